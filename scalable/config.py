@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""The table of settings and the frozen Config made from it; run in a shell it is the doctor.
+
+The environment wins over the settings file, the file over the defaults. Importing this reads nothing.
+"""
+# --- start block, the same in every entry script: finds the package `scalable` wherever this folder was put ---
+import os
+import sys
+
+if not __name__.startswith("scalable."):
+    if sys.version_info < (3, 9):
+        line = "Scalable mode needs Python 3.9 or newer; %s is %d.%d\n" % ((sys.executable,) + sys.version_info[:2])
+        if "GATEWAY_INTERFACE" in os.environ:
+            sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n" + line)
+        sys.stderr.write(line)
+        sys.exit(2)
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != os.path.realpath(here)]
+    if os.path.isdir(os.path.join(here, "vendor")):
+        sys.path.insert(0, os.path.join(here, "vendor"))
+    if "scalable" not in sys.modules:
+        from importlib.util import module_from_spec, spec_from_file_location
+        spec = spec_from_file_location("scalable", os.path.join(here, "__init__.py"), submodule_search_locations=[here])
+        sys.modules["scalable"] = module_from_spec(spec)  # type: ignore[arg-type]
+        spec.loader.exec_module(sys.modules["scalable"])  # type: ignore[union-attr]
+# --- end of the start block ---
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from scalable.lib.host.data_folder import DataFolder
+from scalable.lib.host.installation import Installation
+from scalable.lib.logs import LEVELS
+from scalable.lib.queue.address import DatabaseAddress, MySqlAddress, SqliteAddress, parse_host
+from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.errors import ConfigurationError
+from scalable.lib.settings import Reading, Setting, matching, one_of, read_settings, read_settings_file
+from scalable.lib.settings import seconds, text, unknown_names, whole_number
+
+SCALABLE_FOLDER = Path(os.path.abspath(__file__)).parent
+DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
+
+SETTINGS = (
+    Setting("BOT_CONFIG", text, ".htenv",
+            "The settings file, relative to `scalable/`. Read from the environment only."),
+    Setting("BOT_DB_HOST", lambda value: parse_host(value) if value else None, "",
+            "MySQL or MariaDB server: `localhost`, `host`, `host:port` or `/path/to.sock`. "
+            "With no BOT_DB_* at all the queue is an SQLite file in the data folder."),
+    Setting("BOT_DB_NAME", text, "", "Name of the database."),
+    Setting("BOT_DB_USER", text, "", "User of the database."),
+    Setting("BOT_DB_PASS", text, "", "Password of that user; write `BOT_DB_PASS=` when there is none.", secret=True),
+    Setting("BOT_QUEUE_TABLE", matching(r"[A-Za-z0-9_]{1,48}", "1 to 48 of A-Z a-z 0-9 _"), "bot_jobs",
+            "Name of the queue's table; its companions start with the same name."),
+    Setting("BOT_DATA_DIR", text, ".htdata",
+            "Folder for the embedded database and the locks, relative to `scalable/`; private to its owner."),
+    Setting("BOT_LEGACY_PATH", text, "../bot.php",
+            "The bot, relative to `scalable/`: a `.php` or `.py` file, or an executable."),
+    Setting("BOT_LEGACY_TIMEOUT", seconds(0.1, 3600), "60",
+            "Seconds the bot may take for one update before it is stopped."),
+    Setting("BOT_PHP_BINARY", text, "", "The PHP command-line program. Empty: searched for where hosts keep it."),
+    Setting("BOT_WORKER_POOL_SIZE", whole_number(1, 64), "4", "Workers that run at the same time."),
+    Setting("BOT_WORKER_SLEEP", seconds(0.05, 60), "1", "Seconds an idle worker waits before it looks for work again."),
+    Setting("BOT_JOB_MAX_ATTEMPTS", whole_number(1, 100), "6", "How often an update is tried before it is failed."),
+    Setting("BOT_JOB_RETRY_BASE", whole_number(1, 86400), "5",
+            "Seconds before the second attempt; the wait doubles with every further one."),
+    Setting("BOT_JOB_RETRY_MAX", whole_number(1, 86400), "300", "The longest wait between two attempts, in seconds."),
+    Setting("BOT_WEBHOOK_SECRET", matching(r"[A-Za-z0-9_-]{0,256}", "up to 256 of A-Z a-z 0-9 _ -"), "",
+            "The `secret_token` you gave to setWebhook; requests without it are refused.", secret=True),
+    Setting("BOT_MONITOR_TOKEN", text, "",
+            "Password of the dashboard. Empty: only a browser on this machine itself may open it.", secret=True),
+    Setting("BOT_MONITOR_LIMIT", whole_number(1, 1000), "100", "How many of the newest jobs the dashboard lists."),
+    Setting("BOT_LOG_LEVEL", one_of(*LEVELS), "INFO", "DEBUG, INFO, WARNING or ERROR."),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The checked settings of one installation. Paths are absolute, times in seconds."""
+
+    scalable_folder: Path
+    settings_file: Path
+    database: DatabaseAddress
+    queue_table: str
+    data_dir: Path
+    legacy_path: Path
+    legacy_timeout_seconds: float
+    php_binary: str
+    worker_pool_size: int
+    worker_sleep_seconds: float
+    retry_policy: RetryPolicy
+    webhook_secret: str = field(repr=False)
+    monitor_token: str = field(repr=False)
+    monitor_limit: int
+    log_level: str
+    readings: Tuple[Reading, ...] = field(repr=False)
+    warnings: Tuple[str, ...] = field(repr=False)
+
+    def installation(self) -> Installation:
+        """The data folder and the queue these settings describe; nothing is opened yet."""
+        return Installation(DataFolder(self.data_dir), self.database, self.queue_table, self.retry_policy)
+
+    def create_site(self, installation: Installation, prefix: str = "") -> Any:
+        """Webhook and dashboard as one WSGI application below `prefix`."""
+        from scalable.lib.web.site import create_site  # here, because only web processes pay for the web layer
+
+        return create_site(
+            installation.queue, installation.data_folder.secret, prefix=prefix, webhook_secret=self.webhook_secret,
+            monitor_token=self.monitor_token, monitor_limit=self.monitor_limit,
+        )
+
+
+def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE_FOLDER) -> Config:
+    """The Config for `environment` and the settings file that it, or the default, names.
+
+    Raises ConfigurationError with one line for every wrong value, all of them at once.
+    """
+    settings_file, file_values = _read_file(environment, scalable_folder)
+    readings, problems = read_settings(SETTINGS, environment, file_values)
+    problems += _missing_database_settings(environment, file_values)
+    if problems:
+        raise ConfigurationError(*problems)
+    value = {name: reading.value for name, reading in readings.items()}
+    data_dir = _absolute(scalable_folder, value["BOT_DATA_DIR"])
+    return Config(
+        scalable_folder=scalable_folder,
+        settings_file=settings_file,
+        database=_database_address(value, data_dir),
+        queue_table=value["BOT_QUEUE_TABLE"],
+        data_dir=data_dir,
+        legacy_path=_absolute(scalable_folder, value["BOT_LEGACY_PATH"]),
+        legacy_timeout_seconds=value["BOT_LEGACY_TIMEOUT"],
+        php_binary=value["BOT_PHP_BINARY"],
+        worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
+        worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
+        retry_policy=RetryPolicy(
+            value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"]
+        ),
+        webhook_secret=value["BOT_WEBHOOK_SECRET"],
+        monitor_token=value["BOT_MONITOR_TOKEN"],
+        monitor_limit=value["BOT_MONITOR_LIMIT"],
+        log_level=value["BOT_LOG_LEVEL"],
+        readings=tuple(readings.values()),
+        warnings=tuple(unknown_names(SETTINGS, environment, file_values)),
+    )
+
+
+def _read_file(environment: Mapping[str, str], scalable_folder: Path) -> Tuple[Path, Dict[str, str]]:
+    named = environment.get("BOT_CONFIG", "").strip()
+    path = _absolute(scalable_folder, named or ".htenv")
+    if path.exists():
+        return path, read_settings_file(path)
+    if named:
+        raise ConfigurationError(
+            "BOT_CONFIG=%r (environment): expected a settings file, but there is none at %s" % (named, path)
+        )
+    return path, {}
+
+
+def _absolute(scalable_folder: Path, path: str) -> Path:
+    return Path(os.path.normpath(scalable_folder / path))
+
+
+def _missing_database_settings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> List[str]:
+    given = {**file_values, **environment}
+    set_names = [name for name in DATABASE_NAMES if given.get(name, "").strip()]
+    if not set_names:
+        return []
+    missing = [name for name in DATABASE_NAMES[:3] if name not in set_names]
+    if "BOT_DB_PASS" not in given:
+        missing.append("BOT_DB_PASS")
+    return [
+        "%s is missing: %s is set, and a MySQL or MariaDB queue needs all four BOT_DB_* settings%s"
+        % (name, ", ".join(set_names), " (write BOT_DB_PASS= if there is no password)" if name == "BOT_DB_PASS" else "")
+        for name in missing
+    ]
+
+
+def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:
+    if value["BOT_DB_HOST"] is None:
+        return SqliteAddress(data_dir / ".ht-queue.sqlite3")
+    host, port, socket = value["BOT_DB_HOST"]
+    return MySqlAddress(host, port, socket, value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the whole installation and print what was found; the exit code is 0, or 2 when something is wrong."""
+    from scalable.lib.host.doctor import run_doctor
+
+    return run_doctor(arguments, lambda: load_config(os.environ))
+
+
+if __name__ == "__main__":
+    from scalable.config import main as packaged_main  # the very module everyone else imports
+    from scalable.lib.host.shell import run
+
+    run(packaged_main)

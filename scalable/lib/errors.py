@@ -1,0 +1,83 @@
+"""The one error tree: a class per decision a caller can take, named by what happened.
+
+Knows nothing of where the errors are raised or shown.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Optional
+
+
+class ExitCode(IntEnum):
+    """What a process of this project tells its parent when it ends."""
+
+    OK = 0
+    UNEXPECTED = 1
+    BAD_CONFIGURATION = 2
+    DATABASE_UNREACHABLE = 3
+    BOT_MISSING = 4
+
+
+class ScalableError(Exception):
+    """Any failure this project foresees; its text is written for the person who runs the bot."""
+
+    exit_code = ExitCode.UNEXPECTED
+
+
+class ConfigurationError(ScalableError):
+    """Settings or files that a person has to put right; `problems` holds one readable line for each."""
+
+    exit_code = ExitCode.BAD_CONFIGURATION
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class BotMissing(ScalableError):
+    """The bot, or the program that runs it, is not where the settings say."""
+
+    exit_code = ExitCode.BOT_MISSING
+
+
+class DatabaseUnavailable(ScalableError):
+    """The database cannot be reached or refuses to work just now; the same call may succeed later."""
+
+    exit_code = ExitCode.DATABASE_UNREACHABLE
+
+
+class SchemaMissing(ScalableError):
+    """The tables, or some of their columns, are not there yet; make them and repeat the call."""
+
+
+class DuplicateKey(ScalableError):
+    """A row with the same unique value is there already."""
+
+
+class LeaseLost(ScalableError):
+    """The job is no longer this worker's to finish; nothing was changed."""
+
+
+class StoppedAtOnce(ScalableError):
+    """Somebody asked this process not to wait for the bot it is running."""
+
+
+class JobNotFound(ScalableError):
+    """No job has this id."""
+
+
+class JobNotRequeueable(ScalableError):
+    """The job is in a state from which it cannot be run again by hand."""
+
+
+class NotAnUpdate(ScalableError):
+    """What came in is not the JSON of one Telegram update."""
+
+
+class AlreadyRunning(ScalableError):
+    """Another pool of this installation holds the lock; `pid` is its process, when it could be read."""
+
+    def __init__(self, message: str, pid: Optional[int]) -> None:
+        super().__init__(message)
+        self.pid = pid

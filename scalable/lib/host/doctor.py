@@ -1,0 +1,179 @@
+"""The doctor: prints every setting with its source, checks the whole installation, says what to put right."""
+
+from __future__ import annotations
+
+import argparse
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Optional, Protocol
+
+from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavailable, ExitCode, ScalableError
+from scalable.lib.host.installation import Installation
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.schema import SCHEMA_VERSION, stored_version
+from scalable.lib.settings import Reading
+from scalable.lib.worker.runners.cli import CliRunner
+from scalable.lib.worker.runners.php import find_php
+
+
+class Verdict(Enum):
+    """How a check ended; the value is what is printed."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: what was looked at, and what was seen; for a problem also what to do."""
+
+    verdict: Verdict
+    subject: str
+    seen: str
+
+
+class Settings(Protocol):
+    """What the doctor needs of the Config."""
+
+    @property
+    def settings_file(self) -> Path: ...
+    @property
+    def legacy_path(self) -> Path: ...
+    @property
+    def legacy_timeout_seconds(self) -> float: ...
+    @property
+    def php_binary(self) -> str: ...
+    @property
+    def readings(self) -> tuple[Reading, ...]: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+    def installation(self) -> Installation:
+        """The installation these settings describe."""
+
+
+def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
+    """Print settings and findings; 0 when everything needed is right, 2 when something is wrong.
+
+    Creates the data folder and the tables when they are missing: that is the same thing the pool would do.
+    """
+    parser = argparse.ArgumentParser(
+        prog="config.py", description="Shows the settings and checks this installation. Exit code 0 or 2."
+    )
+    parser.parse_args(arguments)
+    try:
+        config = load()
+    except ConfigurationError as error:
+        findings = [Finding(Verdict.ERROR, "settings", problem) for problem in error.problems]
+        _print_findings(findings)
+        return ExitCode.BAD_CONFIGURATION
+    _print_settings(config)
+    findings = list(examine(config))
+    _print_findings(findings)
+    wrong = any(finding.verdict is Verdict.ERROR for finding in findings)
+    return ExitCode.BAD_CONFIGURATION if wrong else ExitCode.OK
+
+
+def examine(config: Settings) -> list[Finding]:
+    """Every finding about the installation `config` describes."""
+    findings = [Finding(Verdict.OK, "python", f"{sys.version.split()[0]} at {sys.executable}")]
+    findings += [Finding(Verdict.WARNING, "settings", warning) for warning in config.warnings]
+    findings += _settings_file(config.settings_file)
+    findings.append(_bot(config))
+    if config.legacy_path.suffix == ".php" or config.php_binary:
+        findings.append(_php(config.php_binary))
+    installation = config.installation()
+    folder = _data_folder(installation)
+    findings.append(folder)
+    if folder.verdict is not Verdict.ERROR:
+        findings += _database(installation)
+    return findings
+
+
+def _settings_file(path: Path) -> list[Finding]:
+    if not path.exists():
+        return [Finding(Verdict.OK, "settings file", f"none at {path}: environment and defaults only")]
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return [Finding(Verdict.WARNING, "settings file", f"{path}, mode {mode:o}: others may read it; chmod 600 it")]
+    return [Finding(Verdict.OK, "settings file", f"{path}, mode {mode:o}")]
+
+
+def _bot(config: Settings) -> Finding:
+    try:
+        command = CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary).check()
+    except BotMissing as error:
+        return Finding(Verdict.ERROR, "bot", str(error))
+    return Finding(Verdict.OK, "bot", "will be run as: " + " ".join(command))
+
+
+def _php(named: str) -> Finding:
+    try:
+        php = find_php(named)
+    except BotMissing as error:
+        return Finding(Verdict.ERROR, "php", str(error))
+    return Finding(Verdict.OK, "php", f"{php.version} ({php.interface}) at {php.path}")
+
+
+def _data_folder(installation: Installation) -> Finding:
+    folder = installation.data_folder
+    try:
+        folder.prepare()
+    except ConfigurationError as error:
+        return Finding(Verdict.ERROR, "data folder", str(error))
+    if folder.others_may_enter():
+        return Finding(Verdict.WARNING, "data folder", f"{folder.path}: others may look into it; chmod 700 it")
+    return Finding(Verdict.OK, "data folder", f"{folder.path}, writable and private")
+
+
+def _database(installation: Installation) -> list[Finding]:
+    try:
+        queue = installation.queue()
+        server = queue.describe_server()
+        findings = [Finding(Verdict.OK, "database", f"{server.product} {server.version}, {queue.database.identity}; "
+                                                    f"jobs are claimed by {server.claim_method}")]
+        return findings + [_table(queue), _depth(queue)]
+    except DatabaseUnavailable as error:
+        return [Finding(Verdict.ERROR, "database", str(error))]
+    except ConfigurationError as error:
+        return [Finding(Verdict.ERROR, "database", problem) for problem in error.problems]
+
+
+def _table(queue: DatabaseQueue) -> Finding:
+    before: Optional[int] = stored_version(queue.database, queue.table)
+    try:
+        queue.ensure_schema()
+    except ScalableError as error:
+        return Finding(Verdict.ERROR, "table", str(error))
+    made = "" if before == SCHEMA_VERSION else " (made just now)" if before is None else f" (brought up from {before})"
+    return Finding(Verdict.OK, "table", f"{queue.table}, version {SCHEMA_VERSION}{made}")
+
+
+def _depth(queue: DatabaseQueue) -> Finding:
+    counts = queue.counts()
+    seen = f"{counts.pending} pending, {counts.processing} processing, {counts.done} done, {counts.failed} failed"
+    if counts.failed:
+        return Finding(Verdict.WARNING, "queue", f"{seen}; the dashboard says why and runs them again")
+    return Finding(Verdict.OK, "queue", seen)
+
+
+def _print_settings(config: Settings) -> None:
+    rows = [(reading.setting.name, reading.shown(), reading.source) for reading in config.readings]
+    name_width = max(len(row[0]) for row in rows)
+    value_width = max(len(row[1]) for row in rows)
+    for name, value, source in rows:
+        print(f"{name:<{name_width}}  {value:<{value_width}}  {source}")
+    print()
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        print(f"{finding.verdict.value:<8} {finding.subject}: {finding.seen}")
+    errors = sum(finding.verdict is Verdict.ERROR for finding in findings)
+    print()
+    print(f"{errors} thing{'s' * (errors != 1)} to put right." if errors else "Everything needed is in place.")

@@ -1,0 +1,61 @@
+"""Log lines of one form: a past-tense event, then key=value. Only entry scripts call `configure_logging`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Optional, TextIO
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def configure_logging(level: str, stream: Optional[TextIO] = None) -> None:
+    """Send every log line of this process to `stream` (default: standard error), in UTC.
+
+    `level` is one of LEVELS. Safe to repeat: the last call wins. Standard error is right everywhere: a shell shows
+    it, cron mails it, Apache and Passenger write it to the site's error log.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+
+
+def event(name: str, **fields: object) -> str:
+    """One log line: `event("job failed", id=17, cause="exit code 1")` → `job failed id=17 cause="exit code 1"`.
+
+    Fields that are None are left out. A value with spaces, quotes or control characters is quoted, so that nothing a
+    bot prints can forge a second log line.
+    """
+    return " ".join([name, *(f"{key}={_text(value)}" for key, value in fields.items() if value is not None)])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    text = str(value)
+    if text and all(character.isprintable() and character not in ' "=' for character in text):
+        return text
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in quoted) + '"'
+
+
+class OncePer:
+    """Says True at most once in `seconds`: for a condition that lasts, and would otherwise fill the log."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._next = 0.0
+
+    def __call__(self) -> bool:
+        if self._clock() < self._next:
+            return False
+        self._next = self._clock() + self._seconds
+        return True

@@ -1,0 +1,201 @@
+"""What both databases have in common: one connection per thread, and whole units of work that are repeated on conflict.
+
+Knows no verb of the queue and no SQL of its own; a dialect says how to connect and what its driver's errors mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from enum import Enum
+from typing import Any, Optional, TypeVar
+
+from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
+from scalable.lib.logs import event
+from scalable.lib.queue.job import ServerDescription
+from scalable.lib.queue.tables import Table
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+MAX_CONFLICTS = 8
+# Once: an idle connection the server closed is replaced; a server that is really gone is the caller's to wait for.
+MAX_LOSSES = 1
+
+
+class Meaning(Enum):
+    """What a driver's error means for the unit of work it interrupted."""
+
+    CONFLICT = "another transaction was in the way; repeat the whole of it"
+    CONNECTION_LOST = "the connection is gone; connect again and repeat"
+    UNAVAILABLE = "the server cannot work now"
+    SCHEMA_MISSING = "a table or column is not there"
+    DUPLICATE = "a unique value is there already"
+    DEFECT = "the statement itself is wrong"
+
+    @property
+    def worth_repeating(self) -> bool:
+        """Whether the same work may succeed at once."""
+        return self in (Meaning.CONFLICT, Meaning.CONNECTION_LOST)
+
+
+class Session(ABC):
+    """One open connection, as a unit of work sees it. Parameters are named: `:name` in the SQL."""
+
+    @abstractmethod
+    def execute(self, sql: str, **parameters: Any) -> int:
+        """Run one statement; the number of rows it matched."""
+
+    @abstractmethod
+    def insert(self, sql: str, **parameters: Any) -> int:
+        """Run one INSERT; the new row's id."""
+
+    @abstractmethod
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one query; all its rows."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the connection go; never raises."""
+
+
+class Database(ABC):
+    """A dialect: connects, translates SQL, explains errors. Safe to share between threads; survives a fork."""
+
+    driver_errors: tuple[type[Exception], ...]
+    begin_sql: str
+    tables: tuple[Table, ...]
+    ddl_in_transaction: bool
+
+    def __init__(
+        self, sleep: Callable[[float], None] = time.sleep, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._own = threading.local()
+        self._sleep = sleep
+        self._chance = chance
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """One line that is the same for every process of this installation that uses the same database."""
+
+    @abstractmethod
+    def render(self, sql: str) -> str:
+        """`sql` with {now}, {due}, {lock} … put into this dialect's words; {due} is `:seconds` from now."""
+
+    @property
+    @abstractmethod
+    def candidates_per_job(self) -> int:
+        """How many rows a claim looks at for each job it wants."""
+
+    @abstractmethod
+    def claims_in_transaction(self) -> bool:
+        """Whether claim holds its candidates locked until it commits."""
+
+    @abstractmethod
+    def describe(self) -> ServerDescription:
+        """Product and version of the server on the other end, asked for now."""
+
+    @abstractmethod
+    def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
+        """Held while the schema is changed, so that starters wait for each other where the server can do that."""
+
+    @abstractmethod
+    def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
+        """The fewest statements that add these columns and indexes."""
+
+    @abstractmethod
+    def index_name(self, table: str, index: str) -> str:
+        """The index's name in the database, where it may have to be unique beyond its table."""
+
+    @abstractmethod
+    def existing_columns(self, session: Session, table: str) -> list[str]:
+        """Names of the table's columns; empty when there is no such table."""
+
+    @abstractmethod
+    def existing_indexes(self, session: Session, table: str) -> list[str]:
+        """Names of the table's indexes."""
+
+    @abstractmethod
+    def time_of(self, value: Any) -> datetime:
+        """A stored time as an aware UTC datetime."""
+
+    @abstractmethod
+    def _connect(self) -> Session: ...
+
+    @abstractmethod
+    def _meaning(self, error: Exception) -> Meaning: ...
+
+    def run(self, work: Callable[[Session], Result], transaction: bool = False) -> Result:
+        """The result of `work(session)`; everything in it is repeated when the database asks for that.
+
+        Without `transaction` every statement commits by itself, so `work` must hold just one that changes something,
+        or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey; other driver errors pass.
+        """
+        conflicts = losses = 0
+        while True:
+            try:
+                return self._once(work, transaction)
+            except self.driver_errors as error:
+                meaning = self._meaning(error)
+                conflicts += meaning is Meaning.CONFLICT
+                losses += meaning is Meaning.CONNECTION_LOST
+                if conflicts > MAX_CONFLICTS or losses > MAX_LOSSES or not meaning.worth_repeating:
+                    raise self._explained(error, meaning) from error
+                log.debug(event("database work repeated", cause=error, conflicts=conflicts, losses=losses))
+                self._sleep(self._chance() * min(0.005 * 2**conflicts, 0.5))
+
+    def _once(self, work: Callable[[Session], Result], transaction: bool) -> Result:
+        session = self._session()
+        try:
+            if transaction:
+                session.execute(self.begin_sql)
+            result = work(session)
+            if transaction:
+                session.execute("COMMIT")
+            return result
+        except BaseException as error:
+            self._after_error(session, error, transaction)
+            raise
+
+    def _after_error(self, session: Session, error: BaseException, transaction: bool) -> None:
+        broken = isinstance(error, self.driver_errors) and self._meaning(error) in (
+            Meaning.CONNECTION_LOST, Meaning.UNAVAILABLE,
+        )
+        if broken or not isinstance(error, Exception):
+            self.close()
+        elif transaction:
+            try:
+                session.execute("ROLLBACK")
+            except self.driver_errors:
+                self.close()
+
+    def _explained(self, error: Exception, meaning: Meaning) -> Exception:
+        if meaning is Meaning.SCHEMA_MISSING:
+            return SchemaMissing(f"{self.identity}: {error}")
+        if meaning is Meaning.DUPLICATE:
+            return DuplicateKey(str(error))
+        if meaning is Meaning.DEFECT:
+            return error
+        return DatabaseUnavailable(f"{self.identity}: {error}")
+
+    def _session(self) -> Session:
+        session: Optional[Session] = getattr(self._own, "session", None)
+        if session is not None and self._own.pid == os.getpid():
+            return session
+        self._own.session = self._connect()  # after a fork the parent's connection is left to the parent
+        self._own.pid = os.getpid()
+        return self._own.session  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close this thread's connection; the next use opens a new one."""
+        session: Optional[Session] = getattr(self._own, "session", None)
+        self._own.session = None
+        if session is not None and self._own.pid == os.getpid():
+            session.close()

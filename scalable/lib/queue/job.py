@@ -1,0 +1,98 @@
+"""The values that pass between the queue and everyone else. No behaviour, no SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Optional
+
+PENDING, PROCESSING, DONE, FAILED, EXPIRED = "pending", "processing", "done", "failed", "expired"
+STATUSES = (PENDING, PROCESSING, DONE, FAILED, EXPIRED)
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """An update about to be enqueued; `payload` is stored byte for byte."""
+
+    payload: str = field(repr=False)
+    update_id: Optional[int] = None
+    update_type: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """What enqueue did: the id of the job, and whether it was there already."""
+
+    job_id: int
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to finish a job; `token` is fresh for every claim."""
+
+    job_id: int
+    token: str = field(repr=False)
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A job this worker may run; `attempt` counts from 1 and includes this one."""
+
+    id: int
+    payload: str = field(repr=False)
+    attempt: int
+    update_id: Optional[int]
+    update_type: Optional[str]
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """One row as a list shows it, without the payload. Times are UTC by the database's clock."""
+
+    id: int
+    status: str
+    update_id: Optional[int]
+    update_type: Optional[str]
+    attempts: int
+    available_at: datetime
+    reserved_at: Optional[datetime]
+    reserved_by: Optional[str]
+    processed_at: Optional[datetime]
+    created_at: datetime
+    error_message: Optional[str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many jobs are in each state."""
+
+    pending: int = 0
+    processing: int = 0
+    done: int = 0
+    failed: int = 0
+    expired: int = 0
+
+    @property
+    def total(self) -> int:
+        """All jobs in the table."""
+        return self.pending + self.processing + self.done + self.failed + self.expired
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """What reap did with expired leases: jobs given back to pending, and jobs failed for good."""
+
+    retried: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class ServerDescription:
+    """What is on the other end: its name and version, and how jobs are claimed there."""
+
+    product: str
+    version: str
+    claim_method: str

@@ -1,0 +1,211 @@
+"""MySQL and MariaDB through PyMySQL: connecting, the dialect's words, and what the server's errors mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any, Optional
+
+import pymysql
+from pymysql.constants import CLIENT, ER
+
+from scalable.lib.errors import DatabaseUnavailable
+from scalable.lib.logs import event
+from scalable.lib.queue.address import SOCKET_PLACES, MySqlAddress
+from scalable.lib.queue.database import Database, Meaning, Session
+from scalable.lib.queue.job import ServerDescription
+from scalable.lib.queue.tables import MYSQL_TABLES
+
+log = logging.getLogger(__name__)
+# Together well under the 60 s after which Telegram stops waiting for the webhook.
+CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, LOCK_WAIT_SECONDS = 5, 10, 10, 5
+# Without SKIP LOCKED the claimers race for the same rows: offering each a few to choose from keeps most tries useful.
+CANDIDATES_WITHOUT_LOCKS = 8
+
+# Client error numbers of the MySQL manual (CR_*), and two of the server's that mean the connection is over.
+_LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN}
+# 1050, 1060, 1061: another process made the table, column or index first; look again and find it.
+_MADE_MEANWHILE = {ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME}
+# 1213 deadlock, 1205 lock wait, 1020 record changed since last read, 1047 WSREP not ready, 1180 commit failed.
+_CONFLICTS = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, 1047, ER.ERROR_DURING_COMMIT}
+_SCHEMA = {ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR}
+
+
+class MySqlDatabase(Database):
+    """Dialect of MySQL 5.7 and MariaDB 10.3 and newer."""
+
+    driver_errors = (pymysql.err.Error, OSError)
+    begin_sql = "START TRANSACTION"
+    tables = MYSQL_TABLES
+    ddl_in_transaction = False
+
+    def __init__(self, address: MySqlAddress) -> None:
+        super().__init__()
+        self._address = address
+        self._skip_locked: Optional[bool] = None
+
+    @property
+    def identity(self) -> str:
+        """The database and where it is; never the password."""
+        return str(self._address)
+
+    @property
+    def candidates_per_job(self) -> int:
+        """One where candidates are locked; a choice where claimers race for them."""
+        return 1 if self.claims_in_transaction() else CANDIDATES_WITHOUT_LOCKS
+
+    def render(self, sql: str) -> str:
+        """NOW() is UTC because every session sets its time zone."""
+        lock = "FOR UPDATE SKIP LOCKED" if self._skip_locked else ""
+        sql = sql.replace("{now}", "NOW(3)").replace("{lock}", lock)
+        return sql.replace("{due}", "(NOW(3) + INTERVAL (:seconds * 1000000) MICROSECOND)")
+
+    def claims_in_transaction(self) -> bool:
+        """Whether the server has SKIP LOCKED and is no Galera node; asked once, by trying it.
+
+        On Galera, SKIP LOCKED loses most transactions at COMMIT, the conditional UPDATE almost none (measured).
+        """
+        if self._skip_locked is None:
+            self._skip_locked = self.run(_has_skip_locked)
+        return self._skip_locked
+
+    def describe(self) -> ServerDescription:
+        """SELECT VERSION(), because MariaDB's handshake calls itself 5.5.5."""
+        version = str(self.run(lambda session: session.rows("SELECT VERSION()"))[0][0])
+        product = "MariaDB" if "mariadb" in version.lower() else "MySQL"
+        method = "SKIP LOCKED" if self.claims_in_transaction() else "conditional UPDATE"
+        return ServerDescription(product, version.split("-")[0], method)
+
+    @contextmanager
+    def schema_lock(self, session: Session, table: str) -> Iterator[None]:
+        """A server-wide lock by name, where the server has one (a Galera cluster does not, and needs none).
+
+        Not getting it is no error: every step may be lost to another process, and is then found done.
+        """
+        name = f"scalable:{table}"[:64]
+        try:
+            session.rows("SELECT GET_LOCK(:name, 60)", name=name)
+        except pymysql.err.NotSupportedError:
+            log.debug(event("schema lock not supported", table=table))
+        try:
+            yield
+        finally:
+            session.rows("SELECT RELEASE_LOCK(:name)", name=name)
+
+    def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
+        """All in one ALTER TABLE, because each may copy the table on an old server."""
+        parts = [f"ADD COLUMN {name} {text}" for name, text in columns.items()]
+        parts += [f"ADD {text}" for text in indexes.values()]
+        return [f"ALTER TABLE `{table}` " + ", ".join(parts)] if parts else []
+
+    def index_name(self, table: str, index: str) -> str:
+        """Index names belong to their table in MySQL."""
+        return index
+
+    def existing_columns(self, session: Session, table: str) -> list[str]:
+        """From information_schema."""
+        return [row[0] for row in session.rows(
+            "SELECT COLUMN_NAME FROM information_schema.COLUMNS"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000", name=table)]
+
+    def existing_indexes(self, session: Session, table: str) -> list[str]:
+        """From information_schema."""
+        return [row[0] for row in session.rows(
+            "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000", name=table)]
+
+    def time_of(self, value: datetime) -> datetime:
+        """PyMySQL gives naive datetimes, in the session's time zone, which is UTC."""
+        return value.replace(tzinfo=timezone.utc)
+
+    def _connect(self) -> Session:
+        return _MySqlSession(self._address)
+
+    def _meaning(self, error: Exception) -> Meaning:
+        code = error.args[0] if error.args else 0
+        if isinstance(error, pymysql.err.InterfaceError) or code in _LOST:
+            return Meaning.CONNECTION_LOST
+        if code in _CONFLICTS or code in _MADE_MEANWHILE:
+            return Meaning.CONFLICT
+        if code in _SCHEMA:
+            return Meaning.SCHEMA_MISSING
+        if code == ER.DUP_ENTRY:
+            return Meaning.DUPLICATE
+        if isinstance(error, (pymysql.err.ProgrammingError, pymysql.err.DataError, pymysql.err.IntegrityError)):
+            return Meaning.DEFECT
+        return Meaning.UNAVAILABLE
+
+
+def _has_skip_locked(session: Session) -> bool:
+    wsrep = session.rows("SHOW VARIABLES LIKE 'wsrep_on'")
+    if wsrep and wsrep[0][1] == "ON":
+        return False
+    try:
+        session.rows("SELECT 1 FROM (SELECT 1 AS one) AS probe FOR UPDATE SKIP LOCKED")
+    except pymysql.err.ProgrammingError:  # 1064: the parser does not know the words
+        return False
+    return True
+
+
+class _MySqlSession(Session):
+    def __init__(self, address: MySqlAddress) -> None:
+        self._connection = _connect(address)
+        self._cursor = self._connection.cursor()
+        self._cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+    def execute(self, sql: str, **parameters: Any) -> int:
+        return int(self._cursor.execute(_for_pymysql(sql), parameters or None))
+
+    def insert(self, sql: str, **parameters: Any) -> int:
+        self._cursor.execute(_for_pymysql(sql), parameters)
+        return int(self._cursor.lastrowid or 0)
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        self._cursor.execute(_for_pymysql(sql), parameters or None)
+        return list(self._cursor.fetchall())
+
+    def close(self) -> None:
+        try:
+            self._connection.close()
+        except pymysql.err.Error as error:
+            log.debug(event("connection was closed already", cause=error))
+
+
+@lru_cache(maxsize=256)
+def _for_pymysql(sql: str) -> str:
+    return re.sub(r":([a-z_]+)", r"%(\1)s", sql)
+
+
+def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
+    place: dict[str, Any] = {"host": address.host, "port": address.port}
+    socket = address.socket if address.socket != "" else next(filter(os.path.exists, SOCKET_PLACES), None)
+    if socket:
+        place = {"unix_socket": socket, "ssl_disabled": True}
+    try:
+        return pymysql.connect(
+            **place, user=address.user, password=address.password, database=address.database,
+            charset="utf8mb4", autocommit=True, client_flag=CLIENT.FOUND_ROWS,
+            init_command="SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', "
+                         f"innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
+            connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, write_timeout=WRITE_SECONDS,
+        )
+    except (pymysql.err.Error, OSError) as error:
+        raise DatabaseUnavailable(f"{address}: {_advice(error)}") from error
+
+
+def _advice(error: Exception) -> str:
+    code = error.args[0] if error.args else 0
+    remedy = {
+        ER.ACCESS_DENIED_ERROR: "check BOT_DB_USER and BOT_DB_PASS",
+        ER.DBACCESS_DENIED_ERROR: "give this user rights on the database in your host's panel",
+        ER.BAD_DB_ERROR: "check BOT_DB_NAME, or create the database in your host's panel",
+        ER.CON_COUNT_ERROR: "the server has too many connections",
+        ER.TOO_MANY_USER_CONNECTIONS: "this user has too many connections; lower BOT_WORKER_POOL_SIZE",
+        ER.USER_LIMIT_REACHED: "this user has reached a limit of the host; lower BOT_WORKER_POOL_SIZE",
+    }.get(code, "check BOT_DB_HOST, and that the server runs" if code in (2002, 2003) else None)
+    return f"{error.args[-1] if error.args else error}" + (f"; {remedy}" if remedy else "")

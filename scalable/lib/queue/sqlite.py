@@ -1,0 +1,128 @@
+"""The embedded database: one SQLite file in WAL mode, safe with many processes on one machine."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timezone
+from typing import Any
+
+from scalable.lib.queue.address import SqliteAddress
+from scalable.lib.queue.database import Database, Meaning, Session
+from scalable.lib.queue.job import ServerDescription
+from scalable.lib.queue.tables import SQLITE_TABLES
+
+BUSY_SECONDS = 15.0
+_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
+class SqliteDatabase(Database):
+    """Dialect of SQLite 3.34 and newer. Writers take turns (BEGIN IMMEDIATE), so claims cannot collide."""
+
+    driver_errors = (sqlite3.Error,)
+    begin_sql = "BEGIN IMMEDIATE"
+    tables = SQLITE_TABLES
+    ddl_in_transaction = True
+    candidates_per_job = 1
+
+    def __init__(self, address: SqliteAddress) -> None:
+        super().__init__()
+        self._path = address.path
+
+    @property
+    def identity(self) -> str:
+        """The file, by name."""
+        return f"SQLite file {self._path}"
+
+    def render(self, sql: str) -> str:
+        """Times are UTC text with milliseconds, so that they sort, and read like MySQL's."""
+        due = "strftime('%Y-%m-%d %H:%M:%f', 'now', :seconds || ' seconds')"
+        return sql.replace("{now}", _NOW).replace("{due}", due).replace("{lock}", "")
+
+    def claims_in_transaction(self) -> bool:
+        """Always: only one writer at a time exists."""
+        return True
+
+    def describe(self) -> ServerDescription:
+        """The version of the SQLite library Python was built with."""
+        self.run(lambda session: session.rows("SELECT 1"))
+        return ServerDescription("SQLite", sqlite3.sqlite_version, "one writer at a time")
+
+    def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
+        """Nothing more: the transaction itself keeps other writers out."""
+        return nullcontext()
+
+    def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
+        """SQLite adds one thing at a time."""
+        return [f'ALTER TABLE "{table}" ADD COLUMN {name} {text}' for name, text in columns.items()] + [
+            "CREATE " + text.format(index=f'"{self.index_name(table, name)}"', table=f'"{table}"')
+            for name, text in indexes.items()
+        ]
+
+    def index_name(self, table: str, index: str) -> str:
+        """Index names share one space with tables in SQLite."""
+        return f"{table}_{index}"
+
+    def existing_columns(self, session: Session, table: str) -> list[str]:
+        """From table_xinfo, which also lists generated columns."""
+        return [row[1] for row in session.rows(f'PRAGMA table_xinfo("{table}")')]
+
+    def existing_indexes(self, session: Session, table: str) -> list[str]:
+        """From index_list."""
+        return [row[1] for row in session.rows(f'PRAGMA index_list("{table}")')]
+
+    def time_of(self, value: Any) -> datetime:
+        """SQLite keeps times as text."""
+        return datetime.fromisoformat(value).replace(tzinfo=timezone.utc)
+
+    def _connect(self) -> Session:
+        return _SqliteSession(self._path)
+
+    def _meaning(self, error: Exception) -> Meaning:
+        text = str(error)
+        if isinstance(error, sqlite3.IntegrityError) and "UNIQUE" in text:
+            return Meaning.DUPLICATE
+        if not isinstance(error, sqlite3.OperationalError):
+            return Meaning.UNAVAILABLE if "malformed" in text or "not a database" in text else Meaning.DEFECT
+        if "no such table" in text or "no such column" in text or "has no column" in text:
+            return Meaning.SCHEMA_MISSING
+        if "syntax error" in text:
+            return Meaning.DEFECT
+        return Meaning.CONFLICT if "locked" in text or "busy" in text else Meaning.UNAVAILABLE
+
+
+class _SqliteSession(Session):
+    def __init__(self, path: os.PathLike[str]) -> None:
+        self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            self._switch_to_wal()
+            # FULL: a power cut must not take back an update that Telegram was told we have.
+            self._connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def _switch_to_wal(self) -> None:
+        # The switch itself does not honour the busy time-out, and two first processes may start together.
+        deadline = time.monotonic() + BUSY_SECONDS
+        while self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def execute(self, sql: str, **parameters: Any) -> int:
+        return self._connection.execute(sql, parameters).rowcount
+
+    def insert(self, sql: str, **parameters: Any) -> int:
+        return int(self._connection.execute(sql, parameters).lastrowid or 0)
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,117 @@
+"""The tables of the queue in both dialects, as columns and indexes. Data only; schema.py brings them about.
+
+`create` holds the columns of the PHP version of this system, so that its table can be taken over by adding the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table in one dialect: `create` makes it with its first columns, whatever is missing is added by name.
+
+    `suffix` follows the name of the queue's table. Column and index definitions are as in ALTER TABLE … ADD.
+    """
+
+    suffix: str
+    create: str
+    columns: dict[str, str] = field(default_factory=dict)
+    indexes: dict[str, str] = field(default_factory=dict)
+
+
+_ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
+_INNODB = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
+
+MYSQL_TABLES = (
+    Table(
+        suffix="",
+        create=f"""
+            CREATE TABLE IF NOT EXISTS `{{table}}` (
+                id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+                payload LONGTEXT NOT NULL,
+                status ENUM('pending', 'processing', 'done', 'failed', 'expired') NOT NULL DEFAULT 'pending',
+                attempts INT UNSIGNED NOT NULL DEFAULT 0,
+                available_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+                reserved_at DATETIME(3) NULL,
+                processed_at DATETIME(3) NULL,
+                error_message TEXT NULL,
+                created_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+                updated_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3)
+            ) {_INNODB}""",
+        columns={
+            "update_id": "BIGINT NULL",
+            "update_type": f"VARCHAR(64) {_ASCII} NULL",
+            "lane": f"VARCHAR(96) {_ASCII} NULL",
+            "expires_at": "DATETIME(3) NULL",
+            "reserved_by": "VARCHAR(128) NULL",
+            "lease_token": f"CHAR(16) {_ASCII} NULL",
+            "lease_expires_at": "DATETIME(3) NULL",
+            # The lane while the job runs and NULL otherwise: with its unique index, one running job per lane.
+            "running_lane": f"VARCHAR(96) {_ASCII}"
+                            " GENERATED ALWAYS AS (CASE WHEN status = 'processing' THEN lane END) VIRTUAL",
+        },
+        indexes={
+            "status_available": "INDEX status_available (status, available_at)",
+            "status_created": "INDEX status_created (status, created_at)",
+            "reserved": "INDEX reserved (reserved_at)",
+            "status_lease": "INDEX status_lease (status, lease_expires_at)",
+            "lane_status": "INDEX lane_status (lane, status)",
+            "one_update": "UNIQUE INDEX one_update (update_id)",
+            "one_running_per_lane": "UNIQUE INDEX one_running_per_lane (running_lane)",
+        },
+    ),
+    Table(
+        suffix="_meta",
+        create=f"""
+            CREATE TABLE IF NOT EXISTS `{{table}}` (
+                name VARCHAR(64) {_ASCII} NOT NULL PRIMARY KEY,
+                value TEXT NOT NULL
+            ) {_INNODB}""",
+    ),
+)
+
+_SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
+
+SQLITE_TABLES = (
+    Table(
+        suffix="",
+        create=f"""
+            CREATE TABLE IF NOT EXISTS "{{table}}" (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                payload TEXT NOT NULL,
+                status TEXT NOT NULL DEFAULT 'pending'
+                    CHECK (status IN ('pending', 'processing', 'done', 'failed', 'expired')),
+                attempts INTEGER NOT NULL DEFAULT 0,
+                available_at TEXT NOT NULL DEFAULT {_SQLITE_NOW},
+                reserved_at TEXT NULL,
+                processed_at TEXT NULL,
+                error_message TEXT NULL,
+                created_at TEXT NOT NULL DEFAULT {_SQLITE_NOW},
+                updated_at TEXT NOT NULL DEFAULT {_SQLITE_NOW}
+            )""",
+        columns={
+            "update_id": "INTEGER NULL",
+            "update_type": "TEXT NULL",
+            "lane": "TEXT NULL",
+            "expires_at": "TEXT NULL",
+            "reserved_by": "TEXT NULL",
+            "lease_token": "TEXT NULL",
+            "lease_expires_at": "TEXT NULL",
+        },
+        indexes={
+            "status_available": "INDEX {index} ON {table} (status, available_at, id)",
+            "status_created": "INDEX {index} ON {table} (status, created_at)",
+            "status_lease": "INDEX {index} ON {table} (status, lease_expires_at)",
+            "lane_status": "INDEX {index} ON {table} (lane, status)",
+            "one_update": "UNIQUE INDEX {index} ON {table} (update_id)",
+            "one_running_per_lane": "UNIQUE INDEX {index} ON {table} (lane) WHERE status = 'processing'",
+        },
+    ),
+    Table(
+        suffix="_meta",
+        create="""CREATE TABLE IF NOT EXISTS "{table}" (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)""",
+    ),
+)

@@ -1,0 +1,164 @@
+"""Machinery of a settings table: converters, the settings file, and reading everything before complaining.
+
+Knows no setting by name (the table is in config.py) and never looks at the environment: it is handed over.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalable.lib.errors import ConfigurationError
+
+Converter = Callable[[str], Any]
+_UNEXPECTED_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table: `convert` takes the text and raises ValueError with what was expected."""
+
+    name: str
+    convert: Converter
+    default: str
+    help: str
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A setting as found: its text, the value made of it, and whether environment, file or default gave it."""
+
+    setting: Setting
+    text: str
+    value: Any
+    source: str
+
+    def shown(self) -> str:
+        """The text for a person to see; a secret only says whether it is set."""
+        if self.setting.secret:
+            return "(set, hidden)" if self.text else "(empty)"
+        return self.text or "(empty)"
+
+
+def read_settings(
+    table: Sequence[Setting], environment: Mapping[str, str], file_values: Mapping[str, str]
+) -> tuple[dict[str, Reading], list[str]]:
+    """Every readable setting of `table` by name, and a line for every wrong value.
+
+    Environment over file over default; an empty text counts as given and means the default. Problems are returned
+    rather than raised, so that the caller can add its own and a person sees all of them at once.
+    """
+    readings: dict[str, Reading] = {}
+    problems = []
+    for setting in table:
+        text, source = _find(setting, environment, file_values)
+        try:
+            if _UNEXPECTED_CONTROL.search(text):
+                raise ValueError("text without control characters or line breaks")
+            readings[setting.name] = Reading(setting, text, setting.convert(text), source)
+        except ValueError as error:
+            seen = "(hidden)" if setting.secret else repr(text)
+            problems.append(f"{setting.name}={seen} ({source}): expected {error}")
+    return readings, problems
+
+
+def _find(setting: Setting, environment: Mapping[str, str], file_values: Mapping[str, str]) -> tuple[str, str]:
+    for source, values in (("environment", environment), ("file", file_values)):
+        if setting.name in values:
+            text = values[setting.name] if setting.secret else values[setting.name].strip()
+            return text or setting.default, source
+    return setting.default, "default"
+
+
+def unknown_names(
+    table: Sequence[Setting], environment: Mapping[str, str], file_values: Mapping[str, str]
+) -> list[str]:
+    """A line for each `BOT_*` name nobody knows, with the nearest known one; they may be the bot's own."""
+    known = [setting.name for setting in table]
+    lines = []
+    for source, values in (("environment", environment), ("file", file_values)):
+        for name in sorted(values):
+            if name.startswith("BOT_") and name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+                hint = f"; did you mean {near[0]}?" if near else "; fine if your bot reads it itself"
+                lines.append(f"{name} ({source}) is not a setting of Scalable mode{hint}")
+    return lines
+
+
+def read_settings_file(path: Path) -> dict[str, str]:
+    """Names and values of a settings file of `NAME=value` lines, nothing interpolated.
+
+    Raises ConfigurationError naming the line when one cannot be read: a line skipped in silence would be a setting
+    that quietly does nothing.
+    """
+    from dotenv.parser import parse_stream  # here, because a process without a settings file need not pay for it
+
+    values: dict[str, str] = {}
+    problems = []
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            for binding in parse_stream(stream):
+                if binding.error or (binding.key is not None and binding.value is None):
+                    problems.append(f"{path}, line {binding.original.line}: expected NAME=value")
+                elif binding.key is not None:
+                    values[binding.key] = binding.value or ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: the settings file cannot be read: {error}") from error
+    if problems:
+        raise ConfigurationError(*problems)
+    return values
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def whole_number(low: int, high: int) -> Converter:
+    """A converter for whole numbers from `low` to `high`, both included."""
+
+    def convert(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(value)
+
+    return convert
+
+
+def seconds(low: float, high: float) -> Converter:
+    """A converter for a number of seconds, fractions allowed, from `low` to `high`."""
+
+    def convert(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
+            raise ValueError(f"a number of seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return convert
+
+
+def one_of(*choices: str) -> Converter:
+    """A converter for one word of `choices`, upper or lower case."""
+
+    def convert(value: str) -> str:
+        for choice in choices:
+            if value.lower() == choice.lower():
+                return choice
+        raise ValueError("one of " + ", ".join(choices))
+
+    return convert
+
+
+def matching(pattern: str, expected: str) -> Converter:
+    """A converter for text that matches `pattern` as a whole; `expected` says in words what that is."""
+
+    def convert(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(expected)
+        return value
+
+    return convert

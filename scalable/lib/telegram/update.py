@@ -1,0 +1,70 @@
+"""Reads what Telegram posted: is it an update, which one, of what type. Knows nothing of HTTP or the queue.
+
+Source of the form: Bot API, object Update — an `update_id` and at most one further field, which names the type.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Optional
+
+from scalable.lib.errors import NotAnUpdate
+
+_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_BIGINT = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update as it arrived: `payload` byte for byte, and what could be learnt from it."""
+
+    payload: str = field(repr=False)
+    update_id: Optional[int]
+    update_type: Optional[str]
+
+
+def read_update(body: bytes) -> Update:
+    """The Update in a request body. Raises NotAnUpdate with the reason when it is not one JSON object in UTF-8.
+
+    Unknown types and missing ids are no error: whatever Telegram adds tomorrow is the bot's to understand.
+    """
+    if not body.strip():
+        raise NotAnUpdate("the request body is empty: expected the JSON of one Telegram update")
+    try:
+        payload = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotAnUpdate(f"the request body is not UTF-8 (byte {error.start})") from error
+    if "\x00" in payload:
+        raise NotAnUpdate("the request body is not JSON: it holds a NUL byte")
+    value = _parse(payload)
+    if not isinstance(value, dict):
+        raise NotAnUpdate(f"the request body is not an object but {_kind(value)}: expected one Telegram update")
+    return Update(payload, _update_id(value.get("update_id")), _update_type(value))
+
+
+def _parse(payload: str) -> Any:
+    try:
+        return json.loads(payload, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise NotAnUpdate("the request body is not JSON anyone sends: it is nested too deeply") from error
+    except ValueError as error:
+        raise NotAnUpdate(f"the request body is not JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _kind(value: object) -> str:
+    return {list: "a list", str: "a text", bool: "a truth value", type(None): "null"}.get(type(value), "a number")
+
+
+def _update_id(value: object) -> Optional[int]:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value in _BIGINT else None
+
+
+def _update_type(update: dict[str, Any]) -> Optional[str]:
+    names = [name for name in update if name != "update_id" and _TYPE.fullmatch(name)]
+    return names[0] if names else None

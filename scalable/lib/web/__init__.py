@@ -1,0 +1,1 @@
+"""What speaks HTTP: WSGI applications and the ways to serve them."""

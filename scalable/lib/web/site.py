@@ -1,0 +1,45 @@
+"""The web scripts side by side under one prefix, as a web server would show the folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.web.dashboard_app import create_dashboard_app
+from scalable.lib.web.webhook_app import create_webhook_app
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def create_site(
+    open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], *,
+    webhook_secret: str, monitor_token: str, monitor_limit: int, prefix: str = "",
+) -> Wsgi:
+    """Webhook and dashboard under the names their scripts have."""
+    return mount({
+        "webhook_queue.py": create_webhook_app(open_queue, webhook_secret),
+        "dashboard.py": create_dashboard_app(open_queue, read_secret, monitor_token, monitor_limit),
+    }, prefix)
+
+
+def mount(scripts: Mapping[str, Wsgi], prefix: str = "") -> Wsgi:
+    """A WSGI application that answers `{prefix}/{name}` with the script of that name, and 404 elsewhere.
+
+    SCRIPT_NAME and PATH_INFO are moved as PEP 3333 asks, so that links are right wherever the site is mounted.
+    """
+    places = {f"{prefix}/{name}": application for name, application in scripts.items()}
+
+    def site(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        for place, application in places.items():
+            if path == place or path.startswith(place + "/"):
+                environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + place
+                environ["PATH_INFO"] = path[len(place):]
+                return application(environ, start_response)
+        body = {"ok": False, "error": "nothing here; there is " + " and ".join(places)}
+        start_response("404 Not Found", [("Content-Type", "application/json; charset=utf-8")])
+        return [json.dumps(body).encode() + b"\n"]
+
+    return site

@@ -1,0 +1,71 @@
+"""worker.py's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Callable
+
+from scalable.lib.errors import ExitCode
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker, Runner
+from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
+from scalable.lib.worker.progress import ProgressBar
+from scalable.lib.worker.stop import StopSignal
+
+
+def run_worker_command(
+    arguments: Sequence[str], queue: DatabaseQueue, runner: Runner, sleep_seconds: float
+) -> int:
+    """Run one worker in this process. Raises DatabaseUnavailable when the database is away at the start."""
+    options = _parse(arguments)
+    queue.ensure_schema()
+    stop = StopSignal(options.pool_pid)
+    stop.listen()
+    name = options.name or f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"
+    worker = LegacyBotWorker(queue, runner, name, stop)
+    limits = Limits(options.drain, options.max_seconds, options.max_jobs)
+    bar = ProgressBar(queue.counts().pending if options.drain else 0)
+    tally = WorkerLoop(
+        queue, worker, stop, sleep_seconds, limits, reap=options.pool_pid is None, progress=_showing(bar)
+    ).run()
+    bar.end()
+    if sys.stdout.isatty() and options.drain:
+        print(f"{tally.runs} updates run, {tally.succeeded} done, {tally.runs - tally.succeeded} not yet")
+    return ExitCode.OK
+
+
+def _showing(bar: ProgressBar) -> Callable[[Tally], None]:
+    return lambda tally: bar.show(tally.runs)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="worker.py", description="Claims updates and runs the bot on each.")
+    parser.add_argument("--drain", action="store_true", help="end when no update is due")
+    parser.add_argument("--max-seconds", type=_positive_seconds, metavar="N", help="start no update after N seconds")
+    parser.add_argument("--max-jobs", type=_positive_count, metavar="N", help="end after N updates")
+    parser.add_argument("--name", help=argparse.SUPPRESS)
+    parser.add_argument("--pool-pid", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _positive_seconds(text: str) -> float:
+    return _checked(float, text, "a number of seconds above 0")
+
+
+def _positive_count(text: str) -> int:
+    return int(_checked(int, text, "a whole number above 0"))
+
+
+def _checked(convert: Callable[[str], float], text: str, expected: str) -> float:
+    try:
+        value = convert(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return value

@@ -1,0 +1,109 @@
+"""The life of a worker: work while there is work, wait while there is none, wait longer while the database is away."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Optional
+
+from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
+from scalable.lib.logs import OncePer, event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
+from scalable.lib.worker.stop import StopSignal
+
+log = logging.getLogger(__name__)
+REAP_SECONDS = 5.0
+LONGEST_DATABASE_WAIT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to end without being asked: when nothing is due any more, after some seconds, after some jobs."""
+
+    drain: bool = False
+    max_seconds: Optional[float] = None
+    max_jobs: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a worker did: runs of the bot, and how many of them succeeded."""
+
+    runs: int = 0
+    succeeded: int = 0
+
+    def plus(self, succeeded: bool) -> Tally:
+        """One run more."""
+        return Tally(self.runs + 1, self.succeeded + succeeded)
+
+
+class WorkerLoop:
+    """Runs a LegacyBotWorker until its limits or a stop. `reap` is for a worker without a pool to do it."""
+
+    def __init__(
+        self, queue: DatabaseQueue, worker: LegacyBotWorker, stop: StopSignal, sleep_seconds: float, limits: Limits,
+        reap: bool, progress: Callable[[Tally], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._stop = stop
+        self._sleep_seconds = sleep_seconds
+        self._limits = limits
+        self._progress = progress
+        self._clock = clock
+        self._reap_due: Callable[[], bool] = OncePer(REAP_SECONDS, clock) if reap else bool
+        self._may_log = OncePer(60, clock)
+        self._database_wait = 0.0
+
+    def run(self) -> Tally:
+        """Work until a stop is requested or a limit is reached. The job at hand is always finished."""
+        ends = None if self._limits.max_seconds is None else self._clock() + self._limits.max_seconds
+        tally = Tally()
+        while not self._stop.requested and not self._reached(tally, ends):
+            try:
+                outcome = self._step()
+            except (DatabaseUnavailable, SchemaMissing) as error:
+                self._wait_for_database(error, ends)
+                continue
+            if outcome is not None:
+                tally = tally.plus(outcome)
+                self._progress(tally)
+            elif self._limits.drain:
+                break
+            else:
+                # Not all at the same moment: idle workers would ask the database in step for ever.
+                self._stop.wait(self._within(ends, self._sleep_seconds * random.uniform(0.8, 1.2)))
+        self._queue.close()
+        return tally
+
+    def _step(self) -> Optional[bool]:
+        if self._reap_due():
+            reaped = self._queue.reap()
+            if reaped.retried or reaped.failed:
+                log.warning(event("leases reaped", retried=reaped.retried, failed=reaped.failed))
+        outcome = self._worker.work_one()
+        if self._database_wait:
+            log.info(event("database is back", worker=self._worker.name))
+            self._database_wait = 0.0
+            self._may_log = OncePer(60, self._clock)
+        return None if outcome is None else outcome.succeeded
+
+    def _wait_for_database(self, error: Exception, ends: Optional[float]) -> None:
+        if self._may_log():
+            log.error(event("database away, trying on", worker=self._worker.name, cause=error))
+        self._queue.close()
+        self._database_wait = min(max(self._database_wait * 2, 0.5), LONGEST_DATABASE_WAIT_SECONDS)
+        self._stop.wait(self._within(ends, self._database_wait * random.uniform(0.5, 1.0)))
+
+    def _reached(self, tally: Tally, ends: Optional[float]) -> bool:
+        if self._limits.max_jobs is not None and tally.runs >= self._limits.max_jobs:
+            return True
+        return ends is not None and self._clock() >= ends
+
+    def _within(self, ends: Optional[float], seconds: float) -> float:
+        return seconds if ends is None else max(0.0, min(seconds, ends - self._clock()))

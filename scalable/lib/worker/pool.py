@@ -1,0 +1,189 @@
+"""The supervisor: keeps a number of workers running. Starts them as programs, never forks itself.
+
+Clock and spawn are arguments, so a whole history of deaths and signals is a unit test. Knows no queue and no bot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from queue import Empty, SimpleQueue
+from typing import Optional, Protocol
+
+from scalable.lib.errors import ExitCode
+from scalable.lib.logs import event
+
+log = logging.getLogger(__name__)
+LONGEST_BACKOFF_SECONDS = 60.0
+# A worker that lived this long had a good start: its next respawn waits 1 s again.
+SETTLED_SECONDS = 60.0
+KILL_WAIT_SECONDS = 5.0
+LONGEST_TICK_SECONDS = 1.0
+# Sent by the kernel when a child ends; the pool only needs to wake up for it.
+_WAKE = signal.SIGCHLD
+
+
+class State(Enum):
+    """RUNNING → STOPPING (workers finish) → KILLING (out of patience) → STOPPED."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+    KILLING = "killing"
+    STOPPED = "stopped"
+
+
+class Child(Protocol):
+    """What the pool needs of a started worker; subprocess.Popen has it."""
+
+    pid: int
+
+    def poll(self) -> Optional[int]:
+        """The exit code, or None while it runs."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process itself; the bot it runs is in a group of its own."""
+
+
+@dataclass
+class _Slot:
+    """One place in the pool."""
+
+    number: int
+    child: Optional[Child] = None
+    name: str = ""
+    generation: int = 0
+    started: float = 0.0
+    respawn_at: float = 0.0
+    backoff: float = 0.0
+
+
+class WorkerPool:
+    """Keeps `size` workers alive until told to stop. `grace_seconds`: how long a stop waits for jobs at hand."""
+
+    def __init__(
+        self, size: int, spawn: Callable[[str], Child], grace_seconds: float,
+        worker_died: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.state = State.RUNNING
+        self.exit_code = ExitCode.OK
+        self._spawn = spawn
+        self._grace_seconds = grace_seconds
+        self._worker_died = worker_died
+        self._clock = clock
+        self._prefix = f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"
+        self._slots = [_Slot(number) for number in range(1, size + 1)]
+        self._patience_ends = 0.0
+        self._signals: SimpleQueue[int] = SimpleQueue()
+
+    def listen(self) -> None:
+        """Take over the process's signals (main thread only); handlers only put into a queue."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, _WAKE):
+            signal.signal(number, lambda received, _frame: self._signals.put(received))
+
+    def run(self) -> ExitCode:
+        """Supervise until STOPPED; the exit code says why."""
+        while True:
+            wait_seconds = self.tick()
+            if self.state is State.STOPPED:
+                return self.exit_code
+            with contextlib.suppress(Empty):
+                self.handle(self._signals.get(timeout=wait_seconds))
+
+    def handle(self, number: int) -> None:
+        """React to one signal: TERM or INT stop gracefully, a second one or QUIT at once."""
+        if number == _WAKE:
+            return
+        if number == signal.SIGQUIT or self.state is not State.RUNNING:
+            self._stop_at_once()
+        else:
+            self.stop(f"received {signal.Signals(number).name}")
+
+    def stop(self, why: str) -> None:
+        """Let every worker finish its job, for at most the grace time."""
+        if self.state is State.RUNNING:
+            log.info(event("pool stopping", cause=why, grace_seconds=self._grace_seconds))
+            self.state = State.STOPPING
+            self._patience_ends = self._clock() + self._grace_seconds
+            self._tell_all(signal.SIGTERM)
+
+    def tick(self) -> float:
+        """Look after every worker once; the seconds until that is useful again."""
+        for slot in self._slots:
+            self._look_after(slot)
+        if self.state is not State.RUNNING:
+            self._lose_patience()
+            if all(slot.child is None for slot in self._slots):
+                log.info(event("pool stopped", exit_code=int(self.exit_code)))
+                self.state = State.STOPPED
+        due = [slot.respawn_at - self._clock() for slot in self._slots if slot.child is None]
+        return max(0.01, min([LONGEST_TICK_SECONDS, *due]))
+
+    def _look_after(self, slot: _Slot) -> None:
+        if slot.child is not None:
+            exit_code = slot.child.poll()
+            if exit_code is None:
+                return
+            self._bury(slot, exit_code)
+        if self.state is State.RUNNING and self._clock() >= slot.respawn_at:
+            self._start(slot)
+
+    def _start(self, slot: _Slot) -> None:
+        slot.generation += 1
+        slot.name = f"{self._prefix}/{slot.number}.{slot.generation}"
+        slot.started = self._clock()
+        try:
+            slot.child = self._spawn(slot.name)
+        except OSError as error:  # no process left for this user: wait like after a crash
+            self._back_off(slot)
+            log.error(event("worker not started", slot=slot.number, cause=error, again_in_seconds=slot.backoff))
+            return
+        log.info(event("worker started", slot=slot.number, pid=slot.child.pid))
+
+    def _bury(self, slot: _Slot, exit_code: int) -> None:
+        slot.child = None
+        if exit_code < 0 or exit_code == ExitCode.UNEXPECTED:
+            self._worker_died(slot.name)
+        if self.state is not State.RUNNING:
+            log.info(event("worker stopped", slot=slot.number, exit_code=exit_code))
+        elif exit_code == ExitCode.BAD_CONFIGURATION:
+            self.exit_code = ExitCode.BAD_CONFIGURATION
+            self.stop("a worker found the settings wrong; its message is above")
+        else:
+            if self._clock() - slot.started >= SETTLED_SECONDS:
+                slot.backoff = 0.0
+            self._back_off(slot)
+            log.warning(event("worker ended", slot=slot.number, exit_code=exit_code, again_in_seconds=slot.backoff))
+
+    def _back_off(self, slot: _Slot) -> None:
+        slot.backoff = min(max(1.0, slot.backoff * 2), LONGEST_BACKOFF_SECONDS)
+        slot.respawn_at = self._clock() + slot.backoff
+
+    def _lose_patience(self) -> None:
+        if self._clock() < self._patience_ends:
+            return
+        if self.state is State.STOPPING:
+            log.warning(event("grace time over", grace_seconds=self._grace_seconds))
+            self._stop_at_once()
+        else:
+            self._tell_all(signal.SIGKILL)
+            self._patience_ends = self._clock() + KILL_WAIT_SECONDS
+
+    def _stop_at_once(self) -> None:
+        """QUIT: workers end their bots and release the jobs; KILL follows for one that does not."""
+        log.info(event("pool stopping at once"))
+        self.state = State.KILLING
+        self._patience_ends = self._clock() + KILL_WAIT_SECONDS
+        self._tell_all(signal.SIGQUIT)
+
+    def _tell_all(self, number: int) -> None:
+        for slot in self._slots:
+            if slot.child is not None:
+                slot.child.send_signal(number)

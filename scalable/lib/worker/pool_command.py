@@ -1,0 +1,99 @@
+"""worker_pool.py's command line, and the wiring of a running pool: lock, tables, maintenance, workers, web server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Optional, Protocol
+
+from scalable.lib.logs import event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.lock import PoolLock
+from scalable.lib.worker.maintenance import Maintenance
+from scalable.lib.worker.pool import Child, WorkerPool
+
+log = logging.getLogger(__name__)
+DEFAULT_LISTEN = "127.0.0.1:8080"
+# Beyond the bot's own deadline, for the worker to tell the queue how it went.
+GRACE_BEYOND_BOT_SECONDS = 10
+
+
+class Server(Protocol):
+    """A web server that runs beside the pool."""
+
+    url: str
+
+    def start(self) -> None:
+        """Begin to answer."""
+
+    def stop(self) -> None:
+        """Take no more connections."""
+
+
+def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; wrong ones end the process with usage and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="worker_pool.py", description="Keeps BOT_WORKER_POOL_SIZE workers running. Ctrl-C or TERM ends it cleanly."
+    )
+    parser.add_argument(
+        "--serve", nargs="?", const=DEFAULT_LISTEN, metavar="HOST:PORT",
+        help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
+    )
+    return parser.parse_args(arguments)
+
+
+def run_pool(
+    queue: DatabaseQueue, size: int, worker_script: str, lock_file: Path, bot_timeout_seconds: float,
+    server: Optional[Server],
+) -> int:
+    """Supervise until stopped; the exit code. Raises AlreadyRunning, DatabaseUnavailable, ConfigurationError."""
+    lock = PoolLock(lock_file)
+    lock.take()
+    queue.ensure_schema()
+    maintenance = Maintenance(queue)
+    grace_seconds = bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS
+    pool = WorkerPool(size, _spawner(worker_script), grace_seconds, maintenance.worker_died)
+    pool.listen()
+    log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.identity))
+    maintenance.start()
+    if server is not None:
+        server.start()
+        _invite(server.url)
+    try:
+        return pool.run()
+    finally:
+        if server is not None:
+            server.stop()
+        maintenance.stop()
+        queue.close()
+
+
+def _spawner(worker_script: str) -> Callable[[str], Child]:
+    def spawn(name: str) -> Child:
+        command = [sys.executable, worker_script, "--name", name, "--pool-pid", str(os.getpid())]
+        # A session of its own: a Ctrl-C in the terminal is the pool's to hear and to pass on.
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    return spawn
+
+
+def _invite(url: str) -> None:
+    print(
+        f"""
+  Dashboard  {url}/scalable/dashboard.py
+  Webhook    {url}/scalable/webhook_queue.py
+
+  Send an update:
+  curl -H 'Content-Type: application/json' \\
+    -d '{{"update_id":'$(date +%s)',"message":{{"message_id":1,"date":1,"chat":{{"id":1,"type":"private"}},"text":"/start"}}}}' \\
+    {url}/scalable/webhook_queue.py
+
+  Ctrl-C ends it.
+""",
+        flush=True,
+    )

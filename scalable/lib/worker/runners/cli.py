@@ -1,0 +1,73 @@
+"""Runs the bot as a program: the update on standard input, the exit code decides."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scalable.lib.errors import BotMissing
+from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.runners.php import find_php
+from scalable.lib.worker.runners.process import ProcessEnd, run_process
+
+
+def bot_command(bot: Path, php_binary: str = "") -> list[str]:
+    """The command that runs `bot`: PHP for `.php`, this same Python for `.py`, else the file itself.
+
+    Raises BotMissing, naming the file and what to do, when it is not there or cannot be run.
+    """
+    if not bot.is_file():
+        raise BotMissing(f"BOT_LEGACY_PATH: there is no bot at {bot}; name your bot's file, relative to scalable/")
+    if not os.access(bot, os.R_OK):
+        raise BotMissing(f"BOT_LEGACY_PATH: {bot} may not be read by user {os.geteuid()}")
+    if bot.suffix == ".php":
+        return [find_php(php_binary).path, str(bot)]
+    if bot.suffix == ".py":
+        return [sys.executable, str(bot)]
+    if not os.access(bot, os.X_OK):
+        raise BotMissing(f"BOT_LEGACY_PATH: {bot} is neither .php nor .py and not executable; chmod 755 it")
+    return [str(bot)]
+
+
+class CliRunner:
+    """Starts the bot once per update, in the bot's own folder as a web server would."""
+
+    def __init__(self, bot: Path, timeout_seconds: float, php_binary: str = "") -> None:
+        self._bot = bot
+        self._timeout_seconds = timeout_seconds
+        self._php_binary = php_binary
+
+    def check(self) -> Sequence[str]:
+        """The command it will run. Raises BotMissing."""
+        return bot_command(self._bot, self._php_binary)
+
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+        """Run the bot with one update; never raises for what the bot does. `tick` is called about twice a second."""
+        try:
+            command = self.check()
+            end = run_process(command, payload.encode("utf-8"), self._bot.parent, self._timeout_seconds, tick)
+        except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
+            return Outcome(Kind.FAILED, str(error), 0.0)
+        except OSError as error:
+            return Outcome(Kind.FAILED, f"the bot could not be started: {error}", 0.0)
+        return self._judge(end)
+
+    def _judge(self, end: ProcessEnd) -> Outcome:
+        if end.timed_out:
+            cause = f"stopped after {self._timeout_seconds:g} s (BOT_LEGACY_TIMEOUT)"
+            return Outcome(Kind.TIMED_OUT, cause, end.seconds, end.returncode, end.output)
+        if end.returncode < 0:
+            cause = f"killed by {_signal_name(-end.returncode)}"
+            return Outcome(Kind.DIED, cause, end.seconds, end.returncode, end.output)
+        kind = Kind.SUCCEEDED if end.returncode == 0 else Kind.FAILED
+        return Outcome(kind, f"exit code {end.returncode}", end.seconds, end.returncode, end.output)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

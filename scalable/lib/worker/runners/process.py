@@ -1,0 +1,168 @@
+"""One run of a program: its own process group, both pipes drained together, a deadline, a capped tail of its output.
+
+Nothing the program does may hang the caller: flooding, never reading, ignoring TERM, leaving children with the pipes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional
+
+TAIL_BYTES = 4096
+CHUNK_BYTES = 65536
+# Between TERM and KILL. Short: the bot has had its whole time already.
+TERM_SECONDS = 2.0
+# How often the caller is asked whether to go on.
+TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ProcessEnd:
+    """`returncode` as subprocess has it: negative for a signal."""
+
+    returncode: int
+    timed_out: bool
+    seconds: float
+    output: str = field(repr=False)
+
+
+def run_process(
+    command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
+    tick: Callable[[], None] = lambda: None,
+) -> ProcessEnd:
+    """Run `command` in `folder` with `standard_input`, at most `timeout_seconds`, then its whole group is ended.
+
+    `tick` is called about twice a second; what it raises ends the program and is passed on. Raises OSError when the
+    program cannot be started.
+    """
+    with _Run(command, standard_input, folder, timeout_seconds) as run:
+        return run.watch(tick)
+
+
+class _Run:
+    def __init__(self, command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float) -> None:
+        self._started = time.monotonic()
+        self._deadline = self._started + timeout_seconds
+        self._unsent = memoryview(standard_input)
+        self._tails: dict[int, bytearray] = {}
+        self._selector = selectors.DefaultSelector()
+        self._process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> _Run:
+        for stream, interest in (
+            (self._process.stdin, selectors.EVENT_WRITE),
+            (self._process.stdout, selectors.EVENT_READ),
+            (self._process.stderr, selectors.EVENT_READ),
+        ):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, interest)
+            self._tails[stream.fileno()] = bytearray()
+        self._exit_watch = _watch_exit(self._process.pid)
+        if self._exit_watch is not None:
+            self._selector.register(self._exit_watch, selectors.EVENT_READ)
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._end_group()
+        self._selector.close()
+        if self._exit_watch is not None:
+            os.close(self._exit_watch)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert stream is not None
+            with contextlib.suppress(OSError):  # closing stdin flushes nothing: it is unbuffered data the bot refused
+                stream.close()
+
+    def watch(self, tick: Callable[[], None]) -> ProcessEnd:
+        timed_out = False
+        while self._process.poll() is None:
+            if time.monotonic() >= self._deadline:
+                timed_out = True
+                break
+            self._serve_pipes(min(self._deadline - time.monotonic(), self._longest_wait()))
+            tick()
+        self._end_group()
+        self._serve_pipes(0)
+        returncode = self._process.returncode
+        return ProcessEnd(returncode, timed_out, time.monotonic() - self._started, self._output())
+
+    def _longest_wait(self) -> float:
+        return TICK_SECONDS if self._exit_watch is not None else 0.02
+
+    def _serve_pipes(self, wait_seconds: float) -> None:
+        """Move what can be moved; returns when something happened or the wait is over."""
+        for key, _ in self._selector.select(max(wait_seconds, 0)):
+            if key.fileobj is self._process.stdin:
+                self._send(key.fileobj)
+            elif key.fileobj is not self._exit_watch:
+                self._receive(key.fileobj)
+
+    def _send(self, stdin: Any) -> None:
+        try:
+            self._unsent = self._unsent[os.write(stdin.fileno(), self._unsent[:CHUNK_BYTES]):]
+        except BlockingIOError:
+            return
+        except OSError:  # the bot closed its standard input: it wants no more
+            self._unsent = memoryview(b"")
+        if not self._unsent:
+            self._selector.unregister(stdin)
+            with contextlib.suppress(OSError):
+                stdin.close()
+
+    def _receive(self, stream: Any) -> None:
+        while True:
+            try:
+                chunk = os.read(stream.fileno(), CHUNK_BYTES)
+            except BlockingIOError:
+                return
+            if not chunk:
+                self._selector.unregister(stream)
+                return
+            tail = self._tails[stream.fileno()]
+            tail += chunk
+            del tail[:-TAIL_BYTES]
+            if self._process.poll() is None:
+                return  # one chunk at a time while it lives, so that a flood cannot keep us from the deadline
+
+    def _end_group(self) -> None:
+        """TERM to the group, then KILL to what is left; nothing when the program ended by itself."""
+        if self._process.poll() is not None:
+            return
+        self._signal_group(signal.SIGTERM)
+        give_up = time.monotonic() + TERM_SECONDS
+        while self._process.poll() is None and time.monotonic() < give_up:
+            self._serve_pipes(0.02)
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left, or only zombies
+            os.killpg(self._process.pid, number)
+
+    def _output(self) -> str:
+        parts = [bytes(tail).decode("utf-8", "replace").strip() for tail in self._tails.values()]
+        return "\n".join(part for part in parts if part)
+
+
+def _watch_exit(pid: int) -> Optional[int]:
+    """A descriptor that becomes readable when the process ends, where the kernel has that (Linux 5.3)."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None

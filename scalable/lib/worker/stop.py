@@ -1,0 +1,63 @@
+"""The wish of others that this process ends: signals, and the death of the pool that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Optional
+
+
+class StopSignal:
+    """`requested`: finish the job at hand and end; `at_once`: do not even wait for the bot.
+
+    TERM and INT request the first; QUIT, or a second INT, the second. Waiting here is how a worker sleeps, so a wish
+    is heard at once. Signal handlers only put into a queue: anything more could meet a lock this thread holds.
+    """
+
+    def __init__(self, parent_pid: Optional[int] = None, read_parent: Callable[[], int] = os.getppid) -> None:
+        self._wishes: SimpleQueue[int] = SimpleQueue()
+        self._parent_pid = parent_pid
+        self._read_parent = read_parent
+        self._requested = False
+        self._at_once = False
+
+    def listen(self) -> None:
+        """Take over TERM, INT, QUIT and HUP of this process (main thread only)."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, lambda received, _frame: self._wishes.put(received))
+
+    def request(self, number: int = signal.SIGTERM) -> None:
+        """The same wish from inside the process."""
+        self._wishes.put(number)
+
+    @property
+    def requested(self) -> bool:
+        """Whether to end after the job at hand."""
+        while True:
+            try:
+                self._take(self._wishes.get_nowait())
+            except Empty:
+                break
+        if self._parent_pid is not None and self._read_parent() != self._parent_pid:
+            self._requested = True  # the pool was killed: nobody would restart or stop us any more
+        return self._requested
+
+    @property
+    def at_once(self) -> bool:
+        """Whether to stop the bot that is running, too."""
+        return self.requested and self._at_once
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep up to `seconds`; True as soon as a stop is requested."""
+        if self.requested:
+            return True
+        with contextlib.suppress(Empty):
+            self._take(self._wishes.get(timeout=max(seconds, 0)))
+        return self.requested
+
+    def _take(self, number: int) -> None:
+        self._at_once = self._at_once or number == signal.SIGQUIT or (number == signal.SIGINT and self._requested)
+        self._requested = True

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""The webhook: point Telegram here. Enqueues each update and answers; the workers do the rest."""
+# --- start block, the same in every entry script: finds the package `scalable` wherever this folder was put ---
+import os
+import sys
+
+if not __name__.startswith("scalable."):
+    if sys.version_info < (3, 9):
+        line = "Scalable mode needs Python 3.9 or newer; %s is %d.%d\n" % ((sys.executable,) + sys.version_info[:2])
+        if "GATEWAY_INTERFACE" in os.environ:
+            sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n" + line)
+        sys.stderr.write(line)
+        sys.exit(2)
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != os.path.realpath(here)]
+    if os.path.isdir(os.path.join(here, "vendor")):
+        sys.path.insert(0, os.path.join(here, "vendor"))
+    if "scalable" not in sys.modules:
+        from importlib.util import module_from_spec, spec_from_file_location
+        spec = spec_from_file_location("scalable", os.path.join(here, "__init__.py"), submodule_search_locations=[here])
+        sys.modules["scalable"] = module_from_spec(spec)  # type: ignore[arg-type]
+        spec.loader.exec_module(sys.modules["scalable"])  # type: ignore[union-attr]
+# --- end of the start block ---
+from scalable.config import load_config
+from scalable.lib.logs import configure_logging
+from scalable.lib.web.cgi import in_cgi, serve_cgi
+from scalable.lib.web.lazy import LazyApplication
+
+
+def build():
+    """The webhook of this installation, from the settings as they are now."""
+    from scalable.lib.web.webhook_app import create_webhook_app
+
+    config = load_config(os.environ)
+    configure_logging(config.log_level)
+    return create_webhook_app(config.installation().queue, config.webhook_secret)
+
+
+application = LazyApplication(build)
+
+if __name__ == "__main__":
+    if in_cgi():
+        serve_cgi(application)
+    else:
+        sys.exit(
+            "webhook_queue.py is started by a web server. To try it here: python scalable/worker_pool.py --serve"
+        )
