@@ -13,6 +13,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import SCHEMA_VERSION, ensure_schema, missing_statements, stored_version
+from tests.support.databases import DATABASES, Servers
 
 PHP_TABLE = """
 CREATE TABLE bot_jobs (
@@ -104,10 +105,9 @@ def test_looking_at_a_queue_without_tables_says_that_they_are_missing(address: D
         queue.counts()
 
 
-def test_the_table_of_the_php_version_gets_what_it_lacks_and_its_rows_run(address: DatabaseAddress) -> None:
-    database = open_database(address)
-    if "SQLite" in database.identity:
-        return  # the PHP version has no SQLite queue: there is nothing to take over
+@pytest.mark.parametrize("server", DATABASES)
+def test_the_table_of_the_php_version_gets_what_it_lacks_and_its_rows_run(servers: Servers, server: str) -> None:
+    database = open_database(servers.fresh_database(server))
     execute(database, PHP_TABLE)
     execute(database, "INSERT INTO bot_jobs (payload) VALUES ('{\"update_id\": 1}')")
     queue = DatabaseQueue(database, "bot_jobs", RetryPolicy())

@@ -18,13 +18,11 @@ from pathlib import Path
 import pymysql
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from support.apache import Apache, apache_available, start_apache
-from support.children import DidNotStart, accepts_connections
-from support.database_builds import SERVER_NAMES, find_build
-from support.need import need
-from support.servers import DatabaseServer, available, find_python, start_server
+from tests.support.apache import Apache, apache_available, start_apache
+from tests.support.children import DidNotStart, accepts_connections
+from tests.support.database_builds import SERVER_NAMES, find_build
+from tests.support.need import need
+from tests.support.servers import DatabaseServer, available, find_python, start_server
 
 TESTS = Path(__file__).resolve().parents[1]
 ECHO_CGI = """\
@@ -154,12 +152,12 @@ def test_stop_leaves_no_process_and_no_folder_even_when_paused(server: DatabaseS
 
 
 START_DATABASE = """
-from support.servers import start_server
+from tests.support.servers import start_server
 server = start_server({name!r}, folder)
 print(server.process.pid, pathlib.Path(server.socket).parent)
 """
 START_APACHE = """
-from support.apache import start_apache
+from tests.support.apache import start_apache
 server = start_apache(folder / "apache", site=folder / "site")
 print(server.process.pid, server.socket_folder)
 """

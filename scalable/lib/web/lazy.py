@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.logs import event
+from scalable.lib.web.guard import Wsgi
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 60
@@ -18,9 +19,9 @@ RETRY_AFTER_SECONDS = 60
 class LazyApplication:
     """Builds the real application once; wrong settings answer 503 and are read again at the next request."""
 
-    def __init__(self, build: Callable[[], Callable[..., Iterable[bytes]]]) -> None:
+    def __init__(self, build: Callable[[], Wsgi]) -> None:
         self._build = build
-        self._application: Optional[Callable[..., Iterable[bytes]]] = None
+        self._application: Optional[Wsgi] = None
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from bottle import Bottle, HTTPError, HTTPResponse, request
+from bottle import Bottle, HTTPResponse, request
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, NotAnUpdate
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.telegram.update import read_update
+from scalable.lib.web.guard import Wsgi, guarded
 from scalable.lib.web.responses import json_response, refusal
 
 log = logging.getLogger(__name__)
@@ -23,14 +24,14 @@ RETRY_AFTER_SECONDS = 10
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
 
-def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> Bottle:
+def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> Wsgi:
     """A WSGI application that enqueues every update POSTed to it, whatever the path.
 
     `open_queue` is called once a request and returns the same queue each time; `secret` empty means any request is
     taken. Answers 200 with the job's id only after the update is committed; 503 when Telegram shall bring it again.
     """
-    app = Bottle(autojson=False)
-    app.default_error_handler = _unexpected
+    app = Bottle()
+    app.catchall = False
 
     @app.route("/", method="ANY")
     @app.route("/<path:path>", method="ANY")
@@ -42,7 +43,7 @@ def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> 
             return refusal(401, f"the {SECRET_HEADER} header is missing or wrong")
         return _enqueue_body(open_queue)
 
-    return app
+    return guarded(app)
 
 
 def _enqueue_body(open_queue: Callable[[], DatabaseQueue]) -> HTTPResponse:
@@ -78,16 +79,6 @@ def _come_again(error: Exception) -> HTTPResponse:
     log.error(event("update not taken", status=503, cause=error))
     return refusal(503, "the queue cannot take updates just now; Telegram will try again",
                    {"Retry-After": str(RETRY_AFTER_SECONDS)})
-
-
-def _unexpected(error: HTTPError) -> str:
-    """Whatever was not foreseen: logged whole, answered without a detail, and 5xx so that Telegram keeps the update."""
-    if error.exception is not None:
-        log.error(event("update not taken", status=500), exc_info=error.exception)
-    answer = refusal(error.status_code, "unexpected error; the reason is in the server's log" if error.exception
-                     else str(error.body))
-    error.headers.update(answer.headers)
-    return str(answer.body)
 
 
 def _same(given: str, expected: str) -> bool:

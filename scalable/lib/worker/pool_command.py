@@ -83,14 +83,14 @@ def _spawner(worker_script: str) -> Callable[[str], Child]:
 
 
 def _invite(url: str) -> None:
+    message = '"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"text":"/start"}'
     print(
         f"""
   Dashboard  {url}/scalable/dashboard.py
   Webhook    {url}/scalable/webhook_queue.py
 
   Send an update:
-  curl -H 'Content-Type: application/json' \\
-    -d '{{"update_id":'$(date +%s)',"message":{{"message_id":1,"date":1,"chat":{{"id":1,"type":"private"}},"text":"/start"}}}}' \\
+  curl -d '{{"update_id":'$(date +%s)',{message}}}' \\
     {url}/scalable/webhook_queue.py
 
   Ctrl-C ends it.
