@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Optional
 
+from scalable.lib.errors import SchemaMissing
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES, Counts, JobSummary
 
@@ -19,8 +20,11 @@ class Overview:
 
 
 def read_overview(queue: DatabaseQueue, limit: int) -> Overview:
-    """The queue as it is now, with its `limit` newest jobs."""
-    return Overview(queue.counts(), tuple(queue.newest(limit)))
+    """The queue as it is now, with its `limit` newest jobs; empty as long as nothing has made its table."""
+    try:
+        return Overview(queue.counts(), tuple(queue.newest(limit)))
+    except SchemaMissing:
+        return Overview(Counts(), ())
 
 
 def counts_by_name(counts: Counts) -> dict[str, int]:

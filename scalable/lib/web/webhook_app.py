@@ -22,6 +22,8 @@ MAX_BODY_BYTES = 1024 * 1024
 # How long Telegram is asked to wait. It honours this up to 3600 s and keeps the update meanwhile.
 RETRY_AFTER_SECONDS = 10
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
+# Read as it came: bottle would decode it first, and fail on bytes that no secret contains.
+SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
 
 
 def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> Wsgi:
@@ -38,7 +40,7 @@ def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> 
     def receive(path: str = "") -> HTTPResponse:  # noqa: ARG001 - any path under the script is the webhook
         if request.method != "POST":
             return _wrong_method()
-        if secret and not _same(request.get_header(SECRET_HEADER, ""), secret):
+        if secret and not _same(request.environ.get(SECRET_VARIABLE, ""), secret):
             log.warning(event("update refused", status=401, cause="wrong secret", address=request.remote_addr))
             return refusal(401, f"the {SECRET_HEADER} header is missing or wrong")
         return _enqueue_body(open_queue)
