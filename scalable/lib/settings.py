@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ class Reading:
     """A setting as found: its text, the value made of it, and whether environment, file or default gave it."""
 
     setting: Setting
-    text: str
-    value: Any
+    text: str = field(repr=False)
+    value: Any = field(repr=False)
     source: str
 
     def shown(self) -> str:
