@@ -101,8 +101,8 @@ def test_nothing_that_lies_beside_the_scripts_can_shadow_a_module(tmp_path: Path
         (plugin.parent / name).write_text("raise SystemExit('the wrong module was imported')\n")
 
     done = subprocess.run(
-        [sys.executable, "-B", "renamed-plugin/worker_pool.py", "--help"], cwd=plugin.parent, env={}, capture_output=True,
-        text=True, timeout=30,
+        [sys.executable, "-B", "renamed-plugin/worker_pool.py", "--help"], cwd=plugin.parent, env={},
+        capture_output=True, text=True, timeout=30,
     )
 
     assert (done.returncode, done.stderr) == (0, "")
