@@ -57,7 +57,8 @@ class DataFolder:
 
     def secret(self) -> bytes:
         """32 random bytes, the same for every process of this installation, made at first use."""
-        return bytes.fromhex(self._read(self._secret_file) or self._write_once(self._secret_file, secrets.token_hex(32)))
+        kept = self._read(self._secret_file)
+        return bytes.fromhex(kept or self._write_once(self._secret_file, secrets.token_hex(32)))
 
     def _read(self, path: Path) -> Optional[str]:
         """What the file holds; None when there is none yet."""
