@@ -99,7 +99,7 @@ class WorkerPool:
 
     def handle(self, number: int) -> None:
         """React to one signal: TERM or INT stop gracefully, a second one or QUIT at once."""
-        if number == _WAKE:
+        if number == _WAKE or self.state is State.KILLING:  # another wish must not put off the KILL that is due
             return
         if number == signal.SIGQUIT or self.state is not State.RUNNING:
             self._stop_at_once()
