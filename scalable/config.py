@@ -147,13 +147,24 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
 def _read_file(environment: Mapping[str, str], scalable_folder: Path) -> Tuple[Path, Dict[str, str]]:
     named = environment.get("BOT_CONFIG", "").strip()
     path = _absolute(scalable_folder, named or ".htenv")
-    if path.exists():
+    if not _is_missing(path):
         return path, read_settings_file(path)
     if named:
         raise ConfigurationError(
             "BOT_CONFIG=%r (environment): expected a settings file, but there is none at %s" % (named, path)
         )
     return path, {}
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is no such file. Whatever else is wrong with it, trying to read it will tell."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _absolute(scalable_folder: Path, path: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ class Reading:
     """A setting as found: its text, the value made of it, and whether environment, file or default gave it."""
 
     setting: Setting
-    text: str
-    value: Any
+    text: str = field(repr=False)
+    value: Any = field(repr=False)
     source: str
 
     def shown(self) -> str:
@@ -104,7 +104,7 @@ def read_settings_file(path: Path) -> dict[str, str]:
         with path.open(encoding="utf-8-sig") as stream:
             for binding in parse_stream(stream):
                 if binding.error or (binding.key is not None and binding.value is None):
-                    problems.append(f"{path}, line {binding.original.line}: expected NAME=value")
+                    problems.append(f"{path}, line {_line_of(*binding.original)}: expected NAME=value")
                 elif binding.key is not None:
                     values[binding.key] = binding.value or ""
     except (OSError, UnicodeDecodeError) as error:
@@ -112,6 +112,11 @@ def read_settings_file(path: Path) -> dict[str, str]:
     if problems:
         raise ConfigurationError(*problems)
     return values
+
+
+def _line_of(string: str, line: int) -> int:
+    """Where the text itself starts: the parser counts the empty lines before it as a part of it."""
+    return line + string[: len(string) - len(string.lstrip())].count("\n")
 
 
 def text(value: str) -> str:

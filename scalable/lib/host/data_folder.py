@@ -47,7 +47,7 @@ class DataFolder:
 
         Raises ConfigurationError naming both when they differ: one process would enqueue here and another work there.
         """
-        noted = self._noted() or self._write_once(self.database_note, identity + "\n").strip()
+        noted = (self._read(self.database_note) or self._write_once(self.database_note, identity + "\n")).strip()
         if noted != identity:
             raise ConfigurationError(
                 f"this process would use {identity}, but this installation uses {noted}: give every process the same "
@@ -57,13 +57,17 @@ class DataFolder:
 
     def secret(self) -> bytes:
         """32 random bytes, the same for every process of this installation, made at first use."""
-        return bytes.fromhex(self._write_once(self._secret_file, secrets.token_hex(32)))
+        kept = self._read(self._secret_file)
+        return bytes.fromhex(kept or self._write_once(self._secret_file, secrets.token_hex(32)))
 
-    def _noted(self) -> Optional[str]:
+    def _read(self, path: Path) -> Optional[str]:
+        """What the file holds; None when there is none yet."""
         try:
-            return self.database_note.read_text(encoding="utf-8").strip()
+            return path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: cannot be read ({error})") from error
 
     def _write_once(self, path: Path, text: str) -> str:
         """What the file holds: `text` if this is the first process to write it, else what the first one wrote."""
@@ -79,7 +83,7 @@ class DataFolder:
             raise ConfigurationError(f"{path}: cannot be written ({error.strerror})") from error
         finally:
             temporary.unlink(missing_ok=True)
-        return path.read_text(encoding="utf-8")
+        return self._read(path) or ""
 
 
 def _user() -> str:

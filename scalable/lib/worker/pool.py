@@ -99,7 +99,7 @@ class WorkerPool:
 
     def handle(self, number: int) -> None:
         """React to one signal: TERM or INT stop gracefully, a second one or QUIT at once."""
-        if number == _WAKE:
+        if number == _WAKE or self.state is State.KILLING:  # another wish must not put off the KILL that is due
             return
         if number == signal.SIGQUIT or self.state is not State.RUNNING:
             self._stop_at_once()
@@ -123,8 +123,13 @@ class WorkerPool:
             if all(slot.child is None for slot in self._slots):
                 log.info(event("pool stopped", exit_code=int(self.exit_code)))
                 self.state = State.STOPPED
-        due = [slot.respawn_at - self._clock() for slot in self._slots if slot.child is None]
-        return max(0.01, min([LONGEST_TICK_SECONDS, *due]))
+        return max(0.01, min([LONGEST_TICK_SECONDS, *(moment - self._clock() for moment in self._due())]))
+
+    def _due(self) -> list[float]:
+        """The moments at which there is something to do, whatever else happens."""
+        if self.state is State.RUNNING:
+            return [slot.respawn_at for slot in self._slots if slot.child is None]
+        return [self._patience_ends]
 
     def _look_after(self, slot: _Slot) -> None:
         if slot.child is not None:

@@ -19,6 +19,8 @@ from typing import Any, Optional
 
 TAIL_BYTES = 4096
 CHUNK_BYTES = 65536
+# More than a pipe holds: what is still there after so many comes from children the program left, not from itself.
+LAST_CHUNKS = 16
 # Between TERM and KILL. Short: the bot has had its whole time already.
 TERM_SECONDS = 2.0
 # How often the caller is asked whether to go on.
@@ -124,7 +126,8 @@ class _Run:
                 stdin.close()
 
     def _receive(self, stream: Any) -> None:
-        while True:
+        # One chunk at a time while it lives, so that a flood cannot keep us from the deadline.
+        for _ in range(1 if self._process.poll() is None else LAST_CHUNKS):
             try:
                 chunk = os.read(stream.fileno(), CHUNK_BYTES)
             except BlockingIOError:
@@ -135,8 +138,6 @@ class _Run:
             tail = self._tails[stream.fileno()]
             tail += chunk
             del tail[:-TAIL_BYTES]
-            if self._process.poll() is None:
-                return  # one chunk at a time while it lives, so that a flood cannot keep us from the deadline
 
     def _end_group(self) -> None:
         """TERM to the group, then KILL to what is left; nothing when the program ended by itself."""

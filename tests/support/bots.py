@@ -1,0 +1,48 @@
+"""Small programs to run as bots, and ways to learn what became of them without sleeping."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+import time
+from pathlib import Path
+
+# Takes the lock on the file named by its argument, says so, then stays for longer than any test.
+STAYS = """
+import fcntl, sys, time
+held = open(sys.argv[1], "w")
+fcntl.flock(held, fcntl.LOCK_EX)
+sys.stdout.write("holding\\n")
+sys.stdout.flush()
+time.sleep(600)
+"""
+
+
+def python_bot(folder: Path, code: str, name: str = "bot") -> Path:
+    """An executable bot; started without site-packages, so that it is up in a few milliseconds."""
+    bot = folder / name
+    bot.write_text(f"#!{sys.executable} -IS\n{code}", encoding="utf-8")
+    bot.chmod(0o755)
+    return bot
+
+
+def shell_bot(folder: Path, code: str, name: str = "bot") -> Path:
+    """An executable bot for the shell."""
+    bot = folder / name
+    bot.write_text(f"#!/bin/sh\n{code}\n", encoding="utf-8")
+    bot.chmod(0o755)
+    return bot
+
+
+def is_let_go(lock: Path, within_seconds: float = 10.0) -> bool:
+    """Whether nobody holds the lock on `lock` any more: the kernel takes it back when its holder is dead."""
+    deadline = time.monotonic() + within_seconds
+    with lock.open("a") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.01)
