@@ -44,7 +44,7 @@ class Servers:
 
 def let_pass(queue: DatabaseQueue, seconds: float) -> None:
     """Make everything in the queue `seconds` older, as if that time had passed by the database's clock."""
-    if "SQLite" in queue.database.identity:
+    if "SQLite" in queue.database.place:
         moved = "strftime('%Y-%m-%d %H:%M:%f', {name}, '-' || :seconds || ' seconds')"
     else:
         moved = "{name} - INTERVAL (:seconds * 1000000) MICROSECOND"

@@ -15,7 +15,7 @@ from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.access import csrf_matches, csrf_token, refused
 from scalable.lib.web.guard import Wsgi, guarded
-from scalable.lib.web.overview import as_json, counts_by_name, read_overview
+from scalable.lib.web.overview import as_json, counts_by_name, error_in_a_line, read_overview
 from scalable.lib.web.responses import json_response, refusal
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Dashboard:
             token=request.query.token if self._token else "",
             csrf=csrf_token(self._read_secret(), self._token),
             notice=_notice(),
+            in_a_line=error_in_a_line,
         )
         return _page(200, page)
 

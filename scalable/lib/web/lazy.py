@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.logs import event
-from scalable.lib.web.guard import Wsgi
+from scalable.lib.web.guard import Wsgi, guarded
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 60
@@ -25,6 +25,9 @@ class LazyApplication:
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return guarded(self._answer)(environ, start_response)
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
             with self._lock:
                 if self._application is None:
@@ -37,7 +40,7 @@ class LazyApplication:
 def _misconfigured(error: ConfigurationError, start_response: Callable[..., Any]) -> Iterable[bytes]:
     for problem in error.problems:
         log.error(event("request refused", status=503, cause=problem))
-    body = {"ok": False, "error": "the settings are wrong; run `python scalable/config.py` to see what to put right"}
+    body = {"ok": False, "error": "the settings are wrong; run `python3 scalable/config.py` to see what to put right"}
     start_response("503 Service Unavailable", [
         ("Content-Type", "application/json; charset=utf-8"), ("Retry-After", str(RETRY_AFTER_SECONDS)),
     ])

@@ -53,5 +53,11 @@ def _job_as_json(job: JobSummary) -> dict[str, Any]:
     }
 
 
+def error_in_a_line(error: Optional[str], max_characters: int) -> str:
+    """What happened, and the last thing the bot said, which is where programs say why: `exit code 1 – no such chat`."""
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    return " – ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))[:max_characters]
+
+
 def _iso(time: Optional[datetime]) -> Optional[str]:
     return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
