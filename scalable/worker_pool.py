@@ -24,8 +24,6 @@ if not __name__.startswith("scalable."):
 from scalable.config import load_config
 from scalable.lib.logs import configure_logging
 
-NO_PASSWORD = "The dashboard opens for this machine only. Before a proxy stands in front of it, set BOT_MONITOR_TOKEN."
-
 
 def main(arguments):
     """Run the pool until it is told to stop; see --help."""
@@ -53,7 +51,7 @@ def main(arguments):
         worker_script=str(config.scalable_folder / "worker.py"),
         bot_timeout_seconds=config.legacy_timeout_seconds,
         server=web_server(config, installation, options.serve),
-        notice="The dashboard asks for BOT_MONITOR_TOKEN." if config.monitor_token else NO_PASSWORD,
+        has_password=bool(config.monitor_token),
     )
 
 

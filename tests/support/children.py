@@ -52,6 +52,11 @@ class Child:
             raise RuntimeError(f"{self._command[4]}: not started yet")
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of the program that ended, negative for a signal; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def is_running(self) -> bool:
         """True while the program has not ended; a stopped (SIGSTOP) one is running."""
         return self._process is not None and self._process.poll() is None

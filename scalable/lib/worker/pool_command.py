@@ -20,6 +20,9 @@ DEFAULT_LISTEN = "127.0.0.1:8080"
 # Beyond the bot's own deadline, for the worker to tell the queue how it went.
 GRACE_BEYOND_BOT_SECONDS = 10
 
+ASKS_FOR_TOKEN = "The dashboard asks for BOT_MONITOR_TOKEN: add ?token=… to its address."
+NO_TOKEN = "The dashboard opens for this machine only. Set BOT_MONITOR_TOKEN before a proxy stands in front of it."
+
 
 class Server(Protocol):
     """A web server that runs beside the pool."""
@@ -50,9 +53,9 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run_pool(
     queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
-    notice: str,
+    has_password: bool,
 ) -> int:
-    """Supervise until stopped; the exit code. The caller holds the pool's lock. `notice` is shown with the addresses.
+    """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
     Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
@@ -65,7 +68,7 @@ def run_pool(
     maintenance.start()
     if server is not None:
         server.start()
-        _invite(server.url, notice)
+        _invite(server.url, ASKS_FOR_TOKEN if has_password else NO_TOKEN)
     try:
         return pool.run()
     finally:
