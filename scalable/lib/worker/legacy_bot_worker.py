@@ -11,7 +11,7 @@ from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StoppedAtOnce
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
-from scalable.lib.worker.outcome import Outcome
+from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.stop import StopSignal
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,10 @@ class LegacyBotWorker:
         self._clock = clock
 
     def work_one(self) -> Optional[Outcome]:
-        """Work one due job to its end; None when there was none. Raises DatabaseUnavailable before a job was run."""
+        """Work one due job; None when there was none, or when it was given back because of a stop at once.
+
+        Raises DatabaseUnavailable before a job was run.
+        """
         claimed_at = self._clock()
         jobs = self._queue.claim(self.name, LEASE_SECONDS)
         if not jobs:
@@ -54,7 +57,7 @@ class LegacyBotWorker:
             outcome = self._runner.run(job.payload, _Heart(self._queue, job, self._stop, claimed_at, self._clock).beat)
         except LeaseLost as error:
             log.warning(event("bot stopped", id=job.id, cause=error))
-            return None
+            return Outcome(Kind.DIED, str(error), self._clock() - claimed_at)
         except StoppedAtOnce:
             self._persist(job, lambda: self._queue.release(job.lease))
             log.info(event("job released", id=job.id, worker=self.name))

@@ -19,7 +19,7 @@ def bot_command(bot: Path, php_binary: str = "") -> list[str]:
 
     Raises BotMissing, naming the file and what to do, when it is not there or cannot be run.
     """
-    if not bot.is_file():
+    if not os.path.isfile(bot):  # False, where Path.is_file raises: when its folder may not be entered, for one
         raise BotMissing(f"BOT_LEGACY_PATH: there is no bot at {bot}; name your bot's file, relative to scalable/")
     if not os.access(bot, os.R_OK):
         raise BotMissing(f"BOT_LEGACY_PATH: {bot} may not be read by user {os.geteuid()}")

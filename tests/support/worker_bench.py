@@ -1,0 +1,110 @@
+"""A worker on a real SQLite queue, with a clock that only moves when told and a bot that does as the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from scalable.lib.errors import DatabaseUnavailable
+from scalable.lib.queue.address import SqliteAddress
+from scalable.lib.queue.database import Session
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import JobSummary, NewJob
+from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.sqlite import SqliteDatabase
+from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
+from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
+from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.stop import StopSignal
+from tests.support.clock import FakeClock
+
+Result = TypeVar("Result")
+DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.1, 0)
+FAILED = Outcome(Kind.FAILED, "exit code 1", 0.1, 1, "it went wrong")
+SLEEP_SECONDS = 1.0
+
+
+class CuttableDatabase(SqliteDatabase):
+    """The embedded database, on a line that a test can cut: while `away()` nothing gets through."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(SqliteAddress(path))
+        self.away: Callable[[], bool] = lambda: False
+
+    def run(self, work: Callable[[Session], Result], transaction: bool = False) -> Result:
+        """The real thing, unless the line is cut."""
+        if self.away():
+            raise DatabaseUnavailable("the database is away")
+        return super().run(work, transaction)
+
+
+class ClockedStop(StopSignal):
+    """A StopSignal whose waits move the clock instead of passing time; `waits` holds their lengths."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.parent = 100
+        super().__init__(100, lambda: self.parent)
+        self.waits: list[float] = []
+        self.during_wait: Callable[[], None] = lambda: None
+        self._moved = clock
+
+    def wait(self, seconds: float) -> bool:
+        """Let `seconds` pass on the clock; a thousand waits are one that would never end."""
+        assert len(self.waits) < 1000, "it waits on and on"
+        self.waits.append(seconds)
+        self._moved.advance(seconds)
+        self.during_wait()
+        return self.requested
+
+
+class ScriptedRunner:
+    """A bot that answers as told; `during` happens while it runs and gets the tick to call."""
+
+    def __init__(self) -> None:
+        self.payloads: list[str] = []
+        self.outcome = DONE
+        self.during: Callable[[Callable[[], None]], None] = lambda tick: tick()
+
+    def run(self, payload: str, tick: Callable[[], None]) -> Outcome:
+        """The outcome the test wants."""
+        self.payloads.append(payload)
+        self.during(tick)
+        return self.outcome
+
+
+class Bench:
+    """Everything a worker is made of."""
+
+    def __init__(self, folder: Path, policy: RetryPolicy | None = None) -> None:
+        self.clock = FakeClock()
+        self.database = CuttableDatabase(folder / "queue.sqlite3")
+        self.queue = DatabaseQueue(self.database, "bot_jobs", policy or RetryPolicy())
+        self.queue.ensure_schema()
+        self.runner = ScriptedRunner()
+        self.stop = ClockedStop(self.clock)
+        self.progress: Callable[[Tally], None] = lambda _: None
+        self.worker = LegacyBotWorker(self.queue, self.runner, "worker-1", self.stop, self.clock)
+
+    def enqueue(self, count: int = 1) -> list[int]:
+        """Ids of `count` new jobs, oldest first."""
+        return [self.queue.enqueue(NewJob(f'{{"n":{number}}}')).job_id for number in range(1, count + 1)]
+
+    def job(self, job_id: int) -> JobSummary:
+        """The row as it is now, seen on a line that is never cut."""
+        away, self.database.away = self.database.away, lambda: False
+        try:
+            return self.queue.find(job_id)
+        finally:
+            self.database.away = away
+
+    def sql(self, statement: str, **values: object) -> list[tuple[object, ...]]:
+        """Rows of a query, or the effect of a statement, past every verb of the queue."""
+        return SqliteDatabase.run(self.database, lambda session: session.rows(statement, **values))
+
+    def loop(self, reap: bool = False, **limits: float | bool) -> Tally:
+        """What a WorkerLoop with these limits did, until it ended."""
+        return WorkerLoop(
+            self.queue, self.worker, self.stop, SLEEP_SECONDS, Limits(**limits),  # type: ignore[arg-type]
+            reap=reap, progress=self.progress, clock=self.clock,
+        ).run()

@@ -1,0 +1,280 @@
+"""LegacyBotWorker and WorkerLoop on a real SQLite queue: what becomes of a job, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.worker.legacy_bot_worker import HEARTBEAT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS
+from scalable.lib.worker.outcome import Kind, Outcome
+from tests.support.worker_bench import DONE, FAILED, Bench
+
+LEASE_LEFT = "SELECT (julianday(lease_expires_at) - julianday('now')) * 86400 FROM bot_jobs WHERE id = :id"
+DELAY = "SELECT (julianday(available_at) - julianday(updated_at)) * 86400 FROM bot_jobs WHERE id = :id"
+TAKE_AWAY = "UPDATE bot_jobs SET lease_token = 'another' WHERE id = :id"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def lease_left(bench: Bench, job_id: int) -> float:
+    return bench.sql(LEASE_LEFT, id=job_id)[0][0]
+
+
+def test_an_empty_queue_is_no_work(bench: Bench):
+    assert bench.worker.work_one() is None
+    assert bench.runner.payloads == []
+
+
+def test_a_job_whose_bot_succeeds_is_done(bench: Bench):
+    [job_id] = bench.enqueue()
+
+    outcome = bench.worker.work_one()
+
+    job = bench.job(job_id)
+    assert outcome == DONE
+    assert bench.runner.payloads == ['{"n":1}']
+    assert (job.status, job.attempts, job.error_message, job.reserved_by) == ("done", 1, None, "worker-1")
+
+
+def test_a_job_whose_bot_fails_is_tried_six_times_with_the_documented_delays(bench: Bench):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = FAILED
+    delays = []
+
+    for _ in range(5):
+        assert bench.worker.work_one() == FAILED
+        assert bench.job(job_id).status == "pending"
+        assert bench.worker.work_one() is None  # it is not due yet
+        delays.append(round(float(str(bench.sql(DELAY, id=job_id)[0][0])), 1))
+        bench.sql("UPDATE bot_jobs SET available_at = created_at WHERE id = :id", id=job_id)
+    bench.worker.work_one()
+
+    job = bench.job(job_id)
+    assert delays == [5, 10, 20, 40, 80]
+    assert (job.status, job.attempts, len(bench.runner.payloads)) == ("failed", 6, 6)
+    assert job.error_message == "exit code 1\nit went wrong"
+
+
+def test_a_later_success_clears_the_error_of_the_attempt_before(bench: Bench):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = FAILED
+    bench.worker.work_one()
+    assert bench.job(job_id).error_message == "exit code 1\nit went wrong"
+    bench.sql("UPDATE bot_jobs SET available_at = created_at WHERE id = :id", id=job_id)
+    bench.runner.outcome = DONE
+
+    bench.worker.work_one()
+
+    assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("done", None)
+
+
+@pytest.mark.parametrize("kind", [Kind.FAILED, Kind.TIMED_OUT, Kind.DIED])
+def test_every_way_to_fail_is_tried_again_and_says_why(bench: Bench, kind: Kind):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = Outcome(kind, f"it {kind.value}", 1.0)
+
+    bench.worker.work_one()
+
+    assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("pending", f"it {kind.value}")
+
+
+def test_with_one_attempt_the_first_failure_is_the_end(tmp_path: Path):
+    bench = Bench(tmp_path, RetryPolicy(max_attempts=1))
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = FAILED
+
+    bench.worker.work_one()
+
+    assert bench.job(job_id).status == "failed"
+
+
+@pytest.mark.parametrize("outcome", [DONE, FAILED])
+def test_a_worker_that_lost_its_lease_changes_nothing(bench: Bench, outcome: Outcome):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = outcome
+    bench.runner.during = lambda _: bench.sql(TAKE_AWAY, id=job_id)
+
+    bench.worker.work_one()
+
+    assert bench.job(job_id).status == "processing"
+    assert bench.sql("SELECT lease_token, error_message FROM bot_jobs") == [("another", None)]
+
+
+def test_a_bot_whose_lease_was_taken_away_is_stopped_at_the_next_heartbeat(bench: Bench):
+    [job_id] = bench.enqueue()
+    finished = []
+
+    def during(tick: Callable[[], None]) -> None:
+        bench.sql(TAKE_AWAY, id=job_id)
+        bench.clock.advance(HEARTBEAT_SECONDS)
+        tick()
+        finished.append(True)
+
+    bench.runner.during = during
+
+    outcome = bench.worker.work_one()
+
+    assert outcome is not None
+    assert not outcome.succeeded
+    assert finished == []
+    assert bench.job(job_id).status == "processing"
+
+
+def test_the_database_going_away_while_a_job_is_finished_does_not_run_the_bot_twice(bench: Bench):
+    [job_id] = bench.enqueue()
+    back_at = bench.clock.now + 600
+
+    def during(tick: Callable[[], None]) -> None:
+        bench.database.away = lambda: bench.clock.now < back_at
+
+    bench.runner.during = during
+
+    assert bench.worker.work_one() == DONE
+    assert bench.job(job_id).status == "done"
+    assert len(bench.runner.payloads) == 1
+    assert max(bench.stop.waits) <= 10
+    assert len(bench.stop.waits) < 100  # it does not knock all the time
+
+
+def test_a_finish_whose_answer_was_lost_on_the_way_counts(bench: Bench):
+    [job_id] = bench.enqueue()
+    complete = bench.queue.complete
+    calls = []
+
+    def complete_but_hear_nothing(lease: object) -> None:
+        complete(lease)
+        calls.append(lease)
+        if len(calls) == 1:
+            raise DatabaseUnavailable("lost connection during query")
+
+    bench.queue.complete = complete_but_hear_nothing
+
+    assert bench.worker.work_one() == DONE
+    assert (bench.job(job_id).status, len(calls), len(bench.runner.payloads)) == ("done", 2, 1)
+
+
+def test_a_worker_told_to_stop_while_the_database_is_away_leaves_the_job_to_its_lease(bench: Bench):
+    [job_id] = bench.enqueue()
+
+    def during(tick: Callable[[], None]) -> None:
+        bench.database.away = lambda: True
+        bench.stop.request()
+
+    bench.runner.during = during
+
+    bench.worker.work_one()
+
+    assert bench.job(job_id).status == "processing"
+    assert lease_left(bench, job_id) == pytest.approx(LEASE_SECONDS, abs=5)
+
+
+def test_heartbeats_extend_the_lease_while_the_bot_runs(bench: Bench):
+    [job_id] = bench.enqueue()
+    left = []
+
+    def during(tick: Callable[[], None]) -> None:
+        for seconds in (HEARTBEAT_SECONDS - 0.1, 0.1):
+            bench.sql("UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000' WHERE id = :id", id=job_id)
+            bench.clock.advance(seconds)
+            tick()
+            left.append(lease_left(bench, job_id))
+
+    bench.runner.during = during
+    bench.worker.work_one()
+
+    assert left[0] < 0  # it was not time yet
+    assert left[1] == pytest.approx(LEASE_SECONDS, abs=5)
+
+
+def test_a_bot_is_ended_before_its_lease_when_the_heartbeats_do_not_get_through(bench: Bench):
+    [job_id] = bench.enqueue()
+    claimed_at = bench.clock.now
+    ended_at = []
+
+    def during(tick: Callable[[], None]) -> None:
+        bench.database.away = lambda: True
+        try:
+            for _ in range(1000):
+                bench.clock.advance(0.5)
+                tick()
+        except LeaseLost:
+            ended_at.append(bench.clock.now)
+            raise
+
+    bench.runner.during = during
+
+    outcome = bench.worker.work_one()
+
+    assert outcome is not None
+    assert not outcome.succeeded
+    assert ended_at
+    assert HEARTBEAT_SECONDS * 2 < ended_at[0] - claimed_at <= LEASE_SECONDS
+    assert bench.job(job_id).status == "processing"  # whoever has the database will reap it
+
+
+def test_one_missed_heartbeat_is_no_reason_to_end_the_bot(bench: Bench):
+    [job_id] = bench.enqueue()
+
+    def during(tick: Callable[[], None]) -> None:
+        for away in (True, False, True, False, True, False, True, False):
+            bench.database.away = lambda away=away: away
+            bench.clock.advance(HEARTBEAT_SECONDS)
+            tick()
+
+    bench.runner.during = during
+
+    assert bench.worker.work_one() == DONE
+    assert bench.job(job_id).status == "done"
+
+
+def test_the_margin_leaves_time_to_end_the_bot_after_the_last_heartbeat_that_could_help():
+    assert LEASE_SECONDS - LEASE_MARGIN_SECONDS > 2 * HEARTBEAT_SECONDS
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGQUIT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]])
+def test_stopping_at_once_releases_the_job_with_its_attempt(bench: Bench, signals: list[int]):
+    [job_id] = bench.enqueue()
+
+    def during(tick: Callable[[], None]) -> None:
+        for number in signals:
+            bench.stop.request(number)
+        tick()
+        raise AssertionError("the bot was not stopped")
+
+    bench.runner.during = during
+
+    assert bench.worker.work_one() is None
+    job = bench.job(job_id)
+    assert (job.status, job.attempts) == ("pending", 0)
+    assert bench.queue.claim("worker-2", 45)[0].attempt == 1
+
+
+def test_a_graceful_stop_lets_the_bot_finish(bench: Bench):
+    [job_id] = bench.enqueue()
+
+    def during(tick: Callable[[], None]) -> None:
+        bench.stop.request()
+        tick()
+
+    bench.runner.during = during
+
+    assert bench.worker.work_one() == DONE
+    assert bench.job(job_id).status == "done"
+
+
+def test_a_database_that_is_away_before_the_claim_is_the_callers_to_wait_for(bench: Bench):
+    bench.enqueue()
+    bench.database.away = lambda: True
+
+    with pytest.raises(DatabaseUnavailable):
+        bench.worker.work_one()
+
+    assert bench.runner.payloads == []
