@@ -10,7 +10,7 @@ help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 run: $(VENV)/.run ## Try it: pool, webhook and dashboard on SQLite with the Python example bot
-	@BOT_LEGACY_PATH=../examples/bot.py BOT_DATA_DIR=../.cache/run $(BIN)/python scalable/worker_pool.py --serve $(LISTEN)
+	@exec env BOT_LEGACY_PATH=../examples/bot.py BOT_DATA_DIR=../.cache/run $(BIN)/python scalable/worker_pool.py --serve $(LISTEN)
 
 test: $(VENV)/.dev ## Everything, on real servers; installs what is missing where it may
 	$(BIN)/python tests/install.py
