@@ -77,6 +77,8 @@ SYSTEM_PACKAGES = (
     SystemPackage("mariadb-client-core", "looking into a test database by hand", "/usr/bin/mariadb"),
     SystemPackage("php-cli", "the tests of a bot run by php", "/usr/bin/php"),
     SystemPackage("php-cgi", "the tests of a bot run by php-cgi", "/usr/bin/php-cgi"),
+    SystemPackage("python3", "the scripts under Apache, run by the machine's own Python", "/usr/bin/python3"),
+    SystemPackage("curl", "the commands of the README", "/usr/bin/curl"),
     SystemPackage("php-mysql", "the example bot's own database", "/usr/lib/php/*/pdo_mysql.so"),
 )
 PRIVATE_PROGRAMS = (
