@@ -48,9 +48,18 @@ class Meaning(Enum):
 class Session(ABC):
     """One open connection, as a unit of work sees it. Parameters are named: `:name` in the SQL."""
 
+    duplicate_error: type[Exception]
+
     @abstractmethod
     def execute(self, sql: str, **parameters: Any) -> int:
         """Run one statement; the number of rows it matched."""
+
+    def execute_unless_duplicate(self, sql: str, **parameters: Any) -> int:
+        """The same, and 0 when a unique value is there already; the transaction goes on."""
+        try:
+            return self.execute(sql, **parameters)
+        except self.duplicate_error:
+            return 0
 
     @abstractmethod
     def insert(self, sql: str, **parameters: Any) -> int:
@@ -92,7 +101,7 @@ class Database(ABC):
 
     @abstractmethod
     def render(self, sql: str) -> str:
-        """`sql` with {now}, {due}, {lock} … put into this dialect's words; {due} is `:seconds` from now."""
+        """`sql` with {now}, {in:…}, {ago:…} and {lock} put into this dialect's words; see statements.py."""
 
     @property
     @abstractmethod

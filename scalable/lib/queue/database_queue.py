@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, JobNotRequeueable, LeaseLost, SchemaMissing
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
-from scalable.lib.queue.database import Database, Session
+from scalable.lib.queue.database import Database
 from scalable.lib.queue.job import (
     DONE,
+    EXPIRED,
     FAILED,
     PENDING,
     ClaimedJob,
@@ -24,11 +23,14 @@ from scalable.lib.queue.job import (
     Reaped,
     ServerDescription,
 )
+from scalable.lib.queue.jobs_table import JobsTable
+from scalable.lib.queue.lanes import claim_jobs, end_job
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import ensure_schema
 
 MAX_ERROR_CHARACTERS = 4000
 BATCH = 100
+NOT_WORTH_IT = "not run: when its turn came, it was too late for an answer to be of use"
 
 
 def open_database(address: DatabaseAddress) -> Database:
@@ -53,7 +55,7 @@ class DatabaseQueue:
         self.database = database
         self.table = table
         self.retry_policy = retry_policy
-        self._rendered: dict[str, str] = {}
+        self._jobs = JobsTable(database, table)
 
     def ensure_schema(self) -> None:
         """Make the tables or bring them up to date; see schema.ensure_schema."""
@@ -68,36 +70,23 @@ class DatabaseQueue:
             return self._enqueue(job)
 
     def _enqueue(self, job: NewJob) -> Enqueued:
-        values = {"payload": job.payload, "update_id": job.update_id, "update_type": job.update_type}
         try:
-            job_id = self.database.run(lambda session: session.insert(self._sql(sql.ENQUEUE), **values))
-            return Enqueued(job_id, duplicate=False)
+            insert = self._jobs.sql(sql.ENQUEUE)
+            return Enqueued(self.database.run(lambda session: session.insert(insert, **vars(job))), duplicate=False)
         except DuplicateKey:
-            found = self._rows(sql.FIND_UPDATE, update_id=job.update_id)
+            found = self._jobs.rows(sql.FIND_UPDATE, update_id=job.update_id)
             if not found:  # pruned between the two statements, so it is no duplicate any more
                 return self._enqueue(job)
             return Enqueued(int(found[0][0]), duplicate=True)
 
     def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:
-        """Up to `limit` due jobs, longest waiting first, each under a lease of `lease_seconds` for `worker`.
+        """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.
 
-        The attempt is counted here, so that a job that kills its worker uses its attempts up.
+        First those whose answer is soon worth nothing, then those that have waited longest; a job whose lane is busy,
+        or has an earlier one waiting, is not due. The attempt is counted here, so that a job that kills its worker
+        uses its attempts up.
         """
-        token = secrets.token_hex(8)
-        in_transaction = self.database.claims_in_transaction()
-
-        def work(session: Session) -> list[ClaimedJob]:
-            claimed: list[ClaimedJob] = []
-            wanted = limit * self.database.candidates_per_job
-            for row in session.rows(self._sql(sql.CANDIDATES), limit=wanted):
-                if len(claimed) == limit:
-                    break
-                values = {"id": row[0], "worker": worker, "token": token, "seconds": lease_seconds}
-                if session.execute(self._sql(sql.TAKE), **values) == 1:
-                    claimed.append(ClaimedJob(row[0], row[1], row[2] + 1, row[3], row[4], Lease(row[0], token, worker)))
-            return claimed
-
-        return self.database.run(work, transaction=in_transaction)
+        return claim_jobs(self._jobs, worker, lease_seconds, limit)
 
     def heartbeat(self, lease: Lease, lease_seconds: float) -> None:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
@@ -106,43 +95,79 @@ class DatabaseQueue:
 
     def complete(self, lease: Lease) -> None:
         """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost."""
-        self._finish(sql.COMPLETE, lease, DONE)
+        if not end_job(self._jobs, sql.COMPLETE, lease.job_id, token=lease.token):
+            self._check_repeated(lease, DONE)
 
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
-        self._finish(sql.RETRY, lease, PENDING, error=_short(error), seconds=delay_seconds)
+        if not self._change(sql.RETRY, lease, error=_short(error), seconds=delay_seconds):
+            self._check_repeated(lease, PENDING)
 
     def fail(self, lease: Lease, error: str) -> None:
         """The job will not be tried again by itself: processing → failed. Raises LeaseLost."""
-        self._finish(sql.FAIL, lease, FAILED, error=_short(error))
+        if not end_job(self._jobs, sql.FAIL, lease.job_id, token=lease.token, error=_short(error)):
+            self._check_repeated(lease, FAILED)
 
     def release(self, lease: Lease) -> None:
         """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
-        self._finish(sql.RELEASE, lease, PENDING)
+        if not self._change(sql.RELEASE, lease):
+            self._check_repeated(lease, PENDING)
 
     def reap(self) -> Reaped:
         """End the leases that ran out: their jobs wait for the next attempt, or fail when attempts are used up."""
-        return self._reap(self._rows(sql.EXPIRED_LEASES, limit=BATCH))
+        return self._reap(self._jobs.rows(sql.EXPIRED_LEASES, limit=BATCH))
 
     def reap_worker(self, worker: str) -> Reaped:
         """The same, at once, for every lease of a worker that is known to be dead."""
-        return self._reap(self._rows(sql.LEASES_OF_WORKER, worker=worker, limit=BATCH))
+        return self._reap(self._jobs.rows(sql.LEASES_OF_WORKER, worker=worker, limit=BATCH))
 
     def _reap(self, leases: list[tuple[Any, ...]]) -> Reaped:
         retried = failed = 0
         for job_id, attempts, token, worker in leases:
             error = f"worker {worker} died or lost its database during attempt {attempts}"
-            lease = Lease(job_id, token, worker)
             if self.retry_policy.used_up(attempts):
-                failed += self._change(sql.REVOKE_TO_FAILED, lease, error=error)
+                failed += end_job(self._jobs, sql.REVOKE_TO_FAILED, job_id, token=token, error=error)
             else:
                 delay = self.retry_policy.delay_seconds(attempts)
-                retried += self._change(sql.REVOKE_TO_PENDING, lease, error=error, seconds=delay)
+                retried += self._jobs.change(
+                    sql.REVOKE_TO_PENDING, id=job_id, token=token, error=error, seconds=delay
+                )
         return Reaped(retried, failed)
+
+    def expire(self) -> int:
+        """Pending jobs that are not worth running any more become expired; how many did. Works in small batches."""
+        total = 0
+        while True:
+            overdue = self._jobs.rows(sql.OVERDUE, limit=BATCH)
+            ended = sum(end_job(self._jobs, sql.EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
+            total += ended
+            if not ended or len(overdue) < BATCH:
+                return total
+
+    def prune(self, done_seconds: float, failed_seconds: float) -> int:
+        """Delete jobs that were finished longer ago than that: done and expired ones, and failed ones; how many.
+
+        Works in small batches by primary key, so that nobody waits for it.
+        """
+        return sum(
+            self._prune(status, seconds)
+            for status, seconds in ((DONE, done_seconds), (EXPIRED, done_seconds), (FAILED, failed_seconds))
+        )
+
+    def _prune(self, status: str, seconds: float) -> int:
+        total = 0
+        while True:
+            old = self._jobs.rows(sql.OLD, status=status, seconds=seconds, limit=BATCH)
+            deleted = sum(
+                self._jobs.change(sql.DELETE, id=job_id, status=status, seconds=seconds) for (job_id,) in old
+            )
+            total += deleted
+            if not deleted or len(old) < BATCH:
+                return total
 
     def requeue(self, job_id: int) -> None:
         """A failed or expired job starts anew with all its attempts. Raises JobNotFound or JobNotRequeueable."""
-        if self.database.run(lambda session: session.execute(self._sql(sql.REQUEUE), id=job_id)):
+        if self._jobs.change(sql.REQUEUE, id=job_id):
             return
         status = self.find(job_id).status
         raise JobNotRequeueable(f"job {job_id} is {status}: only failed and expired jobs can be run again")
@@ -150,32 +175,32 @@ class DatabaseQueue:
     def requeue_failed(self) -> int:
         """Every job that is failed now starts anew; how many did. Works in small batches and may be repeated."""
         total = 0
-        batch = self._rows(sql.FIRST_IN_STATE, status=FAILED, limit=BATCH)
+        batch = self._jobs.rows(sql.FIRST_IN_STATE, status=FAILED, limit=BATCH)
         while batch:
             for job_id, _ in batch:
-                total += self.database.run(_executing(self._sql(sql.REQUEUE), id=job_id))
+                total += self._jobs.change(sql.REQUEUE, id=job_id)
             last_id, created_at = batch[-1]
-            batch = self._rows(sql.NEXT_IN_STATE, status=FAILED, created_at=created_at, id=last_id, limit=BATCH)
+            batch = self._jobs.rows(sql.NEXT_IN_STATE, status=FAILED, created_at=created_at, id=last_id, limit=BATCH)
         return total
 
     def counts(self) -> Counts:
         """How many jobs are in each state, now."""
-        return Counts(**{status: int(count) for status, count in self._rows(sql.COUNTS)})
+        return Counts(**{status: int(count) for status, count in self._jobs.rows(sql.COUNTS)})
 
     def newest(self, limit: int) -> list[JobSummary]:
         """The `limit` newest jobs, newest first."""
-        return [self._summary(row) for row in self._rows(sql.NEWEST, limit=limit)]
+        return [self._summary(row) for row in self._jobs.rows(sql.NEWEST, limit=limit)]
 
     def find(self, job_id: int) -> JobSummary:
         """One job. Raises JobNotFound."""
-        rows = self._rows(sql.FIND, id=job_id)
+        rows = self._jobs.rows(sql.FIND, id=job_id)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
         return self._summary(rows[0])
 
     def payload(self, job_id: int) -> str:
         """The update as Telegram sent it. Raises JobNotFound."""
-        rows = self._rows(sql.PAYLOAD, id=job_id)
+        rows = self._jobs.rows(sql.PAYLOAD, id=job_id)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
         return str(rows[0][0])
@@ -188,24 +213,14 @@ class DatabaseQueue:
         """Close this thread's connection; the queue stays usable."""
         self.database.close()
 
-    def _finish(self, statement: str, lease: Lease, becomes: str, **values: Any) -> None:
-        if self._change(statement, lease, **values):
-            return
-        # No row: either the lease is gone, or this very change was made and only its answer was lost on the way.
-        state = self._rows(sql.STATE, id=lease.job_id)
+    def _check_repeated(self, lease: Lease, becomes: str) -> None:
+        """No row was changed: the lease is gone, or this very change was made and only its answer was lost."""
+        state = self._jobs.rows(sql.STATE, id=lease.job_id)
         if not state or tuple(state[0]) != (becomes, lease.token):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
 
     def _change(self, statement: str, lease: Lease, **values: Any) -> int:
-        return self.database.run(_executing(self._sql(statement), id=lease.job_id, token=lease.token, **values))
-
-    def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return self.database.run(lambda session: session.rows(self._sql(statement), **values))
-
-    def _sql(self, statement: str) -> str:
-        if statement not in self._rendered:
-            self._rendered[statement] = self.database.render(statement.replace("{jobs}", self.table))
-        return self._rendered[statement]
+        return self._jobs.change(statement, id=lease.job_id, token=lease.token, **values)
 
     def _summary(self, row: tuple[Any, ...]) -> JobSummary:
         def time_of(value: Any) -> Optional[datetime]:
@@ -216,10 +231,6 @@ class DatabaseQueue:
             available_at=self.database.time_of(row[5]), reserved_at=time_of(row[6]), reserved_by=row[7],
             processed_at=time_of(row[8]), created_at=self.database.time_of(row[9]), error_message=row[10],
         )
-
-
-def _executing(statement: str, **values: Any) -> Callable[[Session], int]:
-    return lambda session: session.execute(statement, **values)
 
 
 def _short(error: str) -> str:

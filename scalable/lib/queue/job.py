@@ -12,11 +12,18 @@ STATUSES = (PENDING, PROCESSING, DONE, FAILED, EXPIRED)
 
 @dataclass(frozen=True)
 class NewJob:
-    """An update about to be enqueued; `payload` is stored byte for byte."""
+    """An update about to be enqueued; `payload` is stored byte for byte.
+
+    Jobs of one `lane` run one after the other, in the order they were enqueued; None is no lane. For `urgent_seconds`
+    from now the job goes before others; `expires_seconds` from now it is not worth running any more. None: never.
+    """
 
     payload: str = field(repr=False)
     update_id: Optional[int] = None
     update_type: Optional[str] = None
+    lane: Optional[str] = None
+    urgent_seconds: Optional[float] = None
+    expires_seconds: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class ClaimedJob:
     attempt: int
     update_id: Optional[int]
     update_type: Optional[str]
+    lane: Optional[str]
     lease: Lease
 
 

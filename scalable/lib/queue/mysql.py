@@ -62,8 +62,9 @@ class MySqlDatabase(Database):
     def render(self, sql: str) -> str:
         """NOW() is UTC because every session sets its time zone."""
         lock = "FOR UPDATE SKIP LOCKED" if self._skip_locked else ""
-        sql = sql.replace("{now}", "NOW(3)").replace("{lock}", lock)
-        return sql.replace("{due}", "(NOW(3) + INTERVAL (:seconds * 1000000) MICROSECOND)")
+        sql = re.sub(r"{in:(\w+)}", r"(NOW(3) + INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
+        sql = re.sub(r"{ago:(\w+)}", r"(NOW(3) - INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
+        return sql.replace("{now}", "NOW(3)").replace("{lock}", lock)
 
     def claims_in_transaction(self) -> bool:
         """Whether the server has SKIP LOCKED and is no Galera node; asked once, by trying it.
@@ -153,6 +154,8 @@ def _has_skip_locked(session: Session) -> bool:
 
 
 class _MySqlSession(Session):
+    duplicate_error = pymysql.err.IntegrityError
+
     def __init__(self, address: MySqlAddress) -> None:
         self._connection = _connect(address)
         self._cursor = self._connection.cursor()

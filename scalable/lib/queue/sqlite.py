@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -43,8 +44,11 @@ class SqliteDatabase(Database):
 
     def render(self, sql: str) -> str:
         """Times are UTC text with milliseconds, so that they sort, and read like MySQL's."""
-        due = "strftime('%Y-%m-%d %H:%M:%f', 'now', :seconds || ' seconds')"
-        return sql.replace("{now}", _NOW).replace("{due}", due).replace("{lock}", "")
+        sql = re.sub(r"{in:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', :\1 || ' seconds')", sql)
+        sql = re.sub(r"{ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :\1 || ' seconds')", sql)
+        # SQLite takes ORDER BY and LIMIT in the parts of a UNION only inside a further SELECT.
+        sql = re.sub(r"^\((SELECT)", r"SELECT * FROM (\1", sql, flags=re.MULTILINE)
+        return sql.replace("{now}", _NOW).replace("{lock}", "")
 
     def claims_in_transaction(self) -> bool:
         """Always: only one writer at a time exists."""
@@ -99,6 +103,8 @@ class SqliteDatabase(Database):
 
 
 class _SqliteSession(Session):
+    duplicate_error = sqlite3.IntegrityError
+
     def __init__(self, path: os.PathLike[str]) -> None:
         self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:

@@ -1,14 +1,15 @@
 """Every statement on the jobs table, in the words both dialects share.
 
-{jobs} is the table, {now} the database's clock, {due} that clock plus `:seconds`, {lock} SKIP LOCKED where it exists.
+{jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
+NULL), {lock} is SKIP LOCKED where it exists.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
 
 # A new pending job. The unique index one_update refuses a second delivery of the same update.
 ENQUEUE = """
-INSERT INTO {jobs} (payload, update_id, update_type, available_at, created_at)
-VALUES (:payload, :update_id, :update_type, {now}, {now})
+INSERT INTO {jobs} (payload, update_id, update_type, lane, urgent_until, expires_at, available_at, created_at)
+VALUES (:payload, :update_id, :update_type, :lane, {in:urgent_seconds}, {in:expires_seconds}, {now}, {now})
 """
 
 # The job an update already has. By index one_update.
@@ -19,22 +20,88 @@ WHERE update_id = :update_id
 LIMIT 1
 """
 
-# The due jobs that have waited longest, in the order of index status_available, which ends in the id.
-CANDIDATES = """
-SELECT id, payload, attempts, update_id, update_type
-FROM {jobs}
-WHERE status = 'pending'
-  AND available_at <= {now}
+# What keeps a job of a lane from running: the one of its lane that runs, else the first one that waits before it.
+# By index lane_status, which ends in the id: one row read each.
+_BLOCKER = """COALESCE(
+    (SELECT running.id FROM {jobs} AS running
+     WHERE running.lane = job.lane AND running.status = 'processing' LIMIT 1),
+    (SELECT waiting.id FROM {jobs} AS waiting
+     WHERE waiting.lane = job.lane AND waiting.status = 'pending' AND waiting.id < job.id
+     ORDER BY waiting.id LIMIT 1))"""
+
+_DUE = """status = 'pending'
+  AND parked = 0
+  AND available_at <= {now}"""
+
+# Those whose answer is still worth something soon, by index urgent; then those that have waited longest, by index
+# claim. Both orders are those of the index, which ends in the id. {lock} keeps other claimers from waiting for them.
+CANDIDATES = f"""
+(SELECT id, payload, attempts, update_id, update_type, lane, {_BLOCKER} AS blocker
+FROM {{jobs}} AS job
+WHERE {_DUE}
+  AND urgent_until > {{now}}
+ORDER BY urgent_until, id
+LIMIT :limit
+{{lock}})
+UNION ALL
+(SELECT id, payload, attempts, update_id, update_type, lane, {_BLOCKER} AS blocker
+FROM {{jobs}} AS job
+WHERE {_DUE}
+  AND (expires_at IS NULL OR expires_at > {{now}})
 ORDER BY available_at, id
 LIMIT :limit
-{lock}
+{{lock}})
 """
 
-# Takes one candidate. By primary key; whoever comes second finds it no longer pending.
+# More jobs that only wait for another one of their lane: what CANDIDATES would look at in vain. By index claim.
+BLOCKED = f"""
+SELECT id, {_BLOCKER} AS blocker
+FROM {{jobs}} AS job
+WHERE {_DUE}
+ORDER BY available_at, id
+LIMIT :limit
+"""
+
+# Parks jobs behind another one, as one transaction of the two. By primary key. Marking the blocker comes first: it
+# waits for a blocker that is just ending, and then finds it ended; or the blocker's end finds the mark, and unparks.
+MARK_BLOCKER = """
+UPDATE {jobs}
+SET has_followers = 1, updated_at = {now}
+WHERE id = :id
+  AND status IN ('pending', 'processing')
+"""
+
+PARK = """
+UPDATE {jobs}
+SET parked = 1, updated_at = {now}
+WHERE id IN ({ids})
+  AND status = 'pending'
+"""
+
+# The first one that waits in the lane of a job that ended. By index lane_status.
+NEXT_IN_LANE = """
+SELECT waiting.id
+FROM {jobs} AS ended
+JOIN {jobs} AS waiting ON waiting.lane = ended.lane AND waiting.status = 'pending'
+WHERE ended.id = :id
+ORDER BY waiting.id
+LIMIT 1
+"""
+
+# It may run now, and unparks the next one when it ends in its turn. By primary key.
+UNPARK = """
+UPDATE {jobs}
+SET parked = 0, has_followers = 1, updated_at = {now}
+WHERE id = :id
+  AND status = 'pending'
+"""
+
+# Takes one candidate. By primary key; whoever comes second finds it no longer pending. The unique index
+# one_running_per_lane refuses a second running job of the lane, whatever was read before.
 TAKE = """
 UPDATE {jobs}
 SET status = 'processing', attempts = attempts + 1, reserved_at = {now}, updated_at = {now},
-    reserved_by = :worker, lease_token = :token, lease_expires_at = {due}
+    reserved_by = :worker, lease_token = :token, lease_expires_at = {in:seconds}
 WHERE id = :id
   AND status = 'pending'
 """
@@ -42,19 +109,20 @@ WHERE id = :id
 # Extends a lease that is still held. By primary key.
 HEARTBEAT = """
 UPDATE {jobs}
-SET lease_expires_at = {due}, updated_at = {now}
+SET lease_expires_at = {in:seconds}, updated_at = {now}
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
 """
 
-# The end of a job. By primary key; only for the lease that holds it.
+# The end of a job. By primary key; only for the lease that holds it. {alone} is one of the two lines below it.
 COMPLETE = """
 UPDATE {jobs}
 SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {alone}
 """
 
 FAIL = """
@@ -63,12 +131,16 @@ SET status = 'failed', processed_at = {now}, updated_at = {now}, error_message =
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {alone}
 """
+
+# First try, one statement: it ends only a job that nobody is parked behind. With followers, the end is a transaction.
+ALONE = "AND has_followers = 0"
 
 # Back to pending after a failed attempt, due in `:seconds`. By primary key; only for the lease that holds it.
 RETRY = """
 UPDATE {jobs}
-SET status = 'pending', available_at = {due}, updated_at = {now}, error_message = :error, lease_expires_at = NULL
+SET status = 'pending', available_at = {in:seconds}, updated_at = {now}, error_message = :error, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
@@ -91,17 +163,16 @@ WHERE id = :id
 LIMIT 1
 """
 
-# Leases that ran out. By index status_lease; at most one row per running worker is there to be read.
+# Leases that ran out. By index claim: the rows that are processing are as many as the workers.
 EXPIRED_LEASES = """
 SELECT id, attempts, lease_token, reserved_by
 FROM {jobs}
 WHERE status = 'processing'
   AND lease_expires_at < {now}
-ORDER BY lease_expires_at, id
 LIMIT :limit
 """
 
-# Leases of one worker that is known to be dead. By index status_lease: few rows are processing at any time.
+# Leases of one worker that is known to be dead. By index claim, as above.
 LEASES_OF_WORKER = """
 SELECT id, attempts, lease_token, reserved_by
 FROM {jobs}
@@ -113,7 +184,7 @@ LIMIT :limit
 # Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
 REVOKE_TO_PENDING = """
 UPDATE {jobs}
-SET status = 'pending', available_at = {due}, updated_at = {now}, error_message = :error,
+SET status = 'pending', available_at = {in:seconds}, updated_at = {now}, error_message = :error,
     lease_token = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -127,12 +198,53 @@ SET status = 'failed', processed_at = {now}, updated_at = {now}, error_message =
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {alone}
 """
 
-# A failed or expired job starts anew, with all its attempts. By primary key.
+# Jobs that are not worth running any more. By index urgent: only short-lived updates are in it with a time.
+OVERDUE = """
+SELECT id
+FROM {jobs}
+WHERE status = 'pending'
+  AND parked IN (0, 1)
+  AND urgent_until <= {now}
+  AND expires_at <= {now}
+LIMIT :limit
+"""
+
+EXPIRE = """
+UPDATE {jobs}
+SET status = 'expired', processed_at = {now}, updated_at = {now}, error_message = :error
+WHERE id = :id
+  AND status = 'pending'
+  AND expires_at <= {now}
+  {alone}
+"""
+
+# Jobs finished longer than `:seconds` ago. By index status_created: they were made before that.
+OLD = """
+SELECT id
+FROM {jobs}
+WHERE status = :status
+  AND created_at < {ago:seconds}
+  AND processed_at < {ago:seconds}
+ORDER BY created_at, id
+LIMIT :limit
+"""
+
+# By primary key, and only what is still finished: somebody may have run it again by hand.
+DELETE = """
+DELETE FROM {jobs}
+WHERE id = :id
+  AND status = :status
+  AND processed_at < {ago:seconds}
+"""
+
+# A failed or expired job starts anew, with all its attempts, and is not expired a second time. By primary key.
 REQUEUE = """
 UPDATE {jobs}
-SET status = 'pending', attempts = 0, available_at = {now}, updated_at = {now}, processed_at = NULL
+SET status = 'pending', attempts = 0, available_at = {now}, updated_at = {now}, processed_at = NULL,
+    parked = 0, urgent_until = NULL, expires_at = NULL
 WHERE id = :id
   AND status IN ('failed', 'expired')
 """
@@ -157,7 +269,7 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-# How many jobs are in each state. Reads index status_available from end to end.
+# How many jobs are in each state. Reads an index from end to end.
 COUNTS = """
 SELECT status, COUNT(*)
 FROM {jobs}

@@ -1,0 +1,95 @@
+"""Keeps the order of lanes: who may be claimed, who is parked behind whom, and who goes on when a job ends.
+
+A job with a lane runs only when no other job of its lane is running or waits before it. Looking that up for every
+candidate is cheap; looking it up again and again for a long lane is not. So a claimer that meets a blocked job parks
+it: the job leaves the claim's index, its blocker is marked, and whoever ends the blocker unparks the next one.
+As long as jobs of a lane are parked, one that is not parked waits or runs with the mark; so the lane moves on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from scalable.lib.queue import statements as sql
+from scalable.lib.queue.database import Session
+from scalable.lib.queue.job import ClaimedJob, Lease
+from scalable.lib.queue.jobs_table import JobsTable
+
+# How many blocked jobs a claimer parks before it looks again; a flood in one lane is parked in steps of this.
+PARK_BATCH = 500
+# Claims that found candidates and lost every one of them to others, before the claimer says there is nothing.
+MAX_LOST_CLAIMS = 5
+
+
+def claim_jobs(table: JobsTable, worker: str, lease_seconds: float, limit: int) -> list[ClaimedJob]:
+    """Up to `limit` jobs under fresh leases; see DatabaseQueue.claim."""
+    in_transaction = table.database.claims_in_transaction()
+    lost = 0
+    while True:
+        token = secrets.token_hex(8)
+
+        def work(session: Session, token: str = token) -> tuple[list[ClaimedJob], int, int]:
+            return _take(table, session, worker, token, lease_seconds, limit)
+
+        claimed, seen, blocked = table.database.run(work, transaction=in_transaction)
+        if claimed or not seen or lost == MAX_LOST_CLAIMS:
+            return claimed
+        # Everything in front was blocked: put that away, and look at what comes behind it. Or others were faster.
+        if not blocked or not park_blocked(table):
+            lost += 1
+
+
+def _take(
+    table: JobsTable, session: Session, worker: str, token: str, lease_seconds: float, limit: int
+) -> tuple[list[ClaimedJob], int, int]:
+    """The jobs taken; how many candidates there were, and how many of them were blocked."""
+    rows = session.rows(table.sql(sql.CANDIDATES), limit=limit * table.database.candidates_per_job)
+    claimed: dict[int, ClaimedJob] = {}
+    blocked = 0
+    for job_id, payload, attempts, update_id, update_type, lane, blocker in rows:
+        if blocker is not None:
+            blocked += 1
+        elif len(claimed) < limit and job_id not in claimed:  # an urgent job may be among the oldest, too
+            values = {"id": job_id, "worker": worker, "token": token, "seconds": lease_seconds}
+            if session.execute_unless_duplicate(table.sql(sql.TAKE), **values):
+                lease = Lease(job_id, token, worker)
+                claimed[job_id] = ClaimedJob(job_id, payload, attempts + 1, update_id, update_type, lane, lease)
+    return list(claimed.values()), len(rows), blocked
+
+
+def park_blocked(table: JobsTable) -> int:
+    """Park blocked jobs that are due, up to PARK_BATCH of them; how many were."""
+    followers: dict[int, list[int]] = {}
+    for job_id, blocker in table.rows(sql.BLOCKED, limit=PARK_BATCH):
+        if blocker is not None:
+            followers.setdefault(blocker, []).append(job_id)
+    return sum(_park_behind(table, blocker, sorted(jobs)) for blocker, jobs in sorted(followers.items()))
+
+
+def _park_behind(table: JobsTable, blocker: int, jobs: list[int]) -> int:
+    def work(session: Session) -> int:
+        if not session.execute(table.sql(sql.MARK_BLOCKER), id=blocker):
+            return 0  # it ended meanwhile: they may be claimed now
+        ids = ", ".join(str(int(job_id)) for job_id in jobs)
+        return session.execute(table.sql(sql.PARK).replace("{ids}", ids))
+
+    return table.in_transaction(work)
+
+
+def end_job(table: JobsTable, statement: str, job_id: int, **values: Any) -> bool:
+    """Run `statement`, which ends the job, and let the next one of its lane go; False when it matched no row.
+
+    One statement when nobody is parked behind the job, otherwise a transaction with the unparking.
+    """
+    if table.change(statement.replace("{alone}", sql.ALONE), id=job_id, **values):
+        return True
+
+    def work(session: Session) -> bool:
+        if not session.execute(table.sql(statement.replace("{alone}", "")), id=job_id, **values):
+            return False
+        for (next_id,) in session.rows(table.sql(sql.NEXT_IN_LANE), id=job_id):
+            session.execute(table.sql(sql.UNPARK), id=next_id)
+        return True
+
+    return table.in_transaction(work)
