@@ -10,7 +10,9 @@ from tests.support.need import need
 from tests.support.servers import DatabaseServer, available, start_server
 
 DATABASES = ("mariadb-10.5", "mariadb-10.11", "mariadb-11.8", "mysql-9.7")
-_TIMES = ("available_at", "reserved_at", "processed_at", "created_at", "expires_at", "lease_expires_at")
+_TIMES = (
+    "available_at", "reserved_at", "processed_at", "created_at", "urgent_until", "expires_at", "lease_expires_at",
+)
 
 
 class Servers:
