@@ -151,7 +151,7 @@ def _read_file(environment: Mapping[str, str], scalable_folder: Path) -> Tuple[P
         return path, read_settings_file(path)
     if named:
         raise ConfigurationError(
-            "BOT_CONFIG=%r (environment): expected a settings file, but there is none at %s" % (named, path)
+            "BOT_CONFIG=%r (environment): expected a settings file, but there is none at %r" % (named, str(path))
         )
     return path, {}
 

@@ -112,7 +112,7 @@ def test_a_named_settings_file_is_read_instead_of_the_default_one(tmp_path: Path
 
 def test_a_named_settings_file_that_is_missing_is_a_problem(tmp_path: Path):
     assert problems({"BOT_CONFIG": "gone"}, tmp_path) == [
-        f"BOT_CONFIG='gone' (environment): expected a settings file, but there is none at {tmp_path / 'gone'}"
+        f"BOT_CONFIG='gone' (environment): expected a settings file, but there is none at '{tmp_path / 'gone'}'"
     ]
 
 
@@ -203,6 +203,7 @@ names = st.sampled_from([setting.name for setting in SETTINGS] + ["BOT_OTHER", "
 @settings(deadline=None, max_examples=300)
 @given(environment=st.dictionaries(names, anything, max_size=8), file=st.one_of(st.none(), st.text(max_size=80)))
 @example(environment={"BOT_CONFIG": "\x00"}, file=None)
+@example(environment={"BOT_CONFIG": "two\nlines"}, file=None)
 @example(environment={"BOT_CONFIG": "x" * 300}, file=None)
 @example(environment={"BOT_DB_HOST": "\ud800"}, file="BOT_DB_NAME=x")
 def test_whatever_is_set_either_loads_or_is_a_configuration_error(environment: dict[str, str], file):
