@@ -91,6 +91,14 @@ def test_the_database_may_be_set_half_in_the_file_and_half_in_the_environment(tm
     assert config.database == MySqlAddress("::1", 3307, None, "bot", "me", "p#w d")
 
 
+def test_a_setting_that_the_environment_empties_is_missing_although_the_file_has_it(tmp_path: Path):
+    (tmp_path / ".htenv").write_text("".join(f"{name}={value}\n" for name, value in MYSQL.items()))
+
+    found = problems({"BOT_DB_HOST": ""}, tmp_path)
+
+    assert [line.partition(" is missing: ")[0] for line in found] == ["BOT_DB_HOST"]
+
+
 def test_an_empty_password_is_allowed_when_it_is_written(tmp_path: Path):
     config = load_config({**MYSQL, "BOT_DB_PASS": ""}, tmp_path)
 
