@@ -31,6 +31,7 @@ def build():
     """The dashboard of this installation, from the settings as they are now."""
     from scalable.lib.web.dashboard_app import create_dashboard_app
 
+    configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     config = load_config(os.environ)
     configure_logging(config.log_level)
     installation = config.installation()
@@ -44,11 +45,12 @@ application = LazyApplication(build)
 
 def main(arguments):
     """The same in a shell; see --help."""
-    from scalable.lib.host.dashboard_command import run_dashboard_command
+    from scalable.lib.host.dashboard_command import parse_dashboard_options, run_dashboard_command
 
+    options = parse_dashboard_options(arguments)
     config = load_config(os.environ)
     configure_logging(config.log_level)
-    return run_dashboard_command(arguments, config.installation().queue(), config.monitor_limit)
+    return run_dashboard_command(options, config.installation().queue(), config.monitor_limit)
 
 
 if __name__ == "__main__":

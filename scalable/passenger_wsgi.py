@@ -28,6 +28,7 @@ from scalable.lib.web.lazy import LazyApplication
 
 def build():
     """Webhook and dashboard of this installation, beside each other."""
+    configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     config = load_config(os.environ)
     configure_logging(config.log_level)
     return config.create_site(config.installation())

@@ -31,6 +31,7 @@ def build():
     """The webhook of this installation, from the settings as they are now."""
     from scalable.lib.web.webhook_app import create_webhook_app
 
+    configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     config = load_config(os.environ)
     configure_logging(config.log_level)
     return create_webhook_app(config.installation().queue, config.webhook_secret)
@@ -43,5 +44,5 @@ if __name__ == "__main__":
         serve_cgi(application)
     else:
         sys.exit(
-            "webhook_queue.py is started by a web server. To try it here: python scalable/worker_pool.py --serve"
+            "webhook_queue.py is started by a web server. To try it here: python3 scalable/worker_pool.py --serve"
         )

@@ -27,14 +27,17 @@ from scalable.lib.logs import configure_logging
 
 def main(arguments):
     """Work until told to stop, or until a limit of the command line is reached; see --help."""
-    from scalable.lib.worker.command import run_worker_command
+    from scalable.lib.worker.command import parse_worker_options, run_worker_command
     from scalable.lib.worker.runners.cli import CliRunner
 
+    options = parse_worker_options(arguments)
     config = load_config(os.environ)
-    configure_logging(config.log_level)
+    # From cron a successful drain says nothing: cron turns every line into a mail.
+    quiet = options.drain and not sys.stderr.isatty() and config.log_level == "INFO"
+    configure_logging("WARNING" if quiet else config.log_level)
     runner = CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary)
     runner.check()
-    return run_worker_command(arguments, config.installation().queue(), runner, config.worker_sleep_seconds)
+    return run_worker_command(options, config.installation().queue(), runner, config.worker_sleep_seconds)
 
 
 if __name__ == "__main__":

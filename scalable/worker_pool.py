@@ -27,6 +27,8 @@ from scalable.lib.logs import configure_logging
 
 def main(arguments):
     """Run the pool until it is told to stop; see --help."""
+    from scalable.lib.errors import AlreadyRunning
+    from scalable.lib.worker.lock import PoolLock
     from scalable.lib.worker.pool_command import parse_pool_options, run_pool
     from scalable.lib.worker.runners.cli import CliRunner
 
@@ -36,20 +38,30 @@ def main(arguments):
     CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary).check()
     installation = config.installation()
     queue = installation.queue()
-    server = None
-    if options.serve:
-        from scalable.lib.web.server import WebServer
-
-        site = config.create_site(installation, prefix="/scalable")
-        server = WebServer(site, options.serve)
+    lock = PoolLock(installation.data_folder.pool_lock)
+    try:
+        lock.take()
+    except AlreadyRunning:
+        if options.ensure:
+            return 0
+        raise
     return run_pool(
         queue,
         size=config.worker_pool_size,
         worker_script=str(config.scalable_folder / "worker.py"),
-        lock_file=installation.data_folder.pool_lock,
         bot_timeout_seconds=config.legacy_timeout_seconds,
-        server=server,
+        server=web_server(config, installation, options.serve),
+        has_password=bool(config.monitor_token),
     )
+
+
+def web_server(config, installation, listen):
+    """Webhook and dashboard beside the pool, when they were asked for."""
+    if not listen:
+        return None
+    from scalable.lib.web.server import WebServer
+
+    return WebServer(config.create_site(installation, prefix="/scalable"), listen)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ from typing import Any
 
 from scalable.lib.errors import ConfigurationError
 
+_BOTS_OWN = {
+    "environment": "fine if your bot reads it itself",
+    "file": "and your bot does not see this file: give it its own settings where it looks for them",
+}
 Converter = Callable[[str], Any]
 _UNEXPECTED_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -85,8 +89,8 @@ def unknown_names(
         for name in sorted(values):
             if name.startswith("BOT_") and name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-                hint = f"; did you mean {near[0]}?" if near else "; fine if your bot reads it itself"
-                lines.append(f"{name} ({source}) is not a setting of Scalable mode{hint}")
+                hint = f"did you mean {near[0]}?" if near else _BOTS_OWN[source]
+                lines.append(f"{name} ({source}) is not a setting of Scalable mode; {hint}")
     return lines
 
 

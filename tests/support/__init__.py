@@ -1,1 +1,1 @@
-"""What several test files share."""
+"""What the tests stand on: real servers started and stopped by the tests themselves."""

@@ -1,4 +1,4 @@
-"""What a test needs beyond Python packages: skipped at a desk when missing, failed in CI."""
+"""One rule for a server that is missing: skip by name at a desk, fail where `CI` is set."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 
 def need(reason: str | None) -> None:
-    """Skip the test at a desk, and fail it in CI, when something it needs is missing; `None`: nothing is."""
+    """Let the test go on when `reason` is None; otherwise skip it, or fail it in CI, with that reason."""
     if reason is None:
         return
     if os.environ.get("CI"):
-        pytest.fail(reason)
+        pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
 

@@ -120,7 +120,7 @@ def test_a_named_settings_file_is_read_instead_of_the_default_one(tmp_path: Path
 
 def test_a_named_settings_file_that_is_missing_is_a_problem(tmp_path: Path):
     assert problems({"BOT_CONFIG": "gone"}, tmp_path) == [
-        f"BOT_CONFIG='gone' (environment): expected a settings file, but there is none at '{tmp_path / 'gone'}'"
+        f"BOT_CONFIG='gone' (environment): expected a settings file, but there is none at {str(tmp_path / 'gone')!r}"
     ]
 
 

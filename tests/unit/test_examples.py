@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.need import need
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 UPDATE_FILES = sorted((EXAMPLES / "updates").glob("*.json"))
 # https://core.telegram.org/bots/api#update, Bot API 10.3
@@ -30,15 +32,6 @@ UPDATE_TYPES = {
     "chat_boost", "removed_chat_boost", "managed_bot", "subscription", "stopped_message_generation",
 }  # fmt: skip
 TOKEN = "123456:example-token-of-the-tests"
-
-
-def need(reason: str | None) -> None:
-    """Skips the test at a desk, and fails it in CI, when something it needs is missing; `None`: nothing is."""
-    if reason is None:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def run(language: str, update: bytes, **environ: str) -> subprocess.CompletedProcess[bytes]:

@@ -113,7 +113,8 @@ def test_unknown_names_get_the_nearest_known_one_or_the_benefit_of_the_doubt():
 
     assert lines == [
         "BOT_SIZES (environment) is not a setting of Scalable mode; did you mean BOT_SIZE?",
-        "BOT_ADMIN (file) is not a setting of Scalable mode; fine if your bot reads it itself",
+        "BOT_ADMIN (file) is not a setting of Scalable mode; "
+        "and your bot does not see this file: give it its own settings where it looks for them",
     ]
 
 

@@ -12,8 +12,8 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.overview import as_json, counts_by_name, read_overview
 
 
-def run_dashboard_command(arguments: Sequence[str], queue: DatabaseQueue, limit: int) -> int:
-    """Show the queue, or retry failed jobs; makes the tables if this is the first thing ever run."""
+def parse_dashboard_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; a wrong one ends the process with usage and exit code 2."""
     parser = argparse.ArgumentParser(prog="dashboard.py", description="Shows the queue and runs failed jobs again.")
     parser.add_argument("--json", action="store_true", help="print JSON, the same as dashboard.py?format=json")
     commands = parser.add_subparsers(dest="command", metavar="retry")
@@ -21,7 +21,11 @@ def run_dashboard_command(arguments: Sequence[str], queue: DatabaseQueue, limit:
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?", type=int, help="the job's id")
     which.add_argument("--all-failed", action="store_true", help="every failed job")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def run_dashboard_command(options: argparse.Namespace, queue: DatabaseQueue, limit: int) -> int:
+    """Show the queue, or retry failed jobs; makes the tables if this is the first thing ever run."""
     queue.ensure_schema()
     if options.command == "retry":
         return _retry(queue, options)
@@ -29,6 +33,7 @@ def run_dashboard_command(arguments: Sequence[str], queue: DatabaseQueue, limit:
     if options.json:
         print(json.dumps(as_json(overview), indent=2, ensure_ascii=False))
     else:
+        print(f"{queue.table} in {queue.database.place}\n")
         print("\n".join(counts_lines(counts_by_name(overview.counts))))
         print("\n" + "\n".join(job_lines(overview.jobs)) if overview.jobs else "\nno update has arrived yet")
     return ExitCode.OK

@@ -6,6 +6,7 @@ Every name in it starts with `.ht`, which web servers refuse to serve even where
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 import stat
 from pathlib import Path
@@ -35,7 +36,7 @@ class DataFolder:
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise ConfigurationError(
                 f"BOT_DATA_DIR={str(self.path)!r}: {_user()} may not write here; "
-                "the web server and cron must run as the folder's owner, or use a folder both may write to"
+                "the web server, cron and the shell must all run as the folder's owner"
             )
 
     def others_may_enter(self) -> bool:
@@ -87,4 +88,7 @@ class DataFolder:
 
 
 def _user() -> str:
-    return f"user {os.geteuid()}"
+    try:
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:  # a user of the kernel's only, as containers have them
+        return f"user {os.geteuid()}"

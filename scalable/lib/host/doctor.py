@@ -13,6 +13,7 @@ from typing import Optional, Protocol
 
 from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavailable, ExitCode, ScalableError
 from scalable.lib.host.installation import Installation
+from scalable.lib.host.packages import INSTALL, package_versions
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.schema import SCHEMA_VERSION, stored_version
 from scalable.lib.settings import Reading
@@ -82,6 +83,7 @@ def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
 def examine(config: Settings) -> list[Finding]:
     """Every finding about the installation `config` describes."""
     findings = [Finding(Verdict.OK, "python", f"{sys.version.split()[0]} at {sys.executable}")]
+    findings += _packages()
     findings += [Finding(Verdict.WARNING, "settings", warning) for warning in config.warnings]
     findings += _settings_file(config.settings_file)
     findings.append(_bot(config))
@@ -93,6 +95,14 @@ def examine(config: Settings) -> list[Finding]:
     if folder.verdict is not Verdict.ERROR:
         findings += _database(installation)
     return findings
+
+
+def _packages() -> list[Finding]:
+    versions = package_versions()
+    findings = [Finding(Verdict.ERROR, "packages", f"{name} is missing: {INSTALL}")
+                for name, version in versions.items() if version is None]
+    seen = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    return findings or [Finding(Verdict.OK, "packages", seen)]
 
 
 def _settings_file(path: Path) -> list[Finding]:
@@ -135,7 +145,7 @@ def _database(installation: Installation) -> list[Finding]:
     try:
         queue = installation.queue()
         server = queue.describe_server()
-        findings = [Finding(Verdict.OK, "database", f"{server.product} {server.version}, {queue.database.identity}; "
+        findings = [Finding(Verdict.OK, "database", f"{server.product} {server.version}, {queue.database.place}; "
                                                     f"jobs are claimed by {server.claim_method}")]
         return findings + [_table(queue), _depth(queue)]
     except DatabaseUnavailable as error:

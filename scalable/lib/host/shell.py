@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from scalable.lib.errors import ExitCode, ScalableError
+from scalable.lib.host.packages import missing_package
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
@@ -18,6 +19,9 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        print(f"error: {missing_package(error)}", file=sys.stderr)
+        sys.exit(ExitCode.BAD_CONFIGURATION)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output left, as `| head` does

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import Optional
 
 from scalable.lib.queue.job import JobSummary
+from scalable.lib.web.overview import error_in_a_line
 
 
 def counts_lines(counts: dict[str, int]) -> list[str]:
@@ -21,7 +22,7 @@ def job_lines(jobs: tuple[JobSummary, ...], now: Optional[datetime] = None) -> l
     rows += [
         (
             str(job.id), job.status, f"{job.update_type or 'unknown'} {job.update_id or ''}".strip(), str(job.attempts),
-            _ago((now - job.created_at).total_seconds()), _first_line(job.error_message),
+            _ago((now - job.created_at).total_seconds()), _printable(error_in_a_line(job.error_message, 90)),
         )
         for job in jobs
     ]
@@ -36,6 +37,6 @@ def _ago(seconds: float) -> str:
     return f"{max(int(seconds), 0)} s ago"
 
 
-def _first_line(text: Optional[str]) -> str:
-    line = (text or "").strip().split("\n")[0][:70]
-    return "".join(character if character.isprintable() else "?" for character in line)
+def _printable(text: str) -> str:
+    """A bot's words must not move the cursor or colour the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

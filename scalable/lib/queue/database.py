@@ -85,6 +85,11 @@ class Database(ABC):
     def identity(self) -> str:
         """One line that is the same for every process of this installation that uses the same database."""
 
+    @property
+    def place(self) -> str:
+        """The same for a person who looks for it."""
+        return self.identity
+
     @abstractmethod
     def render(self, sql: str) -> str:
         """`sql` with {now}, {due}, {lock} … put into this dialect's words; {due} is `:seconds` from now."""
@@ -178,12 +183,12 @@ class Database(ABC):
 
     def _explained(self, error: Exception, meaning: Meaning) -> Exception:
         if meaning is Meaning.SCHEMA_MISSING:
-            return SchemaMissing(f"{self.identity}: {error}")
+            return SchemaMissing(f"{self.place}: {error}")
         if meaning is Meaning.DUPLICATE:
             return DuplicateKey(str(error))
         if meaning is Meaning.DEFECT:
             return error
-        return DatabaseUnavailable(f"{self.identity}: {error}")
+        return DatabaseUnavailable(f"{self.place}: {error}")
 
     def _session(self) -> Session:
         session: Optional[Session] = getattr(self._own, "session", None)

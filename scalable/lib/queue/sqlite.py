@@ -33,6 +33,11 @@ class SqliteDatabase(Database):
 
     @property
     def identity(self) -> str:
+        """Without its path: the file moves with its folder, and a link may lead to the same one."""
+        return "the embedded SQLite file"
+
+    @property
+    def place(self) -> str:
         """The file, by name."""
         return f"SQLite file {self._path}"
 
@@ -48,7 +53,7 @@ class SqliteDatabase(Database):
     def describe(self) -> ServerDescription:
         """The version of the SQLite library Python was built with."""
         self.run(lambda session: session.rows("SELECT 1"))
-        return ServerDescription("SQLite", sqlite3.sqlite_version, "one writer at a time")
+        return ServerDescription("SQLite", sqlite3.sqlite_version, "one writer after the other")
 
     def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
         """Nothing more: the transaction itself keeps other writers out."""

@@ -24,8 +24,11 @@ def refused(environ: dict[str, Any], given: str, token: str) -> Optional[str]:
 
 
 def _from_this_machine(environ: dict[str, Any]) -> bool:
-    """Loopback all the way: no proxy in between, and not a page elsewhere whose name was made to point here."""
-    if any(environ.get(name) for name in _PROXY_HEADERS):
+    """Loopback all the way: no proxy in between, and not a page elsewhere whose name was made to point here.
+
+    A proxy that adds no header is known by its HTTP/1.0 (nginx's default towards an upstream); browsers send 1.1.
+    """
+    if any(environ.get(name) for name in _PROXY_HEADERS) or environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
         return False
     return _is_loopback(environ.get("REMOTE_ADDR", "")) and _is_loopback(_host_name(environ.get("HTTP_HOST", "")))
 

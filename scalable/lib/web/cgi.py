@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 from wsgiref.handlers import BaseCGIHandler
+
+MAX_DRAIN_BYTES = 64 * 1024 * 1024
 
 
 def in_cgi() -> bool:
@@ -21,7 +23,20 @@ def serve_cgi(application: Any) -> None:
     """
     output = sys.stdout.buffer
     sys.stdout = sys.stderr
+    # Apache leaves out what is empty, WSGI wants it there.
+    environment = {"SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", **os.environ}
     handler = BaseCGIHandler(
-        sys.stdin.buffer, output, sys.stderr, dict(os.environ), multithread=False, multiprocess=True
+        sys.stdin.buffer, output, sys.stderr, environment, multithread=False, multiprocess=True
     )
     handler.run(application)
+    _drain(sys.stdin.buffer)
+
+
+def _drain(body: BinaryIO) -> None:
+    """Read what a refused request left unread: a server that still writes would lose our answer with the connection."""
+    left = MAX_DRAIN_BYTES
+    while left > 0:
+        chunk = body.read(min(left, 65536))
+        if not chunk:
+            break
+        left -= len(chunk)

@@ -14,7 +14,8 @@ from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, JobNotF
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.access import csrf_matches, csrf_token, refused
-from scalable.lib.web.overview import as_json, counts_by_name, read_overview
+from scalable.lib.web.guard import Wsgi, guarded
+from scalable.lib.web.overview import as_json, counts_by_name, error_in_a_line, read_overview
 from scalable.lib.web.responses import json_response, refusal
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Dashboard:
             token=request.query.token if self._token else "",
             csrf=csrf_token(self._read_secret(), self._token),
             notice=_notice(),
+            in_a_line=error_in_a_line,
         )
         return _page(200, page)
 
@@ -85,9 +87,10 @@ class Dashboard:
 
 def create_dashboard_app(
     open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], token: str, limit: int
-) -> Bottle:
+) -> Wsgi:
     """A WSGI application. `token` empty: only loopback may open it; `limit`: how many jobs it lists."""
-    app = Bottle(autojson=False)
+    app = Bottle()
+    app.catchall = False
     dashboard = Dashboard(open_queue, read_secret, token, limit)
 
     @app.error(404)
@@ -111,7 +114,7 @@ def create_dashboard_app(
             return dashboard.refuse(403, why)
         return _answer(dashboard, answer)
 
-    return app
+    return guarded(app)
 
 
 def _answer(dashboard: Dashboard, answer: Callable[[], HTTPResponse]) -> HTTPResponse:

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.logs import event
+from scalable.lib.web.guard import Wsgi, guarded
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 60
@@ -18,12 +19,15 @@ RETRY_AFTER_SECONDS = 60
 class LazyApplication:
     """Builds the real application once; wrong settings answer 503 and are read again at the next request."""
 
-    def __init__(self, build: Callable[[], Callable[..., Iterable[bytes]]]) -> None:
+    def __init__(self, build: Callable[[], Wsgi]) -> None:
         self._build = build
-        self._application: Optional[Callable[..., Iterable[bytes]]] = None
+        self._application: Optional[Wsgi] = None
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return guarded(self._answer)(environ, start_response)
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
             with self._lock:
                 if self._application is None:
@@ -36,7 +40,7 @@ class LazyApplication:
 def _misconfigured(error: ConfigurationError, start_response: Callable[..., Any]) -> Iterable[bytes]:
     for problem in error.problems:
         log.error(event("request refused", status=503, cause=problem))
-    body = {"ok": False, "error": "the settings are wrong; run `python scalable/config.py` to see what to put right"}
+    body = {"ok": False, "error": "the settings are wrong; run `python3 scalable/config.py` to see what to put right"}
     start_response("503 Service Unavailable", [
         ("Content-Type", "application/json; charset=utf-8"), ("Retry-After", str(RETRY_AFTER_SECONDS)),
     ])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Optional
 
+from scalable.lib.errors import SchemaMissing
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES, Counts, JobSummary
 
@@ -19,8 +20,11 @@ class Overview:
 
 
 def read_overview(queue: DatabaseQueue, limit: int) -> Overview:
-    """The queue as it is now, with its `limit` newest jobs."""
-    return Overview(queue.counts(), tuple(queue.newest(limit)))
+    """The queue as it is now, with its `limit` newest jobs; empty as long as nothing has made its table."""
+    try:
+        return Overview(queue.counts(), tuple(queue.newest(limit)))
+    except SchemaMissing:
+        return Overview(Counts(), ())
 
 
 def counts_by_name(counts: Counts) -> dict[str, int]:
@@ -47,6 +51,12 @@ def _job_as_json(job: JobSummary) -> dict[str, Any]:
         "processed_at": _iso(job.processed_at),
         "error_message": job.error_message,
     }
+
+
+def error_in_a_line(error: Optional[str], max_characters: int) -> str:
+    """What happened, and the last thing the bot said, which is where programs say why: `exit code 1 – no such chat`."""
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    return " – ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))[:max_characters]
 
 
 def _iso(time: Optional[datetime]) -> Optional[str]:

@@ -28,10 +28,10 @@ class WebServer:
     def __init__(self, application: Any, listen: str) -> None:
         host, port = parse_listen(listen)
         try:
-            # The body limit leaves room above the application's own, so that the application says what is wrong.
+            # Far above the application's own limit: waitress cuts the connection, the application says what is wrong.
             server: Any = create_server(
                 application, host=host, port=port, threads=THREADS, ident=None,
-                max_request_body_size=2 * MAX_BODY_BYTES, clear_untrusted_proxy_headers=False,
+                max_request_body_size=8 * MAX_BODY_BYTES, clear_untrusted_proxy_headers=False,
             )
         except OSError as error:
             why = error.strerror or error

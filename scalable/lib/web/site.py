@@ -8,9 +8,8 @@ from typing import Any
 
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.dashboard_app import create_dashboard_app
+from scalable.lib.web.guard import Wsgi
 from scalable.lib.web.webhook_app import create_webhook_app
-
-Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def create_site(

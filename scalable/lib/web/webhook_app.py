@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from bottle import Bottle, HTTPError, HTTPResponse, request
+from bottle import Bottle, HTTPResponse, request
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, NotAnUpdate
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.telegram.update import read_update
+from scalable.lib.web.guard import Wsgi, guarded
 from scalable.lib.web.responses import json_response, refusal
 
 log = logging.getLogger(__name__)
@@ -21,28 +22,30 @@ MAX_BODY_BYTES = 1024 * 1024
 # How long Telegram is asked to wait. It honours this up to 3600 s and keeps the update meanwhile.
 RETRY_AFTER_SECONDS = 10
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
+# Read as it came: bottle would decode it first, and fail on bytes that no secret contains.
+SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
 
 
-def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> Bottle:
+def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> Wsgi:
     """A WSGI application that enqueues every update POSTed to it, whatever the path.
 
     `open_queue` is called once a request and returns the same queue each time; `secret` empty means any request is
     taken. Answers 200 with the job's id only after the update is committed; 503 when Telegram shall bring it again.
     """
-    app = Bottle(autojson=False)
-    app.default_error_handler = _unexpected
+    app = Bottle()
+    app.catchall = False
 
     @app.route("/", method="ANY")
     @app.route("/<path:path>", method="ANY")
     def receive(path: str = "") -> HTTPResponse:  # noqa: ARG001 - any path under the script is the webhook
         if request.method != "POST":
             return _wrong_method()
-        if secret and not _same(request.get_header(SECRET_HEADER, ""), secret):
+        if secret and not _same(request.environ.get(SECRET_VARIABLE, ""), secret):
             log.warning(event("update refused", status=401, cause="wrong secret", address=request.remote_addr))
             return refusal(401, f"the {SECRET_HEADER} header is missing or wrong")
         return _enqueue_body(open_queue)
 
-    return app
+    return guarded(app)
 
 
 def _enqueue_body(open_queue: Callable[[], DatabaseQueue]) -> HTTPResponse:
@@ -78,16 +81,6 @@ def _come_again(error: Exception) -> HTTPResponse:
     log.error(event("update not taken", status=503, cause=error))
     return refusal(503, "the queue cannot take updates just now; Telegram will try again",
                    {"Retry-After": str(RETRY_AFTER_SECONDS)})
-
-
-def _unexpected(error: HTTPError) -> str:
-    """Whatever was not foreseen: logged whole, answered without a detail, and 5xx so that Telegram keeps the update."""
-    if error.exception is not None:
-        log.error(event("update not taken", status=500), exc_info=error.exception)
-    answer = refusal(error.status_code, "unexpected error; the reason is in the server's log" if error.exception
-                     else str(error.body))
-    error.headers.update(answer.headers)
-    return str(answer.body)
 
 
 def _same(given: str, expected: str) -> bool:

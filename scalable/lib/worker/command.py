@@ -19,10 +19,9 @@ from scalable.lib.worker.stop import StopSignal
 
 
 def run_worker_command(
-    arguments: Sequence[str], queue: DatabaseQueue, runner: Runner, sleep_seconds: float
+    options: argparse.Namespace, queue: DatabaseQueue, runner: Runner, sleep_seconds: float
 ) -> int:
     """Run one worker in this process. Raises DatabaseUnavailable when the database is away at the start."""
-    options = _parse(arguments)
     queue.ensure_schema()
     stop = StopSignal(options.pool_pid)
     stop.listen()
@@ -43,7 +42,8 @@ def _showing(bar: ProgressBar) -> Callable[[Tally], None]:
     return lambda tally: bar.show(tally.runs)
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse_worker_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; a wrong one ends the process with usage and exit code 2."""
     parser = argparse.ArgumentParser(prog="worker.py", description="Claims updates and runs the bot on each.")
     parser.add_argument("--drain", action="store_true", help="end when no update is due")
     parser.add_argument("--max-seconds", type=_positive_seconds, metavar="N", help="start no update after N seconds")

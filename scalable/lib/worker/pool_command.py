@@ -8,12 +8,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Optional, Protocol
 
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.worker.lock import PoolLock
 from scalable.lib.worker.maintenance import Maintenance
 from scalable.lib.worker.pool import Child, WorkerPool
 
@@ -21,6 +19,9 @@ log = logging.getLogger(__name__)
 DEFAULT_LISTEN = "127.0.0.1:8080"
 # Beyond the bot's own deadline, for the worker to tell the queue how it went.
 GRACE_BEYOND_BOT_SECONDS = 10
+
+ASKS_FOR_TOKEN = "The dashboard asks for BOT_MONITOR_TOKEN: add ?token=… to its address."
+NO_TOKEN = "The dashboard opens for this machine only. Set BOT_MONITOR_TOKEN before a proxy stands in front of it."
 
 
 class Server(Protocol):
@@ -44,26 +45,30 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
         "--serve", nargs="?", const=DEFAULT_LISTEN, metavar="HOST:PORT",
         help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
     )
+    parser.add_argument(
+        "--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron"
+    )
     return parser.parse_args(arguments)
 
 
 def run_pool(
-    queue: DatabaseQueue, size: int, worker_script: str, lock_file: Path, bot_timeout_seconds: float,
-    server: Optional[Server],
+    queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
+    has_password: bool,
 ) -> int:
-    """Supervise until stopped; the exit code. Raises AlreadyRunning, DatabaseUnavailable, ConfigurationError."""
-    lock = PoolLock(lock_file)
-    lock.take()
+    """Supervise until stopped; the exit code. The caller holds the pool's lock.
+
+    Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
+    """
     queue.ensure_schema()
     maintenance = Maintenance(queue)
     grace_seconds = bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS
     pool = WorkerPool(size, _spawner(worker_script), grace_seconds, maintenance.worker_died)
     pool.listen()
-    log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.identity))
+    log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.place))
     maintenance.start()
     if server is not None:
         server.start()
-        _invite(server.url)
+        _invite(server.url, ASKS_FOR_TOKEN if has_password else NO_TOKEN)
     try:
         return pool.run()
     finally:
@@ -82,17 +87,18 @@ def _spawner(worker_script: str) -> Callable[[str], Child]:
     return spawn
 
 
-def _invite(url: str) -> None:
+def _invite(url: str, notice: str) -> None:
+    message = '"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"text":"/start"}'
     print(
         f"""
   Dashboard  {url}/scalable/dashboard.py
   Webhook    {url}/scalable/webhook_queue.py
 
   Send an update:
-  curl -H 'Content-Type: application/json' \\
-    -d '{{"update_id":'$(date +%s)',"message":{{"message_id":1,"date":1,"chat":{{"id":1,"type":"private"}},"text":"/start"}}}}' \\
+  curl -d '{{"update_id":'$(date +%s)',{message}}}' \\
     {url}/scalable/webhook_queue.py
 
+  {notice}
   Ctrl-C ends it.
 """,
         flush=True,

@@ -71,7 +71,7 @@
 </small>\\
 % end
 % if job.error_message:
-<details><summary dir="auto">{{job.error_message.splitlines()[0][:80]}}</summary><pre dir="auto">{{job.error_message}}</pre></details>\\
+<details><summary dir="auto">{{in_a_line(job.error_message, 100)}}</summary><pre dir="auto">{{job.error_message}}</pre></details>\\
 % end
 % if job.status in ('failed', 'expired'):
 <form method="post" action="{{base}}">

@@ -1,0 +1,41 @@
+# make run tries it out, make test proves it. `make help` lists the rest.
+PYTHON ?= python3
+LISTEN ?= 127.0.0.1:8080
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test test-quick lint clean
+
+help: ## What can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+run: $(VENV)/.run ## Try it: pool, webhook and dashboard on SQLite with the Python example bot
+	@exec env BOT_LEGACY_PATH=../examples/bot.py BOT_DATA_DIR=../.cache/run $(BIN)/python scalable/worker_pool.py --serve $(LISTEN)
+
+test: $(VENV)/.dev ## Everything, on real servers; installs what is missing where it may
+	$(BIN)/python tests/install.py
+	$(BIN)/python -m pytest
+
+test-quick: $(VENV)/.dev ## Only what needs no server: a few seconds
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## Forget the virtual environment and everything downloaded or made by tests
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
+		{ echo "Python 3.9 or newer is needed; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "This Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.run: $(VENV)/bin/python requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,120 @@
+"""How the tables come about: once, by adding, safely with several starters, on every database."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from scalable.lib.errors import ConfigurationError, SchemaMissing
+from scalable.lib.queue.address import DatabaseAddress
+from scalable.lib.queue.database import Database
+from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.job import Counts, NewJob
+from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.schema import SCHEMA_VERSION, ensure_schema, missing_statements, stored_version
+from tests.support.databases import DATABASES, Servers
+
+PHP_TABLE = """
+CREATE TABLE bot_jobs (
+    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    payload LONGTEXT NOT NULL,
+    status ENUM('pending', 'processing', 'done', 'failed') NOT NULL DEFAULT 'pending',
+    attempts INT UNSIGNED NOT NULL DEFAULT 0,
+    available_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    reserved_at DATETIME NULL,
+    processed_at DATETIME NULL,
+    error_message TEXT NULL,
+    created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    updated_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+    INDEX (status, available_at), INDEX (status, created_at), INDEX (reserved_at)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+"""
+STARTERS = 8
+
+
+def missing(database: Database) -> list[str]:
+    return database.run(lambda session: missing_statements(database, session, "bot_jobs"))
+
+
+def execute(database: Database, statement: str) -> None:
+    database.run(lambda session: session.execute(statement))
+
+
+def test_a_new_database_gets_everything_and_the_second_time_changes_nothing(address: DatabaseAddress) -> None:
+    database = open_database(address)
+
+    ensure_schema(database, "bot_jobs")
+    ensure_schema(database, "bot_jobs")
+
+    assert missing(database) == []
+    assert stored_version(database, "bot_jobs") == SCHEMA_VERSION
+
+
+def test_starters_at_the_same_moment_all_end_up_with_the_same_tables(address: DatabaseAddress) -> None:
+    database = open_database(address)
+    barrier = threading.Barrier(STARTERS)
+    errors: list[BaseException] = []
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            ensure_schema(database, "bot_jobs")
+        except BaseException as error:  # noqa: BLE001 - the test fails on any of them, below
+            errors.append(error)
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=start) for _ in range(STARTERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert errors == []
+    assert missing(database) == []
+
+
+def test_a_missing_column_or_index_is_added_and_the_rows_stay(queue: DatabaseQueue) -> None:
+    database = queue.database
+    queue.enqueue(NewJob("{}", 1, "message"))
+    in_sqlite = "SQLite" in database.identity
+    execute(database, "DROP INDEX bot_jobs_status_lease" if in_sqlite else "DROP INDEX status_lease ON bot_jobs")
+    execute(database, "ALTER TABLE bot_jobs DROP COLUMN expires_at")
+    execute(database, "UPDATE bot_jobs_meta SET value = '0'")
+
+    queue.ensure_schema()
+
+    assert missing(database) == []
+    assert queue.counts() == Counts(pending=1)
+
+
+def test_tables_of_a_newer_version_are_refused_and_left_alone(queue: DatabaseQueue) -> None:
+    execute(queue.database, f"UPDATE bot_jobs_meta SET value = '{SCHEMA_VERSION + 1}'")
+
+    with pytest.raises(ConfigurationError, match=f"version {SCHEMA_VERSION + 1}"):
+        queue.ensure_schema()
+
+    assert stored_version(queue.database, "bot_jobs") == SCHEMA_VERSION + 1
+
+
+def test_looking_at_a_queue_without_tables_says_that_they_are_missing(address: DatabaseAddress) -> None:
+    queue = DatabaseQueue(open_database(address), "bot_jobs", RetryPolicy())
+
+    with pytest.raises(SchemaMissing):
+        queue.counts()
+
+
+@pytest.mark.parametrize("server", DATABASES)
+def test_the_table_of_the_php_version_gets_what_it_lacks_and_its_rows_run(servers: Servers, server: str) -> None:
+    database = open_database(servers.fresh_database(server))
+    execute(database, PHP_TABLE)
+    execute(database, "INSERT INTO bot_jobs (payload) VALUES ('{\"update_id\": 1}')")
+    queue = DatabaseQueue(database, "bot_jobs", RetryPolicy())
+
+    queue.ensure_schema()
+
+    (job,) = queue.claim("worker a", 45)
+    queue.complete(job.lease)
+    assert job.payload == '{"update_id": 1}'
+    assert queue.counts() == Counts(done=1)

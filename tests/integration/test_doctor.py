@@ -1,0 +1,173 @@
+"""The doctor, as an owner runs it: every setting with its source, every check, exit code 0 or 2, no secret."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import Servers
+from tests.support.places import REPOSITORY
+from tests.support.served import ServedSite
+from tests.support.site import Site
+
+PY_BOT = REPOSITORY / "examples" / "bot.py"
+PHP_BOT = REPOSITORY / "examples" / "bot.php"
+
+
+def doctor(folder: Path, bot: Path = PY_BOT, **settings: str) -> subprocess.CompletedProcess[str]:
+    return ServedSite(folder, bot, **settings).run("config.py")
+
+
+def line_about(subject: str, finished: subprocess.CompletedProcess[str]) -> str:
+    return next(line for line in finished.stdout.splitlines() if line.split(maxsplit=1)[1:] and f" {subject}:" in line)
+
+
+def mysql(servers: Servers, name: str, **changes: str) -> dict[str, str]:
+    address = servers.fresh_database(name)
+    return {
+        "BOT_DB_HOST": str(address.socket), "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
+        "BOT_DB_PASS": address.password, **changes,
+    }
+
+
+def test_a_right_installation_gets_0_and_every_setting_with_its_source(tmp_path: Path) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text("BOT_MONITOR_LIMIT=7\n")
+    settings.chmod(0o600)
+
+    finished = doctor(tmp_path, BOT_CONFIG=str(settings))
+
+    lines = [line.split() for line in finished.stdout.splitlines()]
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert ["BOT_MONITOR_LIMIT", "7", "file"] in lines
+    assert ["BOT_WORKER_POOL_SIZE", "2", "environment"] in lines
+    assert ["BOT_JOB_RETRY_MAX", "300", "default"] in lines
+    assert "Everything needed is in place." in finished.stdout
+
+
+def test_it_makes_the_private_data_folder_and_the_table_and_shows_the_depth(tmp_path: Path) -> None:
+    first = doctor(tmp_path)
+    second = doctor(tmp_path)
+
+    assert "made just now" in line_about("table", first)
+    assert "made just now" not in line_about("table", second)
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+    assert "0 pending, 0 processing, 0 done, 0 failed" in line_about("queue", second)
+
+
+@pytest.mark.parametrize(
+    ("name", "product", "claims"),
+    [("mariadb-10.5", "MariaDB 10.5", "conditional UPDATE"), ("mariadb-10.11", "MariaDB 10.11", "SKIP LOCKED"),
+     ("mysql-9.7", "MySQL 9.7", "SKIP LOCKED")],
+)
+def test_it_names_the_server_its_version_and_how_jobs_are_claimed(
+    tmp_path: Path, servers: Servers, name: str, product: str, claims: str
+) -> None:
+    finished = doctor(tmp_path, **mysql(servers, name))
+
+    assert finished.returncode == 0
+    assert product in line_about("database", finished)
+    assert claims in line_about("database", finished)
+
+
+def test_secrets_are_never_shown(tmp_path: Path, servers: Servers) -> None:
+    hidden = {"BOT_MONITOR_TOKEN": "hush-monitor", "BOT_WEBHOOK_SECRET": "hush-webhook"}
+
+    right = doctor(tmp_path, **mysql(servers, "mariadb-10.11"), **hidden)
+    wrong = doctor(tmp_path, **mysql(servers, "mariadb-10.11", BOT_DB_PASS="hush-database"), **hidden)
+
+    assert "hush" not in right.stdout + right.stderr + wrong.stdout + wrong.stderr
+    assert "not-a-secret" not in right.stdout + right.stderr
+    assert "(set, hidden)" in right.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"BOT_DB_PASS": "wrong"}, "check BOT_DB_USER and BOT_DB_PASS"),
+        ({"BOT_DB_NAME": "bot_that_is_not_there"}, "check BOT_DB_NAME, or create the database"),
+        ({"BOT_DB_HOST": "127.0.0.1:1"}, "check BOT_DB_HOST"),
+        ({"BOT_DB_HOST": "/no/such.sock"}, "check BOT_DB_HOST"),
+    ],
+    ids=["wrong password", "no such database", "nobody listens", "no such socket"],
+)
+@pytest.mark.parametrize("name", ["mariadb-10.11", "mysql-9.7"])
+def test_an_unreachable_database_is_an_error_that_says_what_to_check(
+    tmp_path: Path, servers: Servers, name: str, changes: dict[str, str], message: str
+) -> None:
+    finished = doctor(tmp_path, **mysql(servers, name, **changes))
+
+    assert finished.returncode == 2
+    assert line_about("database", finished).startswith("error")
+    assert message in line_about("database", finished)
+
+
+@pytest.mark.parametrize(
+    ("settings", "subject", "message"),
+    [
+        ({"BOT_LEGACY_PATH": "../no-bot.php"}, "bot", "there is no bot at"),
+        ({"BOT_LEGACY_PATH": "../README.md"}, "bot", "neither .php nor .py and not executable"),
+        ({"BOT_LEGACY_PATH": str(PHP_BOT), "BOT_PHP_BINARY": "/bin/true"}, "php", "BOT_PHP_BINARY='/bin/true'"),
+        ({"BOT_LEGACY_PATH": str(PHP_BOT), "BOT_PHP_BINARY": "php-cgi"}, "php", "command-line program"),
+        ({"BOT_DATA_DIR": "/proc/nowhere"}, "data folder", "BOT_DATA_DIR='/proc/nowhere'"),
+        ({"BOT_DATA_DIR": str(PHP_BOT)}, "data folder", "cannot be made"),
+    ],
+)
+def test_what_is_missing_is_an_error_that_names_it(
+    tmp_path: Path, settings: dict[str, str], subject: str, message: str
+) -> None:
+    finished = doctor(tmp_path, **settings)
+
+    assert finished.returncode == 2
+    assert line_about(subject, finished).startswith("error")
+    assert message in line_about(subject, finished)
+
+
+def test_wrong_settings_are_all_told_at_once(tmp_path: Path) -> None:
+    finished = doctor(tmp_path, BOT_WORKER_POOL_SIZE="four", BOT_JOB_RETRY_BASE="0", BOT_DB_HOST="localhost")
+
+    assert finished.returncode == 2
+    assert "BOT_WORKER_POOL_SIZE='four' (environment): expected a whole number from 1 to 64" in finished.stdout
+    assert "BOT_JOB_RETRY_BASE='0' (environment): expected a whole number from 1 to 86400" in finished.stdout
+    for name in ("BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS"):
+        assert f"{name} is missing: BOT_DB_HOST is set" in finished.stdout
+
+
+def test_what_others_may_read_is_a_warning(tmp_path: Path) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text("BOT_MONITOR_LIMIT=7\n")
+    settings.chmod(0o644)
+    (tmp_path / "data").mkdir(mode=0o755)
+
+    finished = doctor(tmp_path, BOT_CONFIG=str(settings))
+
+    assert finished.returncode == 0
+    assert line_about("settings file", finished).startswith("warning")
+    assert line_about("data folder", finished).startswith("warning")
+
+
+def test_a_process_that_would_use_another_database_stops_and_names_both(
+    make_site: Callable[..., Site], servers: Servers
+) -> None:
+    """The usual way: variables that reach the web server and not cron."""
+    address = servers.fresh_database("mariadb-10.11")
+    site = make_site(PY_BOT, "sqlite")
+    assert site.send({"update_id": 1}).status == 200
+
+    settings = site.plugin / ".htenv"
+    settings.write_text(
+        f"BOT_LEGACY_PATH=../bot.py\nBOT_DB_HOST=127.0.0.1:{address.port}\nBOT_DB_NAME={address.database}\n"
+        f"BOT_DB_USER={address.user}\nBOT_DB_PASS={address.password}\n"
+    )
+
+    for script in ("worker_pool.py", "worker.py", "dashboard.py", "config.py"):
+        finished = site.run(script)
+        said = finished.stdout + finished.stderr
+
+        assert finished.returncode == 2
+        assert f"MySQL database '{address.database}'" in said
+        assert "the embedded SQLite file" in said
+    assert site.send({"update_id": 2}).status == 503

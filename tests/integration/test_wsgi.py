@@ -1,0 +1,105 @@
+"""Each web script's `application`, loaded by path as Passenger and others do, and checked against PEP 3333."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from tests.support.places import REPOSITORY
+
+SCRIPTS = REPOSITORY / "scalable"
+
+
+@pytest.fixture(autouse=True)
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("BOT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("BOT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def load(script: str) -> Any:
+    """The script as a module of its own that nobody registered, as start-up files are loaded."""
+    spec = importlib.util.spec_from_file_location("startup_file", SCRIPTS / script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.application
+
+
+def call(application: Any, method: str, path: str, body: bytes = b"", script_name: str = "") -> tuple[str, bytes]:
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ.update({
+        "REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": script_name, "QUERY_STRING": "format=json",
+        "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body), "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": "127.0.0.1", "CONTENT_TYPE": "application/json", "SERVER_PROTOCOL": "HTTP/1.1",
+    })
+    said: list[str] = []
+
+    def start_response(status: str, _headers: Any, _exc_info: Any = None) -> None:
+        said.append(status)
+
+    answer = validator(application)(environ, start_response)
+    try:
+        return said[0] if said else "", b"".join(answer)
+    finally:
+        answer.close()
+
+
+def test_the_webhook_script_serves_the_webhook() -> None:
+    status, body = call(load("webhook_queue.py"), "POST", "/", b'{"update_id": 1}')
+
+    assert (status, json.loads(body)) == ("200 OK", {"ok": True, "queued_job_id": 1})
+
+
+def test_the_dashboard_script_serves_the_dashboard() -> None:
+    status, body = call(load("dashboard.py"), "GET", "/")
+
+    assert (status, json.loads(body)["counts"]["total"]) == ("200 OK", 0)
+
+
+@pytest.mark.parametrize("script_name", ["", "/bot/scalable"], ids=["at the root", "in a sub-folder"])
+def test_passengers_script_serves_both_wherever_it_is_mounted(script_name: str) -> None:
+    application = load("passenger_wsgi.py")
+
+    status, _ = call(application, "POST", "/webhook_queue.py", b'{"update_id": 1}', script_name)
+    seen, body = call(application, "GET", "/dashboard.py", b"", script_name)
+    lost, _ = call(application, "GET", "/config.py", b"", script_name)
+
+    assert (status, seen, lost) == ("200 OK", "200 OK", "404 Not Found")
+    assert json.loads(body)["counts"]["pending"] == 1
+
+
+def test_a_missing_package_answers_500_in_json_and_names_it_in_the_log(tmp_path: Path) -> None:
+    """A host whose Python has none of the packages, asked by CGI."""
+    environment = {
+        "PATH": os.environ["PATH"], "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "CONTENT_LENGTH": "2",
+        "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "BOT_DATA_DIR": str(tmp_path),
+    }
+
+    bare = [sys.executable, "-S", "-E"]
+    asked = subprocess.run(
+        [*bare, str(SCRIPTS / "webhook_queue.py")], input=b"{}", capture_output=True, env=environment, check=False
+    )
+    started = subprocess.run(
+        [*bare, str(SCRIPTS / "worker_pool.py")], capture_output=True, text=True, check=False,
+        env={**environment, "GATEWAY_INTERFACE": "", "BOT_LEGACY_PATH": "../examples/bot.py"},
+    )
+
+    assert asked.stdout.startswith(b"Status: 500")
+    assert json.loads(asked.stdout.partition(b"\r\n\r\n")[2])["ok"] is False
+    assert b"No module named 'bottle'" in asked.stderr
+    assert started.returncode == 2
+    assert "error: the Python package APScheduler is missing: python3 -m pip install" in started.stderr

@@ -1,0 +1,198 @@
+"""A private Apache for the tests: Debian's httpd and modules, with a configuration, port and logs of its own.
+
+Shows a site the way a shared host does: .htaccess files count, CGI scripts run as the unprivileged web user with a
+short environment. Knows nothing about what the site is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .children import Child, accepts_connections, free_port, wait_until_ready
+
+PROGRAM = Path("/usr/sbin/apache2")
+MODULES_FOLDER = Path("/usr/lib/apache2/modules")
+PHP_CGI = Path("/usr/bin/php-cgi")
+WEB_USER = "www-data"
+SHORT_PATH = "/usr/local/bin:/usr/bin:/bin"
+START_TIMEOUT_SECONDS = 20.0
+
+# mod_cgid is made for threaded servers, mod_cgi for forking ones (Apache's manual, mod_cgid).
+MPM_OF_CGI_MODULE = {"cgid": "mpm_event", "cgi": "mpm_prefork"}
+MODULES = ("authn_core", "authz_core", "mime", "dir", "env", "setenvif", "alias", "actions", "headers", "rewrite")
+
+CONFIGURATION = """\
+ServerRoot "{folder}"
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+PidFile "{folder}/apache.pid"
+DefaultRuntimeDir "{folder}"
+{modules}
+{user}
+{script_socket}
+ErrorLog "{folder}/error.log"
+LogLevel info
+CustomLog "{folder}/access.log" "%h %t \\"%r\\" %>s %b %D"
+TypesConfig {mime_types}
+Timeout 60
+KeepAlive On
+DocumentRoot "{site}"
+DirectoryIndex index.html index.php
+{pass_environment}
+<Directory "/">
+    AllowOverride None
+    Require all denied
+</Directory>
+<Directory "{site}">
+    Options +FollowSymLinks +ExecCGI
+    AllowOverride {allow_override}
+    Require all granted
+</Directory>
+<FilesMatch "^\\.ht">
+    Require all denied
+</FilesMatch>
+{php}
+{extra_config}
+"""
+PHP_CONFIGURATION = """\
+ScriptAlias /private-php-cgi/ "{folder}/php-cgi/"
+<Directory "{folder}/php-cgi">
+    Options +FollowSymLinks +ExecCGI
+    Require all granted
+</Directory>
+Action application/x-httpd-php /private-php-cgi/php-cgi
+AddHandler application/x-httpd-php .php
+"""
+
+
+@dataclass(frozen=True)
+class Apache:
+    """Where one running Apache is reached and where it writes."""
+
+    url: str
+    error_log: Path
+    access_log: Path
+    process: Child = field(repr=False)
+    socket_folder: Path = field(repr=False)
+
+    def stop(self) -> None:
+        """End Apache and every process of its group, CGI scripts included; logs stay. Safe to repeat."""
+        self.process.close()
+        shutil.rmtree(self.socket_folder, ignore_errors=True)
+
+
+def apache_available(*, with_php: bool = False) -> str | None:
+    """None when Apache (and php-cgi, when asked for) can be started here, otherwise the reason in one line."""
+    wanted = [PROGRAM, MODULES_FOLDER / "mod_cgid.so", *([PHP_CGI] if with_php else [])]
+    missing = [str(path) for path in wanted if not path.exists()]
+    return f"Apache: {', '.join(missing)} not installed: python3 tests/install.py" if missing else None
+
+
+def start_apache(
+    folder: Path,
+    *,
+    site: Path,
+    environment: Mapping[str, str] | None = None,
+    cgi_module: str = "cgid",
+    allow_override: str = "All",
+    extra_config: str = "",
+    handler_php: str | None = None,
+) -> Apache:
+    """A running Apache that shows `site` on a free port of 127.0.0.1; the caller stops it.
+
+    folder takes configuration and logs; environment is handed to CGI scripts (PassEnv), nothing else of ours is;
+    cgi_module is "cgid" (threads) or "cgi" (forks); extra_config comes last; handler_php "cgi" runs .php by php-cgi.
+    Started by root it serves as www-data and gives `site` to that user, as on a shared host; never one inside a git
+    checkout. Raises ValueError for these mistakes, DidNotStart with the end of the log.
+    """
+    if cgi_module not in MPM_OF_CGI_MODULE or handler_php not in (None, "cgi"):
+        raise ValueError(f"{cgi_module=} {handler_php=}: expected cgid or cgi, and None or cgi")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder, site, variables = folder.resolve(), site.resolve(), dict(environment or {})
+    if os.geteuid() == 0:
+        _give_to_web_user(site)
+        _let_others_pass(folder)
+    socket_folder, port = _socket_folder(), free_port()
+    configuration = CONFIGURATION.format(
+        folder=folder,
+        port=port,
+        site=site,
+        modules=_load_modules((MPM_OF_CGI_MODULE[cgi_module], *MODULES, cgi_module)),
+        script_socket=f'ScriptSock "{socket_folder}/cgid"' if cgi_module == "cgid" else "",
+        pass_environment="\n".join(f"PassEnv {name}" for name in variables),
+        allow_override=allow_override,
+        php=_php_configuration(folder) if handler_php else "",
+        extra_config=extra_config,
+        **_of_this_machine(),
+    )
+    (folder / "apache.conf").write_text(configuration)
+    return _run(folder, {"PATH": SHORT_PATH, "LANG": "C", **variables}, port, socket_folder)
+
+
+def _socket_folder() -> Path:
+    """A short folder that the web user may pass through: a socket path has 107 characters at most (unix(7))."""
+    folder = Path(tempfile.mkdtemp(prefix="apache-"))
+    folder.chmod(0o711)
+    return folder
+
+
+def _of_this_machine() -> dict[str, str]:
+    return {
+        "user": f"User {WEB_USER}\nGroup {WEB_USER}" if os.geteuid() == 0 else "",
+        "mime_types": "/etc/mime.types" if Path("/etc/mime.types").exists() else "/dev/null",
+    }
+
+
+def _run(folder: Path, environment: dict[str, str], port: int, socket_folder: Path) -> Apache:
+    log = folder / "error.log"
+    command = [str(PROGRAM), "-f", str(folder / "apache.conf"), "-DFOREGROUND"]
+    # TERM and not KILL: only the parent gets the signal, and it has to end its own children.
+    child = Child(command, log=log, environment=environment, death_signal="TERM")
+    apache = Apache(f"http://127.0.0.1:{port}", log, folder / "access.log", child, socket_folder)
+    try:
+        child.start()
+        wait_until_ready(
+            child, lambda: accepts_connections(port), what="Apache", log=log, timeout_seconds=START_TIMEOUT_SECONDS
+        )
+    except BaseException:
+        apache.stop()
+        raise
+    return apache
+
+
+def _load_modules(names: tuple[str, ...]) -> str:
+    """LoadModule lines; a module that is compiled in has no file and needs none."""
+    files = [(name, MODULES_FOLDER / f"mod_{name}.so") for name in names]
+    return "\n".join(f"LoadModule {name}_module {file}" for name, file in files if file.exists())
+
+
+def _php_configuration(folder: Path) -> str:
+    scripts = folder / "php-cgi"
+    scripts.mkdir(exist_ok=True)
+    link = scripts / "php-cgi"
+    if not link.is_symlink():
+        link.symlink_to(PHP_CGI)
+    return PHP_CONFIGURATION.format(folder=folder)
+
+
+def _give_to_web_user(site: Path) -> None:
+    """Make the web user the owner of the site, modes untouched, and let it pass through the folders above."""
+    if any((parent / ".git").exists() for parent in (site, *site.parents)):
+        raise ValueError(f"{site}: inside a git checkout; copy the site into a temporary folder first")
+    for path in (site, *site.rglob("*")):
+        if not path.is_symlink():
+            shutil.chown(path, WEB_USER, WEB_USER)
+    _let_others_pass(site.parent)
+
+
+def _let_others_pass(folder: Path) -> None:
+    """Add the x bit for others to a folder and those above it, where root owns them (pytest makes its own 0700)."""
+    for path in (folder, *folder.parents):
+        state = path.stat()
+        if state.st_uid == 0 and not state.st_mode & 0o001:
+            path.chmod(state.st_mode & 0o7777 | 0o011)

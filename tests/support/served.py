@@ -1,0 +1,82 @@
+"""An installation served by the pool itself: `worker_pool.py --serve`, straight from the project's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.support.children import Child, accepts_connections, free_port, tail, wait_until_ready
+from tests.support.places import REPOSITORY
+from tests.support.site import Answer, request, wait_until
+
+
+class ServedSite:
+    """Runs from `with`; `settings` are environment variables."""
+
+    def __init__(self, folder: Path, bot: Path, **settings: str) -> None:
+        self.folder = folder
+        self.log = folder / "pool.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.webhook_url = f"{self.url}/scalable/webhook_queue.py"
+        self.dashboard_url = f"{self.url}/scalable/dashboard.py"
+        self.environment = {
+            "PATH": os.environ["PATH"], "HOME": str(folder), "BOT_CONFIG": "", "BOT_LEGACY_PATH": str(bot),
+            "BOT_DATA_DIR": str(folder / "data"), "BOT_JOURNAL": str(folder / "journal"), "BOT_WORKER_SLEEP": "0.1",
+            "BOT_WORKER_POOL_SIZE": "2", "BOT_JOB_RETRY_BASE": "1", **settings,
+        }
+        self.pool = Child(
+            self.command("worker_pool.py", "--serve", f"127.0.0.1:{self.port}"), log=self.log,
+            environment=self.environment,
+        )
+
+    def command(self, script: str, *arguments: str) -> list[str]:
+        """The command that runs one of the scripts."""
+        return [sys.executable, str(REPOSITORY / "scalable" / script), *arguments]
+
+    def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the scripts to its end with the same settings."""
+        return subprocess.run(
+            self.command(script, *arguments), capture_output=True, text=True, timeout=60, check=False,
+            env={**self.environment, **environment}, cwd=self.folder,
+        )
+
+    def __enter__(self) -> ServedSite:
+        self.pool.start()
+        wait_until_ready(
+            self.pool, lambda: accepts_connections(self.port), what="the pool", log=self.log, timeout_seconds=20
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.pool.close()
+
+    def send(self, update: object, **headers: str) -> Answer:
+        """Deliver one update as Telegram does."""
+        body = update if isinstance(update, bytes) else json.dumps(update).encode()
+        return request(self.webhook_url, body, Content_Type="application/json", **headers)
+
+    def overview(self, query: str = "") -> Any:
+        """The dashboard's JSON."""
+        answer = request(f"{self.dashboard_url}?format=json{query}")
+        assert answer.status == 200, (answer, tail(self.log))
+        return answer.json()
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        counts: dict[str, int] = self.overview()["counts"]
+        return counts
+
+    def wait_for_counts(self, timeout_seconds: float = 30.0, **expected: int) -> None:
+        """Return once the dashboard shows these counts."""
+        wait_until(
+            lambda: expected.items() <= self.counts().items(), lambda: (self.overview(), tail(self.log)),
+            timeout_seconds,
+        )
