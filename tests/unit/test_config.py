@@ -91,6 +91,14 @@ def test_the_database_may_be_set_half_in_the_file_and_half_in_the_environment(tm
     assert config.database == MySqlAddress("::1", 3307, None, "bot", "me", "p#w d")
 
 
+def test_a_setting_that_the_environment_empties_is_missing_although_the_file_has_it(tmp_path: Path):
+    (tmp_path / ".htenv").write_text("".join(f"{name}={value}\n" for name, value in MYSQL.items()))
+
+    found = problems({"BOT_DB_HOST": ""}, tmp_path)
+
+    assert [line.partition(" is missing: ")[0] for line in found] == ["BOT_DB_HOST"]
+
+
 def test_an_empty_password_is_allowed_when_it_is_written(tmp_path: Path):
     config = load_config({**MYSQL, "BOT_DB_PASS": ""}, tmp_path)
 
@@ -203,6 +211,7 @@ names = st.sampled_from([setting.name for setting in SETTINGS] + ["BOT_OTHER", "
 @settings(deadline=None, max_examples=300)
 @given(environment=st.dictionaries(names, anything, max_size=8), file=st.one_of(st.none(), st.text(max_size=80)))
 @example(environment={"BOT_CONFIG": "\x00"}, file=None)
+@example(environment={"BOT_CONFIG": "two\nlines"}, file=None)
 @example(environment={"BOT_CONFIG": "x" * 300}, file=None)
 @example(environment={"BOT_DB_HOST": "\ud800"}, file="BOT_DB_NAME=x")
 def test_whatever_is_set_either_loads_or_is_a_configuration_error(environment: dict[str, str], file):

@@ -273,7 +273,7 @@ def test_many_runs_leave_no_descriptor_open(tmp_path: Path):
     for _ in range(10):
         run(bot, b"x" * 100_000)
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before  # fewer when another test's garbage went meanwhile
 
 
 def test_the_output_is_not_shown_in_the_repr(tmp_path: Path):
