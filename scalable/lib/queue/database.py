@@ -79,6 +79,7 @@ class Database(ABC):
 
     driver_errors: tuple[type[Exception], ...]
     begin_sql: str
+    explain_sql: str
     tables: tuple[Table, ...]
     ddl_in_transaction: bool
 
@@ -100,8 +101,8 @@ class Database(ABC):
         return self.identity
 
     @abstractmethod
-    def render(self, sql: str) -> str:
-        """`sql` with {now}, {in:…}, {ago:…} and {lock} put into this dialect's words; see statements.py."""
+    def render(self, sql: str, table: str = "") -> str:
+        """`sql` with {jobs}, {now}, {in:…}, {ago:…}, {use:…} and {lock} in this dialect's words; see statements.py."""
 
     @property
     @abstractmethod

@@ -21,7 +21,7 @@ class JobsTable:
     def sql(self, statement: str) -> str:
         """The statement as this database understands it."""
         if statement not in self._rendered:
-            self._rendered[statement] = self.database.render(statement.replace("{jobs}", self.name))
+            self._rendered[statement] = self.database.render(statement, self.name)
         return self._rendered[statement]
 
     def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -33,7 +33,7 @@ _LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN}
 _MADE_MEANWHILE = {ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME}
 # 1213 deadlock, 1205 lock wait, 1020 record changed since last read, 1047 WSREP not ready, 1180 commit failed.
 _CONFLICTS = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, 1047, ER.ERROR_DURING_COMMIT}
-_SCHEMA = {ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR}
+_SCHEMA = {ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS}
 
 
 class MySqlDatabase(Database):
@@ -41,6 +41,7 @@ class MySqlDatabase(Database):
 
     driver_errors = (pymysql.err.Error, OSError)
     begin_sql = "START TRANSACTION"
+    explain_sql = "EXPLAIN FORMAT = TRADITIONAL"  # MySQL 9 draws a tree otherwise
     tables = MYSQL_TABLES
     ddl_in_transaction = False
 
@@ -59,12 +60,13 @@ class MySqlDatabase(Database):
         """One where candidates are locked; a choice where claimers race for them."""
         return 1 if self.claims_in_transaction() else CANDIDATES_WITHOUT_LOCKS
 
-    def render(self, sql: str) -> str:
+    def render(self, sql: str, table: str = "") -> str:
         """NOW() is UTC because every session sets its time zone."""
         lock = "FOR UPDATE SKIP LOCKED" if self._skip_locked else ""
         sql = re.sub(r"{in:(\w+)}", r"(NOW(3) + INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
         sql = re.sub(r"{ago:(\w+)}", r"(NOW(3) - INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
-        return sql.replace("{now}", "NOW(3)").replace("{lock}", lock)
+        sql = re.sub(r"{use:(\w+)}", r"FORCE INDEX (\1)", sql)
+        return sql.replace("{jobs}", table).replace("{now}", "NOW(3)").replace("{lock}", lock)
 
     def claims_in_transaction(self) -> bool:
         """Whether the server has SKIP LOCKED and is no Galera node; asked once, by trying it.

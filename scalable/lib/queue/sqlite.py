@@ -24,6 +24,7 @@ class SqliteDatabase(Database):
 
     driver_errors = (sqlite3.Error,)
     begin_sql = "BEGIN IMMEDIATE"
+    explain_sql = "EXPLAIN QUERY PLAN"
     tables = SQLITE_TABLES
     ddl_in_transaction = True
     candidates_per_job = 1
@@ -42,13 +43,14 @@ class SqliteDatabase(Database):
         """The file, by name."""
         return f"SQLite file {self._path}"
 
-    def render(self, sql: str) -> str:
+    def render(self, sql: str, table: str = "") -> str:
         """Times are UTC text with milliseconds, so that they sort, and read like MySQL's."""
         sql = re.sub(r"{in:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', :\1 || ' seconds')", sql)
         sql = re.sub(r"{ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :\1 || ' seconds')", sql)
         # SQLite takes ORDER BY and LIMIT in the parts of a UNION only inside a further SELECT.
         sql = re.sub(r"^\((SELECT)", r"SELECT * FROM (\1", sql, flags=re.MULTILINE)
-        return sql.replace("{now}", _NOW).replace("{lock}", "")
+        sql = re.sub(r"{use:(\w+)}", lambda found: f'INDEXED BY "{self.index_name(table, found.group(1))}"', sql)
+        return sql.replace("{jobs}", table).replace("{now}", _NOW).replace("{lock}", "")
 
     def claims_in_transaction(self) -> bool:
         """Always: only one writer at a time exists."""
@@ -95,7 +97,7 @@ class SqliteDatabase(Database):
             return Meaning.DUPLICATE
         if not isinstance(error, sqlite3.OperationalError):
             return Meaning.UNAVAILABLE if "malformed" in text or "not a database" in text else Meaning.DEFECT
-        if "no such table" in text or "no such column" in text or "has no column" in text:
+        if any(sign in text for sign in ("no such table", "no such column", "has no column", "no such index")):
             return Meaning.SCHEMA_MISSING
         if "syntax error" in text:
             return Meaning.DEFECT

@@ -1,7 +1,8 @@
 """Every statement on the jobs table, in the words both dialects share.
 
 {jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
-NULL), {lock} is SKIP LOCKED where it exists.
+NULL), {lock} is SKIP LOCKED where it exists. {use:x} names the index: the statistics of a table that fills and empties
+all day are always wrong, and a plan must not change because of them.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
@@ -20,14 +21,14 @@ WHERE update_id = :update_id
 LIMIT 1
 """
 
-# What keeps a job of a lane from running: the one of its lane that runs, else the first one that waits before it.
-# By index lane_status, which ends in the id: one row read each.
+# What keeps a job of a lane from running: the one of its lane that runs, else one that waits before it; any will do.
+# By index lane_status, one row read each. No ORDER BY: MySQL would sort the whole lane for it.
 _BLOCKER = """COALESCE(
-    (SELECT running.id FROM {jobs} AS running
+    (SELECT running.id FROM {jobs} AS running {use:lane_status}
      WHERE running.lane = job.lane AND running.status = 'processing' LIMIT 1),
-    (SELECT waiting.id FROM {jobs} AS waiting
+    (SELECT waiting.id FROM {jobs} AS waiting {use:lane_status}
      WHERE waiting.lane = job.lane AND waiting.status = 'pending' AND waiting.id < job.id
-     ORDER BY waiting.id LIMIT 1))"""
+     LIMIT 1))"""
 
 _DUE = """status = 'pending'
   AND parked = 0
@@ -37,7 +38,7 @@ _DUE = """status = 'pending'
 # claim. Both orders are those of the index, which ends in the id. {lock} keeps other claimers from waiting for them.
 CANDIDATES = f"""
 (SELECT id, payload, attempts, update_id, update_type, lane, {_BLOCKER} AS blocker
-FROM {{jobs}} AS job
+FROM {{jobs}} AS job {{use:urgent}}
 WHERE {_DUE}
   AND urgent_until > {{now}}
 ORDER BY urgent_until, id
@@ -45,7 +46,7 @@ LIMIT :limit
 {{lock}})
 UNION ALL
 (SELECT id, payload, attempts, update_id, update_type, lane, {_BLOCKER} AS blocker
-FROM {{jobs}} AS job
+FROM {{jobs}} AS job {{use:claim}}
 WHERE {_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
 ORDER BY available_at, id
@@ -56,7 +57,7 @@ LIMIT :limit
 # More jobs that only wait for another one of their lane: what CANDIDATES would look at in vain. By index claim.
 BLOCKED = f"""
 SELECT id, {_BLOCKER} AS blocker
-FROM {{jobs}} AS job
+FROM {{jobs}} AS job {{use:claim}}
 WHERE {_DUE}
 ORDER BY available_at, id
 LIMIT :limit
@@ -166,7 +167,7 @@ LIMIT 1
 # Leases that ran out. By index claim: the rows that are processing are as many as the workers.
 EXPIRED_LEASES = """
 SELECT id, attempts, lease_token, reserved_by
-FROM {jobs}
+FROM {jobs} {use:claim}
 WHERE status = 'processing'
   AND lease_expires_at < {now}
 LIMIT :limit
@@ -175,7 +176,7 @@ LIMIT :limit
 # Leases of one worker that is known to be dead. By index claim, as above.
 LEASES_OF_WORKER = """
 SELECT id, attempts, lease_token, reserved_by
-FROM {jobs}
+FROM {jobs} {use:claim}
 WHERE status = 'processing'
   AND reserved_by = :worker
 LIMIT :limit
@@ -204,7 +205,7 @@ WHERE id = :id
 # Jobs that are not worth running any more. By index urgent: only short-lived updates are in it with a time.
 OVERDUE = """
 SELECT id
-FROM {jobs}
+FROM {jobs} {use:urgent}
 WHERE status = 'pending'
   AND parked IN (0, 1)
   AND urgent_until <= {now}
@@ -224,7 +225,7 @@ WHERE id = :id
 # Jobs finished longer than `:seconds` ago. By index status_created: they were made before that.
 OLD = """
 SELECT id
-FROM {jobs}
+FROM {jobs} {use:status_created}
 WHERE status = :status
   AND created_at < {ago:seconds}
   AND processed_at < {ago:seconds}
@@ -253,7 +254,7 @@ WHERE id = :id
 # the last row seen ends even when jobs come back into the state behind it.
 FIRST_IN_STATE = """
 SELECT id, created_at
-FROM {jobs}
+FROM {jobs} {use:status_created}
 WHERE status = :status
 ORDER BY created_at, id
 LIMIT :limit
@@ -261,7 +262,7 @@ LIMIT :limit
 
 NEXT_IN_STATE = """
 SELECT id, created_at
-FROM {jobs}
+FROM {jobs} {use:status_created}
 WHERE status = :status
   AND created_at >= :created_at
   AND (created_at > :created_at OR id > :id)

@@ -59,10 +59,11 @@ MYSQL_TABLES = (
                             " GENERATED ALWAYS AS (CASE WHEN status = 'processing' THEN lane END) VIRTUAL",
         },
         indexes={
-            "claim": "INDEX claim (status, parked, available_at)",
-            "urgent": "INDEX urgent (status, parked, urgent_until)",
-            "status_created": "INDEX status_created (status, created_at)",
-            "lane_status": "INDEX lane_status (lane, status)",
+            # The id at the end is there anyway; MySQL only uses it for ORDER BY when it is named.
+            "claim": "INDEX claim (status, parked, available_at, id)",
+            "urgent": "INDEX urgent (status, parked, urgent_until, id)",
+            "status_created": "INDEX status_created (status, created_at, id)",
+            "lane_status": "INDEX lane_status (lane, status, id)",
             "one_update": "UNIQUE INDEX one_update (update_id)",
             "one_running_per_lane": "UNIQUE INDEX one_running_per_lane (running_lane)",
         },
@@ -111,8 +112,8 @@ SQLITE_TABLES = (
         indexes={
             "claim": "INDEX {index} ON {table} (status, parked, available_at, id)",
             "urgent": "INDEX {index} ON {table} (status, parked, urgent_until, id)",
-            "status_created": "INDEX {index} ON {table} (status, created_at)",
-            "lane_status": "INDEX {index} ON {table} (lane, status)",
+            "status_created": "INDEX {index} ON {table} (status, created_at, id)",
+            "lane_status": "INDEX {index} ON {table} (lane, status, id)",
             "one_update": "UNIQUE INDEX {index} ON {table} (update_id)",
             "one_running_per_lane": "UNIQUE INDEX {index} ON {table} (lane) WHERE status = 'processing'",
         },

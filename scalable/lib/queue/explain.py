@@ -1,0 +1,48 @@
+"""Asks the server how it would run the claim, so that a slow plan is found before a full table finds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalable.lib.queue import statements as sql
+from scalable.lib.queue.database_queue import DatabaseQueue
+
+# What runs again and again while the queue is used; the values only have to be of the right kind.
+STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "claim": (sql.CANDIDATES, {"limit": 4}),
+    "park": (sql.BLOCKED, {"limit": 500}),
+    "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
+    "reap": (sql.EXPIRED_LEASES, {"limit": 100}),
+    "expire": (sql.OVERDUE, {"limit": 100}),
+    "prune": (sql.OLD, {"status": "done", "seconds": 1, "limit": 100}),
+}
+
+
+def slow_plans(queue: DatabaseQueue) -> list[str]:
+    """A line for every statement the server would sort or scan a whole table for; empty when all is well.
+
+    MySQL and MariaDB: type ALL or index without a limit on it, or `Using filesort`. SQLite: SCAN without an index, or a
+    temporary B-tree for ORDER BY.
+    """
+    problems = []
+    for verb, (statement, values) in STATEMENTS.items():
+        for step in _plan(queue, statement, values):
+            if _is_slow(step):
+                problems.append(f"{verb}: {step}")
+    return problems
+
+
+def _plan(queue: DatabaseQueue, statement: str, values: dict[str, Any]) -> list[str]:
+    rendered = queue.database.render(statement, queue.table)
+    prefix = queue.database.explain_sql
+    return [
+        " ".join(str(value) for value in row if value is not None)
+        for row in queue.database.run(lambda session: session.rows(f"{prefix} {rendered}", **values))
+    ]
+
+
+def _is_slow(step: str) -> bool:
+    if "<union" in step or "<derived" in step or "(subquery" in step:  # the few rows found, put together
+        return False
+    words = step.replace("UNION ALL", "").split()
+    return "filesort" in step or "ALL" in words or "TEMP B-TREE" in step or ("SCAN" in words and "USING" not in words)
