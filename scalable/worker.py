@@ -6,10 +6,10 @@ import sys
 
 if not __name__.startswith("scalable."):
     if sys.version_info < (3, 9):
-        line = "Scalable mode needs Python 3.9 or newer; %s is %d.%d\n" % ((sys.executable,) + sys.version_info[:2])
+        line = "Scalable mode needs Python 3.9 or newer; this is %d.%d\n" % sys.version_info[:2]
         if "GATEWAY_INTERFACE" in os.environ:
             sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n" + line)
-        sys.stderr.write(line)
+        sys.stderr.write("%s: %s" % (sys.executable, line))
         sys.exit(2)
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != os.path.realpath(here)]

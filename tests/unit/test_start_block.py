@@ -68,7 +68,7 @@ def test_an_old_python_gets_one_readable_line_and_exit_code_2(name: str, version
 
     assert done.returncode == 2
     assert done.stdout == ""
-    assert re.fullmatch(rf"Scalable mode needs Python 3\.9 or newer; \S+ is {re.escape(version)}\n", done.stderr)
+    assert re.fullmatch(rf"\S+: Scalable mode needs Python 3\.9 or newer; this is {re.escape(version)}\n", done.stderr)
 
 
 @pytest.mark.parametrize(("name", "version"), ON_OLD)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -59,7 +60,11 @@ class DataFolder:
     def secret(self) -> bytes:
         """32 random bytes, the same for every process of this installation, made at first use."""
         kept = self._read(self._secret_file)
-        return bytes.fromhex(kept or self._write_once(self._secret_file, secrets.token_hex(32)))
+        if kept is None:
+            kept = self._write_once(self._secret_file, secrets.token_hex(32))
+        if not re.fullmatch("[0-9a-f]{64}", kept):
+            raise ConfigurationError(f"{self._secret_file}: expected 64 hexadecimal digits; delete it, it is made anew")
+        return bytes.fromhex(kept)
 
     def _read(self, path: Path) -> Optional[str]:
         """What the file holds; None when there is none yet."""
@@ -77,6 +82,8 @@ class DataFolder:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
                 stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())  # a power cut must not leave an empty file under the final name
             os.link(temporary, path)  # whole or not at all, and never over another one's
         except FileExistsError:
             pass

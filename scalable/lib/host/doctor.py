@@ -15,6 +15,7 @@ from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavaila
 from scalable.lib.host.installation import Installation
 from scalable.lib.host.packages import INSTALL, package_versions
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.explain import slow_plans
 from scalable.lib.queue.schema import SCHEMA_VERSION, stored_version
 from scalable.lib.settings import Reading
 from scalable.lib.worker.runners.cli import CliRunner
@@ -147,7 +148,7 @@ def _database(installation: Installation) -> list[Finding]:
         server = queue.describe_server()
         findings = [Finding(Verdict.OK, "database", f"{server.product} {server.version}, {queue.database.place}; "
                                                     f"jobs are claimed by {server.claim_method}")]
-        return findings + [_table(queue), _depth(queue)]
+        return [*findings, _table(queue), *_plans(queue), _depth(queue)]
     except DatabaseUnavailable as error:
         return [Finding(Verdict.ERROR, "database", str(error))]
     except ConfigurationError as error:
@@ -162,6 +163,15 @@ def _table(queue: DatabaseQueue) -> Finding:
         return Finding(Verdict.ERROR, "table", str(error))
     made = "" if before == SCHEMA_VERSION else " (made just now)" if before is None else f" (brought up from {before})"
     return Finding(Verdict.OK, "table", f"{queue.table}, version {SCHEMA_VERSION}{made}")
+
+
+def _plans(queue: DatabaseQueue) -> list[Finding]:
+    """How the server would run what runs all day; a sort or a scan costs little today and everything in a rush."""
+    slow = slow_plans(queue)
+    if not slow:
+        return [Finding(Verdict.OK, "indexes", "claims, reaps and clean-ups use theirs")]
+    remedy = "drop the queue's indexes of that name and run this again, or report it with the lines above"
+    return [Finding(Verdict.ERROR, "indexes", f"{line}; {remedy}") for line in slow]
 
 
 def _depth(queue: DatabaseQueue) -> Finding:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
-
 @dataclass(frozen=True)
 class Table:
     """One table in one dialect: `create` makes it with its first columns, whatever is missing is added by name.

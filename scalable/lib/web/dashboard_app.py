@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -142,7 +142,7 @@ def _notice() -> str:
     return ""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template(name: str) -> SimpleTemplate:
     return SimpleTemplate(name=name, lookup=[str(_HERE / "templates")])
 

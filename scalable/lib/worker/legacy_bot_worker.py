@@ -20,6 +20,8 @@ LEASE_SECONDS = 45.0
 HEARTBEAT_SECONDS = 10.0
 # When heartbeats fail, the bot is ended this long before the lease, so that no other worker runs the job beside it.
 LEASE_MARGIN_SECONDS = 15.0
+# How long a worker that is told to stop goes on telling an absent database how its last job went.
+STOP_PATIENCE_SECONDS = 5.0
 
 
 class Runner(Protocol):
@@ -34,9 +36,10 @@ class LegacyBotWorker:
 
     def __init__(
         self, queue: DatabaseQueue, runner: Runner, name: str, stop: StopSignal,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
+        self._sleep = sleep
         self._queue = queue
         self._runner = runner
         self._stop = stop
@@ -59,8 +62,8 @@ class LegacyBotWorker:
             log.warning(event("bot stopped", id=job.id, cause=error))
             return Outcome(Kind.DIED, str(error), self._clock() - claimed_at)
         except StoppedAtOnce:
-            self._persist(job, lambda: self._queue.release(job.lease))
-            log.info(event("job released", id=job.id, worker=self.name))
+            if self._persist(job, lambda: self._queue.release(job.lease)):
+                log.info(event("job released", id=job.id, worker=self.name))
             return None
         self._settle(job, outcome)
         return outcome
@@ -83,6 +86,7 @@ class LegacyBotWorker:
         """Make the change, waiting for the database if it is away: the bot ran, and must not run again for nothing."""
         may_log = OncePer(60, self._clock)
         wait_seconds = 0.5
+        gives_up: Optional[float] = None
         while True:
             try:
                 change()
@@ -93,9 +97,12 @@ class LegacyBotWorker:
             except DatabaseUnavailable as error:
                 if may_log():
                     log.warning(event("database away while finishing a job", id=job.id, cause=error))
-                if self._stop.requested:
+            if self._stop.requested:
+                gives_up = gives_up or self._clock() + STOP_PATIENCE_SECONDS
+                if self._clock() >= gives_up:
                     log.error(event("job left to its lease", id=job.id, cause="stopped while the database is away"))
                     return False
+                self._sleep(0.5)
             self._stop.wait(wait_seconds)
             wait_seconds = min(wait_seconds * 2, 10)
 

@@ -30,6 +30,10 @@ class PoolLock:
             os.close(descriptor)
             message = f"a pool of this installation is running already (pid {pid or 'unknown'})"
             raise AlreadyRunning(message, pid) from error
+        except OSError as error:
+            os.close(descriptor)
+            why = f"{self._path}: this file system has no locks ({error.strerror}); name a local folder as BOT_DATA_DIR"
+            raise ConfigurationError(why) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor

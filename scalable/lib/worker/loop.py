@@ -18,6 +18,8 @@ from scalable.lib.worker.stop import StopSignal
 log = logging.getLogger(__name__)
 REAP_SECONDS = 5.0
 LONGEST_DATABASE_WAIT_SECONDS = 15.0
+# A drain from cron does not outlive this: the next tick tries again, and drains must not pile up.
+DRAIN_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,13 @@ class WorkerLoop:
         self._reap_due: Callable[[], bool] = OncePer(REAP_SECONDS, clock) if reap else bool
         self._may_log = OncePer(60, clock)
         self._database_wait = 0.0
+        self._away_since: Optional[float] = None
 
     def run(self) -> Tally:
-        """Work until a stop is requested or a limit is reached. The job at hand is always finished."""
+        """Work until a stop is requested or a limit is reached. The job at hand is always finished.
+
+        Raises DatabaseUnavailable only for a drain whose database stays away.
+        """
         ends = None if self._limits.max_seconds is None else self._clock() + self._limits.max_seconds
         tally = Tally()
         while not self._stop.requested and not self._reached(tally, ends):
@@ -90,6 +96,7 @@ class WorkerLoop:
         if self._database_wait:
             log.info(event("database is back", worker=self._worker.name))
             self._database_wait = 0.0
+            self._away_since = None
             self._may_log = OncePer(60, self._clock)
         return None if outcome is None else outcome.succeeded
 
@@ -97,6 +104,9 @@ class WorkerLoop:
         if self._may_log():
             log.error(event("database away, trying on", worker=self._worker.name, cause=error))
         self._queue.close()
+        self._away_since = self._away_since or self._clock()
+        if self._limits.drain and self._clock() - self._away_since > DRAIN_PATIENCE_SECONDS:
+            raise error
         self._database_wait = min(max(self._database_wait * 2, 0.5), LONGEST_DATABASE_WAIT_SECONDS)
         self._stop.wait(self._within(ends, self._database_wait * random.uniform(0.5, 1.0)))
 

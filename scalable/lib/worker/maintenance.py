@@ -44,8 +44,10 @@ class Maintenance:
         self._scheduler.add_job(self._reap)
 
     def stop(self) -> None:
-        """End after the work at hand."""
+        """End after the work at hand, and after giving back what a worker that died in the end still held."""
         self._scheduler.shutdown(wait=True)
+        if self._dead:
+            self._reap()
 
     def _reap(self) -> None:
         try:

@@ -85,7 +85,10 @@ class WorkerPool:
 
     def listen(self) -> None:
         """Take over the process's signals (main thread only); handlers only put into a queue."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, _WAKE):
+        wanted = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, _WAKE]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: stay when the terminal closes
+            wanted.append(signal.SIGHUP)
+        for number in wanted:
             signal.signal(number, lambda received, _frame: self._signals.put(received))
 
     def run(self) -> ExitCode:
@@ -98,7 +101,7 @@ class WorkerPool:
                 self.handle(self._signals.get(timeout=wait_seconds))
 
     def handle(self, number: int) -> None:
-        """React to one signal: TERM or INT stop gracefully, a second one or QUIT at once."""
+        """React to one signal: TERM, INT or HUP (the terminal closed) stop gracefully, a second one or QUIT at once."""
         if number == _WAKE or self.state is State.KILLING:  # another wish must not put off the KILL that is due
             return
         if number == signal.SIGQUIT or self.state is not State.RUNNING:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Optional
 
@@ -30,7 +30,7 @@ class Php:
     interface: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def find_php(named: str = "") -> Php:
     """The PHP to use: the one named by BOT_PHP_BINARY, or the first usable one. Raises BotMissing."""
     if named:

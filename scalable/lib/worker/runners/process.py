@@ -41,7 +41,7 @@ def run_process(
     command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
     tick: Callable[[], None] = lambda: None,
 ) -> ProcessEnd:
-    """Run `command` in `folder` with `standard_input`, at most `timeout_seconds`, then its whole group is ended.
+    """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
 
     `tick` is called about twice a second; what it raises ends the program and is passed on. Raises OSError when the
     program cannot be started.
