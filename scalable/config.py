@@ -31,6 +31,8 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 from scalable.lib.host.data_folder import DataFolder
 from scalable.lib.host.installation import Installation
 from scalable.lib.logs import LEVELS
+from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.address import DatabaseAddress, MySqlAddress, SqliteAddress, parse_host
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.errors import ConfigurationError
@@ -64,6 +66,9 @@ SETTINGS = (
     Setting("BOT_JOB_RETRY_BASE", whole_number(1, 86400), "5",
             "Seconds before the second attempt; the wait doubles with every further one."),
     Setting("BOT_JOB_RETRY_MAX", whole_number(1, 86400), "300", "The longest wait between two attempts, in seconds."),
+    Setting("BOT_KEEP_DONE_HOURS", whole_number(1, 87600), "72",
+            "Hours after which done and expired updates are deleted from the queue."),
+    Setting("BOT_KEEP_FAILED_DAYS", whole_number(1, 3650), "30", "Days after which failed updates are deleted."),
     Setting("BOT_WEBHOOK_SECRET", matching(r"[A-Za-z0-9_-]{0,256}", "up to 256 of A-Z a-z 0-9 _ -"), "",
             "The `secret_token` you gave to setWebhook; requests without it are refused.", secret=True),
     Setting("BOT_MONITOR_TOKEN", text, "",
@@ -88,6 +93,8 @@ class Config:
     worker_pool_size: int
     worker_sleep_seconds: float
     retry_policy: RetryPolicy
+    keep_done_seconds: int
+    keep_failed_seconds: int
     webhook_secret: str = field(repr=False)
     monitor_token: str = field(repr=False)
     monitor_limit: int
@@ -98,6 +105,10 @@ class Config:
     def installation(self) -> Installation:
         """The data folder and the queue these settings describe; nothing is opened yet."""
         return Installation(DataFolder(self.data_dir), self.database, self.queue_table, self.retry_policy)
+
+    def housekeeping(self, queue: DatabaseQueue) -> Housekeeping:
+        """What is done for `queue` now and then, with the ages of these settings."""
+        return Housekeeping(queue, self.keep_done_seconds, self.keep_failed_seconds)
 
     def create_site(self, installation: Installation, prefix: str = "") -> Any:
         """Webhook and dashboard as one WSGI application below `prefix`."""
@@ -135,6 +146,8 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         retry_policy=RetryPolicy(
             value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"]
         ),
+        keep_done_seconds=value["BOT_KEEP_DONE_HOURS"] * 3600,
+        keep_failed_seconds=value["BOT_KEEP_FAILED_DAYS"] * 86400,
         webhook_secret=value["BOT_WEBHOOK_SECRET"],
         monitor_token=value["BOT_MONITOR_TOKEN"],
         monitor_limit=value["BOT_MONITOR_LIMIT"],

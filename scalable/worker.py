@@ -37,7 +37,8 @@ def main(arguments):
     configure_logging("WARNING" if quiet else config.log_level)
     runner = CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary)
     runner.check()
-    return run_worker_command(options, config.installation().queue(), runner, config.worker_sleep_seconds)
+    queue = config.installation().queue()
+    return run_worker_command(options, queue, runner, config.worker_sleep_seconds, config.housekeeping(queue))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,7 @@ from scalable.lib.logs import configure_logging
 
 def main(arguments):
     """Run the pool until it is told to stop; see --help."""
-    from scalable.lib.errors import AlreadyRunning
-    from scalable.lib.worker.lock import PoolLock
-    from scalable.lib.worker.pool_command import parse_pool_options, run_pool
+    from scalable.lib.worker.pool_command import parse_pool_options, run_pool, take_lock
     from scalable.lib.worker.runners.cli import CliRunner
 
     options = parse_pool_options(arguments)
@@ -38,13 +36,8 @@ def main(arguments):
     CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary).check()
     installation = config.installation()
     queue = installation.queue()
-    lock = PoolLock(installation.data_folder.pool_lock)
-    try:
-        lock.take()
-    except AlreadyRunning:
-        if options.ensure:
-            return 0
-        raise
+    if not take_lock(installation.data_folder.pool_lock, options.ensure):
+        return 0
     return run_pool(
         queue,
         size=config.worker_pool_size,
@@ -52,6 +45,7 @@ def main(arguments):
         bot_timeout_seconds=config.legacy_timeout_seconds,
         server=web_server(config, installation, options.serve),
         has_password=bool(config.monitor_token),
+        housekeeping=config.housekeeping(queue),
     )
 
 

@@ -13,23 +13,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import SCHEMA_VERSION, ensure_schema, missing_statements, stored_version
-from tests.support.databases import DATABASES, Servers
 
-PHP_TABLE = """
-CREATE TABLE bot_jobs (
-    id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    payload LONGTEXT NOT NULL,
-    status ENUM('pending', 'processing', 'done', 'failed') NOT NULL DEFAULT 'pending',
-    attempts INT UNSIGNED NOT NULL DEFAULT 0,
-    available_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    reserved_at DATETIME NULL,
-    processed_at DATETIME NULL,
-    error_message TEXT NULL,
-    created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    updated_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
-    INDEX (status, available_at), INDEX (status, created_at), INDEX (reserved_at)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
-"""
 STARTERS = 8
 
 
@@ -103,18 +87,3 @@ def test_looking_at_a_queue_without_tables_says_that_they_are_missing(address: D
 
     with pytest.raises(SchemaMissing):
         queue.counts()
-
-
-@pytest.mark.parametrize("server", DATABASES)
-def test_the_table_of_the_php_version_gets_what_it_lacks_and_its_rows_run(servers: Servers, server: str) -> None:
-    database = open_database(servers.fresh_database(server))
-    execute(database, PHP_TABLE)
-    execute(database, "INSERT INTO bot_jobs (payload) VALUES ('{\"update_id\": 1}')")
-    queue = DatabaseQueue(database, "bot_jobs", RetryPolicy())
-
-    queue.ensure_schema()
-
-    (job,) = queue.claim("worker a", 45)
-    queue.complete(job.lease)
-    assert job.payload == '{"update_id": 1}'
-    assert queue.counts() == Counts(done=1)

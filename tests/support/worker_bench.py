@@ -13,6 +13,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import JobSummary, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.sqlite import SqliteDatabase
+from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.outcome import Kind, Outcome
@@ -106,5 +107,5 @@ class Bench:
         """What a WorkerLoop with these limits did, until it ended."""
         return WorkerLoop(
             self.queue, self.worker, self.stop, SLEEP_SECONDS, Limits(**limits),  # type: ignore[arg-type]
-            reap=reap, progress=self.progress, clock=self.clock,
+            Housekeeping(self.queue, 3600, 3600) if reap else None, progress=self.progress, clock=self.clock,
         ).run()

@@ -125,6 +125,10 @@ class Database(ABC):
     def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
         """The fewest statements that add these columns and indexes."""
 
+    def widen_statements(self, session: Session, table: str) -> list[str]:
+        """The statements that let the table's columns hold what today's version stores in them."""
+        return []
+
     @abstractmethod
     def index_name(self, table: str, index: str) -> str:
         """The index's name in the database, where it may have to be unique beyond its table."""

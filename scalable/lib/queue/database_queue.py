@@ -14,6 +14,7 @@ from scalable.lib.queue.job import (
     EXPIRED,
     FAILED,
     PENDING,
+    Adopted,
     ClaimedJob,
     Counts,
     Enqueued,
@@ -30,6 +31,8 @@ from scalable.lib.queue.schema import ensure_schema
 
 MAX_ERROR_CHARACTERS = 4000
 BATCH = 100
+# What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
+ADOPTED_LEASE_SECONDS = 300
 NOT_WORTH_IT = "not run: when its turn came, it was too late for an answer to be of use"
 
 
@@ -144,26 +147,37 @@ class DatabaseQueue:
             if not ended or len(overdue) < BATCH:
                 return total
 
-    def prune(self, done_seconds: float, failed_seconds: float) -> int:
-        """Delete jobs that were finished longer ago than that: done and expired ones, and failed ones; how many.
+    def prune(self, done_seconds: float, failed_seconds: float, limit: int = 1_000_000) -> int:
+        """Delete jobs finished longer ago than that: done and expired ones, and failed ones; how many.
 
-        Works in small batches by primary key, so that nobody waits for it.
+        At most `limit` of each kind, in small batches by primary key, so that nobody waits for it.
         """
         return sum(
-            self._prune(status, seconds)
+            self._prune(status, seconds, limit)
             for status, seconds in ((DONE, done_seconds), (EXPIRED, done_seconds), (FAILED, failed_seconds))
         )
 
-    def _prune(self, status: str, seconds: float) -> int:
+    def _prune(self, status: str, seconds: float, limit: int) -> int:
         total = 0
-        while True:
-            old = self._jobs.rows(sql.OLD, status=status, seconds=seconds, limit=BATCH)
-            deleted = sum(
-                self._jobs.change(sql.DELETE, id=job_id, status=status, seconds=seconds) for (job_id,) in old
-            )
-            total += deleted
-            if not deleted or len(old) < BATCH:
-                return total
+        while total < limit:
+            old = self._jobs.rows(sql.OLD, status=status, seconds=seconds, limit=min(BATCH, limit - total))
+            total += self._jobs.change_ids(sql.DELETE, (row[0] for row in old), status=status, seconds=seconds)
+            if len(old) < BATCH:
+                break
+        return total
+
+    def adopt(self) -> Adopted:
+        """Take care of rows another program wrote into this table; how many. Safe to repeat, costs little.
+
+        Running ones get a lease, so that they are reaped unless that program finishes them in time. Waiting ones that
+        are due later than our longest delay (the PHP version writes local time) are made due now.
+        """
+        running = self._jobs.change(
+            sql.ADOPT_RUNNING, token="adopted", worker="another program", seconds=ADOPTED_LEASE_SECONDS
+        )
+        longest = self.retry_policy.max_seconds + 60
+        late = self._jobs.rows(sql.DUE_TOO_LATE, seconds=longest, limit=10 * BATCH)
+        return Adopted(running, self._jobs.change_ids(sql.MAKE_DUE, (row[0] for row in late), seconds=longest))
 
     def requeue(self, job_id: int) -> None:
         """A failed or expired job starts anew with all its attempts. Raises JobNotFound or JobNotRequeueable."""

@@ -98,6 +98,14 @@ class Reaped:
 
 
 @dataclass(frozen=True)
+class Adopted:
+    """What adopt did with rows of another program: running ones given a lease, waiting ones made due."""
+
+    running: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
 class ServerDescription:
     """What is on the other end: its name and version, and how jobs are claimed there."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from scalable.lib.queue.database import Database, Session
@@ -31,6 +31,12 @@ class JobsTable:
     def change(self, statement: str, **values: Any) -> int:
         """Run one statement, committed at once; how many rows it matched."""
         return self.database.run(lambda session: session.execute(self.sql(statement), **values))
+
+    def change_ids(self, statement: str, ids: Iterable[int], **values: Any) -> int:
+        """The same for a statement with `{ids}`; the ids come from this table, and are sorted against deadlocks."""
+        listed = ", ".join(str(int(job_id)) for job_id in sorted(ids))
+        sql = self.sql(statement).replace("{ids}", listed)
+        return self.database.run(lambda session: session.execute(sql, **values)) if listed else 0
 
     def in_transaction(self, work: Callable[[Session], Result]) -> Result:
         """The result of `work`, all of it committed together, and repeated when the database asks for that."""

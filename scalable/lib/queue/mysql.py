@@ -19,13 +19,15 @@ from scalable.lib.logs import event
 from scalable.lib.queue.address import SOCKET_PLACES, MySqlAddress
 from scalable.lib.queue.database import Database, Meaning, Session
 from scalable.lib.queue.job import ServerDescription
-from scalable.lib.queue.tables import MYSQL_TABLES
+from scalable.lib.queue.tables import MYSQL_TABLES, STATUS_TYPE
 
 log = logging.getLogger(__name__)
 # Together well under the 60 s after which Telegram stops waiting for the webhook.
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, LOCK_WAIT_SECONDS = 5, 10, 10, 5
 # Without SKIP LOCKED the claimers race for the same rows: offering each a few to choose from keeps most tries useful.
 CANDIDATES_WITHOUT_LOCKS = 8
+
+SQL_MODE = "STRICT_ALL_TABLES"
 
 # Client error numbers of the MySQL manual (CR_*), and two of the server's that mean the connection is over.
 _LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN}
@@ -106,6 +108,15 @@ class MySqlDatabase(Database):
         parts += [f"ADD {text}" for text in indexes.values()]
         return [f"ALTER TABLE `{table}` " + ", ".join(parts)] if parts else []
 
+    def widen_statements(self, session: Session, table: str) -> list[str]:
+        """The PHP version's status cannot be 'expired'; a value added at the end copies no row."""
+        found = session.rows(
+            "SELECT COLUMN_TYPE FROM information_schema.COLUMNS"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name AND COLUMN_NAME = 'status' LIMIT 1", name=table)
+        if not found or "expired" in found[0][0]:
+            return []
+        return [f"ALTER TABLE `{table}` MODIFY COLUMN status {STATUS_TYPE}"]
+
     def index_name(self, table: str, index: str) -> str:
         """Index names belong to their table in MySQL."""
         return index
@@ -162,6 +173,8 @@ class _MySqlSession(Session):
         self._connection = _connect(address)
         self._cursor = self._connection.cursor()
         self._cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        if _rounds_times(self._connection.get_server_info()):
+            self._cursor.execute(f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'")
 
     def execute(self, sql: str, **parameters: Any) -> int:
         return int(self._cursor.execute(_for_pymysql(sql), parameters or None))
@@ -181,6 +194,13 @@ class _MySqlSession(Session):
             log.debug(event("connection was closed already", cause=error))
 
 
+def _rounds_times(server_info: str) -> bool:
+    """MySQL rounds 0.5 s up into the whole seconds of a table of the PHP version, so that `now` would be in the future;
+    from 8.0.1 on it can be told not to. MariaDB cuts them off by itself."""
+    version = re.match(r"(\d+)\.(\d+)\.(\d+)", server_info)
+    return "MariaDB" not in server_info and version is not None and tuple(map(int, version.groups())) >= (8, 0, 1)
+
+
 @lru_cache(maxsize=256)
 def _for_pymysql(sql: str) -> str:
     return re.sub(r":([a-z_]+)", r"%(\1)s", sql)
@@ -195,7 +215,7 @@ def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
         return pymysql.connect(
             **place, user=address.user, password=address.password, database=address.database,
             charset="utf8mb4", autocommit=True, client_flag=CLIENT.FOUND_ROWS,
-            init_command="SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', "
+            init_command="SET time_zone = '+00:00', sql_mode = '" + SQL_MODE + "', "
                          f"innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
             connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, write_timeout=WRITE_SECONDS,
         )

@@ -66,6 +66,7 @@ def missing_statements(database: Database, session: Session, table: str) -> list
         indexes = database.existing_indexes(session, name) if columns else []
         if not columns:
             statements.append(wanted.create.format(table=name))
+        statements += database.widen_statements(session, name) if columns else []
         statements += database.add_statements(
             name,
             {column: text for column, text in wanted.columns.items() if column not in columns},

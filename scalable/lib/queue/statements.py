@@ -236,9 +236,36 @@ LIMIT :limit
 # By primary key, and only what is still finished: somebody may have run it again by hand.
 DELETE = """
 DELETE FROM {jobs}
-WHERE id = :id
+WHERE id IN ({ids})
   AND status = :status
   AND processed_at < {ago:seconds}
+"""
+
+# Running jobs without a lease: another program took them, the PHP version before it was replaced. By index claim.
+ADOPT_RUNNING = """
+UPDATE {jobs}
+SET lease_token = :token, lease_expires_at = {in:seconds}, reserved_by = :worker, updated_at = {now}
+WHERE status = 'processing'
+  AND parked IN (0, 1)
+  AND lease_expires_at IS NULL
+"""
+
+# Waiting jobs that are due later than any delay of ours: written in another time zone. By index claim.
+DUE_TOO_LATE = """
+SELECT id
+FROM {jobs} {use:claim}
+WHERE status = 'pending'
+  AND parked IN (0, 1)
+  AND available_at > {in:seconds}
+LIMIT :limit
+"""
+
+MAKE_DUE = """
+UPDATE {jobs}
+SET available_at = {now}, updated_at = {now}
+WHERE id IN ({ids})
+  AND status = 'pending'
+  AND available_at > {in:seconds}
 """
 
 # A failed or expired job starts anew, with all its attempts, and is not expired a second time. By primary key.

@@ -23,6 +23,7 @@ class Table:
 
 _ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
 _INNODB = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
+STATUS_TYPE = "ENUM('pending', 'processing', 'done', 'failed', 'expired') NOT NULL DEFAULT 'pending'"
 
 MYSQL_TABLES = (
     Table(
@@ -31,7 +32,7 @@ MYSQL_TABLES = (
             CREATE TABLE IF NOT EXISTS `{{table}}` (
                 id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
                 payload LONGTEXT NOT NULL,
-                status ENUM('pending', 'processing', 'done', 'failed', 'expired') NOT NULL DEFAULT 'pending',
+                status {STATUS_TYPE},
                 attempts INT UNSIGNED NOT NULL DEFAULT 0,
                 available_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
                 reserved_at DATETIME(3) NULL,

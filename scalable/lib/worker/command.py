@@ -12,6 +12,7 @@ from typing import Callable
 
 from scalable.lib.errors import ExitCode
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker, Runner
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.progress import ProgressBar
@@ -19,7 +20,7 @@ from scalable.lib.worker.stop import StopSignal
 
 
 def run_worker_command(
-    options: argparse.Namespace, queue: DatabaseQueue, runner: Runner, sleep_seconds: float
+    options: argparse.Namespace, queue: DatabaseQueue, runner: Runner, sleep_seconds: float, housekeeping: Housekeeping
 ) -> int:
     """Run one worker in this process. Raises DatabaseUnavailable when the database is away at the start."""
     queue.ensure_schema()
@@ -30,7 +31,7 @@ def run_worker_command(
     limits = Limits(options.drain, options.max_seconds, options.max_jobs)
     bar = ProgressBar(queue.counts().pending if options.drain else 0)
     tally = WorkerLoop(
-        queue, worker, stop, sleep_seconds, limits, reap=options.pool_pid is None, progress=_showing(bar)
+        queue, worker, stop, sleep_seconds, limits, housekeeping if options.pool_pid is None else None, _showing(bar)
     ).run()
     bar.end()
     if sys.stdout.isatty() and options.drain:

@@ -12,11 +12,11 @@ from typing import Optional
 from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.housekeeping import OFTEN_SECONDS, SELDOM_SECONDS, Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.stop import StopSignal
 
 log = logging.getLogger(__name__)
-REAP_SECONDS = 5.0
 LONGEST_DATABASE_WAIT_SECONDS = 15.0
 # A drain from cron does not outlive this: the next tick tries again, and drains must not pile up.
 DRAIN_PATIENCE_SECONDS = 30.0
@@ -44,11 +44,11 @@ class Tally:
 
 
 class WorkerLoop:
-    """Runs a LegacyBotWorker until its limits or a stop. `reap` is for a worker without a pool to do it."""
+    """Runs a LegacyBotWorker until its limits or a stop. `housekeeping` is for a worker without a pool to do it."""
 
     def __init__(
         self, queue: DatabaseQueue, worker: LegacyBotWorker, stop: StopSignal, sleep_seconds: float, limits: Limits,
-        reap: bool, progress: Callable[[Tally], None] = lambda _: None,
+        housekeeping: Optional[Housekeeping] = None, progress: Callable[[Tally], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -58,7 +58,9 @@ class WorkerLoop:
         self._limits = limits
         self._progress = progress
         self._clock = clock
-        self._reap_due: Callable[[], bool] = OncePer(REAP_SECONDS, clock) if reap else bool
+        self._housekeeping = housekeeping
+        self._often_due = OncePer(OFTEN_SECONDS, clock)
+        self._seldom_due = OncePer(SELDOM_SECONDS, clock)
         self._may_log = OncePer(60, clock)
         self._database_wait = 0.0
         self._away_since: Optional[float] = None
@@ -88,10 +90,10 @@ class WorkerLoop:
         return tally
 
     def _step(self) -> Optional[bool]:
-        if self._reap_due():
-            reaped = self._queue.reap()
-            if reaped.retried or reaped.failed:
-                log.warning(event("leases reaped", retried=reaped.retried, failed=reaped.failed))
+        if self._housekeeping is not None and self._often_due():
+            self._housekeeping.often()
+        if self._housekeeping is not None and self._seldom_due():
+            self._housekeeping.seldom()
         outcome = self._worker.work_one()
         if self._database_wait:
             log.info(event("database is back", worker=self._worker.name))

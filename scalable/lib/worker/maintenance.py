@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timezone
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -12,17 +13,17 @@ from apscheduler.triggers.interval import IntervalTrigger
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import Reaped
+from scalable.lib.worker.housekeeping import OFTEN_SECONDS, SELDOM_SECONDS, Housekeeping
 
 log = logging.getLogger(__name__)
-REAP_SECONDS = 5
 
 
 class Maintenance:
-    """Reaps expired leases, and those of a worker the pool saw die."""
+    """Runs the housekeeping on a schedule, and at once for a worker the pool saw die."""
 
-    def __init__(self, queue: DatabaseQueue) -> None:
+    def __init__(self, queue: DatabaseQueue, housekeeping: Housekeeping) -> None:
         self._queue = queue
+        self._housekeeping = housekeeping
         self._may_log = OncePer(60)
         self._dead: set[str] = set()
         self._scheduler = BackgroundScheduler(
@@ -33,33 +34,39 @@ class Maintenance:
         )
 
     def start(self) -> None:
-        """Begin; the first reap is at once, for what an earlier pool left behind."""
-        self._scheduler.add_job(self._reap, IntervalTrigger(seconds=REAP_SECONDS, timezone=timezone.utc), id="reap")
-        self._scheduler.add_job(self._reap, id="first reap")
+        """Begin; the first round is at once, for what an earlier pool left behind."""
+        for work, seconds in ((self._often, OFTEN_SECONDS), (self._seldom, SELDOM_SECONDS)):
+            self._scheduler.add_job(work)
+            self._scheduler.add_job(work, IntervalTrigger(seconds=int(seconds), timezone=timezone.utc))
         self._scheduler.start()
 
     def worker_died(self, name: str) -> None:
         """Give that worker's job back now instead of waiting for its lease."""
         self._dead.add(name)
-        self._scheduler.add_job(self._reap)
+        self._scheduler.add_job(self._often)
 
     def stop(self) -> None:
         """End after the work at hand, and after giving back what a worker that died in the end still held."""
         self._scheduler.shutdown(wait=True)
         if self._dead:
-            self._reap()
+            self._often()
 
-    def _reap(self) -> None:
+    def _often(self) -> None:
+        self._guarded(self._bury_and_reap)
+
+    def _seldom(self) -> None:
+        self._guarded(self._housekeeping.seldom)
+
+    def _bury_and_reap(self) -> None:
+        for name in list(self._dead):
+            self._housekeeping.bury(name)
+            self._dead.discard(name)
+        self._housekeeping.often()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            for name in list(self._dead):
-                self._report(self._queue.reap_worker(name), f"worker {name} died")
-                self._dead.discard(name)
-            self._report(self._queue.reap(), "lease ran out")
+            work()
         except DatabaseUnavailable as error:
             if self._may_log():
                 log.error(event("maintenance waits for the database", cause=error))
             self._queue.close()
-
-    def _report(self, reaped: Reaped, cause: str) -> None:
-        if reaped.retried or reaped.failed:
-            log.warning(event("leases reaped", retried=reaped.retried, failed=reaped.failed, cause=cause))

@@ -8,10 +8,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Optional, Protocol
 
+from scalable.lib.errors import AlreadyRunning
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.worker.lock import PoolLock
 from scalable.lib.worker.maintenance import Maintenance
 from scalable.lib.worker.pool import Child, WorkerPool
 
@@ -51,16 +55,30 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def take_lock(path: Path, ensure: bool) -> bool:
+    """Take the pool's lock until the process ends; False when another pool has it and that is all `ensure` wants.
+
+    Raises AlreadyRunning otherwise.
+    """
+    try:
+        PoolLock(path).take()
+    except AlreadyRunning:
+        if ensure:
+            return False
+        raise
+    return True
+
+
 def run_pool(
     queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
-    has_password: bool,
+    has_password: bool, housekeeping: Housekeeping,
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
     Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
     queue.ensure_schema()
-    maintenance = Maintenance(queue)
+    maintenance = Maintenance(queue, housekeeping)
     grace_seconds = bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS
     pool = WorkerPool(size, _spawner(worker_script), grace_seconds, maintenance.worker_died)
     pool.listen()

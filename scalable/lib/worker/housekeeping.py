@@ -1,0 +1,49 @@
+"""What somebody has to do for the queue now and then: the pool's maintenance, or a worker that has no pool."""
+
+from __future__ import annotations
+
+import logging
+
+from scalable.lib.logs import event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import Reaped
+
+log = logging.getLogger(__name__)
+# How often: dead workers and deadlines, and everything that can wait.
+OFTEN_SECONDS = 5.0
+SELDOM_SECONDS = 60.0
+# Deleted at most in one go, so that a first clean-up of a large table does not keep a cron job busy for an hour.
+PRUNE_LIMIT = 20_000
+
+
+class Housekeeping:
+    """Reap, expire, adopt and prune, with a log line only when something was done. Safe in several processes."""
+
+    def __init__(self, queue: DatabaseQueue, keep_done_seconds: float, keep_failed_seconds: float) -> None:
+        self._queue = queue
+        self._keep_done_seconds = keep_done_seconds
+        self._keep_failed_seconds = keep_failed_seconds
+
+    def often(self) -> None:
+        """Every OFTEN_SECONDS: end leases that ran out, and updates that are not worth running any more."""
+        self._report(self._queue.reap(), "lease ran out")
+        expired = self._queue.expire()
+        if expired:
+            log.warning(event("updates expired", count=expired))
+
+    def seldom(self) -> None:
+        """Every SELDOM_SECONDS: rows of another program, and finished jobs nobody looks at any more."""
+        adopted = self._queue.adopt()
+        if adopted.running or adopted.waiting:
+            log.info(event("rows of another program adopted", running=adopted.running, waiting=adopted.waiting))
+        pruned = self._queue.prune(self._keep_done_seconds, self._keep_failed_seconds, PRUNE_LIMIT)
+        if pruned:
+            log.info(event("old jobs pruned", count=pruned))
+
+    def bury(self, worker: str) -> None:
+        """Give back what a worker that is known to be dead still held."""
+        self._report(self._queue.reap_worker(worker), f"worker {worker} died")
+
+    def _report(self, reaped: Reaped, cause: str) -> None:
+        if reaped.retried or reaped.failed:
+            log.warning(event("leases reaped", retried=reaped.retried, failed=reaped.failed, cause=cause))
