@@ -38,6 +38,7 @@ from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.settings import Reading, Setting, matching, one_of, read_settings, read_settings_file
 from scalable.lib.settings import seconds, text, unknown_names, whole_number
+from scalable.lib.telegram.lanes import ORDERS
 
 SCALABLE_FOLDER = Path(os.path.abspath(__file__)).parent
 DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
@@ -53,6 +54,9 @@ SETTINGS = (
     Setting("BOT_DB_PASS", text, "", "Password of that user; write `BOT_DB_PASS=` when there is none.", secret=True),
     Setting("BOT_QUEUE_TABLE", matching(r"[A-Za-z0-9_]{1,48}", "1 to 48 of A-Z a-z 0-9 _"), "bot_jobs",
             "Name of the queue's table; its companions start with the same name."),
+    Setting("BOT_QUEUE_ORDER", one_of(*ORDERS), "telegram",
+            "What runs one after the other: `telegram`, the updates that Telegram itself sends one after the other; "
+            "`chat`, everything of a chat; `none`, nothing."),
     Setting("BOT_DATA_DIR", text, ".htdata",
             "Folder for the embedded database and the locks, relative to `scalable/`; private to its owner."),
     Setting("BOT_LEGACY_PATH", text, "../bot.php",
@@ -86,6 +90,7 @@ class Config:
     settings_file: Path
     database: DatabaseAddress
     queue_table: str
+    queue_order: str
     data_dir: Path
     legacy_path: Path
     legacy_timeout_seconds: float
@@ -116,7 +121,7 @@ class Config:
 
         return create_site(
             installation.queue, installation.data_folder.secret, prefix=prefix, webhook_secret=self.webhook_secret,
-            monitor_token=self.monitor_token, monitor_limit=self.monitor_limit,
+            queue_order=self.queue_order, monitor_token=self.monitor_token, monitor_limit=self.monitor_limit,
         )
 
 
@@ -137,6 +142,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         settings_file=settings_file,
         database=_database_address(value, data_dir),
         queue_table=value["BOT_QUEUE_TABLE"],
+        queue_order=value["BOT_QUEUE_ORDER"],
         data_dir=data_dir,
         legacy_path=_absolute(scalable_folder, value["BOT_LEGACY_PATH"]),
         legacy_timeout_seconds=value["BOT_LEGACY_TIMEOUT"],

@@ -34,7 +34,7 @@ def build():
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     config = load_config(os.environ)
     configure_logging(config.log_level)
-    return create_webhook_app(config.installation().queue, config.webhook_secret)
+    return create_webhook_app(config.installation().queue, config.webhook_secret, config.queue_order)
 
 
 application = LazyApplication(build)

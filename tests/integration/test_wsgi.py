@@ -15,6 +15,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from scalable.config import load_config
 from tests.support.places import REPOSITORY
 
 SCRIPTS = REPOSITORY / "scalable"
@@ -62,6 +63,32 @@ def test_the_webhook_script_serves_the_webhook() -> None:
     status, body = call(load("webhook_queue.py"), "POST", "/", b'{"update_id": 1}')
 
     assert (status, json.loads(body)) == ("200 OK", {"ok": True, "queued_job_id": 1})
+
+
+MESSAGE = b'{"update_id": 1, "message": {"chat": {"id": 5}}}'
+PRESS = b'{"update_id": 2, "callback_query": {"from": {"id": 5}, "message": {"chat": {"id": 5}}}}'
+
+
+@pytest.mark.parametrize(("script", "path"), [("webhook_queue.py", "/"), ("passenger_wsgi.py", "/webhook_queue.py")])
+@pytest.mark.parametrize(("order", "expected"), [
+    (None, ["callback:5", "chat:5"]),
+    ("telegram", ["callback:5", "chat:5"]),
+    ("chat", ["chat:5"]),
+    ("none", [None, None]),
+])
+def test_updates_come_into_the_lanes_of_the_order_and_a_press_goes_first(
+    script: str, path: str, order: str | None, expected: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if order is not None:
+        monkeypatch.setenv("BOT_QUEUE_ORDER", order)
+    application = load(script)
+    for body in (MESSAGE, PRESS):
+        call(application, "POST", path, body)
+
+    claimed = load_config(os.environ).installation().queue().claim("worker", 60, 5)
+
+    assert [job.lane for job in claimed] == expected
+    assert order == "chat" or claimed[0].update_type == "callback_query"
 
 
 def test_the_dashboard_script_serves_the_dashboard() -> None:

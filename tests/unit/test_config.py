@@ -37,6 +37,7 @@ def test_without_any_setting_the_documented_defaults_are_used(tmp_path: Path):
     assert (config.queue_table, config.worker_pool_size, config.worker_sleep_seconds) == ("bot_jobs", 4, 1.0)
     assert (config.monitor_limit, config.monitor_token, config.webhook_secret) == (100, "", "")
     assert (config.legacy_timeout_seconds, config.log_level, config.warnings) == (60.0, "INFO", ())
+    assert config.queue_order == "telegram"
     assert {reading.source for reading in config.readings} == {"default"}
 
 

@@ -1,4 +1,4 @@
-"""Reads what Telegram posted: is it an update, which one, of what type. Knows nothing of HTTP or the queue.
+"""Reads what Telegram posted: is it an update, which one, of what type, in which lane. Knows no HTTP and no queue.
 
 Source of the form: Bot API, object Update — an `update_id` and at most one further field, which names the type.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Optional
 
 from scalable.lib.errors import NotAnUpdate
+from scalable.lib.telegram.lanes import find_place
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _BIGINT = range(-(2**63), 2**63)
@@ -23,11 +24,15 @@ class Update:
     payload: str = field(repr=False)
     update_id: Optional[int]
     update_type: Optional[str]
+    lane: Optional[str]
+    urgent_seconds: Optional[float]
+    expires_seconds: Optional[float]
 
 
-def read_update(body: bytes) -> Update:
-    """The Update in a request body. Raises NotAnUpdate with the reason when it is not one JSON object in UTF-8.
+def read_update(body: bytes, order: str = "telegram") -> Update:
+    """The Update in a request body, its lane in `order` (see lanes.ORDERS) and its deadlines.
 
+    Raises NotAnUpdate with the reason when the body is not one JSON object in UTF-8.
     Unknown types and missing ids are no error: whatever Telegram adds tomorrow is the bot's to understand.
     """
     if not body.strip():
@@ -41,7 +46,12 @@ def read_update(body: bytes) -> Update:
     value = _parse(payload)
     if not isinstance(value, dict):
         raise NotAnUpdate(f"the request body is not an object but {_kind(value)}: expected one Telegram update")
-    return Update(payload, _update_id(value.get("update_id")), _update_type(value))
+    update_type = _update_type(value)
+    place = find_place(update_type, value.get(update_type or ""), order)
+    return Update(
+        payload, _update_id(value.get("update_id")), update_type,
+        place.lane, place.urgent_seconds, place.expires_seconds,
+    )
 
 
 def _parse(payload: str) -> Any:

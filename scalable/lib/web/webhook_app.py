@@ -13,7 +13,7 @@ from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, NotAnUp
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
-from scalable.lib.telegram.update import read_update
+from scalable.lib.telegram.update import Update, read_update
 from scalable.lib.web.guard import Wsgi, guarded
 from scalable.lib.web.responses import json_response, refusal
 
@@ -26,11 +26,12 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
 
 
-def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> Wsgi:
+def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str, order: str) -> Wsgi:
     """A WSGI application that enqueues every update POSTed to it, whatever the path.
 
     `open_queue` is called once a request and returns the same queue each time; `secret` empty means any request is
-    taken. Answers 200 with the job's id only after the update is committed; 503 when Telegram shall bring it again.
+    taken; `order` is one of lanes.ORDERS. Answers 200 with the job's id only after the update is committed; 503 when
+    Telegram shall bring it again.
     """
     app = Bottle()
     app.catchall = False
@@ -43,24 +44,24 @@ def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str) -> 
         if secret and not _same(request.environ.get(SECRET_VARIABLE, ""), secret):
             log.warning(event("update refused", status=401, cause="wrong secret", address=request.remote_addr))
             return refusal(401, f"the {SECRET_HEADER} header is missing or wrong")
-        return _enqueue_body(open_queue)
+        return _enqueue_body(open_queue, order)
 
     return guarded(app)
 
 
-def _enqueue_body(open_queue: Callable[[], DatabaseQueue]) -> HTTPResponse:
+def _enqueue_body(open_queue: Callable[[], DatabaseQueue], order: str) -> HTTPResponse:
     if request.content_length > MAX_BODY_BYTES:
         return refusal(413, f"the request body is larger than {MAX_BODY_BYTES} bytes")
     body = request.body.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         return refusal(413, f"the request body is larger than {MAX_BODY_BYTES} bytes")
     try:
-        update = read_update(body)
+        update = read_update(body, order)
     except NotAnUpdate as error:
         log.warning(event("update refused", status=400, cause=error, bytes=len(body)))
         return refusal(400, str(error))
     try:
-        enqueued = open_queue().enqueue(NewJob(update.payload, update.update_id, update.update_type))
+        enqueued = open_queue().enqueue(_new_job(update))
     except (DatabaseUnavailable, ConfigurationError) as error:
         return _come_again(error)
     name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
@@ -69,6 +70,13 @@ def _enqueue_body(open_queue: Callable[[], DatabaseQueue]) -> HTTPResponse:
     if enqueued.duplicate:
         answer["duplicate"] = True
     return json_response(200, answer)
+
+
+def _new_job(update: Update) -> NewJob:
+    return NewJob(
+        update.payload, update.update_id, update.update_type, update.lane, update.urgent_seconds,
+        update.expires_seconds,
+    )
 
 
 def _wrong_method() -> HTTPResponse:
