@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from scalable.lib.queue.job import Adopted, Counts, NewJob, Reaped
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import missing_statements
 from tests.support.databases import DATABASES, Servers, let_pass
+from tests.support.places import REPOSITORY
+from tests.support.served import ServedSite
 
 PHP_TABLE = """
 CREATE TABLE bot_jobs (
@@ -54,6 +57,23 @@ def queue(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Database
     queue = DatabaseQueue(database, "bot_jobs", RetryPolicy())
     yield queue
     queue.close()
+
+
+def test_the_doctor_shows_what_it_would_do_and_does_nothing(queue: DatabaseQueue, tmp_path: Path) -> None:
+    address = queue.database._address  # type: ignore[attr-defined]
+    settings = {
+        "BOT_DB_HOST": address.socket, "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
+        "BOT_DB_PASS": address.password,
+    }
+    site = ServedSite(tmp_path, REPOSITORY / "examples" / "bot.py", **settings)
+
+    finished = site.run("config.py", "--dry-run")
+
+    assert finished.returncode == 0
+    assert "would run: ALTER TABLE `bot_jobs` ADD COLUMN update_id" in finished.stdout
+    assert "2 pending, 1 processing, 1 done, 1 failed" in finished.stdout
+    columns = queue.database.run(lambda session: queue.database.existing_columns(session, "bot_jobs"))
+    assert "update_id" not in columns
 
 
 def drained(queue: DatabaseQueue) -> list[int]:

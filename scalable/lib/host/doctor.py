@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import stat
 import sys
 from collections.abc import Callable, Sequence
@@ -11,12 +12,19 @@ from enum import Enum
 from pathlib import Path
 from typing import Optional, Protocol
 
-from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavailable, ExitCode, ScalableError
+from scalable.lib.errors import (
+    BotMissing,
+    ConfigurationError,
+    DatabaseUnavailable,
+    ExitCode,
+    ScalableError,
+    SchemaMissing,
+)
 from scalable.lib.host.installation import Installation
 from scalable.lib.host.packages import INSTALL, package_versions
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.explain import slow_plans
-from scalable.lib.queue.schema import SCHEMA_VERSION, stored_version
+from scalable.lib.queue.schema import SCHEMA_VERSION, planned_statements, stored_version
 from scalable.lib.settings import Reading
 from scalable.lib.worker.runners.cli import CliRunner
 from scalable.lib.worker.runners.php import find_php
@@ -62,12 +70,15 @@ class Settings(Protocol):
 def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
     """Print settings and findings; 0 when everything needed is right, 2 when something is wrong.
 
-    Creates the data folder and the tables when they are missing: that is the same thing the pool would do.
+    Creates the data folder, and without --dry-run the tables, when they are missing: the same the pool would do.
     """
     parser = argparse.ArgumentParser(
         prog="config.py", description="Shows the settings and checks this installation. Exit code 0 or 2."
     )
-    parser.parse_args(arguments)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only show what would be done to the tables, say of the PHP version"
+    )
+    options = parser.parse_args(arguments)
     try:
         config = load()
     except ConfigurationError as error:
@@ -75,14 +86,14 @@ def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
         _print_findings(findings)
         return ExitCode.BAD_CONFIGURATION
     _print_settings(config)
-    findings = list(examine(config))
+    findings = examine(config, options.dry_run)
     _print_findings(findings)
     wrong = any(finding.verdict is Verdict.ERROR for finding in findings)
     return ExitCode.BAD_CONFIGURATION if wrong else ExitCode.OK
 
 
-def examine(config: Settings) -> list[Finding]:
-    """Every finding about the installation `config` describes."""
+def examine(config: Settings, dry_run: bool = False) -> list[Finding]:
+    """Every finding about the installation `config` describes; `dry_run`: the tables are looked at, not touched."""
     findings = [Finding(Verdict.OK, "python", f"{sys.version.split()[0]} at {sys.executable}")]
     findings += _packages()
     findings += [Finding(Verdict.WARNING, "settings", warning) for warning in config.warnings]
@@ -94,7 +105,7 @@ def examine(config: Settings) -> list[Finding]:
     folder = _data_folder(installation)
     findings.append(folder)
     if folder.verdict is not Verdict.ERROR:
-        findings += _database(installation)
+        findings += _database(installation, dry_run)
     return findings
 
 
@@ -142,12 +153,14 @@ def _data_folder(installation: Installation) -> Finding:
     return Finding(Verdict.OK, "data folder", f"{folder.path}, writable and private")
 
 
-def _database(installation: Installation) -> list[Finding]:
+def _database(installation: Installation, dry_run: bool) -> list[Finding]:
     try:
         queue = installation.queue()
         server = queue.describe_server()
         findings = [Finding(Verdict.OK, "database", f"{server.product} {server.version}, {queue.database.place}; "
                                                     f"jobs are claimed by {server.claim_method}")]
+        if dry_run:
+            return findings + _plan(queue)
         return [*findings, _table(queue), *_plans(queue), _depth(queue)]
     except DatabaseUnavailable as error:
         return [Finding(Verdict.ERROR, "database", str(error))]
@@ -163,6 +176,17 @@ def _table(queue: DatabaseQueue) -> Finding:
         return Finding(Verdict.ERROR, "table", str(error))
     made = "" if before == SCHEMA_VERSION else " (made just now)" if before is None else f" (brought up from {before})"
     return Finding(Verdict.OK, "table", f"{queue.table}, version {SCHEMA_VERSION}{made}")
+
+
+def _plan(queue: DatabaseQueue) -> list[Finding]:
+    """What would be done to the tables, statement by statement, and what is in them now."""
+    statements = planned_statements(queue.database, queue.table)
+    if not statements:
+        return [Finding(Verdict.OK, "table", "complete, nothing would be changed"), _depth(queue)]
+    findings = [Finding(Verdict.OK, "would run", statement) for statement in statements]
+    with contextlib.suppress(SchemaMissing):
+        findings.append(_depth(queue))
+    return findings
 
 
 def _plans(queue: DatabaseQueue) -> list[Finding]:

@@ -173,7 +173,7 @@ class _MySqlSession(Session):
         self._connection = _connect(address)
         self._cursor = self._connection.cursor()
         self._cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        if _rounds_times(self._connection.get_server_info()):
+        if _rounds_times(self._connection.get_server_info()):  # type: ignore[no-untyped-call]
             self._cursor.execute(f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'")
 
     def execute(self, sql: str, **parameters: Any) -> int:

@@ -48,6 +48,12 @@ def ensure_schema(database: Database, table: str) -> None:
     log.info(event("schema brought up to date", table=table, version=SCHEMA_VERSION, statements=made))
 
 
+def planned_statements(database: Database, table: str) -> list[str]:
+    """What ensure_schema would run now, each statement on one line; nothing is changed."""
+    statements = database.run(lambda session: missing_statements(database, session, table))
+    return [" ".join(statement.split()) for statement in statements]
+
+
 def stored_version(database: Database, table: str) -> Optional[int]:
     """The version the tables say they have; None when they do not exist."""
     try:
