@@ -167,7 +167,7 @@ class TestDrain:
 
 def put(site: ServedSite, update_id: int, text: str) -> None:
     """Deliver an update to the installation's webhook as a CGI request, without any server."""
-    body = f'{{"update_id": {update_id}, "message": {{"chat": {{"id": 1}}, "text": "{text}"}}}}'.encode()
+    body = f'{{"update_id": {update_id}, "message": {{"chat": {{"id": {update_id}}}, "text": "{text}"}}}}'.encode()
     answer = subprocess.run(
         site.command("webhook_queue.py"), input=body, capture_output=True, timeout=30, check=True,
         env={**site.environment, "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST",

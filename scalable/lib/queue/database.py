@@ -1,4 +1,4 @@
-"""What both databases have in common: one connection per thread, and whole units of work that are repeated on conflict.
+"""What both databases have in common: units of work on a borrowed connection, repeated as a whole on conflict.
 
 Knows no verb of the queue and no SQL of its own; a dialect says how to connect and what its driver's errors mean.
 """
@@ -6,20 +6,19 @@ Knows no verb of the queue and no SQL of its own; a dialect says how to connect 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import Enum
-from typing import Any, Optional, TypeVar
+from typing import Any, TypeVar
 
 from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
 from scalable.lib.logs import event
 from scalable.lib.queue.job import ServerDescription
+from scalable.lib.queue.sessions import Sessions
 from scalable.lib.queue.tables import Table
 
 log = logging.getLogger(__name__)
@@ -43,6 +42,11 @@ class Meaning(Enum):
     def worth_repeating(self) -> bool:
         """Whether the same work may succeed at once."""
         return self in (Meaning.CONFLICT, Meaning.CONNECTION_LOST)
+
+    @property
+    def ends_the_connection(self) -> bool:
+        """Whether the connection is not to be used again."""
+        return self in (Meaning.CONNECTION_LOST, Meaning.UNAVAILABLE)
 
 
 class Session(ABC):
@@ -86,7 +90,7 @@ class Database(ABC):
     def __init__(
         self, sleep: Callable[[float], None] = time.sleep, chance: Callable[[], float] = random.random
     ) -> None:
-        self._own = threading.local()
+        self._sessions: Sessions[Session] = Sessions(self._connect)
         self._sleep = sleep
         self._chance = chance
 
@@ -171,29 +175,36 @@ class Database(ABC):
                 self._sleep(self._chance() * min(0.005 * 2**conflicts, 0.5))
 
     def _once(self, work: Callable[[Session], Result], transaction: bool) -> Result:
-        session = self._session()
+        session = self._sessions.borrow()
+        usable = False
         try:
             if transaction:
                 session.execute(self.begin_sql)
             result = work(session)
             if transaction:
                 session.execute("COMMIT")
+            usable = True
             return result
-        except BaseException as error:
-            self._after_error(session, error, transaction)
+        except Exception as error:
+            usable = self._usable_after(error, session, transaction)
             raise
+        finally:
+            if usable:
+                self._sessions.give_back(session)
+            else:
+                session.close()
 
-    def _after_error(self, session: Session, error: BaseException, transaction: bool) -> None:
-        broken = isinstance(error, self.driver_errors) and self._meaning(error) in (
-            Meaning.CONNECTION_LOST, Meaning.UNAVAILABLE,
-        )
-        if broken or not isinstance(error, Exception):
-            self.close()
-        elif transaction:
+    def _usable_after(self, error: Exception, session: Session, transaction: bool) -> bool:
+        """Whether the connection can go on being used; when it is lost, the idle ones are probably lost, too."""
+        if isinstance(error, self.driver_errors) and self._meaning(error).ends_the_connection:
+            self._sessions.close_idle()
+            return False
+        if transaction:
             try:
                 session.execute("ROLLBACK")
             except self.driver_errors:
-                self.close()
+                return False
+        return True
 
     def _explained(self, error: Exception, meaning: Meaning) -> Exception:
         if meaning is Meaning.SCHEMA_MISSING:
@@ -204,17 +215,6 @@ class Database(ABC):
             return error
         return DatabaseUnavailable(f"{self.place}: {error}")
 
-    def _session(self) -> Session:
-        session: Optional[Session] = getattr(self._own, "session", None)
-        if session is not None and self._own.pid == os.getpid():
-            return session
-        self._own.session = self._connect()  # after a fork the parent's connection is left to the parent
-        self._own.pid = os.getpid()
-        return self._own.session  # type: ignore[no-any-return]
-
     def close(self) -> None:
-        """Close this thread's connection; the next use opens a new one."""
-        session: Optional[Session] = getattr(self._own, "session", None)
-        self._own.session = None
-        if session is not None and self._own.pid == os.getpid():
-            session.close()
+        """Close the connections nobody uses just now; the next use opens a new one."""
+        self._sessions.close_idle()
