@@ -32,8 +32,8 @@ def main(arguments):
 
     options = parse_worker_options(arguments)
     config = load_config(os.environ)
-    # From cron a successful drain says nothing: cron turns every line into a mail.
-    quiet = options.drain and not sys.stderr.isatty() and config.log_level == "INFO"
+    # A successful drain says nothing: cron turns every line into a mail, and a person watches the progress bar.
+    quiet = options.drain and config.log_level == "INFO"
     configure_logging("WARNING" if quiet else config.log_level)
     runner = CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary)
     runner.check()

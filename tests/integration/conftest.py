@@ -42,10 +42,12 @@ def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
     home = Path(tempfile.mkdtemp(prefix="hosts-"))
     home.chmod(0o711)
 
-    def make(bot: Path, database: str, **settings: str) -> Site:
+    def make(bot: Path, database: str, allow_override: str = "All", **settings: str) -> Site:
         folder = home / f"host{len(sites)}"
         folder.mkdir()
-        sites.append(Site(folder, bot, {**QUICK, **database_settings(servers, database), **settings}))
+        sites.append(
+            Site(folder, bot, {**QUICK, **database_settings(servers, database), **settings}, allow_override)
+        )
         return sites[-1]
 
     yield make
