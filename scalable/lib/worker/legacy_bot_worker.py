@@ -12,6 +12,7 @@ from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.prefetch import Prefetch
 from scalable.lib.worker.stop import StopSignal
 
 log = logging.getLogger(__name__)
@@ -44,20 +45,24 @@ class LegacyBotWorker:
         self._runner = runner
         self._stop = stop
         self._clock = clock
+        self._prefetch = Prefetch(queue, name, LEASE_SECONDS, clock)
+
+    def close(self) -> None:
+        """Give back what was claimed and not run."""
+        self._prefetch.give_back()
 
     def work_one(self) -> Optional[Outcome]:
         """Work one due job; None when there was none, or when it was given back because of a stop at once.
 
         Raises DatabaseUnavailable before a job was run.
         """
-        claimed_at = self._clock()
-        jobs = self._queue.claim(self.name, LEASE_SECONDS)
-        if not jobs:
+        job = self._prefetch.take()
+        if job is None:
             return None
-        job = jobs[0]
+        claimed_at = self._prefetch.claimed_at
         log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         try:
-            outcome = self._runner.run(job.payload, _Heart(self._queue, job, self._stop, claimed_at, self._clock).beat)
+            outcome = self._runner.run(job.payload, self._heart(job).beat)
         except LeaseLost as error:
             log.warning(event("bot stopped", id=job.id, cause=error))
             return Outcome(Kind.DIED, str(error), self._clock() - claimed_at)
@@ -65,8 +70,12 @@ class LegacyBotWorker:
             if self._persist(job, lambda: self._queue.release(job.lease)):
                 log.info(event("job released", id=job.id, worker=self.name))
             return None
+        self._prefetch.ran(outcome.seconds)
         self._settle(job, outcome)
         return outcome
+
+    def _heart(self, job: ClaimedJob) -> _Heart:
+        return _Heart(self._queue, job, self._stop, self._prefetch, self._clock)
 
     def _settle(self, job: ClaimedJob, outcome: Outcome) -> None:
         policy = self._queue.retry_policy
@@ -111,20 +120,23 @@ class _Heart:
     """Keeps one lease alive while the bot runs, and ends the bot when the lease cannot be kept."""
 
     def __init__(
-        self, queue: DatabaseQueue, job: ClaimedJob, stop: StopSignal, claimed_at: float, clock: Callable[[], float]
+        self, queue: DatabaseQueue, job: ClaimedJob, stop: StopSignal, prefetch: Prefetch, clock: Callable[[], float]
     ) -> None:
         self._queue = queue
         self._job = job
         self._stop = stop
         self._clock = clock
-        self._lease_ends = claimed_at + LEASE_SECONDS
-        self._next_beat = claimed_at + HEARTBEAT_SECONDS
+        self._prefetch = prefetch
+        self._started = clock()
+        self._lease_ends = prefetch.claimed_at + LEASE_SECONDS
+        self._next_beat = prefetch.claimed_at + HEARTBEAT_SECONDS
 
     def beat(self) -> None:
         """Extend the lease when it is time. Raises LeaseLost, or StoppedAtOnce when that was asked for."""
         if self._stop.at_once:
             raise StoppedAtOnce("asked to stop at once")
         now = self._clock()
+        self._prefetch.running_for(now - self._started)
         if now < self._next_beat:
             return
         self._next_beat = now + HEARTBEAT_SECONDS

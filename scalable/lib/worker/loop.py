@@ -86,6 +86,7 @@ class WorkerLoop:
             else:
                 # Not all at the same moment: idle workers would ask the database in step for ever.
                 self._stop.wait(self._within(ends, self._sleep_seconds * random.uniform(0.8, 1.2)))
+        self._worker.close()
         self._queue.close()
         return tally
 

@@ -1,0 +1,73 @@
+"""A worker's supply of jobs: a few claimed at once when the bot is quick, so that claims cost less than runs.
+
+Never more than a tenth of a second of work is held, and all of it is given back, the attempts refunded, as soon as one
+run takes long: others may be idle. A job whose lease cannot be given back is forgotten, and reaped when it runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.logs import event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import ClaimedJob
+
+log = logging.getLogger(__name__)
+MAX_BATCH = 8
+HELD_SECONDS = 0.1
+# A run that lasts longer than this lets the rest go.
+PATIENCE_SECONDS = 1.0
+# After this, an absent database may have kept us longer than a lease is sure to last.
+FRESH_SECONDS = 10.0
+
+
+class Prefetch:
+    """Claims for one worker. `lease_seconds` is how long each claim is good for."""
+
+    def __init__(
+        self, queue: DatabaseQueue, worker: str, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._held: list[ClaimedJob] = []
+        self._run_seconds: Optional[float] = None
+        self.claimed_at = 0.0
+
+    def take(self) -> Optional[ClaimedJob]:
+        """The next job to run; None when nothing is due. `claimed_at` is when its lease began."""
+        if self._clock() - self.claimed_at > FRESH_SECONDS:
+            self.give_back()  # a lease that may have run out is another worker's to run
+        if not self._held:
+            self.claimed_at = self._clock()
+            self._held = self._queue.claim(self._worker, self._lease_seconds, self._batch_size())
+        return self._held.pop(0) if self._held else None
+
+    def ran(self, seconds: float) -> None:
+        """Remember how long a run took: the next batch is as large as the slower of the two lately."""
+        self._run_seconds = seconds if self._run_seconds is None else max(seconds, self._run_seconds * 0.8)
+
+    def running_for(self, seconds: float) -> None:
+        """Told now and then while a bot runs: after PATIENCE_SECONDS the rest is given back."""
+        if seconds > PATIENCE_SECONDS:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Release every job that was not run. Never raises: a lease that stays is reaped."""
+        while self._held:
+            job = self._held.pop()
+            try:
+                self._queue.release(job.lease)
+                log.debug(event("job released", id=job.id, worker=self._worker))
+            except (DatabaseUnavailable, LeaseLost) as error:
+                log.warning(event("job not released", id=job.id, cause=error))
+
+    def _batch_size(self) -> int:
+        if self._run_seconds is None:
+            return 1
+        return max(1, min(MAX_BATCH, int(HELD_SECONDS / max(self._run_seconds, 0.001))))
