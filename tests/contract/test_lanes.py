@@ -164,6 +164,26 @@ class TestDeadlines:
 
         assert claimed_ids(queue) + claimed_ids(queue) == [pressing, calm]
 
+    def test_an_urgent_job_whose_lane_is_busy_does_not_hold_up_other_urgent_ones(self, queue: DatabaseQueue) -> None:
+        backlog = [put(queue, None) for _ in range(30)]
+        let_pass(queue, 5)
+        running, *_ = [put(queue, "user:1", urgent=150) for _ in range(20)]
+        other = put(queue, "user:2", urgent=150)
+
+        assert [claimed_ids(queue) for _ in range(3)] == [[running], [other], backlog[:1]]
+
+    def test_overdue_jobs_in_front_do_not_hide_what_is_behind_a_blocked_one(self, queue: DatabaseQueue) -> None:
+        head = put(queue, "user:1")
+        assert claimed_ids(queue) == [head]
+        for _ in range(510):  # more than a claimer parks in one step
+            put(queue, None, urgent=30, expires=30)
+        let_pass(queue, 31)
+        for _ in range(10):
+            put(queue, "user:1")
+        free = put(queue, "user:2")
+
+        assert claimed_ids(queue) == [free]
+
     def test_an_urgent_job_does_not_overtake_its_own_lane(self, queue: DatabaseQueue) -> None:
         head = put(queue, "user:1")
         put(queue, "user:1", urgent=150)
