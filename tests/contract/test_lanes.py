@@ -111,6 +111,30 @@ class TestOrder:
         assert beside == []
         assert order == [first, third]
 
+    @pytest.mark.parametrize("gives_back", ["retry", "release", "reap"])
+    def test_a_job_requeued_behind_a_running_one_goes_next_when_that_is_given_back(
+        self, queue: DatabaseQueue, gives_back: str
+    ) -> None:
+        first, second = (put(queue, "chat:1") for _ in range(2))
+        (job,) = claim(queue)
+        queue.fail(job.lease, "exit code 1")
+        (running,) = claim(queue)
+        queue.requeue(first)
+        assert claim(queue) == []  # which parks it behind the running one
+
+        if gives_back == "retry":
+            queue.retry(running.lease, "exit code 1", 30)
+        elif gives_back == "release":
+            queue.release(running.lease)
+        else:
+            queue.reap_worker("worker")
+
+        (job,) = claim(queue)
+        assert job.id == first
+        queue.complete(job.lease)
+        let_pass(queue, 31)
+        assert claimed_ids(queue) == [second]
+
     def test_a_long_lane_in_front_does_not_hide_the_others(self, queue: DatabaseQueue) -> None:
         for _ in range(700):  # more than a claimer parks in one step
             put(queue, "chat:busy")

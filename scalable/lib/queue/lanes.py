@@ -2,7 +2,7 @@
 
 A job with a lane runs only when no other job of its lane is running or waits before it. Looking that up for every
 candidate is cheap; looking it up again and again for a long lane is not. So a claimer that meets a blocked job parks
-it: the job leaves the claim's index, its blocker is marked, and whoever ends the blocker unparks the next one.
+it: the job leaves the claim's index, its blocker is marked, and whoever ends the blocker's run unparks the next one.
 As long as jobs of a lane are parked, one that is not parked waits or runs with the mark; so the lane moves on.
 """
 
@@ -86,8 +86,8 @@ def _park_behind(table: JobsTable, blocker: int, jobs: list[int]) -> int:
     return table.in_transaction(work)
 
 
-def end_job(table: JobsTable, statement: str, job_id: int, **values: Any) -> bool:
-    """Run `statement`, which ends the job, and let the next one of its lane go; False when it matched no row.
+def end_run(table: JobsTable, statement: str, job_id: int, **values: Any) -> bool:
+    """Run `statement`, which ends the job or its run, and let the first one of its lane go; False: it matched no row.
 
     One statement when nobody is parked behind the job, otherwise a transaction with the unparking.
     """
