@@ -111,6 +111,30 @@ class TestOrder:
         assert beside == []
         assert order == [first, third]
 
+    @pytest.mark.parametrize("gives_back", ["retry", "release", "reap"])
+    def test_a_job_requeued_behind_a_running_one_goes_next_when_that_is_given_back(
+        self, queue: DatabaseQueue, gives_back: str
+    ) -> None:
+        first, second = (put(queue, "chat:1") for _ in range(2))
+        (job,) = claim(queue)
+        queue.fail(job.lease, "exit code 1")
+        (running,) = claim(queue)
+        queue.requeue(first)
+        assert claim(queue) == []  # which parks it behind the running one
+
+        if gives_back == "retry":
+            queue.retry(running.lease, "exit code 1", 30)
+        elif gives_back == "release":
+            queue.release(running.lease)
+        else:
+            queue.reap_worker("worker")
+
+        (job,) = claim(queue)
+        assert job.id == first
+        queue.complete(job.lease)
+        let_pass(queue, 31)
+        assert claimed_ids(queue) == [second]
+
     def test_a_long_lane_in_front_does_not_hide_the_others(self, queue: DatabaseQueue) -> None:
         for _ in range(700):  # more than a claimer parks in one step
             put(queue, "chat:busy")
@@ -163,6 +187,26 @@ class TestDeadlines:
         pressing = put(queue, "user:2", urgent=30)
 
         assert claimed_ids(queue) + claimed_ids(queue) == [pressing, calm]
+
+    def test_an_urgent_job_whose_lane_is_busy_does_not_hold_up_other_urgent_ones(self, queue: DatabaseQueue) -> None:
+        backlog = [put(queue, None) for _ in range(30)]
+        let_pass(queue, 5)
+        running, *_ = [put(queue, "user:1", urgent=150) for _ in range(20)]
+        other = put(queue, "user:2", urgent=150)
+
+        assert [claimed_ids(queue) for _ in range(3)] == [[running], [other], backlog[:1]]
+
+    def test_overdue_jobs_in_front_do_not_hide_what_is_behind_a_blocked_one(self, queue: DatabaseQueue) -> None:
+        head = put(queue, "user:1")
+        assert claimed_ids(queue) == [head]
+        for _ in range(510):  # more than a claimer parks in one step
+            put(queue, None, urgent=30, expires=30)
+        let_pass(queue, 31)
+        for _ in range(10):
+            put(queue, "user:1")
+        free = put(queue, "user:2")
+
+        assert claimed_ids(queue) == [free]
 
     def test_an_urgent_job_does_not_overtake_its_own_lane(self, queue: DatabaseQueue) -> None:
         head = put(queue, "user:1")

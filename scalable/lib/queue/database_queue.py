@@ -25,7 +25,7 @@ from scalable.lib.queue.job import (
     ServerDescription,
 )
 from scalable.lib.queue.jobs_table import JobsTable
-from scalable.lib.queue.lanes import claim_jobs, end_job
+from scalable.lib.queue.lanes import claim_jobs, end_run
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import ensure_schema
 
@@ -98,22 +98,23 @@ class DatabaseQueue:
 
     def complete(self, lease: Lease) -> None:
         """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost."""
-        if not end_job(self._jobs, sql.COMPLETE, lease.job_id, token=lease.token):
+        if not end_run(self._jobs, sql.COMPLETE, lease.job_id, token=lease.token):
             self._check_repeated(lease, DONE)
 
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
-        if not self._change(sql.RETRY, lease, error=_short(error), seconds=delay_seconds):
+        values = {"token": lease.token, "error": _short(error), "seconds": delay_seconds}
+        if not end_run(self._jobs, sql.RETRY, lease.job_id, **values):
             self._check_repeated(lease, PENDING)
 
     def fail(self, lease: Lease, error: str) -> None:
         """The job will not be tried again by itself: processing → failed. Raises LeaseLost."""
-        if not end_job(self._jobs, sql.FAIL, lease.job_id, token=lease.token, error=_short(error)):
+        if not end_run(self._jobs, sql.FAIL, lease.job_id, token=lease.token, error=_short(error)):
             self._check_repeated(lease, FAILED)
 
     def release(self, lease: Lease) -> None:
         """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
-        if not self._change(sql.RELEASE, lease):
+        if not end_run(self._jobs, sql.RELEASE, lease.job_id, token=lease.token):
             self._check_repeated(lease, PENDING)
 
     def reap(self) -> Reaped:
@@ -129,11 +130,11 @@ class DatabaseQueue:
         for job_id, attempts, token, worker in leases:
             error = f"worker {worker} died or lost its database during attempt {attempts}"
             if self.retry_policy.used_up(attempts):
-                failed += end_job(self._jobs, sql.REVOKE_TO_FAILED, job_id, token=token, error=error)
+                failed += end_run(self._jobs, sql.REVOKE_TO_FAILED, job_id, token=token, error=error)
             else:
                 delay = self.retry_policy.delay_seconds(attempts)
-                retried += self._jobs.change(
-                    sql.REVOKE_TO_PENDING, id=job_id, token=token, error=error, seconds=delay
+                retried += end_run(
+                    self._jobs, sql.REVOKE_TO_PENDING, job_id, token=token, error=error, seconds=delay
                 )
         return Reaped(retried, failed)
 
@@ -142,7 +143,7 @@ class DatabaseQueue:
         total = 0
         while True:
             overdue = self._jobs.rows(sql.OVERDUE, limit=BATCH)
-            ended = sum(end_job(self._jobs, sql.EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
+            ended = sum(end_run(self._jobs, sql.EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
             total += ended
             if not ended or len(overdue) < BATCH:
                 return total

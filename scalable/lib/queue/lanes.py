@@ -2,14 +2,14 @@
 
 A job with a lane runs only when no other job of its lane is running or waits before it. Looking that up for every
 candidate is cheap; looking it up again and again for a long lane is not. So a claimer that meets a blocked job parks
-it: the job leaves the claim's index, its blocker is marked, and whoever ends the blocker unparks the next one.
+it: the job leaves the claim's index, its blocker is marked, and whoever ends the blocker's run unparks the next one.
 As long as jobs of a lane are parked, one that is not parked waits or runs with the mark; so the lane moves on.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, Optional
 
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database import Session
@@ -20,6 +20,8 @@ from scalable.lib.queue.jobs_table import JobsTable
 PARK_BATCH = 500
 # Claims that found candidates and lost every one of them to others, before the claimer says there is nothing.
 MAX_LOST_CLAIMS = 5
+# Jobs, each with the one that blocks it.
+_Seen = list[tuple[int, Optional[int]]]
 
 
 def claim_jobs(table: JobsTable, worker: str, lease_seconds: float, limit: int) -> list[ClaimedJob]:
@@ -28,42 +30,49 @@ def claim_jobs(table: JobsTable, worker: str, lease_seconds: float, limit: int) 
     lost = 0
     while True:
         token = secrets.token_hex(8)
+        last_try = lost == MAX_LOST_CLAIMS
 
-        def work(session: Session, token: str = token) -> tuple[list[ClaimedJob], int, int]:
-            return _take(table, session, worker, token, lease_seconds, limit)
+        def work(session: Session, token: str = token, last_try: bool = last_try) -> tuple[list[ClaimedJob], _Seen]:
+            return _take(table, session, worker, token, lease_seconds, limit, last_try)
 
-        claimed, seen, blocked = table.database.run(work, transaction=in_transaction)
-        if claimed or not seen or lost == MAX_LOST_CLAIMS:
+        claimed, seen = table.database.run(work, transaction=in_transaction)
+        if claimed or not seen or last_try:
             return claimed
-        # Everything in front was blocked: put that away, and look at what comes behind it. Or others were faster.
-        if not blocked or not park_blocked(table):
+        # What is first in turn was blocked: put that away, and look at what comes behind it. Or others were faster.
+        if not park_blocked(table, seen):
             lost += 1
 
 
 def _take(
-    table: JobsTable, session: Session, worker: str, token: str, lease_seconds: float, limit: int
-) -> tuple[list[ClaimedJob], int, int]:
-    """The jobs taken; how many candidates there were, and how many of them were blocked."""
+    table: JobsTable, session: Session, worker: str, token: str, lease_seconds: float, limit: int, past_blocked: bool
+) -> tuple[list[ClaimedJob], _Seen]:
+    """The jobs taken, and every candidate with its blocker.
+
+    Takes none behind a blocked one unless `past_blocked`: a claim sees few candidates, and among those it does not see
+    may be one whose turn comes first.
+    """
     rows = session.rows(table.sql(sql.CANDIDATES), limit=limit * table.database.candidates_per_job)
     claimed: dict[int, ClaimedJob] = {}
-    blocked = 0
     for job_id, payload, attempts, update_id, update_type, lane, blocker in rows:
         if blocker is not None:
-            blocked += 1
+            if not past_blocked:
+                break
         elif len(claimed) < limit and job_id not in claimed:  # an urgent job may be among the oldest, too
             values = {"id": job_id, "worker": worker, "token": token, "seconds": lease_seconds}
             if session.execute_unless_duplicate(table.sql(sql.TAKE), **values):
                 lease = Lease(job_id, token, worker)
                 claimed[job_id] = ClaimedJob(job_id, payload, attempts + 1, update_id, update_type, lane, lease)
-    return list(claimed.values()), len(rows), blocked
+    return list(claimed.values()), [(row[0], row[-1]) for row in rows]
 
 
-def park_blocked(table: JobsTable) -> int:
-    """Park blocked jobs that are due, up to PARK_BATCH of them; how many were."""
-    followers: dict[int, list[int]] = {}
-    for job_id, blocker in table.rows(sql.BLOCKED, limit=PARK_BATCH):
+def park_blocked(table: JobsTable, seen: _Seen) -> int:
+    """Park what is blocked among the jobs seen, and when all are, up to PARK_BATCH more that are due; how many were."""
+    if all(blocker is not None for _, blocker in seen):
+        seen = seen + [(row[0], row[1]) for row in table.rows(sql.BLOCKED, limit=PARK_BATCH)]
+    followers: dict[int, set[int]] = {}
+    for job_id, blocker in seen:
         if blocker is not None:
-            followers.setdefault(blocker, []).append(job_id)
+            followers.setdefault(blocker, set()).add(job_id)
     return sum(_park_behind(table, blocker, sorted(jobs)) for blocker, jobs in sorted(followers.items()))
 
 
@@ -77,8 +86,8 @@ def _park_behind(table: JobsTable, blocker: int, jobs: list[int]) -> int:
     return table.in_transaction(work)
 
 
-def end_job(table: JobsTable, statement: str, job_id: int, **values: Any) -> bool:
-    """Run `statement`, which ends the job, and let the next one of its lane go; False when it matched no row.
+def end_run(table: JobsTable, statement: str, job_id: int, **values: Any) -> bool:
+    """Run `statement`, which ends the job or its run, and let the first one of its lane go; False: it matched no row.
 
     One statement when nobody is parked behind the job, otherwise a transaction with the unparking.
     """

@@ -116,7 +116,7 @@ WHERE id = :id
   AND lease_token = :token
 """
 
-# The end of a job. By primary key; only for the lease that holds it. {alone} is one of the two lines below it.
+# The end of a job. By primary key; only for the lease that holds it. {alone} is ALONE, or nothing.
 COMPLETE = """
 UPDATE {jobs}
 SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
@@ -135,16 +135,18 @@ WHERE id = :id
   {alone}
 """
 
-# First try, one statement: it ends only a job that nobody is parked behind. With followers, the end is a transaction.
+# First try, one statement: it changes only a job that nobody is parked behind. With followers, it is a transaction.
 ALONE = "AND has_followers = 0"
 
-# Back to pending after a failed attempt, due in `:seconds`. By primary key; only for the lease that holds it.
+# Back to pending after a failed attempt, due in `:seconds`. By primary key; only for the lease that holds it. It may
+# have followers that go before it: failed once, and requeued while it ran.
 RETRY = """
 UPDATE {jobs}
 SET status = 'pending', available_at = {in:seconds}, updated_at = {now}, error_message = :error, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {alone}
 """
 
 # Back to pending, not run: the attempt is given back. By primary key; only for the lease that holds it.
@@ -154,6 +156,7 @@ SET status = 'pending', available_at = {now}, updated_at = {now}, attempts = att
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {alone}
 """
 
 # Tells a finish that was repeated after a lost connection from a lease that is gone. By primary key.
@@ -190,6 +193,7 @@ SET status = 'pending', available_at = {in:seconds}, updated_at = {now}, error_m
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {alone}
 """
 
 REVOKE_TO_FAILED = """
