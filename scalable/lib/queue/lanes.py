@@ -78,8 +78,8 @@ def park_blocked(table: JobsTable, seen: _Seen) -> int:
 
 def _park_behind(table: JobsTable, blocker: int, jobs: list[int]) -> int:
     def work(session: Session) -> int:
-        if not session.execute(table.sql(sql.MARK_BLOCKER), id=blocker):
-            return 0  # it ended meanwhile: they may be claimed now
+        if not session.execute(table.sql(sql.MARK_BLOCKER), id=blocker, first=jobs[0]):
+            return 0  # it ended or was given back meanwhile: they may be claimed now
         ids = ", ".join(str(int(job_id)) for job_id in jobs)
         return session.execute(table.sql(sql.PARK).replace("{ids}", ids))
 
@@ -97,8 +97,10 @@ def end_run(table: JobsTable, statement: str, job_id: int, **values: Any) -> boo
     def work(session: Session) -> bool:
         if not session.execute(table.sql(statement.replace("{alone}", "")), id=job_id, **values):
             return False
-        for (next_id,) in session.rows(table.sql(sql.NEXT_IN_LANE), id=job_id):
-            session.execute(table.sql(sql.UNPARK), id=next_id)
-        return True
+        while True:
+            waiting = session.rows(table.sql(sql.NEXT_IN_LANE), id=job_id)
+            # It may expire between the two statements; then the one after it is next.
+            if not waiting or session.execute(table.sql(sql.UNPARK), id=waiting[0][0]):
+                return True
 
     return table.in_transaction(work)

@@ -65,11 +65,12 @@ LIMIT :limit
 
 # Parks jobs behind another one, as one transaction of the two. By primary key. Marking the blocker comes first: it
 # waits for a blocker that is just ending, and then finds it ended; or the blocker's end finds the mark, and unparks.
+# One that was given back meanwhile does not block what comes before it: `:first` is the first of the jobs to park.
 MARK_BLOCKER = """
 UPDATE {jobs}
 SET has_followers = 1, updated_at = {now}
 WHERE id = :id
-  AND status IN ('pending', 'processing')
+  AND (status = 'processing' OR (status = 'pending' AND id < :first))
 """
 
 PARK = """
@@ -97,7 +98,7 @@ WHERE id = :id
   AND status = 'pending'
 """
 
-# Takes one candidate. By primary key; whoever comes second finds it no longer pending. The unique index
+# Takes one candidate. By primary key; whoever comes second finds it no longer pending, or parked. The unique index
 # one_running_per_lane refuses a second running job of the lane, whatever was read before.
 TAKE = """
 UPDATE {jobs}
@@ -105,6 +106,7 @@ SET status = 'processing', attempts = attempts + 1, reserved_at = {now}, updated
     reserved_by = :worker, lease_token = :token, lease_expires_at = {in:seconds}
 WHERE id = :id
   AND status = 'pending'
+  AND parked = 0
 """
 
 # Extends a lease that is still held. By primary key.
