@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import pymysql
 import pytest
 
 from scalable.lib.queue import statements as sql
@@ -222,6 +223,19 @@ class TestInterruptedClaim:
         assert bench.queue.counts() == Counts(processing=1)
         bench.queue.complete(job.lease)
 
+    @pytest.mark.parametrize("bench", [WITHOUT_SKIP_LOCKED], indirect=True)
+    def test_a_conflict_in_the_middle_of_a_batch_keeps_what_was_taken(self, bench: Bench) -> None:
+        """Without a transaction what was taken is taken: a claim that begins anew must not forget it."""
+        for _ in range(3):
+            bench.put(lane=None)
+        conflict_at_take(bench, 2)
+
+        batch = bench.claim(limit=3)
+        for job in batch:
+            bench.queue.complete(job.lease)
+
+        assert bench.queue.counts() == Counts(done=3)
+
 
 def kill_before(bench: Bench, text: str) -> None:
     """Let the server end the claimer's connection when it is about to run the statement `text`; only once."""
@@ -237,3 +251,20 @@ def kill_before(bench: Bench, text: str) -> None:
         return real(statement, **values)
 
     session.execute = execute  # type: ignore[method-assign]
+
+
+def conflict_at_take(bench: Bench, which: int) -> None:
+    """Let the claimer's `which`-th TAKE meet a deadlock."""
+    session = bench.database._sessions.borrow()
+    bench.database._sessions.give_back(session)
+    real = session.execute_unless_duplicate
+    takes = 0
+
+    def execute(statement: str, **values: Any) -> int:
+        nonlocal takes
+        takes += 1
+        if takes == which:
+            raise pymysql.err.OperationalError(1213, "Deadlock found when trying to get lock")
+        return real(statement, **values)
+
+    session.execute_unless_duplicate = execute  # type: ignore[method-assign]

@@ -30,29 +30,34 @@ def claim_jobs(table: JobsTable, worker: str, lease_seconds: float, limit: int) 
     lost = 0
     while True:
         token = secrets.token_hex(8)
+        claimed: dict[int, ClaimedJob] = {}
         last_try = lost == MAX_LOST_CLAIMS
 
-        def work(session: Session, token: str = token, last_try: bool = last_try) -> tuple[list[ClaimedJob], _Seen]:
-            return _take(table, session, worker, token, lease_seconds, limit, last_try)
+        def work(
+            session: Session, token: str = token, claimed: dict[int, ClaimedJob] = claimed, last_try: bool = last_try
+        ) -> _Seen:
+            if in_transaction:
+                claimed.clear()  # a conflict undid it all; without a transaction, what was taken stays taken
+            return _take(table, session, claimed, worker, token, lease_seconds, limit, last_try)
 
-        claimed, seen = table.database.run(work, transaction=in_transaction)
+        seen = table.database.run(work, transaction=in_transaction)
         if claimed or not seen or last_try:
-            return claimed
+            return list(claimed.values())
         # What is first in turn was blocked: put that away, and look at what comes behind it. Or others were faster.
         if not park_blocked(table, seen):
             lost += 1
 
 
 def _take(
-    table: JobsTable, session: Session, worker: str, token: str, lease_seconds: float, limit: int, past_blocked: bool
-) -> tuple[list[ClaimedJob], _Seen]:
-    """The jobs taken, and every candidate with its blocker.
+    table: JobsTable, session: Session, claimed: dict[int, ClaimedJob], worker: str, token: str, lease_seconds: float,
+    limit: int, past_blocked: bool,
+) -> _Seen:
+    """Adds the jobs taken to `claimed`; every candidate with its blocker.
 
     Takes none behind a blocked one unless `past_blocked`: a claim sees few candidates, and among those it does not see
     may be one whose turn comes first.
     """
     rows = session.rows(table.sql(sql.CANDIDATES), limit=limit * table.database.candidates_per_job)
-    claimed: dict[int, ClaimedJob] = {}
     for job_id, payload, attempts, update_id, update_type, lane, blocker in rows:
         if blocker is not None:
             if not past_blocked:
@@ -62,7 +67,7 @@ def _take(
             if session.execute_unless_duplicate(table.sql(sql.TAKE), **values):
                 lease = Lease(job_id, token, worker)
                 claimed[job_id] = ClaimedJob(job_id, payload, attempts + 1, update_id, update_type, lane, lease)
-    return list(claimed.values()), [(row[0], row[-1]) for row in rows]
+    return [(row[0], row[-1]) for row in rows]
 
 
 def park_blocked(table: JobsTable, seen: _Seen) -> int:
