@@ -165,6 +165,23 @@ class TestOrder:
         assert queue.counts() == Counts(done=60)
 
 
+    def test_a_lane_whose_head_was_deleted_by_hand_moves_on_after_the_next_housekeeping(
+        self, queue: DatabaseQueue
+    ) -> None:
+        head, behind, _ = (put(queue, "chat:1") for _ in range(3))
+        (job,) = claim(queue)
+        assert claim(queue) == []
+        queue.database.run(lambda session: session.execute("DELETE FROM bot_jobs WHERE id = :id", id=head))
+
+        stuck = claim(queue)
+        adopted = queue.adopt()
+
+        assert (job.id, stuck) == (head, [])
+        assert adopted.stranded >= 1
+        assert claimed_ids(queue, limit=2) == [behind]
+        assert queue.adopt().stranded == 0
+
+
 class TestDeadlines:
     def test_an_urgent_job_goes_first_while_it_is_urgent(self, queue: DatabaseQueue) -> None:
         waiting = put(queue, None)

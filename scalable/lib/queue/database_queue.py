@@ -168,17 +168,20 @@ class DatabaseQueue:
         return total
 
     def adopt(self) -> Adopted:
-        """Take care of rows another program wrote into this table; how many. Safe to repeat, costs little.
+        """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
 
         Running ones get a lease, so that they are reaped unless that program finishes them in time. Waiting ones that
-        are due later than our longest delay (the PHP version writes local time) are made due now.
+        are due later than our longest delay (the PHP version writes local time) are made due now. A lane whose head was
+        deleted moves on.
         """
         running = self._jobs.change(
             sql.ADOPT_RUNNING, token="adopted", worker="another program", seconds=ADOPTED_LEASE_SECONDS
         )
         longest = self.retry_policy.max_seconds + 60
         late = self._jobs.rows(sql.DUE_TOO_LATE, seconds=longest, limit=10 * BATCH)
-        return Adopted(running, self._jobs.change_ids(sql.MAKE_DUE, (row[0] for row in late), seconds=longest))
+        waiting = self._jobs.change_ids(sql.MAKE_DUE, (row[0] for row in late), seconds=longest)
+        stranded = self._jobs.rows(sql.STRANDED, limit=BATCH)
+        return Adopted(running, waiting, sum(self._jobs.change(sql.UNPARK, id=row[0]) for row in stranded))
 
     def requeue(self, job_id: int) -> None:
         """A failed or expired job starts anew with all its attempts. Raises JobNotFound or JobNotRequeueable."""

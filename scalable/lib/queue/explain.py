@@ -14,6 +14,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
     "reap": (sql.EXPIRED_LEASES, {"limit": 100}),
     "expire": (sql.OVERDUE, {"limit": 100}),
+    "adopt": (sql.STRANDED, {"limit": 100}),
     "prune": (sql.OLD, {"status": "done", "seconds": 1, "limit": 100}),
 }
 

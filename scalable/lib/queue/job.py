@@ -99,10 +99,11 @@ class Reaped:
 
 @dataclass(frozen=True)
 class Adopted:
-    """What adopt did with rows of another program: running ones given a lease, waiting ones made due."""
+    """What adopt did after another program: running jobs given a lease, waiting ones made due, stranded ones let go."""
 
     running: int = 0
     waiting: int = 0
+    stranded: int = 0
 
 
 @dataclass(frozen=True)

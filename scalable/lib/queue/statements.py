@@ -256,6 +256,21 @@ WHERE status = 'processing'
   AND lease_expires_at IS NULL
 """
 
+# Parked jobs whose lane has nobody left to unpark them: somebody deleted the one they waited for. By indexes claim and
+# lane_status.
+STRANDED = """
+SELECT id
+FROM {jobs} AS job {use:claim}
+WHERE status = 'pending'
+  AND parked = 1
+  AND available_at <= {now}
+  AND NOT EXISTS (
+    SELECT 1 FROM {jobs} AS other {use:lane_status}
+    WHERE other.lane = job.lane AND (other.status = 'processing' OR (other.status = 'pending' AND other.parked = 0)))
+ORDER BY available_at, id
+LIMIT :limit
+"""
+
 # Waiting jobs that are due later than any delay of ours: written in another time zone. By index claim.
 DUE_TOO_LATE = """
 SELECT id

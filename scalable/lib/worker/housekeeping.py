@@ -6,7 +6,7 @@ import logging
 
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import Reaped
+from scalable.lib.queue.job import Adopted, Reaped
 
 log = logging.getLogger(__name__)
 # How often: dead workers and deadlines, and everything that can wait.
@@ -34,8 +34,8 @@ class Housekeeping:
     def seldom(self) -> None:
         """Every SELDOM_SECONDS: rows of another program, and finished jobs nobody looks at any more."""
         adopted = self._queue.adopt()
-        if adopted.running or adopted.waiting:
-            log.info(event("rows of another program adopted", running=adopted.running, waiting=adopted.waiting))
+        if adopted != Adopted():
+            log.warning(event("rows of another program adopted", **vars(adopted)))
         pruned = self._queue.prune(self._keep_done_seconds, self._keep_failed_seconds, PRUNE_LIMIT)
         if pruned:
             log.info(event("old jobs pruned", count=pruned))
