@@ -23,7 +23,7 @@ lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 5 minutes, 8 at most
+bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 4 minutes, 8 at most
 	@timeout --foreground --kill-after=20 460 $(BIN)/python -m benchmarks
 
 clean: ## Forget the virtual environment and everything downloaded or made by tests

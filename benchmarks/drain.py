@@ -12,6 +12,7 @@ from benchmarks.figures import ratios, spread, table, verdict
 from benchmarks.jobs import Rows, fill
 from benchmarks.race import Race
 from benchmarks.server import Server, make_queue
+from scalable.lib.queue.database_queue import open_database
 
 GOAL = 8.0
 WORKERS, JOBS, LANES, ROUNDS = 4, 4_000, 1_000, 4
@@ -63,7 +64,7 @@ def run(server: Server, say: Callable[[str], None]) -> str:
 
 def _ours(server: Server, way: Way) -> Drained:
     server.drop(TABLE)
-    queue = make_queue(server.address, TABLE)
+    queue = make_queue(open_database(server.address), TABLE)
     with server.connect() as connection:
         fill(connection, TABLE, Rows(JOBS, lanes=way.lanes))
     server.analyze(TABLE)

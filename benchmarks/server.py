@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pymysql
 
 from scalable.lib.queue.address import MySqlAddress
+from scalable.lib.queue.database import Database
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.servers import DatabaseServer, start_server
@@ -48,6 +50,23 @@ class Server:
         with self._server.connect(as_admin=True) as connection, connection.cursor() as cursor:
             cursor.execute(f"SET GLOBAL innodb_flush_log_at_trx_commit = {int(commits_flush)}")
 
+    @contextmanager
+    def on_other_cores(self) -> Iterator[None]:
+        """This process on one core and the server on the others, so that no measurement is a lucky placement."""
+        cores = os.sched_getaffinity(0)
+        ours = {min(cores)}
+        try:
+            self._place(ours, cores - ours or cores)
+            yield
+        finally:
+            self._place(cores, cores)
+
+    def _place(self, ours: set[int], theirs: set[int]) -> None:
+        os.sched_setaffinity(0, ours)
+        for thread in Path(f"/proc/{self._server.process.pid}/task").iterdir():
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.sched_setaffinity(int(thread.name), theirs)
+
     def status(self) -> dict[str, int]:
         """The server's own counters, those that are whole numbers."""
         with self._server.connect(as_admin=True) as connection, connection.cursor() as cursor:
@@ -72,9 +91,9 @@ def open_queue(address: MySqlAddress, table: str) -> DatabaseQueue:
     return DatabaseQueue(open_database(address), table, RetryPolicy())
 
 
-def make_queue(address: MySqlAddress, table: str) -> DatabaseQueue:
-    """The same, with its tables made."""
-    queue = open_queue(address, table)
+def make_queue(database: Database, table: str) -> DatabaseQueue:
+    """The same, with its tables made; queues on one `database` used by turns share one connection."""
+    queue = DatabaseQueue(database, table, RetryPolicy())
     queue.ensure_schema()
     return queue
 
