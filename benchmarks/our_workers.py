@@ -1,0 +1,78 @@
+"""Processes that drain our queue: its bare verbs, or the worker as it ships, both with a bot that does nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from benchmarks.race import CONTEXT, Race
+from benchmarks.server import open_queue
+from scalable.lib.queue.address import MySqlAddress
+from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
+from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
+from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.stop import StopSignal
+
+LEASE_SECONDS = 60.0
+IDLE_SECONDS = 0.005
+LONGEST_SECONDS = 120.0
+NOTHING_DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.0, 0)
+
+
+class NothingRunner:
+    """A bot that has nothing to do."""
+
+    def run(self, payload: str, tick: Callable[[], None]) -> Outcome:  # noqa: ARG002
+        """Success, at once."""
+        return NOTHING_DONE
+
+
+def verbs(address: MySqlAddress, table: str, name: str, limit: int, race: Race) -> None:
+    """Claim up to `limit`, complete each; a claim that finds nothing is repeated after 5 ms."""
+    queue = open_queue(address, table)
+    queue.describe_server()  # connected
+    race.ready()
+    ends = time.monotonic() + LONGEST_SECONDS
+    while not race.over and time.monotonic() < ends:
+        jobs = queue.claim(name, LEASE_SECONDS, limit=limit)
+        for job in jobs:
+            queue.complete(job.lease)
+        race.finished(len(jobs))
+        if not jobs:
+            time.sleep(IDLE_SECONDS)
+    queue.close()
+
+
+def whole_worker(address: MySqlAddress, table: str, name: str, limit: int, race: Race) -> None:  # noqa: ARG001
+    """The loop of worker.py with its default settings; only the bot is not started."""
+    queue = open_queue(address, table)
+    queue.describe_server()
+    stop = StopSignal()
+
+    def progress(_: Tally) -> None:
+        race.finished()
+        if race.over:
+            stop.request()
+
+    worker = LegacyBotWorker(queue, NothingRunner(), name, stop)
+    limits = Limits(max_seconds=LONGEST_SECONDS)
+    race.ready()
+    WorkerLoop(queue, worker, stop, sleep_seconds=1.0, limits=limits, progress=progress).run()
+
+
+def drain(work: Callable[..., None], address: MySqlAddress, table: str, limit: int, race: Race) -> float:
+    """Seconds until all jobs are finished, with `work` in every process."""
+    processes = [
+        CONTEXT.Process(target=work, args=(address, table, f"worker-{number}", limit, race), daemon=True)
+        for number in range(race.workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        return race.seconds(LONGEST_SECONDS)
+    finally:
+        for process in processes:
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+                process.join()
