@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick lint bench-queue clean
+.PHONY: help run test test-quick test-long lint bench-queue clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -18,6 +18,11 @@ test: $(VENV)/.dev ## Everything, on real servers; installs what is missing wher
 
 test-quick: $(VENV)/.dev ## Only what needs no server: a few seconds
 	$(BIN)/python -m pytest tests/unit
+
+test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: half an hour
+	$(BIN)/python tests/install.py
+	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/contract/test_queue_model.py tests/contract/test_lane_races.py \
+		tests/integration/test_worker_chaos.py
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -18,8 +18,9 @@ PACKAGES = ("PyMySQL", "huey", "peewee")
 def describe(server_version: str, server_options: tuple[str, ...]) -> str:
     """Markdown lines: machine, its disk's fsync, versions, and the commit that was measured."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    kernel = platform.release().partition("-")[0]
     return "\n".join([
-        f"- Machine: {_processor()}, {os.cpu_count()} cores, {_memory_gigabytes()} GB, Linux {platform.release().partition("-")[0]}; "
+        f"- Machine: {_processor()}, {os.cpu_count()} cores, {_memory_gigabytes()} GB, Linux {kernel}; "
         f"one fsync of 4 kB takes {_fsync_milliseconds():.2f} ms (median)",
         f"- Server: {server_version} with {' '.join(server_options)}, over its Unix socket, every commit "
         "flushed to disk unless a table says otherwise",

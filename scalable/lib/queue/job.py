@@ -16,6 +16,7 @@ class NewJob:
 
     Jobs of one `lane` run one after the other, in the order they were enqueued; None is no lane. For `urgent_seconds`
     from now the job goes before others; `expires_seconds` from now it is not worth running any more. None: never.
+    One that expires is urgent first, because the index that finds it holds the urgent ones; ValueError otherwise.
     """
 
     payload: str = field(repr=False)
@@ -24,6 +25,13 @@ class NewJob:
     lane: Optional[str] = None
     urgent_seconds: Optional[float] = None
     expires_seconds: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if self.expires_seconds is not None and not 0 <= (self.urgent_seconds or -1) <= self.expires_seconds:
+            raise ValueError(
+                f"urgent_seconds={self.urgent_seconds}, expires_seconds={self.expires_seconds}: "
+                "expected a job that expires to be urgent at first, and not longer than that"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,246 @@
+"""Chance drives every verb of the queue against a model of what it promises: whatever the order, both say the same.
+
+Found here rather than by examples: jobs that nobody can claim any more, lanes out of order, leases that change things
+they no longer hold.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from scalable.lib.errors import JobNotFound, JobNotRequeueable, LeaseLost
+from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
+from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease, NewJob
+from scalable.lib.queue.retry_policy import RetryPolicy
+from tests.support.databases import Servers, let_pass
+from tests.support.long import sized
+from tests.support.queue_model import QUANTUM_SECONDS, QueueModel
+
+# Every wait ends half a quantum beside the steps: 30 s, 50 s, 50 s …
+POLICY = RetryPolicy(max_attempts=3, base_seconds=30, max_seconds=50)
+LEASE_SECONDS = 50
+DELAYS = (0, 10, 50)
+# Urgent until, expires at: never the second without the first, and never before it.
+DEADLINES = ((None, None), (None, None), (30, None), (30, 30), (30, 70))
+LANES = (None, "chat:1", "chat:1", "chat:2")
+WORKERS = ("worker a", "worker b", "worker c")
+EVERYTHING = 1000
+# Short form, long form.
+EXAMPLES = {
+    "sqlite": (1000, 20_000), "mariadb-10.5": (200, 3000), "mariadb-10.11": (200, 3000), "mysql-9.7": (200, 3000),
+}
+some_lease = st.integers(0, 1000)
+some_job = st.integers(0, 1000)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """A step is a verb; after it, the table and the model are compared job by job."""
+
+    queue: DatabaseQueue
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = QueueModel(POLICY)
+        self.leases: list[Lease] = []
+        self.queue.database.run(lambda session: session.execute(f"DELETE FROM {self.queue.table}"))
+
+    @rule(lane=st.sampled_from(LANES), deadlines=st.sampled_from(DEADLINES),
+          update_id=st.none() | st.integers(1, 9))
+    def enqueue(self, lane: str | None, deadlines: tuple[float | None, float | None], update_id: int | None) -> None:
+        known = self.model.find_update(update_id)
+        enqueued = self.queue.enqueue(NewJob("{}", update_id, "message", lane, *deadlines))
+        assert enqueued.duplicate == (known is not None)
+        if known is None:
+            self.model.enqueue(enqueued.job_id, lane, update_id, *deadlines)
+        else:
+            assert enqueued.job_id == known
+
+    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 3))
+    def claim(self, worker: str, limit: int) -> None:
+        self._claim(worker, limit)
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def claim_all_that_is_due(self, worker: str) -> None:
+        """What parks every job that is blocked."""
+        while self._claim(worker, 2):
+            pass
+
+    def _claim(self, worker: str, limit: int) -> list[ClaimedJob]:
+        expected = self.model.in_turn({job.id: job.available_at for job in self.queue.newest(EVERYTHING)})
+        claimed = self.queue.claim(worker, LEASE_SECONDS, limit)
+        ids = [job.id for job in claimed]
+        assert len(ids) <= limit
+        assert ids == expected[: len(ids)], f"claimed {ids}, in turn are {expected}"
+        assert ids or not expected, f"nothing was claimed, but {expected} may be"
+        for job in claimed:
+            self.model.claim(job.id, worker, job.lease.token, LEASE_SECONDS)
+            assert (job.attempt, job.lane) == (self.model.jobs[job.id].attempts, self.model.jobs[job.id].lane)
+            self.leases.append(job.lease)
+        return claimed
+
+    @precondition(lambda self: self.leases)
+    @rule(which=some_lease)
+    def complete(self, which: int) -> None:
+        self._finish(which, self.queue.complete, DONE, lambda job_id: self.model.end(job_id, DONE))
+
+    @precondition(lambda self: self.leases)
+    @rule(which=some_lease)
+    def fail(self, which: int) -> None:
+        self._finish(
+            which, lambda lease: self.queue.fail(lease, "exit code 1"), FAILED,
+            lambda job_id: self.model.end(job_id, FAILED),
+        )
+
+    @precondition(lambda self: self.leases)
+    @rule(which=some_lease, seconds=st.sampled_from(DELAYS))
+    def retry(self, which: int, seconds: float) -> None:
+        self._finish(
+            which, lambda lease: self.queue.retry(lease, "exit code 1", seconds), PENDING,
+            lambda job_id: self.model.wait(job_id, seconds),
+        )
+
+    @precondition(lambda self: self.leases)
+    @rule(which=some_lease)
+    def release(self, which: int) -> None:
+        def give_back(job_id: int) -> None:
+            self.model.wait(job_id, 0)
+            self.model.jobs[job_id].attempts -= 1
+
+        self._finish(which, self.queue.release, PENDING, give_back)
+
+    @precondition(lambda self: self.leases)
+    @rule(which=some_lease)
+    def heartbeat(self, which: int) -> None:
+        def extend(job_id: int) -> None:
+            self.model.jobs[job_id].lease_expires_at = self.model.now + LEASE_SECONDS
+
+        self._finish(which, lambda lease: self.queue.heartbeat(lease, LEASE_SECONDS), "no state", extend)
+
+    def _finish(
+        self, which: int, verb: Callable[[Lease], None], becomes: str, in_model: Callable[[int], None]
+    ) -> None:
+        """Mostly a live lease, sometimes any that was ever given: workers that come back late use those."""
+        live = [lease for lease in self.leases if self.model.holds(lease.job_id, lease.token)]
+        among = live if live and which % 4 else self.leases
+        lease = among[which // 4 % len(among)]
+        if self.model.holds(lease.job_id, lease.token):
+            verb(lease)
+            in_model(lease.job_id)
+            return
+        before = self.queue.newest(EVERYTHING)
+        if self.model.was_repeated(lease.job_id, lease.token, becomes):
+            verb(lease)
+        else:
+            with pytest.raises(LeaseLost):
+                verb(lease)
+        assert self.queue.newest(EVERYTHING) == before
+
+    @rule(quanta=st.sampled_from((1, 2, 4)))
+    def time_passes(self, quanta: int) -> None:
+        """A worker that crashed is one that never again uses its leases: only this and `reap` end them."""
+        let_pass(self.queue, quanta * QUANTUM_SECONDS)
+        self.model.now += quanta * QUANTUM_SECONDS
+
+    @rule()
+    def reap(self) -> None:
+        assert self.queue.reap() == self.model.reap()
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def reap_worker(self, worker: str) -> None:
+        assert self.queue.reap_worker(worker) == self.model.reap(worker)
+
+    @rule()
+    def expire(self) -> None:
+        assert self.queue.expire() == self.model.expire()
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(which=some_job)
+    def requeue(self, which: int) -> None:
+        candidates = self.model.in_state(FAILED, EXPIRED) or list(self.model.jobs)
+        job_id = candidates[which % len(candidates)]
+        if self.model.jobs[job_id].status in (FAILED, EXPIRED):
+            self.queue.requeue(job_id)
+            self.model.requeue(job_id)
+        else:
+            with pytest.raises(JobNotRequeueable):
+                self.queue.requeue(job_id)
+
+    @rule()
+    def requeue_what_is_not_there(self) -> None:
+        with pytest.raises(JobNotFound):
+            self.queue.requeue(max(self.model.jobs, default=0) + 1)
+
+    @rule()
+    def requeue_failed(self) -> None:
+        failed = self.model.in_state(FAILED)
+        assert self.queue.requeue_failed() == len(failed)
+        for job_id in failed:
+            self.model.requeue(job_id)
+
+    @rule()
+    def prune(self) -> None:
+        assert self.queue.prune(70, 130) == self.model.prune(70, 130)
+
+    @invariant()
+    def both_say_the_same(self) -> None:
+        assert self._states() == self.model.states()
+        assert self.queue.counts() == self.model.counts()
+
+    def _states(self) -> dict[int, tuple[str, int]]:
+        return {job.id: (job.status, job.attempts) for job in self.queue.newest(EVERYTHING)}
+
+    @invariant()
+    def a_lane_runs_one_job_at_a_time(self) -> None:
+        running = [self.model.jobs[job.id].lane for job in self.queue.newest(EVERYTHING) if job.status == PROCESSING]
+        lanes = [lane for lane in running if lane is not None]
+        assert len(lanes) == len(set(lanes))
+
+    def teardown(self) -> None:
+        """Nothing is stuck: once every lease has ended and every wait is over, all of it runs, lane by lane."""
+        if self._states() != self.model.states():  # a step failed, and has said so
+            return
+        for _ in range(2):  # leases end in the first round, the waits of their jobs in the second
+            self.time_passes(4)
+            self.reap()
+        self.expire()
+        while self.model.in_state(PENDING):
+            (job,) = self._claim("worker d", 1)
+            self.queue.complete(job.lease)
+            self.model.end(job.id, DONE)
+        self.both_say_the_same()
+
+
+@pytest.fixture(params=EXAMPLES)
+def database_name(request: pytest.FixtureRequest) -> str:
+    """In this file not every database, because each takes its time."""
+    return str(request.param)
+
+
+@pytest.fixture
+def address(database_name: str, servers: Servers, tmp_path: Path) -> DatabaseAddress:
+    """A fresh, empty database."""
+    if database_name == "sqlite":
+        return SqliteAddress(tmp_path / ".ht-queue.sqlite3")
+    return servers.fresh_database(database_name)
+
+
+@pytest.mark.timeout(sized(180, 3600))
+def test_the_queue_does_what_its_model_says(address: DatabaseAddress, database_name: str) -> None:
+    queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY)
+    queue.ensure_schema()
+    machine = type("Machine", (QueueMachine,), {"queue": queue})
+
+    run_state_machine_as_test(machine, settings=settings(
+        max_examples=sized(*EXAMPLES[database_name]), stateful_step_count=sized(40, 60), deadline=None,
+        derandomize=bool(os.environ.get("CI")), suppress_health_check=list(HealthCheck), print_blob=True,
+        database=None,
+    ))
+    queue.close()

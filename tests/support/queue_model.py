@@ -1,0 +1,165 @@
+"""What the queue promises, in memory: the states, attempts, leases and order of a few jobs. Knows no SQL.
+
+The clock only moves when told. Whoever compares this with a real queue must see to it that no two moments that decide
+something lie so close together that the real time a test takes matters; see QUANTUM_SECONDS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Optional
+
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, Counts, Reaped
+from scalable.lib.queue.retry_policy import RetryPolicy
+
+# Steps of time are multiples of it, waits that end are multiples of it and half of one more, or nothing: so they end
+# clearly before a step or clearly after it.
+QUANTUM_SECONDS = 20
+
+
+@dataclass
+class ModelJob:
+    """One job. `token` stays when its lease is given back, so that a repeated finish is known; a reap takes it away."""
+
+    id: int
+    lane: Optional[str]
+    update_id: Optional[int]
+    created_at: float
+    available_at: float
+    urgent_until: Optional[float]
+    expires_at: Optional[float]
+    status: str = PENDING
+    attempts: int = 0
+    worker: str = ""
+    token: Optional[str] = None
+    lease_expires_at: float = 0.0
+    processed_at: float = 0.0
+
+
+@dataclass
+class QueueModel:
+    """The whole queue at one moment; the methods are its verbs."""
+
+    policy: RetryPolicy
+    now: float = 0.0
+    jobs: dict[int, ModelJob] = field(default_factory=dict)
+
+    def find_update(self, update_id: Optional[int]) -> Optional[int]:
+        """The job this update has already."""
+        known = {job.update_id: job.id for job in self.jobs.values()}
+        return None if update_id is None else known.get(update_id)
+
+    def enqueue(
+        self, job_id: int, lane: Optional[str], update_id: Optional[int], urgent: Optional[float],
+        expires: Optional[float],
+    ) -> None:
+        """A new job; ids only grow."""
+        assert job_id > max(self.jobs, default=0)
+        self.jobs[job_id] = ModelJob(
+            job_id, lane, update_id, self.now, self.now,
+            None if urgent is None else self.now + urgent, None if expires is None else self.now + expires,
+        )
+
+    def in_turn(self, waiting_since: Mapping[int, datetime]) -> list[int]:
+        """The jobs that may be claimed now, those first that have to be.
+
+        `waiting_since` is the real queue's moment for each: it tells two apart that are one moment here.
+        """
+        free = [job for job in self.jobs.values() if self._is_free(job)]
+        urgent = sorted((job.urgent_until, job.id) for job in free if self._is_urgent(job))
+        others = sorted((waiting_since[job.id], job.id) for job in free if not self._is_urgent(job))
+        return [job_id for _, job_id in urgent] + [job_id for _, job_id in others]
+
+    def _is_urgent(self, job: ModelJob) -> bool:
+        return job.urgent_until is not None and job.urgent_until > self.now
+
+    def _is_free(self, job: ModelJob) -> bool:
+        if job.status != PENDING or job.available_at > self.now or self.is_overdue(job):
+            return False
+        return job.lane is None or not any(
+            other.lane == job.lane and (other.status == PROCESSING or (other.status == PENDING and other.id < job.id))
+            for other in self.jobs.values()
+        )
+
+    def is_overdue(self, job: ModelJob) -> bool:
+        """Whether it waits and is not worth running any more."""
+        return job.status == PENDING and job.expires_at is not None and job.expires_at <= self.now
+
+    def claim(self, job_id: int, worker: str, token: str, lease_seconds: float) -> None:
+        """The job runs, and this is one more attempt."""
+        job = self.jobs[job_id]
+        job.status, job.worker, job.token = PROCESSING, worker, token
+        job.attempts += 1
+        job.lease_expires_at = self.now + lease_seconds
+
+    def holds(self, job_id: int, token: str) -> bool:
+        """Whether this lease may still finish the job."""
+        job = self.jobs.get(job_id)
+        return job is not None and job.status == PROCESSING and job.token == token
+
+    def was_repeated(self, job_id: int, token: str, becomes: str) -> bool:
+        """Whether this lease may have brought the job into the state it has: then saying so again does no harm."""
+        job = self.jobs.get(job_id)
+        return job is not None and job.status == becomes and job.token == token
+
+    def end(self, job_id: int, status: str) -> None:
+        """The job is over."""
+        self.jobs[job_id].status = status
+        self.jobs[job_id].processed_at = self.now
+
+    def wait(self, job_id: int, seconds: float) -> None:
+        """The job waits for its next attempt."""
+        self.jobs[job_id].status = PENDING
+        self.jobs[job_id].available_at = self.now + seconds
+
+    def reap(self, worker: Optional[str] = None) -> Reaped:
+        """Leases that ran out, or all those of one worker."""
+        failed = retried = 0
+        for job in self.jobs.values():
+            gone = job.lease_expires_at < self.now if worker is None else job.worker == worker
+            if job.status != PROCESSING or not gone:
+                continue
+            job.token = None
+            if self.policy.used_up(job.attempts):
+                failed += 1
+                self.end(job.id, FAILED)
+            else:
+                retried += 1
+                self.wait(job.id, self.policy.delay_seconds(job.attempts))
+        return Reaped(retried, failed)
+
+    def expire(self) -> int:
+        """How many jobs were overdue, and are expired now."""
+        overdue = [job.id for job in self.jobs.values() if self.is_overdue(job)]
+        for job_id in overdue:
+            self.end(job_id, EXPIRED)
+        return len(overdue)
+
+    def requeue(self, job_id: int) -> None:
+        """The job starts anew."""
+        job = self.jobs[job_id]
+        job.attempts, job.urgent_until, job.expires_at = 0, None, None
+        self.wait(job_id, 0)
+
+    def prune(self, done_seconds: float, failed_seconds: float) -> int:
+        """How many finished jobs were old enough to go."""
+        keep = {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}
+        old = [job.id for job in self.jobs.values()
+               if job.status in keep and job.processed_at < self.now - keep[job.status]]
+        for job_id in old:
+            del self.jobs[job_id]
+        return len(old)
+
+    def in_state(self, *statuses: str) -> list[int]:
+        """The ids of the jobs in these states."""
+        return [job.id for job in self.jobs.values() if job.status in statuses]
+
+    def states(self) -> dict[int, tuple[str, int]]:
+        """State and attempts of every job."""
+        return {job.id: (job.status, job.attempts) for job in self.jobs.values()}
+
+    def counts(self) -> Counts:
+        """How many jobs are in each state."""
+        return Counts(*(len(self.in_state(status)) for status in (PENDING, PROCESSING, DONE, FAILED, EXPIRED)))
