@@ -1,0 +1,121 @@
+"""A real pool whose workers are killed at random while updates arrive: nothing is lost, every lane keeps its order."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from scalable.lib.queue.address import MySqlAddress
+from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.job import NewJob
+from scalable.lib.queue.retry_policy import RetryPolicy
+from tests.integration.conftest import database_settings
+from tests.support.bots import python_bot
+from tests.support.chaos import JOURNAL_BOT, Kill, Run, find_wrongs, kill_one_worker, read_runs
+from tests.support.children import tail
+from tests.support.databases import Servers
+from tests.support.long import sized
+from tests.support.served import ServedSite
+from tests.support.site import wait_until
+
+SECONDS = sized(20, 60)
+LANES = 30
+UPDATES_PER_SECOND = 25
+SECONDS_BETWEEN_KILLS = sized(1, 2)
+RETRY_BASE_SECONDS = 1
+ALWAYS_FAILS = 83  # one update in so many
+EVERYTHING = 100_000
+
+
+def enqueue_for_a_while(queue: DatabaseQueue, chance: random.Random) -> None:
+    ends = time.monotonic() + SECONDS
+    number = 0
+    while time.monotonic() < ends:
+        number += 1
+        lane = f"chat:{chance.randrange(LANES)}"
+        update = {"update_id": number, "lane": lane, "always_fails": number % ALWAYS_FAILS == 0}
+        queue.enqueue(NewJob(json.dumps(update), number, "message", lane))
+        time.sleep(chance.random() * 2 / UPDATES_PER_SECOND)
+
+
+def kill_for_a_while(pool: int, chance: random.Random) -> list[Kill]:
+    ends = time.monotonic() + SECONDS
+    kills: list[Kill] = []
+    while time.monotonic() < ends:
+        time.sleep(chance.random() * 2 * SECONDS_BETWEEN_KILLS)
+        kill = kill_one_worker(pool, chance)
+        if kill is not None:
+            kills.append(kill)
+    return kills
+
+
+@pytest.mark.timeout(sized(180, 400))
+def test_every_update_ends_and_every_lane_keeps_its_order_while_workers_are_killed(
+    servers: Servers, tmp_path: Path
+) -> None:
+    settings = database_settings(servers, "mariadb-10.11")
+    host, port = settings["BOT_DB_HOST"].split(":")
+    address = MySqlAddress(
+        host, int(port), None, settings["BOT_DB_NAME"], settings["BOT_DB_USER"], settings["BOT_DB_PASS"]
+    )
+    bot = python_bot(tmp_path, JOURNAL_BOT)
+    with ServedSite(
+        tmp_path, bot, **settings, BOT_WORKER_POOL_SIZE="4", BOT_JOB_MAX_ATTEMPTS="5",
+        BOT_JOB_RETRY_BASE=str(RETRY_BASE_SECONDS), BOT_JOB_RETRY_MAX="2",
+    ) as site:
+        queue = DatabaseQueue(open_database(address), "bot_jobs", RetryPolicy())
+        arrivals = threading.Thread(target=enqueue_for_a_while, args=(queue, random.Random(1)))
+        arrivals.start()
+        kills = kill_for_a_while(site.pool.pid, random.Random(2))
+        arrivals.join()
+        wait_until(
+            lambda: queue.counts().pending + queue.counts().processing == 0,
+            lambda: (queue.counts(), tail(site.log)), timeout_seconds=90,
+        )
+        states = {job.update_id or 0: job.status for job in queue.newest(EVERYTHING)}
+        queue.close()
+
+    runs, wrong = read_runs(tmp_path / "journal", kills)
+    wrong += find_wrongs(runs, kills, states, RETRY_BASE_SECONDS)
+    print(f"{len(states)} updates, {len(runs)} runs, {len(kills)} workers killed, {sum(bool(k.bots) for k in kills)} "
+          f"with a bot; failed: {sum(state == 'failed' for state in states.values())}")
+    assert wrong == []
+    assert len(kills) >= 6  # a pool whose workers die waits longer and longer before it starts new ones
+    assert any(kill.bots for kill in kills)
+    assert all(states[number] == "failed" for number in states if number % ALWAYS_FAILS == 0)
+
+
+class TestTheJudge:
+    """It would be worth nothing if it never found anything."""
+
+    def run(self, update: int, start: float, end: float, result: str = "succeeded", worker: int = 10) -> Run:
+        return Run(update, "chat:1", worker, start, end, result)
+
+    def test_it_accepts_one_after_the_other_and_a_rerun_after_a_death(self) -> None:
+        runs = [
+            self.run(1, 1.0, 2.0), self.run(2, 2.0, 2.5, "killed", 11), self.run(2, 4.0, 4.2, "failed"),
+            self.run(2, 6.0, 6.5), self.run(3, 6.5, 7.0),
+        ]
+
+        assert find_wrongs(runs, [Kill(11, (5,), 2.5)], {1: "done", 2: "done", 3: "done"}, 1.0) == []
+
+    @pytest.mark.parametrize(
+        ("runs", "states"),
+        [
+            (((1, 1.0, 2.0), (2, 1.5, 3.0)), {1: "done", 2: "done"}),
+            (((2, 1.0, 2.0), (1, 3.0, 4.0)), {1: "done", 2: "done"}),
+            (((1, 1.0, 2.0), (2, 3.0, 4.0), (1, 5.0, 6.0)), {1: "done", 2: "done"}),
+            (((1, 1.0, 2.0), (1, 5.0, 6.0)), {1: "done"}),
+            (((1, 1.0, 2.0, "failed"), (1, 2.5, 3.0)), {1: "done"}),
+            (((1, 1.0, 2.0, "failed"),), {1: "done"}),
+            (((1, 1.0, 2.0),), {1: "done", 2: "pending"}),
+        ],
+        ids=["overlap", "inversion", "late rerun", "rerun without need", "no delay", "done for nothing", "lost"],
+    )
+    def test_it_finds(self, runs: tuple[tuple[int, float, float]], states: dict[int, str]) -> None:
+        assert find_wrongs([self.run(*run) for run in runs], [], states, 1.0) != []
