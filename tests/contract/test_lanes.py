@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import ClaimedJob, Counts, NewJob
+from scalable.lib.queue.job import Adopted, ClaimedJob, Counts, NewJob
 from tests.support.databases import let_pass
 
 LEASE_SECONDS = 45
@@ -164,6 +166,22 @@ class TestOrder:
             lane: ids for lane, ids in expected.items() if lane}
         assert queue.counts() == Counts(done=60)
 
+
+    def test_looking_for_lanes_that_lost_their_head_takes_no_longer_for_one_long_lane(
+        self, queue: DatabaseQueue
+    ) -> None:
+        head, _ = (put(queue, "chat:1") for _ in range(2))
+        assert claimed_ids(queue) == [head]
+        assert claim(queue) == []  # which parks the follower
+        double = "INSERT INTO bot_jobs (payload, lane, parked) SELECT payload, lane, 1 FROM bot_jobs WHERE parked = 1"
+        for _ in range(13):
+            queue.database.run(lambda session: session.execute(double))
+
+        began = time.monotonic()
+        adopted = queue.adopt()
+
+        assert (adopted, queue.counts().pending) == (Adopted(), 8192)
+        assert time.monotonic() - began < 2
 
     def test_a_lane_whose_head_was_deleted_by_hand_moves_on_after_the_next_housekeeping(
         self, queue: DatabaseQueue

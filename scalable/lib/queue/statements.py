@@ -257,7 +257,7 @@ WHERE status = 'processing'
 """
 
 # Parked jobs whose lane has nobody left to unpark them: somebody deleted the one they waited for. By indexes claim and
-# lane_status.
+# lane_status; one condition with OR would make SQLite read the whole lane for every job of it.
 STRANDED = """
 SELECT id
 FROM {jobs} AS job {use:claim}
@@ -265,8 +265,11 @@ WHERE status = 'pending'
   AND parked = 1
   AND available_at <= {now}
   AND NOT EXISTS (
-    SELECT 1 FROM {jobs} AS other {use:lane_status}
-    WHERE other.lane = job.lane AND (other.status = 'processing' OR (other.status = 'pending' AND other.parked = 0)))
+    SELECT 1 FROM {jobs} AS running {use:lane_status}
+    WHERE running.lane = job.lane AND running.status = 'processing')
+  AND NOT EXISTS (
+    SELECT 1 FROM {jobs} AS waiting {use:lane_status}
+    WHERE waiting.lane = job.lane AND waiting.status = 'pending' AND waiting.parked = 0)
 ORDER BY available_at, id
 LIMIT :limit
 """
