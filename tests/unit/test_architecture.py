@@ -34,7 +34,10 @@ LIB = [source for source in SOURCES if source.path.startswith("scalable/lib/")]
 ENTRIES = [source for source in SOURCES if source.path.count("/") == 1 and source.path != "scalable/__init__.py"]
 
 _BASE = ("scalable.lib.errors", "scalable.lib.logs")
-_QUEUE = ("scalable.lib.queue.database_queue", "scalable.lib.queue.job", "scalable.lib.queue.retry_policy")
+_QUEUE = tuple(
+    f"scalable.lib.queue.{name}"
+    for name in ("database_queue", "job", "retry_policy", "registry", "counters", "minutes")
+)
 _EVERYTHING = ("scalable.config", "scalable.lib")
 ALLOWED = {
     "scalable.lib.errors": (),

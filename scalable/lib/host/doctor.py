@@ -24,6 +24,7 @@ from scalable.lib.host.installation import Installation
 from scalable.lib.host.packages import INSTALL, package_versions
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.explain import slow_plans
+from scalable.lib.queue.registry import Registry
 from scalable.lib.queue.schema import SCHEMA_VERSION, planned_statements, stored_version
 from scalable.lib.settings import Reading
 from scalable.lib.worker.runners.cli import CliRunner
@@ -161,7 +162,7 @@ def _database(installation: Installation, dry_run: bool) -> list[Finding]:
                                                     f"jobs are claimed by {server.claim_method}")]
         if dry_run:
             return findings + _plan(queue)
-        return [*findings, _table(queue), *_plans(queue), _depth(queue)]
+        return [*findings, _table(queue), *_plans(queue), _depth(queue), _workers(queue)]
     except DatabaseUnavailable as error:
         return [Finding(Verdict.ERROR, "database", str(error))]
     except ConfigurationError as error:
@@ -204,6 +205,13 @@ def _depth(queue: DatabaseQueue) -> Finding:
     if counts.failed:
         return Finding(Verdict.WARNING, "queue", f"{seen}; the dashboard says why and runs them again")
     return Finding(Verdict.OK, "queue", seen)
+
+
+def _workers(queue: DatabaseQueue) -> Finding:
+    alive = Registry(queue.database, queue.table).alive()
+    running = sum(worker.job_id is not None for worker in alive)
+    seen = f"{len(alive)} alive, {running} of them running the bot" if alive else "none is running now"
+    return Finding(Verdict.OK, "workers", seen)
 
 
 def _print_settings(config: Settings) -> None:

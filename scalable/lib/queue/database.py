@@ -106,7 +106,7 @@ class Database(ABC):
 
     @abstractmethod
     def render(self, sql: str, table: str = "") -> str:
-        """`sql` with {jobs}, {now}, {in:…}, {ago:…}, {use:…} and {lock} in this dialect's words; see statements.py."""
+        """`sql` with {jobs}, {now} and the other words of statements.py in this dialect's own."""
 
     @property
     @abstractmethod

@@ -6,6 +6,8 @@ from typing import Any
 
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.minutes import COUNT_ENQUEUED, READ_MINUTES
+from scalable.lib.queue.registry import RUNNING
 
 # What runs again and again while the queue is used; the values only have to be of the right kind.
 STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -16,6 +18,9 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "expire": (sql.OVERDUE, {"limit": 100}),
     "adopt": (sql.STRANDED, {"limit": 100}),
     "prune": (sql.OLD, {"status": "done", "seconds": 1, "limit": 100}),
+    "count enqueued": (COUNT_ENQUEUED, {"minute": "2026-01-01 00:00:00.000", "next_minute": "2026-01-01 00:01:00.000"}),
+    "read minutes": (READ_MINUTES, {"seconds": 3600, "limit": 100}),
+    "running jobs": (RUNNING, {"limit": 100}),
 }
 
 

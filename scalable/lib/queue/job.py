@@ -53,7 +53,10 @@ class Lease:
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A job this worker may run; `attempt` counts from 1 and includes this one."""
+    """A job this worker may run; `attempt` counts from 1 and includes this one.
+
+    `waited_seconds`: from when it was due to the claim, by the database's clock; a retry's delay is not part of it.
+    """
 
     id: int
     payload: str = field(repr=False)
@@ -62,6 +65,7 @@ class ClaimedJob:
     update_type: Optional[str]
     lane: Optional[str]
     lease: Lease
+    waited_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def _take(
     may be one whose turn comes first.
     """
     rows = session.rows(table.sql(sql.CANDIDATES), limit=limit * table.database.candidates_per_job)
-    for job_id, payload, attempts, update_id, update_type, lane, blocker in rows:
+    for job_id, payload, attempts, update_id, update_type, lane, waited, blocker in rows:
         if blocker is not None:
             if not past_blocked:
                 break
@@ -66,7 +66,9 @@ def _take(
             values = {"id": job_id, "worker": worker, "token": token, "seconds": lease_seconds}
             if session.execute_unless_duplicate(table.sql(sql.TAKE), **values):
                 lease = Lease(job_id, token, worker)
-                claimed[job_id] = ClaimedJob(job_id, payload, attempts + 1, update_id, update_type, lane, lease)
+                claimed[job_id] = ClaimedJob(
+                    job_id, payload, attempts + 1, update_id, update_type, lane, lease, max(0.0, float(waited))
+                )
     return [(row[0], row[-1]) for row in rows]
 
 

@@ -67,6 +67,9 @@ class MySqlDatabase(Database):
         lock = "FOR UPDATE SKIP LOCKED" if self._skip_locked else ""
         sql = re.sub(r"{in:(\w+)}", r"(NOW(3) + INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
         sql = re.sub(r"{ago:(\w+)}", r"(NOW(3) - INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
+        minute = r"(NOW() - INTERVAL (:\1 + SECOND(NOW() - INTERVAL :\1 SECOND)) SECOND)"
+        sql = re.sub(r"{minute_ago:(\w+)}", minute, sql)
+        sql = re.sub(r"{age:(\w+)}", r"(TIMESTAMPDIFF(MICROSECOND, \1, NOW(3)) / 1000000)", sql)
         sql = re.sub(r"{use:(\w+)}", r"FORCE INDEX (\1)", sql)
         return sql.replace("{jobs}", table).replace("{now}", "NOW(3)").replace("{lock}", lock)
 
@@ -203,7 +206,7 @@ def _rounds_times(server_info: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _for_pymysql(sql: str) -> str:
-    return re.sub(r":([a-z_]+)", r"%(\1)s", sql)
+    return re.sub(r":([a-z_][a-z_0-9]*)", r"%(\1)s", sql)
 
 
 def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:

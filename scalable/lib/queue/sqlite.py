@@ -47,6 +47,8 @@ class SqliteDatabase(Database):
         """Times are UTC text with milliseconds, so that they sort, and read like MySQL's."""
         sql = re.sub(r"{in:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', :\1 || ' seconds')", sql)
         sql = re.sub(r"{ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :\1 || ' seconds')", sql)
+        sql = re.sub(r"{minute_ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:00.000', 'now', '-' || :\1 || ' seconds')", sql)
+        sql = re.sub(r"{age:(\w+)}", r"((julianday('now') - julianday(\1)) * 86400)", sql)
         # SQLite takes ORDER BY and LIMIT in the parts of a UNION only inside a further SELECT.
         sql = re.sub(r"^\((SELECT)", r"SELECT * FROM (\1", sql, flags=re.MULTILINE)
         sql = re.sub(r"{use:(\w+)}", lambda found: f'INDEXED BY "{self.index_name(table, found.group(1))}"', sql)

@@ -1,8 +1,9 @@
 """Every statement on the jobs table, in the words both dialects share.
 
 {jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
-NULL), {lock} is SKIP LOCKED where it exists. {use:x} names the index: the statistics of a table that fills and empties
-all day are always wrong, and a plan must not change because of them.
+NULL), {minute_ago:x} is the beginning of the minute `:x` whole seconds ago, {age:x} is how many seconds ago the
+time in column x was, {lock} is SKIP LOCKED where it exists. {use:x} names the index: the statistics of a table that
+fills and empties all day are always wrong, and a plan must not change because of them.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
@@ -37,7 +38,8 @@ _DUE = """status = 'pending'
 # Those whose answer is still worth something soon, by index urgent; then those that have waited longest, by index
 # claim. Both orders are those of the index, which ends in the id. {lock} keeps other claimers from waiting for them.
 CANDIDATES = f"""
-(SELECT id, payload, attempts, update_id, update_type, lane, {_BLOCKER} AS blocker
+(SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}} AS waited,
+        {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:urgent}}
 WHERE {_DUE}
   AND urgent_until > {{now}}
@@ -45,7 +47,8 @@ ORDER BY urgent_until, id
 LIMIT :limit
 {{lock}})
 UNION ALL
-(SELECT id, payload, attempts, update_id, update_type, lane, {_BLOCKER} AS blocker
+(SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}} AS waited,
+        {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:claim}}
 WHERE {_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})

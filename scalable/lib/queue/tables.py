@@ -21,6 +21,16 @@ class Table:
     indexes: dict[str, str] = field(default_factory=dict)
 
 
+# What is counted each minute, and two histograms: bucket n holds times of less than 2**n ms, the last one
+# everything longer.
+COUNTERS = ("done", "failed", "retried", "expired")
+BUCKETS = 24
+WAIT_BUCKETS = tuple(f"wait_{number:02d}" for number in range(BUCKETS))
+RUN_BUCKETS = tuple(f"run_{number:02d}" for number in range(BUCKETS))
+_SUMS = ",\n                ".join(
+    f"{name} BIGINT NOT NULL DEFAULT 0" for name in (*COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS)
+)
+
 _ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
 _INNODB = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
 STATUS_TYPE = "ENUM('pending', 'processing', 'done', 'failed', 'expired') NOT NULL DEFAULT 'pending'"
@@ -76,6 +86,31 @@ MYSQL_TABLES = (
                 value TEXT NOT NULL
             ) {_INNODB}""",
     ),
+    Table(
+        suffix="_workers",
+        create=f"""
+            CREATE TABLE IF NOT EXISTS `{{table}}` (
+                name VARCHAR(128) NOT NULL PRIMARY KEY,
+                host VARCHAR(64) NOT NULL,
+                pid BIGINT NOT NULL,
+                started_at DATETIME(3) NOT NULL,
+                heartbeat_at DATETIME(3) NOT NULL,
+                runs BIGINT NOT NULL DEFAULT 0,
+                succeeded BIGINT NOT NULL DEFAULT 0,
+                retried BIGINT NOT NULL DEFAULT 0,
+                failed BIGINT NOT NULL DEFAULT 0,
+                memory_kb BIGINT NULL
+            ) {_INNODB}""",
+    ),
+    Table(
+        suffix="_minutes",
+        create=f"""
+            CREATE TABLE IF NOT EXISTS `{{table}}` (
+                minute DATETIME NOT NULL PRIMARY KEY,
+                enqueued BIGINT NULL,
+                {_SUMS}
+            ) {_INNODB}""",
+    ),
 )
 
 _SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
@@ -121,5 +156,30 @@ SQLITE_TABLES = (
     Table(
         suffix="_meta",
         create="""CREATE TABLE IF NOT EXISTS "{table}" (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)""",
+    ),
+    Table(
+        suffix="_workers",
+        create="""
+            CREATE TABLE IF NOT EXISTS "{table}" (
+                name TEXT NOT NULL PRIMARY KEY,
+                host TEXT NOT NULL,
+                pid INTEGER NOT NULL,
+                started_at TEXT NOT NULL,
+                heartbeat_at TEXT NOT NULL,
+                runs BIGINT NOT NULL DEFAULT 0,
+                succeeded BIGINT NOT NULL DEFAULT 0,
+                retried BIGINT NOT NULL DEFAULT 0,
+                failed BIGINT NOT NULL DEFAULT 0,
+                memory_kb BIGINT NULL
+            )""",
+    ),
+    Table(
+        suffix="_minutes",
+        create=f"""
+            CREATE TABLE IF NOT EXISTS "{{table}}" (
+                minute TEXT NOT NULL PRIMARY KEY,
+                enqueued BIGINT NULL,
+                {_SUMS}
+            )""",
     ),
 )

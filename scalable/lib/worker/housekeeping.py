@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from scalable.lib.logs import event
+from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, Reaped
+from scalable.lib.queue.minutes import Minutes
+from scalable.lib.queue.registry import Registry
 
 log = logging.getLogger(__name__)
 # How often: dead workers and deadlines, and everything that can wait.
@@ -17,33 +22,47 @@ PRUNE_LIMIT = 20_000
 
 
 class Housekeeping:
-    """Reap, expire, adopt and prune, with a log line only when something was done. Safe in several processes."""
+    """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes."""
 
-    def __init__(self, queue: DatabaseQueue, keep_done_seconds: float, keep_failed_seconds: float) -> None:
+    def __init__(
+        self, queue: DatabaseQueue, keep_done_seconds: float, keep_failed_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._queue = queue
         self._keep_done_seconds = keep_done_seconds
         self._keep_failed_seconds = keep_failed_seconds
+        self._registry = Registry(queue.database, queue.table)
+        self._minutes = Minutes(queue.database, queue.table)
+        self._counters = Counters(queue.database, queue.table, clock)
 
     def often(self) -> None:
         """Every OFTEN_SECONDS: end leases that ran out, and updates that are not worth running any more."""
         self._report(self._queue.reap(), "lease ran out")
         expired = self._queue.expire()
         if expired:
+            self._counters.count("expired", expired)
             log.warning(event("updates expired", count=expired))
+        self._counters.flush()
 
     def seldom(self) -> None:
-        """Every SELDOM_SECONDS: rows of another program, and finished jobs nobody looks at any more."""
+        """Every SELDOM_SECONDS: rows of another program, minutes that are over, what nobody looks at any more."""
         adopted = self._queue.adopt()
         if adopted != Adopted():
             log.warning(event("rows of another program adopted", **vars(adopted)))
+        self._minutes.count_enqueued()
         pruned = self._queue.prune(self._keep_done_seconds, self._keep_failed_seconds, PRUNE_LIMIT)
         if pruned:
             log.info(event("old jobs pruned", count=pruned))
+        self._minutes.prune()
+        self._registry.forget_gone()
 
     def bury(self, worker: str) -> None:
-        """Give back what a worker that is known to be dead still held."""
+        """Give back what a worker that is known to be dead still held, and take it out of the registry."""
         self._report(self._queue.reap_worker(worker), f"worker {worker} died")
+        self._registry.forget(worker)
 
     def _report(self, reaped: Reaped, cause: str) -> None:
         if reaped.retried or reaped.failed:
+            self._counters.count("retried", reaped.retried)
+            self._counters.count("failed", reaped.failed)
             log.warning(event("leases reaped", retried=reaped.retried, failed=reaped.failed, cause=cause))

@@ -13,6 +13,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.prefetch import Prefetch
+from scalable.lib.worker.pulse import Pulse
 from scalable.lib.worker.stop import StopSignal
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class LegacyBotWorker:
         self._stop = stop
         self._clock = clock
         self._prefetch = Prefetch(queue, name, LEASE_SECONDS, clock)
+        self.pulse = Pulse(queue, name, clock)
 
     def close(self) -> None:
         """Give back what was claimed and not run."""
@@ -60,6 +62,7 @@ class LegacyBotWorker:
         if job is None:
             return None
         claimed_at = self._prefetch.claimed_at
+        self.pulse.claimed(job.waited_seconds + self._clock() - claimed_at)
         log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         try:
             outcome = self._runner.run(job.payload, self._heart(job).beat)
@@ -75,20 +78,23 @@ class LegacyBotWorker:
         return outcome
 
     def _heart(self, job: ClaimedJob) -> _Heart:
-        return _Heart(self._queue, job, self._stop, self._prefetch, self._clock)
+        return _Heart(self._queue, job, self._stop, self._prefetch, self.pulse, self._clock)
 
     def _settle(self, job: ClaimedJob, outcome: Outcome) -> None:
         policy = self._queue.retry_policy
         facts = {"id": job.id, "attempt": f"{job.attempt}/{policy.max_attempts}", "seconds": outcome.seconds}
         if outcome.succeeded:
             if self._persist(job, lambda: self._queue.complete(job.lease)):
+                self.pulse.ended("done", outcome)
                 log.info(event("job done", **facts))
         elif policy.used_up(job.attempt):
             if self._persist(job, lambda: self._queue.fail(job.lease, outcome.explanation())):
+                self.pulse.ended("failed", outcome)
                 log.error(event("job failed", **facts, cause=outcome.cause))
         else:
             delay = policy.delay_seconds(job.attempt)
             if self._persist(job, lambda: self._queue.retry(job.lease, outcome.explanation(), delay)):
+                self.pulse.ended("retried", outcome)
                 log.warning(event("job will be retried", **facts, in_seconds=delay, cause=outcome.cause))
 
     def _persist(self, job: ClaimedJob, change: Callable[[], None]) -> bool:
@@ -120,13 +126,15 @@ class _Heart:
     """Keeps one lease alive while the bot runs, and ends the bot when the lease cannot be kept."""
 
     def __init__(
-        self, queue: DatabaseQueue, job: ClaimedJob, stop: StopSignal, prefetch: Prefetch, clock: Callable[[], float]
+        self, queue: DatabaseQueue, job: ClaimedJob, stop: StopSignal, prefetch: Prefetch, pulse: Pulse,
+        clock: Callable[[], float],
     ) -> None:
         self._queue = queue
         self._job = job
         self._stop = stop
         self._clock = clock
         self._prefetch = prefetch
+        self._pulse = pulse
         self._started = clock()
         self._lease_ends = prefetch.claimed_at + LEASE_SECONDS
         self._next_beat = prefetch.claimed_at + HEARTBEAT_SECONDS
@@ -143,6 +151,7 @@ class _Heart:
         try:
             self._queue.heartbeat(self._job.lease, LEASE_SECONDS)
             self._lease_ends = now + LEASE_SECONDS
+            self._pulse.while_running()
         except DatabaseUnavailable as error:
             log.warning(event("heartbeat missed", id=self._job.id, cause=error))
             if self._clock() > self._lease_ends - LEASE_MARGIN_SECONDS:

@@ -72,6 +72,7 @@ class WorkerLoop:
         """
         ends = None if self._limits.max_seconds is None else self._clock() + self._limits.max_seconds
         tally = Tally()
+        self._worker.pulse.between_jobs()
         while not self._stop.requested and not self._reached(tally, ends):
             try:
                 outcome = self._step()
@@ -87,6 +88,7 @@ class WorkerLoop:
                 # Not all at the same moment: idle workers would ask the database in step for ever.
                 self._stop.wait(self._within(ends, self._sleep_seconds * random.uniform(0.8, 1.2)))
         self._worker.close()
+        self._worker.pulse.end()
         self._queue.close()
         return tally
 
@@ -101,6 +103,7 @@ class WorkerLoop:
             self._database_wait = 0.0
             self._away_since = None
             self._may_log = OncePer(60, self._clock)
+        self._worker.pulse.between_jobs()
         return None if outcome is None else outcome.succeeded
 
     def _wait_for_database(self, error: Exception, ends: Optional[float]) -> None:
