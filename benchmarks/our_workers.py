@@ -22,9 +22,16 @@ NOTHING_DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.0, 0)
 class NothingRunner:
     """A bot that has nothing to do."""
 
-    def run(self, payload: str, tick: Callable[[], None]) -> Outcome:  # noqa: ARG002
+    def check(self) -> str:
+        """It is always there."""
+        return "nothing"
+
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:  # noqa: ARG002
         """Success, at once."""
         return NOTHING_DONE
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
 
 def verbs(address: MySqlAddress, table: str, name: str, limit: int, race: Race) -> None:

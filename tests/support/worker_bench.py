@@ -22,7 +22,7 @@ from tests.support.clock import FakeClock
 
 Result = TypeVar("Result")
 DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.1, 0)
-FAILED = Outcome(Kind.FAILED, "exit code 1", 0.1, 1, "it went wrong")
+FAILED = Outcome(Kind.FAILED, "exit code 1", 0.1, 1, output="it went wrong")
 SLEEP_SECONDS = 1.0
 
 
@@ -66,12 +66,21 @@ class ScriptedRunner:
         self.payloads: list[str] = []
         self.outcome = DONE
         self.during: Callable[[Callable[[], None]], None] = lambda tick: tick()
+        self.closed = False
 
-    def run(self, payload: str, tick: Callable[[], None]) -> Outcome:
+    def check(self) -> str:
+        """It is always there."""
+        return "a scripted bot"
+
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
         """The outcome the test wants."""
         self.payloads.append(payload)
         self.during(tick)
         return self.outcome
+
+    def close(self) -> None:
+        """Remembered."""
+        self.closed = True
 
 
 class Bench:

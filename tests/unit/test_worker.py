@@ -86,6 +86,33 @@ def test_every_way_to_fail_is_tried_again_and_says_why(bench: Bench, kind: Kind)
     assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("pending", f"it {kind.value}")
 
 
+def test_an_update_the_bot_refuses_is_failed_at_once(bench: Bench):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = Outcome(Kind.FAILED_FOR_GOOD, "HTTP status 400: the bot refuses this update", 0.1)
+
+    bench.worker.work_one()
+
+    job = bench.job(job_id)
+    assert (job.status, job.attempts) == ("failed", 1)
+    assert job.error_message == "HTTP status 400: the bot refuses this update"
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(30.0, 30.0), (2.0, 5.0), (None, 5.0)])
+def test_a_bot_that_asks_to_be_left_alone_is_not_run_sooner(bench: Bench, asked: float | None, waits: float):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = Outcome(Kind.FAILED, "HTTP status 503", 0.1, retry_after_seconds=asked)
+
+    bench.worker.work_one()
+
+    assert round(float(str(bench.sql(DELAY, id=job_id)[0][0])), 1) == waits
+
+
+def test_a_worker_that_ends_lets_go_of_the_bot(bench: Bench):
+    bench.worker.close()
+
+    assert bench.runner.closed
+
+
 def test_with_one_attempt_the_first_failure_is_the_end(tmp_path: Path):
     bench = Bench(tmp_path, RetryPolicy(max_attempts=1))
     [job_id] = bench.enqueue()

@@ -132,7 +132,7 @@ def _bot(config: Settings) -> Finding:
         command = CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary).check()
     except BotMissing as error:
         return Finding(Verdict.ERROR, "bot", str(error))
-    return Finding(Verdict.OK, "bot", "will be run as: " + " ".join(command))
+    return Finding(Verdict.OK, "bot", "will be run as: " + command)
 
 
 def _php(named: str) -> Finding:

@@ -13,9 +13,10 @@ from typing import Callable
 from scalable.lib.errors import ExitCode
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.housekeeping import Housekeeping
-from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker, Runner
+from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.progress import ProgressBar
+from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.stop import StopSignal
 
 

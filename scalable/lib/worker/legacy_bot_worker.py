@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Optional, Protocol
+from typing import Optional
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StoppedAtOnce
 from scalable.lib.logs import OncePer, event
@@ -14,6 +14,7 @@ from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.prefetch import Prefetch
 from scalable.lib.worker.pulse import Pulse
+from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.stop import StopSignal
 
 log = logging.getLogger(__name__)
@@ -24,13 +25,6 @@ HEARTBEAT_SECONDS = 10.0
 LEASE_MARGIN_SECONDS = 15.0
 # How long a worker that is told to stop goes on telling an absent database how its last job went.
 STOP_PATIENCE_SECONDS = 5.0
-
-
-class Runner(Protocol):
-    """A way to run the bot."""
-
-    def run(self, payload: str, tick: Callable[[], None]) -> Outcome:
-        """Run the bot with one update, calling `tick` about twice a second; what `tick` raises ends the bot."""
 
 
 class LegacyBotWorker:
@@ -50,8 +44,9 @@ class LegacyBotWorker:
         self.pulse = Pulse(queue, name, clock)
 
     def close(self) -> None:
-        """Give back what was claimed and not run."""
+        """Give back what was claimed and not run, and let go of the bot."""
         self._prefetch.give_back()
+        self._runner.close()
 
     def work_one(self) -> Optional[Outcome]:
         """Work one due job; None when there was none, or when it was given back because of a stop at once.
@@ -87,12 +82,12 @@ class LegacyBotWorker:
             if self._persist(job, lambda: self._queue.complete(job.lease)):
                 self.pulse.ended("done", outcome)
                 log.info(event("job done", **facts))
-        elif policy.used_up(job.attempt):
+        elif policy.used_up(job.attempt) or not outcome.may_be_retried:
             if self._persist(job, lambda: self._queue.fail(job.lease, outcome.explanation())):
                 self.pulse.ended("failed", outcome)
                 log.error(event("job failed", **facts, cause=outcome.cause))
         else:
-            delay = policy.delay_seconds(job.attempt)
+            delay = max(policy.delay_seconds(job.attempt), outcome.retry_after_seconds or 0)
             if self._persist(job, lambda: self._queue.retry(job.lease, outcome.explanation(), delay)):
                 self.pulse.ended("retried", outcome)
                 log.warning(event("job will be retried", **facts, in_seconds=delay, cause=outcome.cause))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.worker.judgement import judge_exit
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.runners.php import find_php
-from scalable.lib.worker.runners.process import ProcessEnd, run_process
+from scalable.lib.worker.runners.process import run_process
 
 
 def bot_command(bot: Path, php_binary: str = "") -> list[str]:
@@ -40,34 +40,20 @@ class CliRunner:
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary
 
-    def check(self) -> Sequence[str]:
+    def check(self) -> str:
         """The command it will run. Raises BotMissing."""
-        return bot_command(self._bot, self._php_binary)
+        return " ".join(bot_command(self._bot, self._php_binary))
 
     def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
-        """Run the bot with one update; never raises for what the bot does. `tick` is called about twice a second."""
+        """See Runner.run."""
         try:
-            command = self.check()
+            command = bot_command(self._bot, self._php_binary)
             end = run_process(command, payload.encode("utf-8"), self._bot.parent, self._timeout_seconds, tick)
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
             return Outcome(Kind.FAILED, str(error), 0.0)
         except OSError as error:
             return Outcome(Kind.FAILED, f"the bot could not be started: {error}", 0.0)
-        return self._judge(end)
+        return judge_exit(end, self._timeout_seconds)
 
-    def _judge(self, end: ProcessEnd) -> Outcome:
-        if end.timed_out:
-            cause = f"stopped after {self._timeout_seconds:g} s (BOT_LEGACY_TIMEOUT)"
-            return Outcome(Kind.TIMED_OUT, cause, end.seconds, end.returncode, end.output)
-        if end.returncode < 0:
-            cause = f"killed by {_signal_name(-end.returncode)}"
-            return Outcome(Kind.DIED, cause, end.seconds, end.returncode, end.output)
-        kind = Kind.SUCCEEDED if end.returncode == 0 else Kind.FAILED
-        return Outcome(kind, f"exit code {end.returncode}", end.seconds, end.returncode, end.output)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    def close(self) -> None:
+        """Nothing is kept."""

@@ -11,13 +11,15 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
 TAIL_BYTES = 4096
+# More than any method call a bot may answer with: Telegram takes a text of 4096 characters, a keyboard of 10 kB.
+HEAD_BYTES = 256 * 1024
 CHUNK_BYTES = 65536
 # More than a pipe holds: what is still there after so many comes from children the program left, not from itself.
 LAST_CHUNKS = 16
@@ -29,37 +31,70 @@ TICK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """`returncode` as subprocess has it: negative for a signal."""
+    """`returncode` as subprocess has it: negative for a signal.
+
+    `head` is how its standard output begins, `is_whole` whether that is all of it; `stdout` and `stderr` are the ends
+    of the two as text, for a person.
+    """
 
     returncode: int
     timed_out: bool
     seconds: float
-    output: str = field(repr=False)
+    head: bytes = field(repr=False)
+    is_whole: bool
+    stdout: str = field(repr=False)
+    stderr: str = field(repr=False)
+
+    @property
+    def output(self) -> str:
+        """Both outputs, one after the other."""
+        return "\n".join(part for part in (self.stdout, self.stderr) if part)
 
 
 def run_process(
     command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[], None] = lambda: None, environment: Optional[Mapping[str, str]] = None,
 ) -> ProcessEnd:
     """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
 
-    `tick` is called about twice a second; what it raises ends the program and is passed on. Raises OSError when the
-    program cannot be started.
+    `environment` None: this process's own. `tick` is called about twice a second; what it raises ends the program and
+    is passed on. Raises OSError when the program cannot be started.
     """
-    with _Run(command, standard_input, folder, timeout_seconds) as run:
+    with _Run(command, standard_input, folder, timeout_seconds, environment) as run:
         return run.watch(tick)
 
 
+class _Captured:
+    """The beginning and the end of a stream, however long it is."""
+
+    def __init__(self) -> None:
+        self.head = bytearray()
+        self.tail = bytearray()
+        self.size = 0
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self.head += chunk[:HEAD_BYTES - len(self.head)]
+        self.tail += chunk
+        del self.tail[:-TAIL_BYTES]
+
+    def text(self) -> str:
+        return bytes(self.tail).decode("utf-8", "replace").strip()
+
+
 class _Run:
-    def __init__(self, command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float) -> None:
+    def __init__(
+        self, command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
+        environment: Optional[Mapping[str, str]],
+    ) -> None:
         self._started = time.monotonic()
         self._deadline = self._started + timeout_seconds
         self._unsent = memoryview(standard_input)
-        self._tails: dict[int, bytearray] = {}
+        self._captured: dict[Any, _Captured] = {}
         self._selector = selectors.DefaultSelector()
         self._process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True, env=environment,
         )
 
     def __enter__(self) -> _Run:
@@ -71,7 +106,7 @@ class _Run:
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, interest)
-            self._tails[stream.fileno()] = bytearray()
+            self._captured[stream] = _Captured()
         self._exit_watch = _watch_exit(self._process.pid)
         if self._exit_watch is not None:
             self._selector.register(self._exit_watch, selectors.EVENT_READ)
@@ -99,8 +134,11 @@ class _Run:
             tick()
         self._end_group()
         self._serve_pipes(0)
-        returncode = self._process.returncode
-        return ProcessEnd(returncode, timed_out, time.monotonic() - self._started, self._output())
+        out, err = (self._captured[stream] for stream in (self._process.stdout, self._process.stderr))
+        return ProcessEnd(
+            self._process.returncode, timed_out, time.monotonic() - self._started,
+            head=bytes(out.head), is_whole=out.size == len(out.head), stdout=out.text(), stderr=err.text(),
+        )
 
     def _longest_wait(self) -> float:
         return TICK_SECONDS if self._exit_watch is not None else 0.02
@@ -135,9 +173,7 @@ class _Run:
             if not chunk:
                 self._selector.unregister(stream)
                 return
-            tail = self._tails[stream.fileno()]
-            tail += chunk
-            del tail[:-TAIL_BYTES]
+            self._captured[stream].add(chunk)
 
     def _end_group(self) -> None:
         """TERM to the group, then KILL to what is left; nothing when the program ended by itself."""
@@ -153,10 +189,6 @@ class _Run:
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left, or only zombies
             os.killpg(self._process.pid, number)
-
-    def _output(self) -> str:
-        parts = [bytes(tail).decode("utf-8", "replace").strip() for tail in self._tails.values()]
-        return "\n".join(part for part in parts if part)
 
 
 def _watch_exit(pid: int) -> Optional[int]:

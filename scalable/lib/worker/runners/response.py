@@ -1,0 +1,22 @@
+"""An answer in the manner of HTTP, however the bot gave it: over HTTP, FastCGI, or CGI. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Response:
+    """`headers` by lower-case name. `body` is its beginning, at most process.HEAD_BYTES; `is_whole`: that is all of it.
+
+    `body_end` is the end of the body and `errors` of what went to standard error, both as text for a person and at most
+    process.TAIL_BYTES of each.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    is_whole: bool = True
+    body_end: str = field(default="", repr=False)
+    errors: str = field(default="", repr=False)
