@@ -42,8 +42,9 @@ class Drained:
 WAYS = (
     Way("ours, one at a time, no lanes", our_workers.verbs, 1, 0),
     Way("ours, one at a time, 1,000 lanes", our_workers.verbs, 1, LANES),
-    Way("ours, eight at a time, no lanes", our_workers.verbs, 8, 0),
     Way("ours, eight at a time, 1,000 lanes", our_workers.verbs, 8, LANES),
+    Way("ours, 32 at a time, no lanes", our_workers.verbs, 32, 0),
+    Way("ours, 32 at a time, 1,000 lanes", our_workers.verbs, 32, LANES),
     Way("ours, the whole worker, 1,000 lanes", our_workers.whole_worker, 1, LANES),
 )
 

@@ -21,6 +21,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import ClaimedJob, Counts, NewJob
 from scalable.lib.queue.mysql import MySqlDatabase
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.upkeep import EXPIRE
 from tests.support.databases import Servers, let_pass
 from tests.support.servers import DatabaseServer
 
@@ -71,8 +72,7 @@ class Bench:
         other.execute("START TRANSACTION")
 
         def change(statement: str, **values: Any) -> int:
-            rendered = self.database.render(statement.replace("{alone}", ""), "bot_jobs")
-            return other.execute(rendered.replace("{ids}", str(values.get("ids"))), **values)
+            return other.execute(self.database.render(statement.replace("{alone}", ""), "bot_jobs"), **values)
 
         try:
             yield change
@@ -116,7 +116,7 @@ class TestParkingAndEnding:
 
         with bench.half_way() as park:
             park(sql.MARK_BLOCKER, id=running.id, first=follower)
-            park(sql.PARK, ids=follower)
+            park(sql.PARK, ids=[follower])
             completed = bench.start(bench.queue.complete, running.lease)
         completed.result(20)
 
@@ -159,7 +159,7 @@ class TestParkingAndEnding:
         let_pass(bench.queue, 31)
 
         with bench.half_way() as expire:
-            assert expire(sql.EXPIRE, id=expiring, error="too late") == 1
+            assert expire(EXPIRE, id=expiring, error="too late") == 1
             completed = bench.start(bench.queue.complete, running.lease)
         completed.result(20)
 
@@ -171,7 +171,7 @@ class TestTwoClaimers:
         first, _ = bench.put(), bench.put()
 
         with bench.half_way() as take:
-            assert take(sql.TAKE, id=first, worker="other", token="other", seconds=LEASE_SECONDS) == 1
+            assert take(sql.TAKE, ids=[first], worker="other", token="other", seconds=LEASE_SECONDS) == 1
             claimed = bench.start(bench.claim)
 
         assert claimed.result(20) == []
@@ -180,19 +180,19 @@ class TestTwoClaimers:
     def test_of_two_that_take_one_lane_at_once_one_gets_nothing_and_no_error(self, bench: Bench) -> None:
         """Whatever both have read before: the unique index has the last word."""
         first, second = bench.put(), bench.put()
-        values = {"id": second, "worker": "late", "token": "late", "seconds": LEASE_SECONDS}
+        values = {"ids": [second], "worker": "late", "token": "late", "seconds": LEASE_SECONDS}
 
-        def take_second() -> int:
+        def take_second() -> int | None:
             statement = bench.database.render(sql.TAKE, "bot_jobs")
             return bench.database.run(
                 lambda session: session.execute_unless_duplicate(statement, **values), transaction=True
             )
 
         with bench.half_way() as take:
-            take(sql.TAKE, id=first, worker="other", token="other", seconds=LEASE_SECONDS)
+            take(sql.TAKE, ids=[first], worker="other", token="other", seconds=LEASE_SECONDS)
             taken = bench.start(take_second)
 
-        assert taken.result(20) == 0
+        assert taken.result(20) is None
         assert bench.queue.counts() == Counts(pending=1, processing=1)
 
     @pytest.mark.parametrize("bench", [WITHOUT_SKIP_LOCKED], indirect=True)
@@ -203,7 +203,7 @@ class TestTwoClaimers:
         candidate = bench.put()
 
         with bench.half_way() as park:
-            park(sql.PARK, ids=candidate)
+            park(sql.PARK, ids=[candidate])
             claimed = bench.start(bench.claimed_ids)
             bench.queue.requeue(requeued)
             park(sql.MARK_BLOCKER, id=requeued, first=candidate)

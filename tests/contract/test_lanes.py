@@ -82,6 +82,16 @@ class TestOrder:
 
         assert claimed_ids(queue) == [head]
 
+    def test_a_released_job_keeps_its_place_in_the_queue(self, queue: DatabaseQueue) -> None:
+        first = put(queue, None)
+        let_pass(queue, 5)
+        put(queue, None)
+        (job,) = claim(queue)
+        let_pass(queue, 5)
+        queue.release(job.lease)
+
+        assert claimed_ids(queue) == [first]
+
     def test_the_lane_of_a_dead_worker_moves_on(self, queue: DatabaseQueue) -> None:
         put(queue, "chat:1")
         behind = put(queue, "chat:1")
@@ -136,6 +146,20 @@ class TestOrder:
         queue.complete(job.lease)
         let_pass(queue, 31)
         assert claimed_ids(queue) == [second]
+
+    def test_a_requeued_job_does_not_keep_a_batch_from_other_lanes(self, queue: DatabaseQueue) -> None:
+        """Given one whose lane runs a later job: the database refuses it in the statement that takes the others."""
+        first, _ = put(queue, "chat:1"), put(queue, "chat:1")
+        (job,) = claim(queue)
+        queue.fail(job.lease, "exit code 1")
+        (running,) = claim(queue)
+        queue.requeue(first)
+        others = [put(queue, f"chat:{number}") for number in range(2, 6)]
+
+        assert claimed_ids(queue, limit=8) == others
+        assert claim(queue, limit=8) == []
+        queue.complete(running.lease)
+        assert claimed_ids(queue) == [first]
 
     def test_a_long_lane_in_front_does_not_hide_the_others(self, queue: DatabaseQueue) -> None:
         for _ in range(700):  # more than a claimer parks in one step
@@ -200,6 +224,42 @@ class TestOrder:
         assert queue.adopt().stranded == 0
 
 
+class TestCompletingMany:
+    def test_jobs_of_one_claim_are_done_and_their_lanes_move_on(self, queue: DatabaseQueue) -> None:
+        heads = [put(queue, f"chat:{number}") for number in range(4)]
+        followers = [put(queue, f"chat:{number}") for number in range(4)]
+        batch = claim(queue, limit=8)
+        assert claim(queue) == []  # which parks the followers
+
+        lost = queue.complete_many([job.lease for job in batch])
+
+        assert ([job.id for job in batch], lost) == (heads, [])
+        assert sorted(claimed_ids(queue, limit=8)) == followers
+
+    def test_a_lost_lease_is_told_and_the_others_are_done(self, queue: DatabaseQueue) -> None:
+        for _ in range(3):
+            put(queue, None)
+        batch = claim(queue, limit=3)
+        queue.release(batch[1].lease)
+        (again,) = claim(queue)
+
+        lost = queue.complete_many([job.lease for job in batch])
+
+        assert lost == [batch[1].lease]
+        assert queue.counts() == Counts(done=2, processing=1)
+        queue.complete(again.lease)
+
+    def test_it_may_be_repeated_and_takes_leases_of_several_claims(self, queue: DatabaseQueue) -> None:
+        for _ in range(4):
+            put(queue, None)
+        leases = [job.lease for job in (*claim(queue, limit=3), *claim(queue))]
+
+        assert queue.complete_many(leases) == []
+        assert queue.complete_many(leases) == []
+        assert queue.complete_many([]) == []
+        assert queue.counts() == Counts(done=4)
+
+
 class TestDeadlines:
     def test_an_urgent_job_goes_first_while_it_is_urgent(self, queue: DatabaseQueue) -> None:
         waiting = put(queue, None)
@@ -222,6 +282,17 @@ class TestDeadlines:
         pressing = put(queue, "user:2", urgent=30)
 
         assert claimed_ids(queue) + claimed_ids(queue) == [pressing, calm]
+
+    def test_an_urgent_job_that_is_tried_again_still_goes_first(self, queue: DatabaseQueue) -> None:
+        urgent = put(queue, "user:1", urgent=150)
+        (job,) = claim(queue)
+        waiting = put(queue, None)
+        queue.retry(job.lease, "exit code 1", 5)
+
+        assert claimed_ids(queue) == [waiting]
+        put(queue, None)
+        let_pass(queue, 6)
+        assert claimed_ids(queue) == [urgent]
 
     def test_an_urgent_job_whose_lane_is_busy_does_not_hold_up_other_urgent_ones(self, queue: DatabaseQueue) -> None:
         backlog = [put(queue, None) for _ in range(30)]

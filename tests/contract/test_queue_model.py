@@ -29,7 +29,7 @@ POLICY = RetryPolicy(max_attempts=3, base_seconds=30, max_seconds=50)
 LEASE_SECONDS = 50
 DELAYS = (0, 10, 50)
 # Urgent until, expires at: never the second without the first, and never before it.
-DEADLINES = ((None, None), (None, None), (30, None), (30, 30), (30, 70))
+DEADLINES = ((None, None), (None, None), (30, None), (30, 30), (30, 70), (70, None), (70, 70))
 LANES = (None, "chat:1", "chat:1", "chat:2")
 WORKERS = ("worker a", "worker b", "worker c")
 EVERYTHING = 1000
@@ -56,10 +56,11 @@ class QueueMachine(RuleBasedStateMachine):
           update_id=st.none() | st.integers(1, 9))
     def enqueue(self, lane: str | None, deadlines: tuple[float | None, float | None], update_id: int | None) -> None:
         known = self.model.find_update(update_id)
-        enqueued = self.queue.enqueue(NewJob("{}", update_id, "message", lane, *deadlines))
+        job = NewJob("{}", update_id, "message", lane, *deadlines)
+        enqueued = self.queue.enqueue(job)
         assert enqueued.duplicate == (known is not None)
         if known is None:
-            self.model.enqueue(enqueued.job_id, lane, update_id, *deadlines)
+            self.model.enqueue(enqueued.job_id, job)
         else:
             assert enqueued.job_id == known
 
@@ -90,6 +91,19 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(which=some_lease)
     def complete(self, which: int) -> None:
         self._finish(which, self.queue.complete, DONE, lambda job_id: self.model.end(job_id, DONE))
+
+    @precondition(lambda self: self.leases)
+    @rule(among=st.lists(some_lease, min_size=1, max_size=4))
+    def complete_many(self, among: list[int]) -> None:
+        leases = list({(lease.job_id, lease.token): lease
+                       for lease in (self.leases[which % len(self.leases)] for which in among)}.values())
+        held = [lease for lease in leases if self.model.holds(lease.job_id, lease.token)]
+        repeated = [lease for lease in leases if self.model.was_repeated(lease.job_id, lease.token, DONE)]
+        lost = self.queue.complete_many(leases)
+        assert sorted(lease.token for lease in lost) == sorted(
+            lease.token for lease in leases if lease not in held and lease not in repeated)
+        for lease in held:
+            self.model.end(lease.job_id, DONE)
 
     @precondition(lambda self: self.leases)
     @rule(which=some_lease)

@@ -10,7 +10,7 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.registry import ALIVE_SECONDS, Beat, Registry
-from scalable.lib.queue.schema import missing_statements, stored_version
+from scalable.lib.queue.schema import SCHEMA_VERSION, missing_statements, stored_version
 
 LEASE_SECONDS = 45
 BEAT = Beat("host:1-ab/1.0", "host", 4711, 120.0, runs=9, succeeded=6, retried=2, failed=1, memory_kb=20_000)
@@ -111,7 +111,7 @@ def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(queue: Databas
     queue.ensure_schema()
 
     assert queue.database.run(lambda session: missing_statements(queue.database, session, "bot_jobs")) == []
-    assert stored_version(queue.database, "bot_jobs") == 2
+    assert stored_version(queue.database, "bot_jobs") == SCHEMA_VERSION
     assert queue.find(job_id).update_id == 7
     registry.beat(BEAT)
     assert len(registry.alive()) == 1

@@ -63,7 +63,7 @@ def test_a_missing_column_or_index_is_added_and_the_rows_stay(queue: DatabaseQue
     database = queue.database
     queue.enqueue(NewJob("{}", 1, "message"))
     in_sqlite = "SQLite" in database.identity
-    execute(database, "DROP INDEX bot_jobs_urgent" if in_sqlite else "DROP INDEX urgent ON bot_jobs")
+    execute(database, "DROP INDEX bot_jobs_turn" if in_sqlite else "DROP INDEX turn ON bot_jobs")
     execute(database, "ALTER TABLE bot_jobs DROP COLUMN expires_at")
     execute(database, "UPDATE bot_jobs_meta SET value = '0'")
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.queue.database import Database
-from scalable.lib.queue.database_queue import ADOPTED_LEASE_SECONDS, DatabaseQueue, open_database
+from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import Adopted, Counts, NewJob, Reaped
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import missing_statements
+from scalable.lib.queue.upkeep import ADOPTED_LEASE_SECONDS
 from tests.support.databases import DATABASES, Servers, let_pass
 from tests.support.places import REPOSITORY
 from tests.support.served import ServedSite
@@ -149,6 +150,28 @@ def test_rows_the_php_webhook_still_inserts_are_worked_too(queue: DatabaseQueue)
 
     (job_id,) = drained(queue)
     assert queue.payload(job_id) == '{"update_id": 6}'
+
+
+def test_a_delay_of_our_own_is_kept_however_long_it_is(queue: DatabaseQueue) -> None:
+    """A bot may ask to be left alone for an hour; only rows that none of our workers ever had are made due."""
+    queue.ensure_schema()
+    queue.adopt()
+    (job,) = queue.claim("worker", 45)
+    queue.retry(job.lease, "HTTP status 429", 3600)
+
+    assert queue.adopt() == Adopted()
+    assert job.id not in drained(queue)
+
+
+def test_a_row_the_old_program_gives_back_in_its_own_time_runs_too(queue: DatabaseQueue) -> None:
+    """Given a PHP worker that was still at it when the table was taken over, and whose bot failed."""
+    queue.ensure_schema()
+    queue.adopt()
+    execute(queue.database, "UPDATE bot_jobs SET status = 'pending', available_at = NOW() + INTERVAL 7 HOUR,"
+                            " reserved_at = NULL WHERE id = 3")
+
+    assert queue.adopt() == Adopted(waiting=1)
+    assert 3 in drained(queue)
 
 
 def test_the_old_programs_statements_still_work_on_the_new_table(queue: DatabaseQueue) -> None:

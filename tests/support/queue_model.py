@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
 
-from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, Counts, Reaped
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, ORDINARY, PENDING, PROCESSING, Counts, NewJob, Reaped
 from scalable.lib.queue.retry_policy import RetryPolicy
 
 # Steps of time are multiples of it, waits that end are multiples of it and half of one more, or nothing: so they end
@@ -28,6 +28,7 @@ class ModelJob:
     update_id: Optional[int]
     created_at: float
     available_at: float
+    priority: int
     urgent_until: Optional[float]
     expires_at: Optional[float]
     status: str = PENDING
@@ -51,14 +52,12 @@ class QueueModel:
         known = {job.update_id: job.id for job in self.jobs.values()}
         return None if update_id is None else known.get(update_id)
 
-    def enqueue(
-        self, job_id: int, lane: Optional[str], update_id: Optional[int], urgent: Optional[float],
-        expires: Optional[float],
-    ) -> None:
+    def enqueue(self, job_id: int, job: NewJob) -> None:
         """A new job; ids only grow."""
         assert job_id > max(self.jobs, default=0)
+        urgent, expires = job.urgent_seconds, job.expires_seconds
         self.jobs[job_id] = ModelJob(
-            job_id, lane, update_id, self.now, self.now,
+            job_id, job.lane, job.update_id, self.now, self.now, job.priority,
             None if urgent is None else self.now + urgent, None if expires is None else self.now + expires,
         )
 
@@ -68,12 +67,7 @@ class QueueModel:
         `waiting_since` is the real queue's moment for each: it tells two apart that are one moment here.
         """
         free = [job for job in self.jobs.values() if self._is_free(job)]
-        urgent = sorted((job.urgent_until, job.id) for job in free if self._is_urgent(job))
-        others = sorted((waiting_since[job.id], job.id) for job in free if not self._is_urgent(job))
-        return [job_id for _, job_id in urgent] + [job_id for _, job_id in others]
-
-    def _is_urgent(self, job: ModelJob) -> bool:
-        return job.urgent_until is not None and job.urgent_until > self.now
+        return [job.id for job in sorted(free, key=lambda job: (job.priority, waiting_since[job.id], job.id))]
 
     def _is_free(self, job: ModelJob) -> bool:
         if job.status != PENDING or job.available_at > self.now or self.is_overdue(job):
@@ -131,16 +125,19 @@ class QueueModel:
         return Reaped(retried, failed)
 
     def expire(self) -> int:
-        """How many jobs were overdue, and are expired now."""
+        """How many jobs were overdue, and are expired now. Those that are urgent no more become ordinary."""
         overdue = [job.id for job in self.jobs.values() if self.is_overdue(job)]
         for job_id in overdue:
             self.end(job_id, EXPIRED)
+        for job in self.jobs.values():
+            if job.status == PENDING and job.expires_at is None and (job.urgent_until or self.now + 1) <= self.now:
+                job.priority = ORDINARY
         return len(overdue)
 
     def requeue(self, job_id: int) -> None:
         """The job starts anew."""
         job = self.jobs[job_id]
-        job.attempts, job.urgent_until, job.expires_at = 0, None, None
+        job.attempts, job.priority, job.urgent_until, job.expires_at = 0, ORDINARY, None, None
         self.wait(job_id, 0)
 
     def prune(self, done_seconds: float, failed_seconds: float) -> int:

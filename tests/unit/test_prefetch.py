@@ -8,7 +8,7 @@ import pytest
 
 from scalable.lib.queue.job import Counts
 from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.prefetch import FRESH_SECONDS, MAX_BATCH
+from scalable.lib.worker.prefetch import MAX_BATCH, PATIENCE_SECONDS
 from tests.support.worker_bench import Bench
 
 
@@ -25,14 +25,15 @@ def bench(tmp_path: Path) -> Bench:
     ("run_seconds", "claimed"), [(0.001, MAX_BATCH), (0.02, 5), (0.05, 2), (0.1, 1), (3.0, 1)]
 )
 def test_a_batch_is_a_tenth_of_a_second_of_work(bench: Bench, run_seconds: float, claimed: int) -> None:
-    bench.enqueue(30)
+    bench.enqueue(40)
     bench.runner.outcome = ended(run_seconds)
     bench.worker.work_one()
-    assert bench.queue.counts() == Counts(pending=29, done=1)
+    assert bench.queue.counts() == Counts(pending=39, done=1)
 
     bench.worker.work_one()
 
-    assert bench.queue.counts() == Counts(pending=29 - claimed, processing=claimed - 1, done=2)
+    counts = bench.queue.counts()
+    assert (counts.pending, counts.processing + counts.done) == (39 - claimed, claimed + 1)
 
 
 def test_one_slow_run_makes_the_next_batches_small(bench: Bench) -> None:
@@ -47,23 +48,70 @@ def test_one_slow_run_makes_the_next_batches_small(bench: Bench) -> None:
     assert bench.queue.counts().processing == 0
 
 
-def test_a_bot_that_takes_long_lets_the_others_go_with_their_attempts(bench: Bench) -> None:
-    bench.enqueue(10)
-    bench.runner.outcome = ended(0.001)
+def test_jobs_of_a_batch_are_told_together_when_the_last_one_is_run(bench: Bench) -> None:
+    bench.enqueue(6)
+    bench.runner.outcome = ended(0.02)
     bench.worker.work_one()
-    seen: list[int] = []
+
+    done = []
+    for _ in range(5):
+        bench.worker.work_one()
+        done.append(bench.queue.counts().done)
+
+    assert done == [1, 1, 1, 1, 6]
+
+
+def test_a_job_of_a_batch_that_fails_is_told_at_once(bench: Bench) -> None:
+    bench.enqueue(6)
+    bench.runner.outcome = ended(0.02)
+    bench.worker.work_one()
+    bench.worker.work_one()
+    bench.runner.outcome = Outcome(Kind.FAILED, "exit code 1", 0.02, 1)
+    bench.worker.work_one()
+
+    assert bench.queue.counts() == Counts(pending=1, processing=4, done=1)
+    assert bench.job(3).error_message == "exit code 1"
+
+
+def test_a_bot_that_takes_long_lets_the_others_go_with_their_attempts_and_tells_what_is_done(bench: Bench) -> None:
+    bench.enqueue(10)
+    bench.runner.outcome = ended(0.01)
+    bench.worker.work_one()
+    bench.worker.work_one()
+    seen: list[tuple[int, int]] = []
 
     def slow(tick: object) -> None:
         for _ in range(3):
             bench.clock.advance(0.5)
             tick()  # type: ignore[operator]
-            seen.append(bench.queue.counts().processing)
+            counts = bench.queue.counts()
+            seen.append((counts.processing, counts.done))
 
     bench.runner.during = slow
     bench.worker.work_one()
 
-    assert seen == [MAX_BATCH, MAX_BATCH, 1]
-    assert all(job.attempts == 0 for job in bench.queue.newest(8))
+    assert seen == [(9, 1), (9, 1), (1, 2)]
+    assert all(job.attempts == 0 for job in bench.queue.newest(7))
+
+
+def test_a_database_that_is_away_while_a_bot_takes_long_does_not_hold_up_the_bot(bench: Bench) -> None:
+    bench.enqueue(3)
+    bench.runner.outcome = ended(0.03)
+    bench.worker.work_one()
+    bench.worker.work_one()
+
+    def slow(tick: object) -> None:
+        bench.database.away = lambda: True
+        for _ in range(4):
+            bench.clock.advance(0.5)
+            tick()  # type: ignore[operator]
+        bench.database.away = lambda: False
+
+    bench.runner.during = slow
+    bench.worker.work_one()
+
+    assert bench.queue.counts() == Counts(done=3)
+    assert bench.stop.waits == []
 
 
 def test_what_was_not_run_is_given_back_at_the_end(bench: Bench) -> None:
@@ -72,8 +120,22 @@ def test_what_was_not_run_is_given_back_at_the_end(bench: Bench) -> None:
 
     bench.loop(max_jobs=2)
 
-    assert bench.queue.counts() == Counts(pending=8, done=2)
+    assert bench.queue.counts() == Counts(pending=8, done=2)  # told although the batch was not run to its end
     assert all(job.attempts == 0 for job in bench.queue.newest(8))
+
+
+def test_jobs_of_a_batch_that_lasts_too_long_are_given_back_between_two_runs(bench: Bench) -> None:
+    """Given a bot that became slow, but not so slow that one run of it takes long."""
+    bench.enqueue(10)
+    bench.runner.outcome = ended(0.001)
+    bench.worker.work_one()
+    bench.runner.during = lambda _: bench.clock.advance(0.6)
+    bench.runner.outcome = ended(0.6)
+    for _ in range(3):
+        bench.worker.work_one()
+
+    assert bench.queue.counts() == Counts(pending=6, done=4)
+    assert all(job.attempts == 0 for job in bench.queue.newest(6))
 
 
 def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Bench) -> None:
@@ -82,12 +144,12 @@ def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Benc
     bench.worker.work_one()
     bench.worker.work_one()
     held = bench.queue.counts().processing
-    bench.clock.advance(FRESH_SECONDS + 1)
+    bench.clock.advance(PATIENCE_SECONDS + 1)
 
     bench.worker.work_one()
 
-    assert held == MAX_BATCH - 1
-    assert bench.queue.counts().processing == MAX_BATCH - 1  # claimed anew, after the old ones were given back
+    assert held == 9
+    assert bench.queue.counts() == Counts(processing=8, done=2)  # claimed anew, after the old ones were given back
     assert max(job.attempts for job in bench.queue.newest(10)) == 1
 
 
@@ -97,10 +159,25 @@ def test_a_lease_that_cannot_be_given_back_is_forgotten(bench: Bench) -> None:
     bench.worker.work_one()
     bench.worker.work_one()
 
+    bench.stop.request()
     bench.database.away = lambda: True
     bench.worker.close()
     bench.database.away = lambda: False
 
-    assert bench.queue.counts().processing == MAX_BATCH - 1
+    assert bench.queue.counts() == Counts(processing=9, done=1)
     bench.worker.close()
-    assert bench.queue.counts().processing == MAX_BATCH - 1
+    assert bench.queue.counts() == Counts(processing=9, done=1)
+
+
+def test_done_jobs_of_a_batch_whose_leases_are_lost_are_not_counted_as_done(bench: Bench) -> None:
+    bench.enqueue(3)
+    bench.runner.outcome = ended(0.03)
+    bench.worker.work_one()
+    bench.worker.work_one()
+    bench.sql("UPDATE bot_jobs SET lease_token = 'another' WHERE id = 2")
+
+    bench.worker.work_one()
+    bench.worker.pulse.end()
+
+    assert bench.queue.counts() == Counts(processing=1, done=2)
+    assert bench.sql("SELECT SUM(done) FROM bot_jobs_minutes") == [(2,)]

@@ -11,8 +11,8 @@ from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.minutes import Minute, Minutes, merged, percentile
 from scalable.lib.queue.registry import RegisteredWorker, Registry
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.worker.heart import HEARTBEAT_SECONDS
 from scalable.lib.worker.housekeeping import Housekeeping
-from scalable.lib.worker.legacy_bot_worker import HEARTBEAT_SECONDS
 from scalable.lib.worker.pulse import BEAT_SECONDS
 from tests.support.worker_bench import FAILED, Bench
 
@@ -148,7 +148,7 @@ def test_housekeeping_counts_what_expired_and_what_was_reaped_and_buries_the_dea
     bench.enqueue(3)
     bench.queue.claim("killed", 45)
     bench.sql("UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000' WHERE status = 'processing'")
-    bench.sql("UPDATE bot_jobs SET urgent_until = '2000-01-01', expires_at = '2000-01-01' WHERE status = 'pending'")
+    bench.sql("UPDATE bot_jobs SET priority = 0, expires_at = '2000-01-01' WHERE status = 'pending'")
     bench.worker.pulse.between_jobs()
 
     housekeeping.often()

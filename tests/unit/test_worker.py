@@ -10,7 +10,7 @@ import pytest
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.worker.legacy_bot_worker import HEARTBEAT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS
+from scalable.lib.worker.heart import HEARTBEAT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS
 from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.worker_bench import DONE, FAILED, Bench
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Optional, TypeVar
 
 from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
 from scalable.lib.logs import event
@@ -50,7 +50,10 @@ class Meaning(Enum):
 
 
 class Session(ABC):
-    """One open connection, as a unit of work sees it. Parameters are named: `:name` in the SQL."""
+    """One open connection, as a unit of work sees it. Parameters are named: `:name` in the SQL.
+
+    `{ids}` stands for a list of the whole numbers in parameter `ids`, sorted, so that two never lock them crosswise.
+    """
 
     duplicate_error: type[Exception]
 
@@ -58,12 +61,12 @@ class Session(ABC):
     def execute(self, sql: str, **parameters: Any) -> int:
         """Run one statement; the number of rows it matched."""
 
-    def execute_unless_duplicate(self, sql: str, **parameters: Any) -> int:
-        """The same, and 0 when a unique value is there already; the transaction goes on."""
+    def execute_unless_duplicate(self, sql: str, **parameters: Any) -> Optional[int]:
+        """The same; None when a unique value is there already: then it changed nothing, and the transaction goes on."""
         try:
             return self.execute(sql, **parameters)
         except self.duplicate_error:
-            return 0
+            return None
 
     @abstractmethod
     def insert(self, sql: str, **parameters: Any) -> int:
@@ -76,6 +79,13 @@ class Session(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let the connection go; never raises."""
+
+
+def with_ids(sql: str, parameters: dict[str, Any]) -> str:
+    """`sql` with the ids of the parameters in it; they are numbers of ours, never text from outside."""
+    if "ids" not in parameters:
+        return sql
+    return sql.replace("{ids}", ", ".join(str(int(job_id)) for job_id in sorted(parameters.pop("ids"))))
 
 
 class Database(ABC):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, JobNotRequeueable, LeaseLost, SchemaMissing
 from scalable.lib.queue import statements as sql
+from scalable.lib.queue import upkeep
 from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
+from scalable.lib.queue.claim import claim_jobs
 from scalable.lib.queue.database import Database
 from scalable.lib.queue.job import (
     DONE,
@@ -25,15 +28,11 @@ from scalable.lib.queue.job import (
     ServerDescription,
 )
 from scalable.lib.queue.jobs_table import JobsTable
-from scalable.lib.queue.lanes import claim_jobs, end_run
+from scalable.lib.queue.lanes import end_run
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import ensure_schema
 
 MAX_ERROR_CHARACTERS = 4000
-BATCH = 100
-# What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
-ADOPTED_LEASE_SECONDS = 300
-NOT_WORTH_IT = "not run: when its turn came, it was too late for an answer to be of use"
 
 
 def open_database(address: DatabaseAddress) -> Database:
@@ -74,8 +73,8 @@ class DatabaseQueue:
 
     def _enqueue(self, job: NewJob) -> Enqueued:
         try:
-            insert = self._jobs.sql(sql.ENQUEUE)
-            return Enqueued(self.database.run(lambda session: session.insert(insert, **vars(job))), duplicate=False)
+            insert, values = self._jobs.sql(sql.ENQUEUE), {**vars(job), "priority": job.priority}
+            return Enqueued(self.database.run(lambda session: session.insert(insert, **values)), duplicate=False)
         except DuplicateKey:
             found = self._jobs.rows(sql.FIND_UPDATE, update_id=job.update_id)
             if not found:  # pruned between the two statements, so it is no duplicate any more
@@ -101,6 +100,26 @@ class DatabaseQueue:
         if not end_run(self._jobs, sql.COMPLETE, lease.job_id, token=lease.token):
             self._check_repeated(lease, DONE)
 
+    def complete_many(self, leases: Sequence[Lease]) -> list[Lease]:
+        """The same for several jobs at once; the leases that were lost, whose jobs were not changed. Safe to repeat.
+
+        One statement for the jobs of one claim, when no job waits behind one of them.
+        """
+        lost = []
+        for token in dict.fromkeys(lease.token for lease in leases):
+            of_claim = [lease for lease in leases if lease.token == token]
+            ids = [lease.job_id for lease in of_claim]
+            if len(ids) == 1 or self._jobs.change(sql.COMPLETE_MANY, ids=ids, token=token) < len(ids):
+                lost += [lease for lease in of_claim if not self._completed(lease)]
+        return lost
+
+    def _completed(self, lease: Lease) -> bool:
+        try:
+            self.complete(lease)
+            return True
+        except LeaseLost:
+            return False
+
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
         values = {"token": lease.token, "error": _short(error), "seconds": delay_seconds}
@@ -119,53 +138,25 @@ class DatabaseQueue:
 
     def reap(self) -> Reaped:
         """End the leases that ran out: their jobs wait for the next attempt, or fail when attempts are used up."""
-        return self._reap(self._jobs.rows(sql.EXPIRED_LEASES, limit=BATCH))
+        return upkeep.reap(self._jobs, self.retry_policy)
 
     def reap_worker(self, worker: str) -> Reaped:
         """The same, at once, for every lease of a worker that is known to be dead."""
-        return self._reap(self._jobs.rows(sql.LEASES_OF_WORKER, worker=worker, limit=BATCH))
-
-    def _reap(self, leases: list[tuple[Any, ...]]) -> Reaped:
-        retried = failed = 0
-        for job_id, attempts, token, worker in leases:
-            error = f"worker {worker} died or lost its database during attempt {attempts}"
-            if self.retry_policy.used_up(attempts):
-                failed += end_run(self._jobs, sql.REVOKE_TO_FAILED, job_id, token=token, error=error)
-            else:
-                delay = self.retry_policy.delay_seconds(attempts)
-                retried += end_run(
-                    self._jobs, sql.REVOKE_TO_PENDING, job_id, token=token, error=error, seconds=delay
-                )
-        return Reaped(retried, failed)
+        return upkeep.reap(self._jobs, self.retry_policy, worker)
 
     def expire(self) -> int:
-        """Pending jobs that are not worth running any more become expired; how many did. Works in small batches."""
-        total = 0
-        while True:
-            overdue = self._jobs.rows(sql.OVERDUE, limit=BATCH)
-            ended = sum(end_run(self._jobs, sql.EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
-            total += ended
-            if not ended or len(overdue) < BATCH:
-                return total
+        """Pending jobs that are not worth running any more become expired; how many did. Works in small batches.
+
+        Those that are just not urgent any more take their place among the others.
+        """
+        return upkeep.expire(self._jobs)
 
     def prune(self, done_seconds: float, failed_seconds: float, limit: int = 1_000_000) -> int:
         """Delete jobs finished longer ago than that: done and expired ones, and failed ones; how many.
 
         At most `limit` of each kind, in small batches by primary key, so that nobody waits for it.
         """
-        return sum(
-            self._prune(status, seconds, limit)
-            for status, seconds in ((DONE, done_seconds), (EXPIRED, done_seconds), (FAILED, failed_seconds))
-        )
-
-    def _prune(self, status: str, seconds: float, limit: int) -> int:
-        total = 0
-        while total < limit:
-            old = self._jobs.rows(sql.OLD, status=status, seconds=seconds, limit=min(BATCH, limit - total))
-            total += self._jobs.change_ids(sql.DELETE, (row[0] for row in old), status=status, seconds=seconds)
-            if len(old) < BATCH:
-                break
-        return total
+        return upkeep.prune(self._jobs, {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}, limit)
 
     def adopt(self) -> Adopted:
         """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
@@ -174,14 +165,7 @@ class DatabaseQueue:
         are due later than our longest delay (the PHP version writes local time) are made due now. A lane whose head was
         deleted moves on.
         """
-        running = self._jobs.change(
-            sql.ADOPT_RUNNING, token="adopted", worker="another program", seconds=ADOPTED_LEASE_SECONDS
-        )
-        longest = self.retry_policy.max_seconds + 60
-        late = self._jobs.rows(sql.DUE_TOO_LATE, seconds=longest, limit=10 * BATCH)
-        waiting = self._jobs.change_ids(sql.MAKE_DUE, (row[0] for row in late), seconds=longest)
-        stranded = self._jobs.rows(sql.STRANDED, limit=BATCH)
-        return Adopted(running, waiting, sum(self._jobs.change(sql.UNPARK, id=row[0]) for row in stranded))
+        return upkeep.adopt(self._jobs, self.retry_policy.max_seconds)
 
     def requeue(self, job_id: int) -> None:
         """A failed or expired job starts anew with all its attempts. Raises JobNotFound or JobNotRequeueable."""
@@ -193,12 +177,13 @@ class DatabaseQueue:
     def requeue_failed(self) -> int:
         """Every job that is failed now starts anew; how many did. Works in small batches and may be repeated."""
         total = 0
-        batch = self._jobs.rows(sql.FIRST_IN_STATE, status=FAILED, limit=BATCH)
+        values: dict[str, Any] = {"status": FAILED, "limit": upkeep.BATCH}
+        batch = self._jobs.rows(sql.FIRST_IN_STATE, **values)
         while batch:
             for job_id, _ in batch:
                 total += self._jobs.change(sql.REQUEUE, id=job_id)
             last_id, created_at = batch[-1]
-            batch = self._jobs.rows(sql.NEXT_IN_STATE, status=FAILED, created_at=created_at, id=last_id, limit=BATCH)
+            batch = self._jobs.rows(sql.NEXT_IN_STATE, created_at=created_at, id=last_id, **values)
         return total
 
     def counts(self) -> Counts:

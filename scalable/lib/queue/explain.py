@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalable.lib.queue import statements as sql
+from scalable.lib.queue import upkeep
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.minutes import COUNT_ENQUEUED, READ_MINUTES
 from scalable.lib.queue.registry import RUNNING
@@ -13,11 +14,14 @@ from scalable.lib.queue.registry import RUNNING
 STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "claim": (sql.CANDIDATES, {"limit": 4}),
     "park": (sql.BLOCKED, {"limit": 500}),
+    "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
     "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
-    "reap": (sql.EXPIRED_LEASES, {"limit": 100}),
-    "expire": (sql.OVERDUE, {"limit": 100}),
-    "adopt": (sql.STRANDED, {"limit": 100}),
-    "prune": (sql.OLD, {"status": "done", "seconds": 1, "limit": 100}),
+    "reap": (upkeep.EXPIRED_LEASES, {"limit": 100}),
+    "expire": (upkeep.OVERDUE, {"limit": 100}),
+    "slow down": (upkeep.URGENT_TOO_LONG, {"limit": 100}),
+    "adopt": (upkeep.STRANDED, {"limit": 100}),
+    "make due": (upkeep.DUE_TOO_LATE, {"limit": 100, "seconds": 60, "stranger": ""}),
+    "prune": (upkeep.OLD, {"status": "done", "seconds": 1, "limit": 100}),
     "count enqueued": (COUNT_ENQUEUED, {"minute": "2026-01-01 00:00:00.000", "next_minute": "2026-01-01 00:01:00.000"}),
     "read minutes": (READ_MINUTES, {"seconds": 3600, "limit": 100}),
     "running jobs": (RUNNING, {"limit": 100}),

@@ -8,6 +8,9 @@ from typing import Optional
 
 PENDING, PROCESSING, DONE, FAILED, EXPIRED = "pending", "processing", "done", "failed", "expired"
 STATUSES = (PENDING, PROCESSING, DONE, FAILED, EXPIRED)
+# Who goes first: jobs that are of little use after a minute, after some minutes, and all others.
+PRESSING, URGENT, ORDINARY = 0, 1, 2
+PRESSING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class NewJob:
 
     Jobs of one `lane` run one after the other, in the order they were enqueued; None is no lane. For `urgent_seconds`
     from now the job goes before others; `expires_seconds` from now it is not worth running any more. None: never.
-    One that expires is urgent first, because the index that finds it holds the urgent ones; ValueError otherwise.
+    One that expires is urgent, and stays so until then, because that is where it is looked for; ValueError otherwise.
     """
 
     payload: str = field(repr=False)
@@ -32,6 +35,13 @@ class NewJob:
                 f"urgent_seconds={self.urgent_seconds}, expires_seconds={self.expires_seconds}: "
                 "expected a job that expires to be urgent at first, and not longer than that"
             )
+
+    @property
+    def priority(self) -> int:
+        """PRESSING, URGENT or ORDINARY: the fewer seconds it has, the sooner its turn."""
+        if self.urgent_seconds is None:
+            return ORDINARY
+        return PRESSING if self.urgent_seconds <= PRESSING_SECONDS else URGENT
 
 
 @dataclass(frozen=True)

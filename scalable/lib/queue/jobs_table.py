@@ -33,10 +33,9 @@ class JobsTable:
         return self.database.run(lambda session: session.execute(self.sql(statement), **values))
 
     def change_ids(self, statement: str, ids: Iterable[int], **values: Any) -> int:
-        """The same for a statement with `{ids}`; the ids come from this table, and are sorted against deadlocks."""
-        listed = ", ".join(str(int(job_id)) for job_id in sorted(ids))
-        sql = self.sql(statement).replace("{ids}", listed)
-        return self.database.run(lambda session: session.execute(sql, **values)) if listed else 0
+        """The same for a statement with `{ids}`; 0 without any."""
+        listed = list(ids)
+        return self.change(statement, ids=listed, **values) if listed else 0
 
     def in_transaction(self, work: Callable[[Session], Result]) -> Result:
         """The result of `work`, all of it committed together, and repeated when the database asks for that."""

@@ -17,7 +17,7 @@ from pymysql.constants import CLIENT, ER
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.address import SOCKET_PLACES, MySqlAddress
-from scalable.lib.queue.database import Database, Meaning, Session
+from scalable.lib.queue.database import Database, Meaning, Session, with_ids
 from scalable.lib.queue.job import ServerDescription
 from scalable.lib.queue.tables import MYSQL_TABLES, STATUS_TYPE
 
@@ -69,7 +69,8 @@ class MySqlDatabase(Database):
         sql = re.sub(r"{ago:(\w+)}", r"(NOW(3) - INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
         minute = r"(NOW() - INTERVAL (:\1 + SECOND(NOW() - INTERVAL :\1 SECOND)) SECOND)"
         sql = re.sub(r"{minute_ago:(\w+)}", minute, sql)
-        sql = re.sub(r"{age:(\w+)}", r"(TIMESTAMPDIFF(MICROSECOND, \1, NOW(3)) / 1000000)", sql)
+        sql = re.sub(r"{age:(\w+)}", r"TIMESTAMPDIFF(MICROSECOND, \1, NOW(3))", sql)
+        sql = re.sub(r"{(open|running):([\w`]+)}", r"\2.\1_lane", sql)
         sql = re.sub(r"{use:(\w+)}", r"FORCE INDEX (\1)", sql)
         return sql.replace("{jobs}", table).replace("{now}", "NOW(3)").replace("{lock}", lock)
 
@@ -180,14 +181,14 @@ class _MySqlSession(Session):
             self._cursor.execute(f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'")
 
     def execute(self, sql: str, **parameters: Any) -> int:
-        return int(self._cursor.execute(_for_pymysql(sql), parameters or None))
+        return int(self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None))
 
     def insert(self, sql: str, **parameters: Any) -> int:
         self._cursor.execute(_for_pymysql(sql), parameters)
         return int(self._cursor.lastrowid or 0)
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        self._cursor.execute(_for_pymysql(sql), parameters or None)
+        self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None)
         return list(self._cursor.fetchall())
 
     def close(self) -> None:

@@ -62,10 +62,10 @@ WHERE name = :name
   AND heartbeat_at < {ago:seconds}
 """
 
-# What runs now. By index claim: the rows that are processing are about as many as the workers.
+# What runs now. By index turn: the rows that are processing are about as many as the workers.
 RUNNING = """
 SELECT reserved_by, id
-FROM {jobs} {use:claim}
+FROM {jobs} {use:turn}
 WHERE status = 'processing'
 LIMIT :limit
 """

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from scalable.lib.queue.address import SqliteAddress
-from scalable.lib.queue.database import Database, Meaning, Session
+from scalable.lib.queue.database import Database, Meaning, Session, with_ids
 from scalable.lib.queue.job import ServerDescription
 from scalable.lib.queue.tables import SQLITE_TABLES
 
@@ -48,9 +48,10 @@ class SqliteDatabase(Database):
         sql = re.sub(r"{in:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', :\1 || ' seconds')", sql)
         sql = re.sub(r"{ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :\1 || ' seconds')", sql)
         sql = re.sub(r"{minute_ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:00.000', 'now', '-' || :\1 || ' seconds')", sql)
-        sql = re.sub(r"{age:(\w+)}", r"((julianday('now') - julianday(\1)) * 86400)", sql)
-        # SQLite takes ORDER BY and LIMIT in the parts of a UNION only inside a further SELECT.
-        sql = re.sub(r"^\((SELECT)", r"SELECT * FROM (\1", sql, flags=re.MULTILINE)
+        sql = re.sub(r"{age:(\w+)}", r"CAST((julianday('now') - julianday(\1)) * 86400000000 AS INTEGER)", sql)
+        # The words of the partial indexes, without which SQLite would not use them.
+        sql = re.sub(r"{open:(\w+)}", r"\1.status IN ('pending', 'processing') AND \1.lane", sql)
+        sql = re.sub(r"{running:(\w+)}", r"\1.status = 'processing' AND \1.lane", sql)
         sql = re.sub(r"{use:(\w+)}", lambda found: f'INDEXED BY "{self.index_name(table, found.group(1))}"', sql)
         return sql.replace("{jobs}", table).replace("{now}", _NOW).replace("{lock}", "")
 
@@ -131,13 +132,13 @@ class _SqliteSession(Session):
                 time.sleep(0.01)
 
     def execute(self, sql: str, **parameters: Any) -> int:
-        return self._connection.execute(sql, parameters).rowcount
+        return self._connection.execute(with_ids(sql, parameters), parameters).rowcount
 
     def insert(self, sql: str, **parameters: Any) -> int:
         return int(self._connection.execute(sql, parameters).lastrowid or 0)
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql, parameters).fetchall()
+        return self._connection.execute(with_ids(sql, parameters), parameters).fetchall()
 
     def close(self) -> None:
         self._connection.close()

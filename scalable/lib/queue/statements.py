@@ -1,17 +1,20 @@
-"""Every statement on the jobs table, in the words both dialects share.
+"""The statements of a job's life, in the words both dialects share; those of the upkeep are in upkeep.py.
 
 {jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
-NULL), {minute_ago:x} is the beginning of the minute `:x` whole seconds ago, {age:x} is how many seconds ago the
-time in column x was, {lock} is SKIP LOCKED where it exists. {use:x} names the index: the statistics of a table that
-fills and empties all day are always wrong, and a plan must not change because of them.
+NULL), {minute_ago:x} is the beginning of the minute `:x` whole seconds ago, {age:x} is how many microseconds ago the
+time in column x was, {lock} is SKIP LOCKED where it exists, {ids} a list of ids. {open:x} is the lane of x while x is
+pending or processing, {running:x} while it is processing, each with an index of its own. {use:x} names the index: the
+statistics of a table that fills and empties all day are always wrong, and a plan must not change because of them.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
 
 # A new pending job. The unique index one_update refuses a second delivery of the same update.
 ENQUEUE = """
-INSERT INTO {jobs} (payload, update_id, update_type, lane, urgent_until, expires_at, available_at, created_at)
-VALUES (:payload, :update_id, :update_type, :lane, {in:urgent_seconds}, {in:expires_seconds}, {now}, {now})
+INSERT INTO {jobs}
+    (payload, update_id, update_type, lane, priority, urgent_until, expires_at, available_at, created_at)
+VALUES
+    (:payload, :update_id, :update_type, :lane, :priority, {in:urgent_seconds}, {in:expires_seconds}, {now}, {now})
 """
 
 # The job an update already has. By index one_update.
@@ -22,56 +25,55 @@ WHERE update_id = :update_id
 LIMIT 1
 """
 
-# What keeps a job of a lane from running: the one of its lane that runs, else one that waits before it; any will do.
-# By index lane_status, one row read each. No ORDER BY: MySQL would sort the whole lane for it.
-_BLOCKER = """COALESCE(
-    (SELECT running.id FROM {jobs} AS running {use:lane_status}
-     WHERE running.lane = job.lane AND running.status = 'processing' LIMIT 1),
-    (SELECT waiting.id FROM {jobs} AS waiting {use:lane_status}
-     WHERE waiting.lane = job.lane AND waiting.status = 'pending' AND waiting.id < job.id
-     LIMIT 1))"""
-
+# What is due, by index turn: a range for each of the three priorities, each in the order of the index.
 _DUE = """status = 'pending'
   AND parked = 0
+  AND priority IN (0, 1, 2)
   AND available_at <= {now}"""
 
-# Those whose answer is still worth something soon, by index urgent; then those that have waited longest, by index
-# claim. Both orders are those of the index, which ends in the id. {lock} keeps other claimers from waiting for them.
+# An earlier job of the lane that waits or runs, any will do: by index open_lane, one row read. No ORDER BY: MySQL would
+# sort the lane for it. A later one may be running instead, when this one was requeued: the unique index refuses to take
+# it then.
+_BLOCKER = """(SELECT ahead.id FROM {jobs} AS ahead {use:open_lane}
+        WHERE {open:ahead} = job.lane AND ahead.id < job.id
+        LIMIT 1)"""
+
+# Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
+# waiting for them.
 CANDIDATES = f"""
-(SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}} AS waited,
-        {_BLOCKER} AS blocker
-FROM {{jobs}} AS job {{use:urgent}}
-WHERE {_DUE}
-  AND urgent_until > {{now}}
-ORDER BY urgent_until, id
-LIMIT :limit
-{{lock}})
-UNION ALL
-(SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}} AS waited,
-        {_BLOCKER} AS blocker
-FROM {{jobs}} AS job {{use:claim}}
+SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}} AS waited, {_BLOCKER} AS blocker
+FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
-ORDER BY available_at, id
+ORDER BY priority, available_at, id
 LIMIT :limit
-{{lock}})
+{{lock}}
 """
 
-# More jobs that only wait for another one of their lane: what CANDIDATES would look at in vain. By index claim.
+# More jobs that only wait for another one of their lane: what CANDIDATES would look at in vain.
 BLOCKED = f"""
 SELECT id, {_BLOCKER} AS blocker
-FROM {{jobs}} AS job {{use:claim}}
+FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
-ORDER BY available_at, id
+ORDER BY priority, available_at, id
 LIMIT :limit
+"""
+
+# The one that runs in a lane. By index one_running_per_lane.
+RUNNING_IN_LANE = """
+SELECT running.id
+FROM {jobs} AS running
+WHERE {running:running} = :lane
+LIMIT 1
 """
 
 # Parks jobs behind another one, as one transaction of the two. By primary key. Marking the blocker comes first: it
 # waits for a blocker that is just ending, and then finds it ended; or the blocker's end finds the mark, and unparks.
 # One that was given back meanwhile does not block what comes before it: `:first` is the first of the jobs to park.
+# `updated_at` stays: while a job runs, it is the time of the last heartbeat.
 MARK_BLOCKER = """
 UPDATE {jobs}
-SET has_followers = 1, updated_at = {now}
+SET has_followers = 1, updated_at = updated_at
 WHERE id = :id
   AND (status = 'processing' OR (status = 'pending' AND id < :first))
 """
@@ -83,11 +85,11 @@ WHERE id IN ({ids})
   AND status = 'pending'
 """
 
-# The first one that waits in the lane of a job that ended. By index lane_status.
+# The first one that waits in the lane of a job that ended. By index open_lane.
 NEXT_IN_LANE = """
 SELECT waiting.id
 FROM {jobs} AS ended
-JOIN {jobs} AS waiting ON waiting.lane = ended.lane AND waiting.status = 'pending'
+JOIN {jobs} AS waiting {use:open_lane} ON {open:waiting} = ended.lane AND waiting.status = 'pending'
 WHERE ended.id = :id
 ORDER BY waiting.id
 LIMIT 1
@@ -101,15 +103,25 @@ WHERE id = :id
   AND status = 'pending'
 """
 
-# Takes one candidate. By primary key; whoever comes second finds it no longer pending, or parked. The unique index
-# one_running_per_lane refuses a second running job of the lane, whatever was read before.
+# Takes candidates. By primary key; whoever comes second finds them no longer pending, or parked. The unique index
+# one_running_per_lane refuses a second running job of a lane, whatever was read before; then none of them is taken.
 TAKE = """
 UPDATE {jobs}
 SET status = 'processing', attempts = attempts + 1, reserved_at = {now}, updated_at = {now},
     reserved_by = :worker, lease_token = :token, lease_expires_at = {in:seconds}
-WHERE id = :id
+WHERE id IN ({ids})
   AND status = 'pending'
   AND parked = 0
+"""
+
+# Which of them were taken, when not all of them were. By primary key.
+TAKEN = """
+SELECT id
+FROM {jobs}
+WHERE id IN ({ids})
+  AND status = 'processing'
+  AND lease_token = :token
+LIMIT :limit
 """
 
 # Extends a lease that is still held. By primary key.
@@ -129,6 +141,16 @@ WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
   {alone}
+"""
+
+# The same for several jobs of one claim that nobody is parked behind. By primary key.
+COMPLETE_MANY = """
+UPDATE {jobs}
+SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
+WHERE id IN ({ids})
+  AND status = 'processing'
+  AND lease_token = :token
+  AND has_followers = 0
 """
 
 FAIL = """
@@ -154,10 +176,11 @@ WHERE id = :id
   {alone}
 """
 
-# Back to pending, not run: the attempt is given back. By primary key; only for the lease that holds it.
+# Back to pending, not run: the attempt is given back, and so is its place in the queue. By primary key; only for the
+# lease that holds it.
 RELEASE = """
 UPDATE {jobs}
-SET status = 'pending', available_at = {now}, updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
+SET status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
@@ -172,134 +195,11 @@ WHERE id = :id
 LIMIT 1
 """
 
-# Leases that ran out. By index claim: the rows that are processing are as many as the workers.
-EXPIRED_LEASES = """
-SELECT id, attempts, lease_token, reserved_by
-FROM {jobs} {use:claim}
-WHERE status = 'processing'
-  AND lease_expires_at < {now}
-LIMIT :limit
-"""
-
-# Leases of one worker that is known to be dead. By index claim, as above.
-LEASES_OF_WORKER = """
-SELECT id, attempts, lease_token, reserved_by
-FROM {jobs} {use:claim}
-WHERE status = 'processing'
-  AND reserved_by = :worker
-LIMIT :limit
-"""
-
-# Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
-REVOKE_TO_PENDING = """
-UPDATE {jobs}
-SET status = 'pending', available_at = {in:seconds}, updated_at = {now}, error_message = :error,
-    lease_token = NULL, lease_expires_at = NULL
-WHERE id = :id
-  AND status = 'processing'
-  AND lease_token = :token
-  {alone}
-"""
-
-REVOKE_TO_FAILED = """
-UPDATE {jobs}
-SET status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
-    lease_token = NULL, lease_expires_at = NULL
-WHERE id = :id
-  AND status = 'processing'
-  AND lease_token = :token
-  {alone}
-"""
-
-# Jobs that are not worth running any more. By index urgent: only short-lived updates are in it with a time.
-OVERDUE = """
-SELECT id
-FROM {jobs} {use:urgent}
-WHERE status = 'pending'
-  AND parked IN (0, 1)
-  AND urgent_until <= {now}
-  AND expires_at <= {now}
-LIMIT :limit
-"""
-
-EXPIRE = """
-UPDATE {jobs}
-SET status = 'expired', processed_at = {now}, updated_at = {now}, error_message = :error
-WHERE id = :id
-  AND status = 'pending'
-  AND expires_at <= {now}
-  {alone}
-"""
-
-# Jobs finished longer than `:seconds` ago. By index status_created: they were made before that.
-OLD = """
-SELECT id
-FROM {jobs} {use:status_created}
-WHERE status = :status
-  AND created_at < {ago:seconds}
-  AND processed_at < {ago:seconds}
-ORDER BY created_at, id
-LIMIT :limit
-"""
-
-# By primary key, and only what is still finished: somebody may have run it again by hand.
-DELETE = """
-DELETE FROM {jobs}
-WHERE id IN ({ids})
-  AND status = :status
-  AND processed_at < {ago:seconds}
-"""
-
-# Running jobs without a lease: another program took them, the PHP version before it was replaced. By index claim.
-ADOPT_RUNNING = """
-UPDATE {jobs}
-SET lease_token = :token, lease_expires_at = {in:seconds}, reserved_by = :worker, updated_at = {now}
-WHERE status = 'processing'
-  AND parked IN (0, 1)
-  AND lease_expires_at IS NULL
-"""
-
-# Parked jobs whose lane has nobody left to unpark them: somebody deleted the one they waited for. By indexes claim and
-# lane_status; one condition with OR would make SQLite read the whole lane for every job of it.
-STRANDED = """
-SELECT id
-FROM {jobs} AS job {use:claim}
-WHERE status = 'pending'
-  AND parked = 1
-  AND available_at <= {now}
-  AND NOT EXISTS (
-    SELECT 1 FROM {jobs} AS running {use:lane_status}
-    WHERE running.lane = job.lane AND running.status = 'processing')
-  AND NOT EXISTS (
-    SELECT 1 FROM {jobs} AS waiting {use:lane_status}
-    WHERE waiting.lane = job.lane AND waiting.status = 'pending' AND waiting.parked = 0)
-ORDER BY available_at, id
-LIMIT :limit
-"""
-
-# Waiting jobs that are due later than any delay of ours: written in another time zone. By index claim.
-DUE_TOO_LATE = """
-SELECT id
-FROM {jobs} {use:claim}
-WHERE status = 'pending'
-  AND parked IN (0, 1)
-  AND available_at > {in:seconds}
-LIMIT :limit
-"""
-
-MAKE_DUE = """
-UPDATE {jobs}
-SET available_at = {now}, updated_at = {now}
-WHERE id IN ({ids})
-  AND status = 'pending'
-  AND available_at > {in:seconds}
-"""
-
 # A failed or expired job starts anew, with all its attempts, and is not expired a second time. By primary key.
 REQUEUE = """
 UPDATE {jobs}
 SET status = 'pending', attempts = 0, available_at = {now}, updated_at = {now}, processed_at = NULL,
-    parked = 0, urgent_until = NULL, expires_at = NULL
+    parked = 0, priority = 2, urgent_until = NULL, expires_at = NULL
 WHERE id = :id
   AND status IN ('failed', 'expired')
 """

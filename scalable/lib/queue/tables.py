@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from scalable.lib.queue.job import ORDINARY
+
 
 @dataclass(frozen=True)
 class Table:
@@ -55,25 +57,27 @@ MYSQL_TABLES = (
             "update_id": "BIGINT NULL",
             "update_type": f"VARCHAR(64) {_ASCII} NULL",
             "lane": f"VARCHAR(96) {_ASCII} NULL",
-            # Until then the job goes before others; after expires_at it is not run at all.
+            # Which jobs go first, see job.py; back to the ordinary one after urgent_until, not run after expires_at.
+            "priority": f"TINYINT NOT NULL DEFAULT {ORDINARY}",
             "urgent_until": "DATETIME(3) NULL",
             "expires_at": "DATETIME(3) NULL",
-            # An earlier job of the lane has to end first: kept out of the claim's index until then.
+            # An earlier job of the lane has to end first: kept out of the claim's way until then.
             "parked": "TINYINT NOT NULL DEFAULT 0",
             "has_followers": "TINYINT NOT NULL DEFAULT 0",
             "reserved_by": "VARCHAR(128) NULL",
             "lease_token": f"CHAR(16) {_ASCII} NULL",
             "lease_expires_at": "DATETIME(3) NULL",
-            # The lane while the job runs and NULL otherwise: with its unique index, one running job per lane.
-            "running_lane": f"VARCHAR(96) {_ASCII}"
-                            " GENERATED ALWAYS AS (CASE WHEN status = 'processing' THEN lane END) VIRTUAL",
+            # The lane while the job waits or runs, and while it runs: whoever changes the status, these follow.
+            "open_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
+                         " (CASE WHEN status IN ('pending', 'processing') THEN lane END) VIRTUAL",
+            "running_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
+                            " (CASE WHEN status = 'processing' THEN lane END) VIRTUAL",
         },
         indexes={
             # The id at the end is there anyway; MySQL only uses it for ORDER BY when it is named.
-            "claim": "INDEX claim (status, parked, available_at, id)",
-            "urgent": "INDEX urgent (status, parked, urgent_until, id)",
+            "turn": "INDEX turn (status, parked, priority, available_at, id)",
             "status_created": "INDEX status_created (status, created_at, id)",
-            "lane_status": "INDEX lane_status (lane, status, id)",
+            "open_lane": "INDEX open_lane (open_lane, id)",
             "one_update": "UNIQUE INDEX one_update (update_id)",
             "one_running_per_lane": "UNIQUE INDEX one_running_per_lane (running_lane)",
         },
@@ -136,6 +140,7 @@ SQLITE_TABLES = (
             "update_id": "INTEGER NULL",
             "update_type": "TEXT NULL",
             "lane": "TEXT NULL",
+            "priority": f"INTEGER NOT NULL DEFAULT {ORDINARY}",
             "urgent_until": "TEXT NULL",
             "expires_at": "TEXT NULL",
             "parked": "INTEGER NOT NULL DEFAULT 0",
@@ -145,10 +150,9 @@ SQLITE_TABLES = (
             "lease_expires_at": "TEXT NULL",
         },
         indexes={
-            "claim": "INDEX {index} ON {table} (status, parked, available_at, id)",
-            "urgent": "INDEX {index} ON {table} (status, parked, urgent_until, id)",
+            "turn": "INDEX {index} ON {table} (status, parked, priority, available_at, id)",
             "status_created": "INDEX {index} ON {table} (status, created_at, id)",
-            "lane_status": "INDEX {index} ON {table} (lane, status, id)",
+            "open_lane": "INDEX {index} ON {table} (lane, id) WHERE status IN ('pending', 'processing')",
             "one_update": "UNIQUE INDEX {index} ON {table} (update_id)",
             "one_running_per_lane": "UNIQUE INDEX {index} ON {table} (lane) WHERE status = 'processing'",
         },

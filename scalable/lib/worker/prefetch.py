@@ -1,7 +1,7 @@
 """A worker's supply of jobs: a few claimed at once when the bot is quick, so that claims cost less than runs.
 
-Never more than a tenth of a second of work is held, and all of it is given back, the attempts refunded, as soon as one
-run takes long: others may be idle. A job whose lease cannot be given back is forgotten, and reaped when it runs out.
+No more than a tenth of a second of work is claimed. When it takes much longer, what was not run is given back, the
+attempts refunded. A job whose lease cannot be given back is forgotten, and reaped when it runs out.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
 
 log = logging.getLogger(__name__)
-MAX_BATCH = 8
+MAX_BATCH = 32
 HELD_SECONDS = 0.1
-# A run that lasts longer than this lets the rest go.
+# A batch that lasts longer than this is over: others may be idle, and an absent database may have used up its leases.
 PATIENCE_SECONDS = 1.0
-# After this, an absent database may have kept us longer than a lease is sure to last.
-FRESH_SECONDS = 10.0
 
 
 class Prefetch:
@@ -41,9 +39,8 @@ class Prefetch:
 
     def take(self) -> Optional[ClaimedJob]:
         """The next job to run; None when nothing is due. `claimed_at` is when its lease began."""
-        if self._clock() - self.claimed_at > FRESH_SECONDS:
-            self.give_back()  # a lease that may have run out is another worker's to run
-        if not self._held:
+        if not self.holds_more:
+            self.give_back()
             self.claimed_at = self._clock()
             self._held = self._queue.claim(self._worker, self._lease_seconds, self._batch_size())
         return self._held.pop(0) if self._held else None
@@ -52,10 +49,15 @@ class Prefetch:
         """Remember how long a run took: the next batch is as large as the slower of the two lately."""
         self._run_seconds = seconds if self._run_seconds is None else max(seconds, self._run_seconds * 0.8)
 
-    def running_for(self, seconds: float) -> None:
-        """Told now and then while a bot runs: after PATIENCE_SECONDS the rest is given back."""
-        if seconds > PATIENCE_SECONDS:
-            self.give_back()
+    @property
+    def holds_more(self) -> bool:
+        """Whether there are jobs that were claimed, not taken yet, and may be taken now."""
+        return bool(self._held) and not self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the batch has lasted too long; told, its owner gives back the rest."""
+        return self._clock() - self.claimed_at > PATIENCE_SECONDS
 
     def give_back(self) -> None:
         """Release every job that was not run. Never raises: a lease that stays is reaped."""
