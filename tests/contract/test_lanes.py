@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from scalable.lib.queue import lanes
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, ClaimedJob, Counts, NewJob
 from tests.support.databases import let_pass
@@ -161,8 +162,11 @@ class TestOrder:
         queue.complete(running.lease)
         assert claimed_ids(queue) == [first]
 
-    def test_a_long_lane_in_front_does_not_hide_the_others(self, queue: DatabaseQueue) -> None:
-        for _ in range(700):  # more than a claimer parks in one step
+    def test_a_long_lane_in_front_does_not_hide_the_others(
+        self, queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lanes, "PARK_BATCH", 100)
+        for _ in range(250):
             put(queue, "chat:busy")
         (head,) = claim(queue)
         other = put(queue, "chat:quiet")
@@ -302,10 +306,13 @@ class TestDeadlines:
 
         assert [claimed_ids(queue) for _ in range(3)] == [[running], [other], backlog[:1]]
 
-    def test_overdue_jobs_in_front_do_not_hide_what_is_behind_a_blocked_one(self, queue: DatabaseQueue) -> None:
+    def test_overdue_jobs_in_front_do_not_hide_what_is_behind_a_blocked_one(
+        self, queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lanes, "PARK_BATCH", 100)
         head = put(queue, "user:1")
         assert claimed_ids(queue) == [head]
-        for _ in range(510):  # more than a claimer parks in one step
+        for _ in range(110):
             put(queue, None, urgent=30, expires=30)
         let_pass(queue, 31)
         for _ in range(10):
