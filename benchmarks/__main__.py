@@ -18,6 +18,7 @@ PARTS = {
     "growth": "Growth: what a job costs when there are many",
     "drain": "Drain: jobs per second, against huey",
     "enqueue": "Enqueue: what the queue adds to an INSERT",
+    "bots": "Bots: updates per second through a real bot",
 }
 
 
