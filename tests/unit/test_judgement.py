@@ -41,6 +41,8 @@ def test_the_exit_code_decides(returncode: int, kind: Kind, cause: str):
 
 @pytest.mark.parametrize(("stdout", "stderr"), [
     ("", LOGGED_ERROR),
+    ("", "PHP message: " + LOGGED_ERROR.partition("] ")[2]),
+    ("", "PHP message: one; PHP message: two; PHP message: " + LOGGED_ERROR.partition("] ")[2]),
     ("", "noise\nPHP Parse error:  syntax error, unexpected end of file in /b/bot.php on line 3"),
     ("PHP Fatal error ahead" + TEXT_ERROR, ""),
     ("<p>hello</p>" + HTML_ERROR, ""),

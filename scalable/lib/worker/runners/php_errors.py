@@ -11,8 +11,11 @@ import re
 from typing import Optional
 
 _KIND = r"(?P<kind>(?:Fatal|Parse|Compile|Core|Recoverable fatal) error)"
-# In a log: `PHP Fatal error:  Uncaught Exception: no in /x.php:3`, perhaps behind a time in brackets.
-_LOGGED = re.compile(rf"^(?:\[[^\]\n]*\] )?PHP {_KIND}:  (?P<text>[^\n]+)", re.MULTILINE)
+# In a log: `PHP Fatal error:  Uncaught Exception: no in /x.php:3`, perhaps behind a time in brackets. PHP-FPM writes
+# `PHP message: ` before each message, and several on one line: `PHP message: one; PHP message: two`.
+_LOGGED = re.compile(
+    rf"(?:^|^\[[^\]\n]*\] |(?:^|; )PHP message: )PHP {_KIND}:  (?P<text>[^\n]+)", re.MULTILINE
+)
 # On the page, as the last thing the script said, as text or HTML: the place at the end is always there.
 _SHOWN = re.compile(
     rf"(?:^|\n|>)(?:<b>)?{_KIND}(?:</b>)?: +(?P<text>[^\n]+)"
