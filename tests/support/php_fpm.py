@@ -1,6 +1,6 @@
 """A private PHP-FPM for the tests: a pool of its own on a Unix socket, as a host has one for each of its customers.
 
-Knows nothing about what it runs. The program is of another Debian release (tests/install.py), so that no service starts.
+Knows nothing about what it runs. The program is of another Debian release (tests/install.py): no service starts.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "") -> PhpFpm:
     root = private_root(NAME)
     command = private_command(root, PROGRAM)
     command += ["--nodaemonize", "-n", "--fpm-config", str(folder / "fpm.conf")]
-    command += [option for file in root.glob("usr/lib/php/*/opcache.so") for option in ("-d", f"zend_extension={file}")]
+    extensions = next(iter(root.glob("usr/lib/php/2*")))
+    command += ["-d", f"extension_dir={extensions}", "-d", "zend_extension=opcache.so", "-d", "extension=posix.so"]
     command += ["--allow-to-run-as-root"] if os.geteuid() == 0 else []
     # TERM and not KILL: only the master gets the signal, and it has to end its own children.
     fpm = PhpFpm(socket, log, Child(command, log=log, death_signal="TERM"))

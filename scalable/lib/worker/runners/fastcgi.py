@@ -55,7 +55,7 @@ class FastCgiRunner:
             outcome = self._attempt(request, started, tick)
             if outcome is not None:
                 return outcome
-        cause = f"{self._server.name} closed the connection twice before it took anything of the update"
+        cause = f"{self._server.name} closed the connection twice before it took the update"
         return Outcome(Kind.FAILED, cause, time.monotonic() - started)
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class FastCgiRunner:
         self._server.close()
 
     def _attempt(self, request: bytes, started: float, tick: Callable[[], None]) -> Optional[Outcome]:
-        """The outcome; None when nothing of the request went out, so that the bot cannot have begun."""
+        """The outcome; None when the connection closed and it is certain that the bot had not begun."""
         deadline = started + self._timeout_seconds
         try:
             self._look_at_the_bot()
@@ -111,8 +111,8 @@ class FastCgiRunner:
     def _judge_broken(self, connection: FastCgiConnection, answer: Answer, started: float) -> Optional[Outcome]:
         """Of a request that the server did not end."""
         if answer.ended is Ended.CONNECTION_LOST:
-            cause = self._server.lost(connection)
-            if answer.nothing_sent:
+            cause = self._server.lost(connection, answer)
+            if cause is None:
                 return None
             return Outcome(Kind.DIED, cause, time.monotonic() - started, output=answer.text())
         note = self._server.abandon(connection)

@@ -7,10 +7,10 @@ import os
 import re
 import socket
 import time
-from typing import Protocol
+from typing import Optional, Protocol
 
 from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.worker.runners.fastcgi_client import FastCgiConnection
+from scalable.lib.worker.runners.fastcgi_client import Answer, FastCgiConnection
 
 # A server on the same machine that has not taken a connection by then takes none.
 CONNECT_SECONDS = 5.0
@@ -34,8 +34,11 @@ class FastCgiServer(Protocol):
     def abandon(self, connection: FastCgiConnection) -> str:
         """End the request under way as far as that is possible; what a person should know of the rest, or nothing."""
 
-    def lost(self, connection: FastCgiConnection) -> str:
-        """The connection closed before the request ended: why, for a person. The next request may follow."""
+    def lost(self, connection: FastCgiConnection, answer: Answer) -> Optional[str]:
+        """The connection closed before the request ended: why, for a person. The next request may follow.
+
+        None when it is certain that the bot had not begun, so that the same request may be sent once more.
+        """
 
     def renew(self) -> None:
         """Forget whatever is kept of the bot's files."""
@@ -78,9 +81,11 @@ class HostServer:
         connection.close()
         return "the host's PHP may still be running the bot"
 
-    def lost(self, connection: FastCgiConnection) -> str:
+    def lost(self, connection: FastCgiConnection, answer: Answer) -> Optional[str]:
         """See FastCgiServer.lost."""
         connection.close()
+        if answer.nothing_sent:
+            return None
         return f"{self.name}: the host's PHP closed the connection while running the bot; its own log may say why"
 
     def renew(self) -> None:
