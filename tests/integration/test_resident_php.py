@@ -125,11 +125,13 @@ def was_killed(runner: FastCgiRunner) -> None:
     assert is_dead(pid)
 
 
-@pytest.mark.parametrize("end", [served_all, was_killed])
-def test_no_update_is_offered_to_one_that_is_known_to_end(tmp_path: Path, end: Callable[[FastCgiRunner], None]):
+@pytest.mark.parametrize(("end", "max_requests"), [(served_all, 2), (was_killed, 500)])
+def test_no_update_is_offered_to_one_that_is_known_to_end(
+    tmp_path: Path, end: Callable[[FastCgiRunner], None], max_requests: int
+):
     need(None if which("php-cgi") else "php-cgi is not installed")
     write(tmp_path, PID)
-    server = ResidentPhpCgi(tmp_path, max_requests=2)
+    server = ResidentPhpCgi(tmp_path, max_requests=max_requests)
     runner = FastCgiRunner(tmp_path / "bot.php", AMPLE_SECONDS, server)
     pid_of(runner)
     first = server.connect(time.monotonic() + AMPLE_SECONDS)

@@ -5,7 +5,6 @@ Whatever comes back, or does not, becomes an Answer. Knows no PHP, and not wheth
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import socket
@@ -16,7 +15,7 @@ from enum import Enum
 from typing import Optional
 
 from scalable.lib.worker.runners.fastcgi_protocol import NotFastCgi, RecordReader, RecordType, read_end_request
-from scalable.lib.worker.runners.process import CHUNK_BYTES, LAST_CHUNKS, TICK_SECONDS, Captured
+from scalable.lib.worker.runners.process import CHUNK_BYTES, TICK_SECONDS, Captured
 
 
 class Ended(Enum):
@@ -87,7 +86,6 @@ class FastCgiConnection:
             ended = exchange.watch(deadline, tick, self._is_gone)
         except NotFastCgi as error:
             ended, problem = Ended.NOT_FASTCGI, str(error)
-        exchange.read_printed(LAST_CHUNKS)
         return exchange.answer(ended, problem)
 
     def close(self) -> None:
@@ -147,7 +145,7 @@ class _Exchange:
         ready = self._selector.select(max(wait_seconds, 0))
         for key, events in ready:
             if key.fileobj is not self._link:
-                self.read_printed(1)
+                self._read_printed()
                 continue
             if events & selectors.EVENT_WRITE:
                 self._send()
@@ -187,17 +185,10 @@ class _Exchange:
             elif kind == RecordType.END_REQUEST:
                 self._end = read_end_request(content)
 
-    def read_printed(self, chunks: int) -> None:
-        """What the process itself printed, as far as it is there."""
-        if self._printed_descriptor is None:
-            return
-        for _ in range(chunks):
-            try:
-                chunk = os.read(self._printed_descriptor, CHUNK_BYTES)
-            except OSError:  # nothing more, for now
-                return
-            if not chunk:
-                with contextlib.suppress(KeyError):
-                    self._selector.unregister(self._printed_descriptor)
-                return
-            self._printed.add(chunk)
+    def _read_printed(self) -> None:
+        """What the process itself printed: all that a pipe holds, so nothing is left when the answer is there."""
+        assert self._printed_descriptor is not None
+        chunk = os.read(self._printed_descriptor, CHUNK_BYTES)
+        if not chunk:
+            self._selector.unregister(self._printed_descriptor)
+        self._printed.add(chunk)
