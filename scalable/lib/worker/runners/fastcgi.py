@@ -14,7 +14,7 @@ from scalable.lib.worker.judgement import judge_response, ran_too_long
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.runners.cgi_request import bot_variables, check_php_bot, request_variables
 from scalable.lib.worker.runners.cgi_response import NotACgiResponse, parse_response
-from scalable.lib.worker.runners.fastcgi_client import Answer, Ended, FastCgiConnection
+from scalable.lib.worker.runners.fastcgi_client import Answer, Ended
 from scalable.lib.worker.runners.fastcgi_protocol import ProtocolStatus, begin_request, finish_request
 from scalable.lib.worker.runners.fastcgi_server import FastCgiServer
 
@@ -51,25 +51,23 @@ class FastCgiRunner:
         """See Runner.run."""
         started = time.monotonic()
         request = self._beginning + finish_request(payload.encode("utf-8"))
-        for _ in range(2):
-            outcome = self._attempt(request, started, tick)
-            if outcome is not None:
-                return outcome
-        cause = f"{self._server.name} closed the connection twice before it took the update"
-        return Outcome(Kind.FAILED, cause, time.monotonic() - started)
+        outcome, had_not_begun = self._attempt(request, started, tick)
+        if had_not_begun:
+            outcome, _ = self._attempt(request, started, tick)
+        return outcome
 
     def close(self) -> None:
         """See Runner.close."""
         self._server.close()
 
-    def _attempt(self, request: bytes, started: float, tick: Callable[[], None]) -> Optional[Outcome]:
-        """The outcome; None when the connection closed and it is certain that the bot had not begun."""
+    def _attempt(self, request: bytes, started: float, tick: Callable[[], None]) -> tuple[Outcome, bool]:
+        """The outcome, and whether it is certain that the bot had not begun though a connection was there."""
         deadline = started + self._timeout_seconds
         try:
             self._look_at_the_bot()
             connection = self._server.connect(deadline)
         except BotMissing as error:
-            return Outcome(Kind.FAILED, str(error), time.monotonic() - started)
+            return Outcome(Kind.FAILED, str(error), time.monotonic() - started), False
         try:
             answer = connection.ask(request, deadline, tick)
         except BaseException:
@@ -77,8 +75,13 @@ class FastCgiRunner:
             raise
         if answer.ended is Ended.IN_ORDER:
             self._server.release(connection, answer.is_reusable)
-            return self._judge(answer, time.monotonic() - started)
-        return self._judge_broken(connection, answer, started)
+            return self._judge(answer, time.monotonic() - started), False
+        if answer.ended is Ended.CONNECTION_LOST:
+            loss = self._server.lost(connection, answer)
+            seconds = time.monotonic() - started
+            return Outcome(Kind.DIED, loss.cause, seconds, output=answer.text()), loss.had_not_begun
+        note = self._server.abandon(connection)
+        return self._judge_abandoned(note, answer, time.monotonic() - started), False
 
     def _look_at_the_bot(self) -> None:
         """Raises BotMissing while the file is away, as for a moment when the owner uploads a new version.
@@ -108,15 +111,8 @@ class FastCgiRunner:
             outcome = dataclasses.replace(outcome, output=f"{outcome.output}\n{answer.printed.text()}".strip())
         return outcome
 
-    def _judge_broken(self, connection: FastCgiConnection, answer: Answer, started: float) -> Optional[Outcome]:
-        """Of a request that the server did not end."""
-        if answer.ended is Ended.CONNECTION_LOST:
-            cause = self._server.lost(connection, answer)
-            if cause is None:
-                return None
-            return Outcome(Kind.DIED, cause, time.monotonic() - started, output=answer.text())
-        note = self._server.abandon(connection)
-        seconds = time.monotonic() - started
+    def _judge_abandoned(self, note: str, answer: Answer, seconds: float) -> Outcome:
+        """Of a request that we ended."""
         if answer.ended is Ended.NOT_FASTCGI:
             cause = f"{self._server.name} does not speak FastCGI: {answer.problem}"
             return Outcome(Kind.FAILED, cause, seconds, output=answer.text())

@@ -7,13 +7,22 @@ import os
 import re
 import socket
 import time
-from typing import Optional, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.worker.runners.fastcgi_client import Answer, FastCgiConnection
 
 # A server on the same machine that has not taken a connection by then takes none.
 CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a connection closed before the request ended, and whether it is certain that the bot had not begun."""
+
+    cause: str
+    had_not_begun: bool
 
 
 class FastCgiServer(Protocol):
@@ -34,11 +43,8 @@ class FastCgiServer(Protocol):
     def abandon(self, connection: FastCgiConnection) -> str:
         """End the request under way as far as that is possible; what a person should know of the rest, or nothing."""
 
-    def lost(self, connection: FastCgiConnection, answer: Answer) -> Optional[str]:
-        """The connection closed before the request ended: why, for a person. The next request may follow.
-
-        None when it is certain that the bot had not begun, so that the same request may be sent once more.
-        """
+    def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:
+        """The connection closed before the request ended: find out why, and be ready for the next one."""
 
     def renew(self) -> None:
         """Forget whatever is kept of the bot's files."""
@@ -81,12 +87,12 @@ class HostServer:
         connection.close()
         return "the host's PHP may still be running the bot"
 
-    def lost(self, connection: FastCgiConnection, answer: Answer) -> Optional[str]:
+    def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:
         """See FastCgiServer.lost."""
         connection.close()
-        if answer.nothing_sent:
-            return None
-        return f"{self.name}: the host's PHP closed the connection while running the bot; its own log may say why"
+        when = "before it took the update" if answer.nothing_sent else "while running the bot"
+        cause = f"{self.name}: the host's PHP closed the connection {when}; its own log may say why"
+        return Loss(cause, had_not_begun=answer.nothing_sent)
 
     def renew(self) -> None:
         """PHP-FPM looks after its files itself."""

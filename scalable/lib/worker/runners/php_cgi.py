@@ -22,6 +22,7 @@ from scalable.lib.errors import BotMissing
 from scalable.lib.worker.judgement import signal_name
 from scalable.lib.worker.runners.cgi_request import php_environment
 from scalable.lib.worker.runners.fastcgi_client import Answer, FastCgiConnection
+from scalable.lib.worker.runners.fastcgi_server import Loss
 from scalable.lib.worker.runners.php import CGI, find_php
 from scalable.lib.worker.runners.process import TERM_SECONDS
 
@@ -89,17 +90,18 @@ class ResidentPhpCgi:
         self._end(_PhpCgi.kill)
         return ""
 
-    def lost(self, connection: FastCgiConnection, answer: Answer) -> Optional[str]:  # noqa: ARG002 - there is only one
+    def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:  # noqa: ARG002 - there is only one
         """See FastCgiServer.lost."""
         code = self._end(_PhpCgi.wait_or_kill)
         # PHP ends of its own accord, with 0, only between two requests: somebody may have asked it to, by TERM.
-        if answer.nothing_sent or (answer.nothing_received and code == 0):
-            return None
+        had_not_begun = answer.nothing_sent or (answer.nothing_received and code == 0)
         if code is None:
-            return "php-cgi closed its connection while running the bot, and was killed"
-        if code < 0:
-            return f"php-cgi died of {signal_name(-code)} while running the bot"
-        return f"php-cgi ended with exit code {code} instead of answering"
+            cause = "php-cgi closed its connection while running the bot, and was killed"
+        elif code < 0:
+            cause = f"php-cgi died of {signal_name(-code)} while running the bot"
+        else:
+            cause = f"php-cgi ended with exit code {code} instead of answering"
+        return Loss(cause, had_not_begun)
 
     def renew(self) -> None:
         """See FastCgiServer.renew."""
