@@ -16,6 +16,11 @@ HTML_ERROR = (
     "<br />\n<b>Fatal error</b>:  Uncaught Exception: a &lt; b in /b/bot.php:3\nStack trace:\n#0 {main}\n"
     "  thrown in <b>/b/bot.php</b> on line <b>3</b><br />\n"
 )
+# As PHP 8.5 shows an error that is no exception.
+TRACED_ERROR = (
+    "\nFatal error: Allowed memory size of 16777216 bytes exhausted in /b/bot.php on line 3\nStack trace:\n"
+    "#0 /b/bot.php(3): str_repeat('x', 67108864)\n#1 {main}\n"
+)
 LOGGED_ERROR = (
     "[24-Nov-2026 10:00:00 UTC] PHP Fatal error:  Uncaught Exception: no in /b/bot.php:3\nStack trace:\n#0 {main}"
 )
@@ -41,9 +46,12 @@ def test_the_exit_code_decides(returncode: int, kind: Kind, cause: str):
 
 @pytest.mark.parametrize(("stdout", "stderr"), [
     ("", LOGGED_ERROR),
+    ("", "PHP message: " + LOGGED_ERROR.partition("] ")[2]),
+    ("", "PHP message: one; PHP message: two; PHP message: " + LOGGED_ERROR.partition("] ")[2]),
     ("", "noise\nPHP Parse error:  syntax error, unexpected end of file in /b/bot.php on line 3"),
     ("PHP Fatal error ahead" + TEXT_ERROR, ""),
     ("<p>hello</p>" + HTML_ERROR, ""),
+    ("hello" + TRACED_ERROR, ""),
 ])
 def test_php_that_broke_off_has_failed_whatever_the_exit_code_or_status_says(stdout: str, stderr: str):
     """Given a shutdown function that ends with exit(0), or display_errors on, which leaves the status at 200."""
@@ -51,7 +59,9 @@ def test_php_that_broke_off_has_failed_whatever_the_exit_code_or_status_says(std
     by_status = judge_response(Response(200, {}, stdout.encode(), True, stdout, stderr), 1.0)
 
     assert (by_exit.kind, by_status.kind) == (Kind.FAILED, Kind.FAILED)
-    assert by_exit.cause.startswith(("PHP fatal error: Uncaught Exception: ", "PHP parse error: syntax error"))
+    assert by_exit.cause.startswith((
+        "PHP fatal error: Uncaught Exception: ", "PHP parse error: syntax error", "PHP fatal error: Allowed memory",
+    ))
     assert by_exit.cause.endswith(" (exit code 0)")
     assert by_status.cause.endswith(" (HTTP status 200)")
 
@@ -62,7 +72,21 @@ def test_what_php_showed_as_html_is_told_as_text():
     assert outcome.cause == "PHP fatal error: Uncaught Exception: a < b in /b/bot.php:3 (HTTP status 200)"
 
 
+@pytest.mark.parametrize(("stdout", "stderr"), [
+    (TEXT_ERROR[-60:], ""), (HTML_ERROR[-90:] + "\n", ""), ("", TEXT_ERROR[-60:] + "\nand then noise"),
+])
+def test_the_end_of_a_long_stack_trace_is_enough(stdout: str, stderr: str):
+    """Given one that is longer than what is kept of an output, as frameworks have them."""
+    outcome = judge_response(Response(200, {}, b"", False, stdout, stderr), 1.0)
+
+    assert (outcome.kind, outcome.cause) == (
+        Kind.FAILED, "PHP fatal error: uncaught, thrown in /b/bot.php on line 3 (HTTP status 200)",
+    )
+
+
 @pytest.mark.parametrize("words", [
+    "#0 {main}\n  thrown in /b/bot.php on line 3\nand then the bot went on",
+    "Exception: no in /b/bot.php:3\nStack trace:\n#0 /b/lib.php(4): f()\n#1 {main}",
     "a user wrote: Fatal error: oh no",
     "Fatal error: in the middle on line 3\nand then the bot went on",
     "PHP Fatal error:  in its own output",

@@ -47,7 +47,7 @@ def ran_too_long(timeout_seconds: float, seconds: float, output: str = "", exit_
 
 def _of_exit(end: ProcessEnd) -> tuple[Kind, str]:
     if end.returncode < 0:
-        return Kind.DIED, f"killed by {_signal_name(-end.returncode)}"
+        return Kind.DIED, f"killed by {signal_name(-end.returncode)}"
     broken = fatal_error(end.stderr, end.stdout)
     if broken:
         return Kind.FAILED, f"{broken} (exit code {end.returncode})"
@@ -78,7 +78,8 @@ def _retry_after(response: Response) -> float | None:
     return min(float(text[:9]), LONGEST_RETRY_AFTER_SECONDS)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """`SIGSEGV` for 11; `signal 35` for one without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,7 +1,8 @@
-"""Finds the PHP command-line program, in the places where hosts keep it, newest version first."""
+"""Finds PHP in the places where hosts keep it, newest version first: its command-line program, or php-cgi."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,17 +14,30 @@ from typing import Optional
 
 from scalable.lib.errors import BotMissing
 
+# What a PHP program calls itself: CLI reads an update on standard input, CGI is run as by a web server (CGI, FastCGI).
+CLI = "cli"
+CGI = "cgi-fcgi"
+# On some hosts the program called `php` is php-cgi.
+NAMES = {CLI: ("php",), CGI: ("php-cgi", "php")}
+MEANINGS = {CLI: "PHP's command-line program", CGI: "php-cgi"}
+REMEDIES = {
+    CLI: "PHP was not found: set BOT_PHP_BINARY to its command-line program (your host's panel names it)",
+    CGI: "php-cgi was not found: install it (apt install php-cgi, dnf install php-cgi), or set BOT_PHP_BINARY to your "
+         "host's own, such as /opt/cpanel/ea-php83/root/usr/bin/php-cgi",
+}
 # cPanel, CloudLinux, Plesk and DirectAdmin, after whatever is in PATH and the usual places.
-PLACES = ("/usr/local/bin/php", "/usr/bin/php")
+PLACES = ("/usr/local/bin", "/usr/bin")
 PATTERNS = (
-    "opt/cpanel/ea-php*/root/usr/bin/php", "opt/alt/php*/usr/bin/php", "opt/plesk/php/*/bin/php",
-    "usr/local/php*/bin/php", "usr/bin/php[0-9]*",
+    "opt/cpanel/ea-php*/root/usr/bin/{name}", "opt/alt/php*/usr/bin/{name}", "opt/plesk/php/*/bin/{name}",
+    "usr/local/php*/bin/{name}", "usr/local/php*/bin/{name}[0-9]*", "usr/bin/{name}[0-9]*",
 )
+# Without the variables of a CGI request this process may be serving: php-cgi would take the question for a request.
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
 @dataclass(frozen=True)
 class Php:
-    """A PHP program that was asked what it is. `interface` is `cli` when it reads an update on standard input."""
+    """A PHP program that was asked what it is; `interface` is CLI, CGI, or another one, which no runner can use."""
 
     path: str
     version: str
@@ -31,37 +45,65 @@ class Php:
 
 
 @cache
-def find_php(named: str = "") -> Php:
-    """The PHP to use: the one named by BOT_PHP_BINARY, or the first usable one. Raises BotMissing."""
+def find_php(named: str = "", interface: str = CLI) -> Php:
+    """The PHP to use, with this interface: the one BOT_PHP_BINARY names, or the first usable one. Raises BotMissing.
+
+    For CGI, `named` may be the command-line program when php-cgi of the same version is beside it. The answer is kept.
+    """
     if named:
-        found = ask_php(shutil.which(named) or named)
-        if found is None or found.interface != "cli":
-            raise BotMissing(f"BOT_PHP_BINARY={named!r}: expected PHP's command-line program, {_seen(found)}")
-        return found
-    for candidate in _candidates():
+        return _named(named, interface)
+    for candidate in _candidates(interface):
         found = ask_php(candidate)
-        if found is not None and found.interface == "cli":
+        if found is not None and found.interface == interface:
             return found
-    raise BotMissing("PHP was not found: set BOT_PHP_BINARY to its command-line program (your host's panel names it)")
+    raise BotMissing(REMEDIES[interface])
 
 
-def _seen(found: Optional[Php]) -> str:
-    return f"it is {found.interface} of PHP {found.version}" if found else "it cannot be run or is no PHP"
+def _named(named: str, interface: str) -> Php:
+    path = shutil.which(named) or named
+    found = ask_php(path)
+    if found is not None and found.interface == interface:
+        return found
+    if found is not None and interface == CGI:
+        beside = _php_cgi_beside(found)
+        if beside is not None:
+            return beside
+    raise BotMissing(f"BOT_PHP_BINARY={named!r}: expected {MEANINGS[interface]}, {_seen(found, interface)}")
 
 
-def _candidates() -> Iterable[str]:
-    in_path = shutil.which("php")
-    if in_path:
-        yield in_path
-    yield from (place for place in PLACES if Path(place).is_file())
-    for pattern in PATTERNS:
-        yield from sorted((str(path) for path in Path("/").glob(pattern)), reverse=True)
+def _php_cgi_beside(php: Php) -> Optional[Php]:
+    """php-cgi of the same version as `php`, in the same folder: php82 → php-cgi82, also behind symbolic links."""
+    for path in (php.path, os.path.realpath(php.path)):
+        folder, name = os.path.split(path)
+        found = ask_php(os.path.join(folder, name.replace("php", "php-cgi", 1)))
+        if found is not None and (found.interface, found.version) == (CGI, php.version):
+            return found
+    return None
+
+
+def _seen(found: Optional[Php], interface: str) -> str:
+    if found is None:
+        return "it cannot be run or is no PHP"
+    beside = ", and no php-cgi of that version is beside it" if interface == CGI else ""
+    return f"it is {found.interface} of PHP {found.version}{beside}"
+
+
+def _candidates(interface: str) -> Iterable[str]:
+    for name in NAMES[interface]:
+        in_path = shutil.which(name)
+        if in_path:
+            yield in_path
+        yield from (path for path in (f"{place}/{name}" for place in PLACES) if os.path.isfile(path))
+        for pattern in PATTERNS:
+            yield from sorted((str(path) for path in Path("/").glob(pattern.format(name=name))), reverse=True)
 
 
 def ask_php(path: str) -> Optional[Php]:
     """Version and interface of the program at `path`; None when it is no PHP. `-v` works in every interface."""
     try:
-        answer = subprocess.run([path, "-v"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+        answer = subprocess.run(
+            [path, "-v"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False, env=ENVIRONMENT
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = re.search(rb"PHP (\d+\.\d+\.\d+)\S* \(([a-z-]+)\)", answer.stdout)

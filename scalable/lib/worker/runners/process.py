@@ -64,8 +64,8 @@ def run_process(
         return run.watch(tick)
 
 
-class _Captured:
-    """The beginning and the end of a stream, however long it is."""
+class Captured:
+    """The beginning and the end of a stream, however long it is: HEAD_BYTES and TAIL_BYTES at most."""
 
     def __init__(self) -> None:
         self.head = bytearray()
@@ -73,12 +73,19 @@ class _Captured:
         self.size = 0
 
     def add(self, chunk: bytes) -> None:
+        """The next piece of the stream."""
         self.size += len(chunk)
         self.head += chunk[:HEAD_BYTES - len(self.head)]
         self.tail += chunk
         del self.tail[:-TAIL_BYTES]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether `head` is all of the stream."""
+        return self.size == len(self.head)
+
     def text(self) -> str:
+        """The end of the stream, for a person."""
         return bytes(self.tail).decode("utf-8", "replace").strip()
 
 
@@ -90,7 +97,7 @@ class _Run:
         self._started = time.monotonic()
         self._deadline = self._started + timeout_seconds
         self._unsent = memoryview(standard_input)
-        self._captured: dict[Any, _Captured] = {}
+        self._captured: dict[Any, Captured] = {}
         self._selector = selectors.DefaultSelector()
         self._process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -106,7 +113,7 @@ class _Run:
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, interest)
-            self._captured[stream] = _Captured()
+            self._captured[stream] = Captured()
         self._exit_watch = _watch_exit(self._process.pid)
         if self._exit_watch is not None:
             self._selector.register(self._exit_watch, selectors.EVENT_READ)
@@ -137,7 +144,7 @@ class _Run:
         out, err = (self._captured[stream] for stream in (self._process.stdout, self._process.stderr))
         return ProcessEnd(
             self._process.returncode, timed_out, time.monotonic() - self._started,
-            head=bytes(out.head), is_whole=out.size == len(out.head), stdout=out.text(), stderr=err.text(),
+            head=bytes(out.head), is_whole=out.is_whole, stdout=out.text(), stderr=err.text(),
         )
 
     def _longest_wait(self) -> float:

@@ -1,0 +1,55 @@
+"""PHP bots for the tests, run in every way there is: by php-cgi once per update, by a resident one, by PHP-FPM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from scalable.lib.worker.runners.cgi import CgiRunner
+from scalable.lib.worker.runners.fastcgi import FastCgiRunner
+from scalable.lib.worker.runners.fastcgi_server import HostServer
+from scalable.lib.worker.runners.php_cgi import ResidentPhpCgi
+from scalable.lib.worker.runners.runner import Runner
+
+AMPLE_SECONDS = 60.0
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+class PhpBot:
+    """A bot in `folder`, and the runners that run it; `close` ends what they keep."""
+
+    def __init__(self, folder: Path, mode: str, *, php: str = "", fpm_socket: str = "") -> None:
+        self.path = folder / "bot.php"
+        self.data = folder / "data"
+        self.data.mkdir()
+        self.mode = mode
+        self._php = php
+        self._fpm_socket = fpm_socket
+        self._runners: list[Runner] = []
+
+    def runner(
+        self, code: str, timeout_seconds: float = AMPLE_SECONDS, secret: str = "",
+        environment: Mapping[str, str] = NO_VARIABLES,
+    ) -> Runner:
+        """A runner of this mode, for a bot with this code."""
+        self.write(code)
+        self._runners.append(self._make(timeout_seconds, secret, environment))
+        return self._runners[-1]
+
+    def write(self, code: str) -> None:
+        """Give the bot this code."""
+        self.path.write_text("<?php " + code, encoding="utf-8")
+
+    def close(self) -> None:
+        """End what the runners keep."""
+        for runner in self._runners:
+            runner.close()
+
+    def _make(self, timeout_seconds: float, secret: str, environment: Mapping[str, str]) -> Runner:
+        if self.mode == "cgi":
+            return CgiRunner(self.path, timeout_seconds, self._php, secret, environment)
+        if self.mode == "fpm":
+            return FastCgiRunner(self.path, timeout_seconds, HostServer(self._fpm_socket), secret, environment)
+        server = ResidentPhpCgi(self.data, self._php, environment=environment)
+        return FastCgiRunner(self.path, timeout_seconds, server, secret, environment)

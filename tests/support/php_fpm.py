@@ -1,0 +1,85 @@
+"""A private PHP-FPM for the tests: a pool of its own on a Unix socket, as a host has one for each of its customers.
+
+Knows nothing about what it runs. The program is of another Debian release (tests/install.py): no service starts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .children import Child, wait_until_ready
+from .places import private_command, private_root
+
+NAME = "php-fpm-8.4"
+PROGRAM = "usr/sbin/php-fpm8.4"
+START_TIMEOUT_SECONDS = 20.0
+
+CONFIGURATION = """\
+[global]
+daemonize = no
+pid = {folder}/pid
+error_log = {folder}/fpm.log
+[bot]
+{user}
+listen = {socket}
+listen.mode = 0600
+pm = static
+pm.max_children = {children}
+{pool}
+"""
+
+
+@dataclass(frozen=True)
+class PhpFpm:
+    """Where one running PHP-FPM is reached and where it writes."""
+
+    socket: Path
+    log: Path
+    process: Child = field(repr=False)
+
+    def stop(self) -> None:
+        """End it and its children, and remove its socket; the log stays. Safe to repeat."""
+        self.process.close()
+        shutil.rmtree(self.socket.parent, ignore_errors=True)
+
+
+def php_fpm_available() -> str | None:
+    """None when PHP-FPM can be started here, otherwise the reason in one line."""
+    if private_root(NAME).is_dir():
+        return None
+    return f"PHP-FPM: {NAME} is not there: python3 tests/install.py --only {NAME}"
+
+
+def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "") -> PhpFpm:
+    """A running PHP-FPM with `children` processes, which answers on its socket; the caller stops it.
+
+    `folder` takes configuration and log; `pool` are further lines of its pool. Its children run as this user. Raises
+    DidNotStart with the end of the log.
+    """
+    socket = Path(tempfile.mkdtemp(prefix="fpm-")) / "s"  # a socket path has 107 characters at most (unix(7))
+    log = folder / "fpm.log"
+    user = "user = root\ngroup = root" if os.geteuid() == 0 else ""
+    (folder / "fpm.conf").write_text(
+        CONFIGURATION.format(folder=folder, user=user, socket=socket, children=children, pool=pool)
+    )
+    root = private_root(NAME)
+    command = private_command(root, PROGRAM)
+    command += ["--nodaemonize", "-n", "--fpm-config", str(folder / "fpm.conf")]
+    extensions = next(iter(root.glob("usr/lib/php/2*")))
+    command += ["-d", f"extension_dir={extensions}", "-d", "zend_extension=opcache.so", "-d", "extension=posix.so"]
+    command += ["--allow-to-run-as-root"] if os.geteuid() == 0 else []
+    # TERM and not KILL: only the master gets the signal, and it has to end its own children.
+    fpm = PhpFpm(socket, log, Child(command, log=log, death_signal="TERM"))
+    try:
+        fpm.process.start()
+        wait_until_ready(
+            fpm.process, socket.exists, what="PHP-FPM", log=log, timeout_seconds=START_TIMEOUT_SECONDS
+        )
+    except BaseException:
+        fpm.stop()
+        raise
+    return fpm

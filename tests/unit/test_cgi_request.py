@@ -1,0 +1,116 @@
+"""What PHP is told about one webhook request, and what of the owner's environment reaches it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+
+import pytest
+
+from scalable.lib.errors import BotMissing
+from scalable.lib.worker.runners.cgi_request import (
+    bot_variables,
+    check_php_bot,
+    php_environment,
+    request_variables,
+)
+
+BOT = Path("/home/you/public_html/shop/bot.php")
+
+
+def test_a_request_is_the_post_of_json_that_telegram_makes():
+    variables = request_variables(BOT)
+
+    assert variables["REQUEST_METHOD"] == "POST"
+    assert variables["CONTENT_TYPE"] == "application/json"
+    assert (variables["HTTPS"], variables["SERVER_PORT"]) == ("on", "443")
+    assert (variables["GATEWAY_INTERFACE"], variables["SERVER_PROTOCOL"]) == ("CGI/1.1", "HTTP/1.1")
+    assert variables["QUERY_STRING"] == ""
+    assert variables["REDIRECT_STATUS"] == "200"
+    assert "CONTENT_LENGTH" not in variables
+
+
+def test_permission_to_compress_the_answer_is_not_passed_on():
+    assert "HTTP_ACCEPT_ENCODING" not in request_variables(BOT)
+
+
+@pytest.mark.parametrize(("bot", "root", "address"), [
+    ("/home/you/public_html/shop/bot.php", "/home/you/public_html", "/shop/bot.php"),
+    ("/home/you/public_html/bot.php", "/home/you/public_html", "/bot.php"),
+    ("/var/www/vhosts/example.com/httpdocs/b/t/bot.php", "/var/www/vhosts/example.com/httpdocs", "/b/t/bot.php"),
+    ("/srv/htdocs/old/htdocs/x/bot.php", "/srv/htdocs/old/htdocs", "/x/bot.php"),
+    ("/srv/bots/one/bot.php", "/srv/bots/one", "/bot.php"),
+    ("/bot.php", "/", "/bot.php"),
+])
+def test_the_bot_finds_itself_where_the_panel_shows_it(bot: str, root: str, address: str):
+    variables = request_variables(Path(bot))
+
+    assert variables["SCRIPT_FILENAME"] == bot
+    assert variables["DOCUMENT_ROOT"] == root
+    assert variables["SCRIPT_NAME"] == variables["REQUEST_URI"] == address
+
+
+def test_a_webhook_with_a_secret_brings_it_and_comes_from_telegram():
+    variables = request_variables(BOT, "s3cret_-")
+
+    assert variables["HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"] == "s3cret_-"
+    assert ipaddress.ip_address(variables["REMOTE_ADDR"]) in ipaddress.ip_network("149.154.160.0/20")
+
+
+def test_a_webhook_without_a_secret_could_be_called_by_anyone():
+    variables = request_variables(BOT)
+
+    assert "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN" not in variables
+    assert variables["REMOTE_ADDR"] == "127.0.0.1"
+
+
+def test_of_the_environment_only_what_php_and_the_bot_need_passes():
+    passed = php_environment({
+        "PATH": "/opt/bin", "HOME": "/home/you", "LANG": "C.UTF-8", "TZ": "Asia/Jakarta", "BOT_TOKEN": "1:x",
+        "PHP_INI_SCAN_DIR": "/ini", "HTTP_PROXY": "http://evil", "REQUEST_METHOD": "GET", "PHP_FCGI_CHILDREN": "4",
+        "LD_PRELOAD": "/x.so", "QUERY_STRING": "-s",
+    })
+
+    assert passed == {
+        "PATH": "/opt/bin", "HOME": "/home/you", "LANG": "C.UTF-8", "TZ": "Asia/Jakarta", "BOT_TOKEN": "1:x",
+        "PHP_INI_SCAN_DIR": "/ini",
+    }
+    assert bot_variables({"BOT_TOKEN": "1:x", "HOME": "/home/you"}) == {"BOT_TOKEN": "1:x"}
+
+
+def test_php_always_has_a_path():
+    assert php_environment({}) == {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize("name", ["bot.php", "bot.php8", "bot.phtml"])
+def test_a_readable_php_script_is_a_bot(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("<?php")
+
+    assert check_php_bot(tmp_path / name).st_size == 5
+
+
+@pytest.mark.parametrize("name", ["bot.php", "x" * 300, "file/below", "."])
+def test_a_missing_bot_is_told_with_its_path_and_the_setting(tmp_path: Path, name: str):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(BotMissing, match=rf"^BOT_LEGACY_PATH: there is no bot at {tmp_path}"):
+        check_php_bot(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["bot.py", "bot", "bot.php.bak"])
+def test_a_file_that_php_would_only_show_is_refused(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("print('hello')")
+
+    with pytest.raises(BotMissing, match=r"is no \.php file, and the modes cgi and fastcgi run PHP only"):
+        check_php_bot(tmp_path / name)
+
+
+def test_a_bot_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By a stand-in for the question to the kernel: the tests may run as root, who may read everything."""
+    bot = tmp_path / "bot.php"
+    bot.write_text("<?php")
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (bot, os.R_OK))
+
+    with pytest.raises(BotMissing, match=rf"bot\.php may not be read by user {os.geteuid()}"):
+        check_php_bot(bot)
