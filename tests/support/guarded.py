@@ -7,13 +7,13 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.support.bots import STAYS, python_bot
 from tests.support.places import REPOSITORY
+from tests.support.waiting import eventually
 
 # Runs the bots of its arguments at the same time, one thread each, and ends when they have. A session leader that opens
 # a terminal is in its foreground (tty_ioctl(4)).
@@ -135,14 +135,6 @@ def ignores(pid: int, number: signal.Signals) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     mask = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn:"))
     return bool(mask >> (number - 1) & 1)
-
-
-def eventually(condition: Callable[[], object], within_seconds: float = 20.0) -> None:
-    """Return once `condition()` holds; fail after the time is over."""
-    deadline = time.monotonic() + within_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_seconds:g} s"
-        time.sleep(0.005)
 
 
 def _processes() -> list[int]:

@@ -18,8 +18,9 @@ from scalable.lib.worker.runners.cli import CliRunner
 from scalable.lib.worker.runners.guard import SCRIPT, Guard
 from scalable.lib.worker.runners.process import run_process
 from tests.support.bots import is_held, is_let_go, shell_bot
-from tests.support.guarded import GuardedWorker, eventually, family_bot, guard_of, guards_of, ignores, is_guard, state
+from tests.support.guarded import GuardedWorker, family_bot, guard_of, guards_of, ignores, is_guard, state
 from tests.support.need import need
+from tests.support.waiting import eventually
 
 SOON_SECONDS = 1.0
 
