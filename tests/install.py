@@ -79,6 +79,8 @@ SYSTEM_PACKAGES = (
     SystemPackage("php-cgi", "the tests of a bot run by php-cgi", "/usr/bin/php-cgi"),
     SystemPackage("python3", "the scripts under Apache, run by the machine's own Python", "/usr/bin/python3"),
     SystemPackage("curl", "the commands of the README", "/usr/bin/curl"),
+    SystemPackage("busybox", "the guard of a worker in the smallest shell there is", "/*bin/busybox"),
+    SystemPackage("openssl", "a certificate nobody signed, for the tests of TLS", "/usr/bin/openssl"),
     SystemPackage("php-mysql", "the example bot's own database", "/usr/lib/php/*/pdo_mysql.so"),
 )
 PRIVATE_PROGRAMS = (

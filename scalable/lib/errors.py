@@ -81,3 +81,32 @@ class AlreadyRunning(ScalableError):
     def __init__(self, message: str, pid: Optional[int]) -> None:
         super().__init__(message)
         self.pid = pid
+
+
+class BotApiError(ScalableError):
+    """A call of a Bot API method brought no result."""
+
+
+class BotApiRefused(BotApiError):
+    """The server said no, and will say it again. `code` and `description` are its own words."""
+
+    def __init__(self, message: str, code: int, description: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.description = description
+
+
+class BotApiBusy(BotApiError):
+    """There were too many calls; this one was not performed, and may be repeated after so many seconds."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BotApiUnreachable(BotApiError):
+    """The server cannot be reached or is failing; the call was not performed, and may be repeated."""
+
+
+class BotApiUnanswered(BotApiError):
+    """The call was sent and no answer came: it may have been performed, and repeating it may do it twice."""

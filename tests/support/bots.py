@@ -46,3 +46,13 @@ def is_let_go(lock: Path, within_seconds: float = 10.0) -> bool:
                 if time.monotonic() > deadline:
                     return False
                 time.sleep(0.01)
+
+
+def is_held(lock: Path, within_seconds: float = 20.0) -> bool:
+    """Whether somebody holds the lock on `lock`, or takes it in time: a bot that does is up."""
+    deadline = time.monotonic() + within_seconds
+    while not lock.exists() or is_let_go(lock, 0):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

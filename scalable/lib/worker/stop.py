@@ -25,7 +25,12 @@ class StopSignal:
         self._at_once = False
 
     def listen(self) -> None:
-        """Take over TERM, INT, QUIT and HUP of this process (main thread only)."""
+        """Take over TERM, INT, QUIT and HUP of this process (main thread only).
+
+        And let it have the exit codes of its children: whoever started it may have left CHLD ignored, which survives an
+        exec, and then the kernel keeps none (wait(2)). Every bot that failed would look like one that succeeded.
+        """
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, lambda received, _frame: self._wishes.put(received))
 

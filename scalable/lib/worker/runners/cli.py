@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Optional
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.worker.judgement import judge_exit
 from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.runners.guard import Guard
 from scalable.lib.worker.runners.php import find_php
 from scalable.lib.worker.runners.process import run_process
 
@@ -33,12 +35,18 @@ def bot_command(bot: Path, php_binary: str = "") -> list[str]:
 
 
 class CliRunner:
-    """Starts the bot once per update, in the bot's own folder as a web server would."""
+    """Starts the bot once per update, in the bot's own folder as a web server would.
 
-    def __init__(self, bot: Path, timeout_seconds: float, php_binary: str = "") -> None:
+    `guard` ends a bot whose worker is killed; it is the caller's to close.
+    """
+
+    def __init__(
+        self, bot: Path, timeout_seconds: float, php_binary: str = "", guard: Optional[Guard] = None
+    ) -> None:
         self._bot = bot
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary
+        self._guard = guard
 
     def check(self) -> str:
         """The command it will run. Raises BotMissing."""
@@ -48,7 +56,9 @@ class CliRunner:
         """See Runner.run."""
         try:
             command = bot_command(self._bot, self._php_binary)
-            end = run_process(command, payload.encode("utf-8"), self._bot.parent, self._timeout_seconds, tick)
+            end = run_process(
+                command, payload.encode("utf-8"), self._bot.parent, self._timeout_seconds, tick, guard=self._guard
+            )
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
             return Outcome(Kind.FAILED, str(error), 0.0)
         except OSError as error:

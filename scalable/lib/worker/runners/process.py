@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
+from scalable.lib.worker.runners.guard import Guard
+
 TAIL_BYTES = 4096
 # More than any method call a bot may answer with: Telegram takes a text of 4096 characters, a keyboard of 10 kB.
 HEAD_BYTES = 256 * 1024
@@ -54,13 +56,15 @@ class ProcessEnd:
 def run_process(
     command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
     tick: Callable[[], None] = lambda: None, environment: Optional[Mapping[str, str]] = None,
+    guard: Optional[Guard] = None,
 ) -> ProcessEnd:
     """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
 
     `environment` None: this process's own. `tick` is called about twice a second; what it raises ends the program and
-    is passed on. Raises OSError when the program cannot be started.
+    is passed on. `guard` ends the group when this process is killed meanwhile. Raises OSError when the program cannot
+    be started.
     """
-    with _Run(command, standard_input, folder, timeout_seconds, environment) as run:
+    with _Run(command, standard_input, folder, timeout_seconds, environment, guard) as run:
         return run.watch(tick)
 
 
@@ -92,7 +96,7 @@ class Captured:
 class _Run:
     def __init__(
         self, command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
-        environment: Optional[Mapping[str, str]],
+        environment: Optional[Mapping[str, str]], guard: Optional[Guard],
     ) -> None:
         self._started = time.monotonic()
         self._deadline = self._started + timeout_seconds
@@ -103,6 +107,10 @@ class _Run:
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True, env=environment,
         )
+        self._guard = guard
+        self._has_ended = False
+        if guard is not None:  # a program nobody guards yet has not got its input yet: it only sees the end of that
+            guard.watch(self._process.pid)
 
     def __enter__(self) -> _Run:
         for stream, interest in (
@@ -123,6 +131,7 @@ class _Run:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._end_group()
+        self._bury()
         self._selector.close()
         if self._exit_watch is not None:
             os.close(self._exit_watch)
@@ -133,7 +142,7 @@ class _Run:
 
     def watch(self, tick: Callable[[], None]) -> ProcessEnd:
         timed_out = False
-        while self._process.poll() is None:
+        while not self._is_over():
             if time.monotonic() >= self._deadline:
                 timed_out = True
                 break
@@ -141,6 +150,7 @@ class _Run:
             tick()
         self._end_group()
         self._serve_pipes(0)
+        self._bury()
         out, err = (self._captured[stream] for stream in (self._process.stdout, self._process.stderr))
         return ProcessEnd(
             self._process.returncode, timed_out, time.monotonic() - self._started,
@@ -172,7 +182,7 @@ class _Run:
 
     def _receive(self, stream: Any) -> None:
         # One chunk at a time while it lives, so that a flood cannot keep us from the deadline.
-        for _ in range(1 if self._process.poll() is None else LAST_CHUNKS):
+        for _ in range(LAST_CHUNKS if self._is_over() else 1):
             try:
                 chunk = os.read(stream.fileno(), CHUNK_BYTES)
             except BlockingIOError:
@@ -184,18 +194,43 @@ class _Run:
 
     def _end_group(self) -> None:
         """TERM to the group, then KILL to what is left; nothing when the program ended by itself."""
-        if self._process.poll() is not None:
+        if self._is_over():
             return
         self._signal_group(signal.SIGTERM)
         give_up = time.monotonic() + TERM_SECONDS
-        while self._process.poll() is None and time.monotonic() < give_up:
+        while not self._is_over() and time.monotonic() < give_up:
             self._serve_pipes(0.02)
         self._signal_group(signal.SIGKILL)
+
+    def _is_over(self) -> bool:
+        """Whether the program has ended. Until `_bury` it stays a zombie, so that its group's id is nobody else's."""
+        if not self._has_ended:
+            self._has_ended = _has_ended(self._process)
+        return self._has_ended
+
+    def _bury(self) -> None:
+        """Reap it, after the guard forgot it; safe to repeat."""
+        if self._guard is not None:
+            self._guard.forget(self._process.pid)
+            self._guard = None
         self._process.wait()
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left, or only zombies
             os.killpg(self._process.pid, number)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended, without reaping it where Python can do that (on macOS from 3.13 on).
+
+    Where it cannot, the id is free for the moment until the guard forgets it; it is used again only after all others.
+    """
+    if not hasattr(os, "waitid"):
+        return process.poll() is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # reaped already
+        return True
 
 
 def _watch_exit(pid: int) -> Optional[int]:
