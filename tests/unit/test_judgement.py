@@ -155,7 +155,7 @@ def test_a_job_without_an_update_is_not_tried_again():
     outcome = not_an_update("expected a JSON object, got a list")
 
     assert outcome.cause == "the job holds no update: expected a JSON object, got a list"
-    assert not (outcome.succeeded or outcome.may_be_retried)
+    assert (outcome.succeeded, outcome.may_be_retried) == (False, False)
 
 
 def test_only_success_and_a_refusal_are_not_tried_again():
