@@ -163,6 +163,16 @@ def test_a_server_that_does_not_come_to_an_end_is_left_at_the_deadline(script, s
         assert all(later - earlier >= 0.4 for earlier, later in zip(ticks, ticks[1:]))
 
 
+def test_a_server_that_answered_in_time_is_heard_although_the_tick_outlasted_its_time():
+    def script(connection: Connection, server: ScriptedServer) -> None:
+        connection.read_request()
+        connection.stopping.wait(0.7)
+        connection.send(OK)
+
+    with ScriptedServer(script) as server:
+        assert HttpRunner(server.url(), 1.0).run(UPDATE, lambda: time.sleep(0.8)).answer == b"ok"
+
+
 def test_what_came_of_an_answer_is_kept_when_its_time_is_over():
     def script(connection: Connection, server: ScriptedServer) -> None:
         connection.read_request()

@@ -17,7 +17,7 @@ def test_waits_are_no_longer_than_half_a_second_nor_than_the_time_that_is_left()
     assert patience.wait_seconds() == pytest.approx(0.1)
     clock.advance(0.6)
     assert patience.wait_seconds() == pytest.approx(0.2)
-    assert (patience.seconds, patience.seconds_left) == (pytest.approx(1.0), pytest.approx(0.2))
+    assert patience.seconds == pytest.approx(1.0)
 
 
 def test_the_tick_comes_twice_a_second_however_often_somebody_asks():
@@ -43,6 +43,17 @@ def test_a_tick_that_takes_long_is_not_made_up_for():
 
     assert patience.wait_seconds() == 0.0
     assert len(ticks) == 1
+
+
+def test_a_tick_that_outlasts_the_time_leaves_one_more_look_at_the_bot():
+    """Given a database that stalled while the bot ended in time."""
+    clock = FakeClock()
+    patience = Patience(1.0, lambda: clock.advance(5), clock)
+    clock.advance(0.6)
+
+    assert patience.wait_seconds() == 0.0
+    with pytest.raises(TimeIsOver):
+        patience.wait_seconds()
 
 
 def test_the_end_of_the_time_is_told_again_and_again():

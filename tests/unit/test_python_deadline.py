@@ -198,6 +198,16 @@ def test_the_tick_comes_often_enough_for_a_heartbeat_and_not_all_the_time(bots: 
     assert len(ticks) == 2
 
 
+@pytest.mark.parametrize("head", [SYNC, ASYNC])
+def test_a_bot_that_ended_in_time_has_succeeded_although_the_tick_outlasted_its_time(bots: PythonBots, head: str):
+    runner = bot(bots, "time.sleep(0.6)", head, timeout_seconds=1.0)
+
+    outcome = runner.run('{"update_id": 1}', lambda: time.sleep(0.8))
+
+    assert outcome.output == "went well"
+    assert outcome.succeeded
+
+
 @pytest.mark.usefixtures("short_grace")
 @pytest.mark.parametrize(("head", "body", "is_stuck"), [
     (SYNC, SPINS, False), (ASYNC, "await asyncio.sleep(600)", False),

@@ -37,23 +37,19 @@ class Patience:
         """Since the run began."""
         return self._clock() - self._started
 
-    @property
-    def seconds_left(self) -> float:
-        """Until the run's time is over; not above 0 when it is."""
-        return self._deadline - self._clock()
-
     def wait_seconds(self) -> float:
         """How long to wait before asking again: TICK_SECONDS at most. Calls the tick when it is due.
 
+        After a slow tick the time may be over, and 0 is returned all the same: the bot may have ended meanwhile.
         Raises TimeIsOver, and TickRaised: wrapped, so that no handler on the way takes it for an error of its own.
         """
         now = self._clock()
+        if now >= self._deadline:
+            raise TimeIsOver
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._call_tick()
             now = self._clock()
-        if now >= self._deadline:
-            raise TimeIsOver
         return max(0.0, min(self._next_tick, self._deadline) - now)
 
     def _call_tick(self) -> None:
