@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalable.lib.worker.judgement import judge_exit, judge_response, ran_too_long
+from scalable.lib.worker.judgement import judge_exit, judge_response, judge_system_exit, not_an_update, ran_too_long
 from scalable.lib.worker.outcome import Kind
 from scalable.lib.worker.runners.process import ProcessEnd
 from scalable.lib.worker.runners.response import Response
@@ -134,6 +134,28 @@ def test_a_run_over_its_time_says_which_setting_to_change():
 
     assert outcome == ran_too_long(60, 1.5, "half", 0)
     assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 60 s (BOT_LEGACY_TIMEOUT)")
+
+
+@pytest.mark.parametrize(("code", "kind", "cause", "output"), [
+    (None, Kind.SUCCEEDED, "exit code 0", "said"),
+    (0, Kind.SUCCEEDED, "exit code 0", "said"),
+    (1, Kind.FAILED, "exit code 1", "said"),
+    (65, Kind.FAILED_FOR_GOOD, "exit code 65: the bot refuses this update", "said"),
+    (-1, Kind.FAILED, "exit code 255", "said"),
+    ("no database", Kind.FAILED, "exit code 1", "said\nno database"),
+    ((1, 2), Kind.FAILED, "exit code 1", "said\n(1, 2)"),
+])
+def test_sys_exit_inside_the_worker_is_judged_as_the_exit_of_a_program(code, kind: Kind, cause: str, output: str):
+    outcome = judge_system_exit(code, 1.5, "said")
+
+    assert (outcome.kind, outcome.cause, outcome.output, outcome.seconds) == (kind, cause, output, 1.5)
+
+
+def test_a_job_without_an_update_is_not_tried_again():
+    outcome = not_an_update("expected a JSON object, got a list")
+
+    assert outcome.cause == "the job holds no update: expected a JSON object, got a list"
+    assert (outcome.succeeded, outcome.may_be_retried) == (False, False)
 
 
 def test_only_success_and_a_refusal_are_not_tried_again():

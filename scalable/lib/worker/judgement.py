@@ -39,6 +39,22 @@ def judge_response(response: Response, seconds: float) -> Outcome:
     )
 
 
+def judge_system_exit(code: object, seconds: float, output: str = "") -> Outcome:
+    """Of sys.exit() in a bot inside the worker: as of a program, which ends with 1 when `code` is no number.
+
+    Of a number the system keeps the last eight bits (exit(3)).
+    """
+    number = 0 if code is None else int(code) & 0xFF if isinstance(code, int) else 1
+    kind, cause = _of_code(number)
+    said = [output, "" if code is None or isinstance(code, int) else str(code)]
+    return Outcome(kind, cause, seconds, exit_code=number, output="\n".join(part for part in said if part))
+
+
+def not_an_update(why: str) -> Outcome:
+    """Of a job whose payload no bot could be given: however often it is tried, it stays what it is."""
+    return Outcome(Kind.FAILED_FOR_GOOD, f"the job holds no update: {why}", 0.0)
+
+
 def ran_too_long(timeout_seconds: float, seconds: float, output: str = "", exit_code: int | None = None) -> Outcome:
     """Of a run that was ended because its time was over."""
     cause = f"stopped after {timeout_seconds:g} s (BOT_LEGACY_TIMEOUT)"
@@ -51,9 +67,13 @@ def _of_exit(end: ProcessEnd) -> tuple[Kind, str]:
     broken = fatal_error(end.stderr, end.stdout)
     if broken:
         return Kind.FAILED, f"{broken} (exit code {end.returncode})"
-    if end.returncode == DATA_ERROR:
+    return _of_code(end.returncode)
+
+
+def _of_code(code: int) -> tuple[Kind, str]:
+    if code == DATA_ERROR:
         return Kind.FAILED_FOR_GOOD, f"exit code {DATA_ERROR}: the bot refuses this update"
-    return Kind.SUCCEEDED if end.returncode == 0 else Kind.FAILED, f"exit code {end.returncode}"
+    return Kind.SUCCEEDED if code == 0 else Kind.FAILED, f"exit code {code}"
 
 
 def _of_response(response: Response) -> tuple[Kind, str]:

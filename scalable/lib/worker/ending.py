@@ -1,0 +1,29 @@
+"""The end of a process in which a bot has lived: its threads must not keep it from ending."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+
+END_SECONDS = 5.0
+
+
+def end_within(seconds: float, exit_code: int) -> None:
+    """Call it last: the process ends by itself, or after `seconds` with `exit_code` whatever still runs in it.
+
+    Python waits for every thread that is no daemon, and a bot may have started some, or left its executor busy.
+    """
+    threading.Thread(target=_end_late, args=(seconds, exit_code), name="ending", daemon=True).start()
+
+
+def _end_late(seconds: float, exit_code: int) -> None:
+    time.sleep(seconds)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            stream.flush()
+    os._exit(exit_code)
