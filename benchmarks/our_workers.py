@@ -11,7 +11,10 @@ from scalable.lib.queue.address import MySqlAddress
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.replies import ReplySender
+from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.stop import StopSignal
+from scalable.lib.worker.wakeup import Polling
 
 LEASE_SECONDS = 60.0
 IDLE_SECONDS = 0.005
@@ -19,7 +22,7 @@ LONGEST_SECONDS = 120.0
 NOTHING_DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.0, 0)
 
 
-class NothingRunner:
+class NothingRunner(Runner):
     """A bot that has nothing to do."""
 
     def check(self) -> str:
@@ -29,9 +32,6 @@ class NothingRunner:
     def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:  # noqa: ARG002
         """Success, at once."""
         return NOTHING_DONE
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
 
 def verbs(address: MySqlAddress, table: str, name: str, limit: int, race: Race) -> None:
@@ -60,10 +60,10 @@ def whole_worker(address: MySqlAddress, table: str, name: str, limit: int, race:
         if race.over:
             stop.request()
 
-    worker = LegacyBotWorker(queue, NothingRunner(), name, stop)
+    worker = LegacyBotWorker(queue, NothingRunner(), ReplySender(None), name, stop)
     limits = Limits(max_seconds=LONGEST_SECONDS)
     race.ready()
-    WorkerLoop(queue, worker, stop, sleep_seconds=1.0, limits=limits, progress=progress).run()
+    WorkerLoop(queue, worker, stop, Polling(1.0), limits=limits, progress=progress).run()
 
 
 def drain(work: Callable[..., None], address: MySqlAddress, table: str, limit: int, race: Race) -> float:

@@ -32,6 +32,7 @@ from scalable.lib.host.data_folder import DataFolder
 from scalable.lib.host.installation import Installation
 from scalable.lib.logs import LEVELS
 from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.worker.runners.choose import MODES, BotSettings, is_address, mismatch, without_password
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.address import DatabaseAddress, MySqlAddress, SqliteAddress, parse_host
 from scalable.lib.queue.retry_policy import RetryPolicy
@@ -60,10 +61,25 @@ SETTINGS = (
     Setting("BOT_DATA_DIR", text, ".htdata",
             "Folder for the embedded database and the locks, relative to `scalable/`; private to its owner."),
     Setting("BOT_LEGACY_PATH", text, "../bot.php",
-            "The bot, relative to `scalable/`: a `.php` or `.py` file, or an executable."),
+            "The bot, relative to `scalable/`: a `.php` or `.py` file, an executable, a Python function such as "
+            "`../bot.py:handle`, or an address such as `https://example.com/bot.php`.", show=without_password),
+    Setting("BOT_LEGACY_MODE", one_of(*MODES), "auto",
+            "How the bot is run: `cli`, the update on standard input; `fastcgi` or `cgi`, a PHP bot as the web server "
+            "would run it; `http`, posted to the address; `python`, the function called. `auto`: `http` for an "
+            "address, `python` for a function, else `cli`."),
     Setting("BOT_LEGACY_TIMEOUT", seconds(0.1, 3600), "60",
             "Seconds the bot may take for one update before it is stopped."),
-    Setting("BOT_PHP_BINARY", text, "", "The PHP command-line program. Empty: searched for where hosts keep it."),
+    Setting("BOT_PHP_BINARY", text, "",
+            "The PHP program: `php` for mode `cli`, `php-cgi` for `cgi` and `fastcgi`. Empty: searched for where "
+            "hosts keep it."),
+    Setting("BOT_FASTCGI_SOCKET", text, "",
+            "For `fastcgi`: the host's PHP-FPM, `/path/to.sock` or `host:port`. Empty: every worker keeps a php-cgi "
+            "of its own."),
+    Setting("BOT_TOKEN", matching(r"([0-9]+:[A-Za-z0-9_-]+)?", "the token from @BotFather: digits, a colon, a key"), "",
+            "The bot's token, to send what the bot answers in its HTTP response. Empty: such answers are not sent.",
+            secret=True),
+    Setting("BOT_API_URL", matching(r"https?://[^\s/?#@]+(/[\w.~/-]*)?", "an address such as https://api.telegram.org"),
+            "https://api.telegram.org", "The Bot API server."),
     Setting("BOT_WORKER_POOL_SIZE", whole_number(1, 64), "4", "Workers that run at the same time."),
     Setting("BOT_WORKER_SLEEP", seconds(0.05, 60), "1", "Seconds an idle worker waits before it looks for work again."),
     Setting("BOT_JOB_MAX_ATTEMPTS", whole_number(1, 100), "6", "How often an update is tried before it is failed."),
@@ -92,9 +108,9 @@ class Config:
     queue_table: str
     queue_order: str
     data_dir: Path
-    legacy_path: Path
-    legacy_timeout_seconds: float
-    php_binary: str
+    bot: BotSettings
+    bot_token: str = field(repr=False)
+    bot_api_url: str
     worker_pool_size: int
     worker_sleep_seconds: float
     retry_policy: RetryPolicy
@@ -115,6 +131,16 @@ class Config:
         """What is done for `queue` now and then, with the ages of these settings."""
         return Housekeeping(queue, self.keep_done_seconds, self.keep_failed_seconds)
 
+    def reply_sender(self) -> Any:
+        """What sends the answers of the bot. Raises ConfigurationError for a BOT_TOKEN or BOT_API_URL that is none."""
+        from scalable.lib.worker.replies import ReplySender  # here, because only workers pay for it
+
+        if not self.bot_token:
+            return ReplySender(None)
+        from scalable.lib.telegram.bot_api import BotApi
+
+        return ReplySender(BotApi(self.bot_token, self.bot_api_url))
+
     def create_site(self, installation: Installation, prefix: str = "") -> Any:
         """Webhook and dashboard as one WSGI application below `prefix`."""
         from scalable.lib.web.site import create_site  # here, because only web processes pay for the web layer
@@ -122,6 +148,7 @@ class Config:
         return create_site(
             installation.queue, installation.data_folder.secret, prefix=prefix, webhook_secret=self.webhook_secret,
             queue_order=self.queue_order, monitor_token=self.monitor_token, monitor_limit=self.monitor_limit,
+            announce=installation.data_folder.poke,
         )
 
 
@@ -132,7 +159,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
     """
     settings_file, file_values = _read_file(environment, scalable_folder)
     readings, problems = read_settings(SETTINGS, environment, file_values)
-    problems += _missing_database_settings(environment, file_values)
+    problems += _missing_database_settings(environment, file_values) + _bot_mismatch(readings)
     if problems:
         raise ConfigurationError(*problems)
     value = {name: reading.value for name, reading in readings.items()}
@@ -144,9 +171,13 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         queue_table=value["BOT_QUEUE_TABLE"],
         queue_order=value["BOT_QUEUE_ORDER"],
         data_dir=data_dir,
-        legacy_path=_absolute(scalable_folder, value["BOT_LEGACY_PATH"]),
-        legacy_timeout_seconds=value["BOT_LEGACY_TIMEOUT"],
-        php_binary=value["BOT_PHP_BINARY"],
+        bot=BotSettings(
+            target=_target(scalable_folder, value["BOT_LEGACY_PATH"]), mode=value["BOT_LEGACY_MODE"],
+            timeout_seconds=value["BOT_LEGACY_TIMEOUT"], php_binary=value["BOT_PHP_BINARY"],
+            fastcgi_socket=value["BOT_FASTCGI_SOCKET"], secret=value["BOT_WEBHOOK_SECRET"], socket_folder=data_dir,
+        ),
+        bot_token=value["BOT_TOKEN"],
+        bot_api_url=value["BOT_API_URL"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
         retry_policy=RetryPolicy(
@@ -186,6 +217,10 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
+def _target(scalable_folder: Path, path: str) -> str:
+    return path if is_address(path) else str(_absolute(scalable_folder, path))
+
+
 def _absolute(scalable_folder: Path, path: str) -> Path:
     return Path(os.path.normpath(scalable_folder / path))
 
@@ -203,6 +238,17 @@ def _missing_database_settings(environment: Mapping[str, str], file_values: Mapp
         % (name, ", ".join(set_names), " (write BOT_DB_PASS= if there is no password)" if name == "BOT_DB_PASS" else "")
         for name in missing
     ]
+
+
+def _bot_mismatch(readings: Mapping[str, Reading]) -> List[str]:
+    if not {"BOT_LEGACY_PATH", "BOT_LEGACY_MODE"} <= readings.keys():
+        return []
+    path, mode = readings["BOT_LEGACY_PATH"].value, readings["BOT_LEGACY_MODE"].value
+    expected = mismatch(path, mode)
+    if expected is None:
+        return []
+    seen = (mode, without_password(path), expected)
+    return ["BOT_LEGACY_MODE=%s does not go with BOT_LEGACY_PATH=%r: expected %s" % seen]
 
 
 def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:

@@ -34,7 +34,10 @@ def build():
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     config = load_config(os.environ)
     configure_logging(config.log_level)
-    return create_webhook_app(config.installation().queue, config.webhook_secret, config.queue_order)
+    installation = config.installation()
+    return create_webhook_app(
+        installation.queue, config.webhook_secret, config.queue_order, installation.data_folder.poke
+    )
 
 
 application = LazyApplication(build)

@@ -28,17 +28,21 @@ from scalable.lib.logs import configure_logging
 def main(arguments):
     """Work until told to stop, or until a limit of the command line is reached; see --help."""
     from scalable.lib.worker.command import parse_worker_options, run_worker_command
-    from scalable.lib.worker.runners.cli import CliRunner
+    from scalable.lib.worker.runners.choose import create_runner
+    from scalable.lib.worker.runners.guard import Guard
 
     options = parse_worker_options(arguments)
     config = load_config(os.environ)
     # A successful drain says nothing: cron turns every line into a mail, and a person watches the progress bar.
     quiet = options.drain and config.log_level == "INFO"
     configure_logging("WARNING" if quiet else config.log_level)
-    runner = CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary)
+    guard = Guard(options.lifeline)
+    runner = create_runner(config.bot, os.environ, guard)
     runner.check()
     queue = config.installation().queue()
-    return run_worker_command(options, queue, runner, config.worker_sleep_seconds, config.housekeeping(queue))
+    return run_worker_command(
+        options, queue, runner, config.reply_sender(), config.worker_sleep_seconds, config.housekeeping(queue)
+    )
 
 
 if __name__ == "__main__":

@@ -28,12 +28,13 @@ from scalable.lib.logs import configure_logging
 def main(arguments):
     """Run the pool until it is told to stop; see --help."""
     from scalable.lib.worker.pool_command import parse_pool_options, run_pool, take_lock
-    from scalable.lib.worker.runners.cli import CliRunner
+    from scalable.lib.host.poke import open_poke_socket
+    from scalable.lib.worker.runners.choose import checked, create_runner
 
     options = parse_pool_options(arguments)
     config = load_config(os.environ)
     configure_logging(config.log_level)
-    CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary).check()
+    checked(create_runner(config.bot, os.environ))
     installation = config.installation()
     queue = installation.queue()
     if not take_lock(installation.data_folder.pool_lock, options.ensure):
@@ -42,10 +43,12 @@ def main(arguments):
         queue,
         size=config.worker_pool_size,
         worker_script=str(config.scalable_folder / "worker.py"),
-        bot_timeout_seconds=config.legacy_timeout_seconds,
+        bot_timeout_seconds=config.bot.timeout_seconds,
         server=web_server(config, installation, options.serve),
         has_password=bool(config.monitor_token),
         housekeeping=config.housekeeping(queue),
+        pokes=open_poke_socket(installation.data_folder.poke_socket),
+        sleep_seconds=config.worker_sleep_seconds,
     )
 
 

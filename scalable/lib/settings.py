@@ -24,13 +24,17 @@ _UNEXPECTED_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table: `convert` takes the text and raises ValueError with what was expected."""
+    """One row of the table: `convert` takes the text and raises ValueError with what was expected.
+
+    `show` makes of the text what a person may see; of one that is `secret`, nothing is shown.
+    """
 
     name: str
     convert: Converter
     default: str
     help: str
     secret: bool = False
+    show: Callable[[str], str] = str
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Reading:
         """The text for a person to see; a secret only says whether it is set."""
         if self.setting.secret:
             return "(set, hidden)" if self.text else "(empty)"
-        return self.text or "(empty)"
+        return self.setting.show(self.text) or "(empty)"
 
 
 def read_settings(
@@ -66,7 +70,7 @@ def read_settings(
                 raise ValueError("text without control characters or line breaks")
             readings[setting.name] = Reading(setting, text, setting.convert(text), source)
         except ValueError as error:
-            seen = "(hidden)" if setting.secret else repr(text)
+            seen = "(hidden)" if setting.secret else repr(setting.show(text))
             problems.append(f"{setting.name}={seen} ({source}): expected {error}")
     return readings, problems
 

@@ -39,6 +39,18 @@ def test_a_worker_is_there_with_all_it_says_of_itself(registry: Registry) -> Non
     assert worker.job_id is None
 
 
+def test_a_pool_keeps_its_own_workers_alive_and_no_others(queue: DatabaseQueue, registry: Registry) -> None:
+    """Idle workers say nothing for minutes; their pool sees that their processes are there."""
+    ours, theirs = ("host:7-ab/1.1", "host:7-ab/2.4"), ("host:7-a/1.1", "host:7-abc/1.1", "host:71-ab/1.1", "host:7-ab")
+    for name in (*ours, *theirs):
+        registry.beat(replace(BEAT, name=name))
+        be_silent(queue, name, ALIVE_SECONDS + 60)
+
+    registry.refresh("host:7-ab")
+
+    assert [worker.name for worker in registry.alive()] == sorted(ours)
+
+
 def test_a_later_beat_replaces_the_earlier_one(registry: Registry) -> None:
     registry.beat(BEAT)
 

@@ -48,7 +48,7 @@ def test_an_update_goes_the_whole_way(tmp_path: Path, version: str) -> None:
 
     assert f"python: {version}." in doctor
     assert answer.startswith("Status: 200 OK")
-    assert (job["status"], job["error_message"]) == ("done", None)
+    assert (job["status"], job["error_message"]) == ("done", "reply not sent: BOT_TOKEN is not set")
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6"])

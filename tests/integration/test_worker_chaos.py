@@ -102,7 +102,7 @@ class TestTheJudge:
             self.run(2, 6.0, 6.5), self.run(3, 6.5, 7.0),
         ]
 
-        assert find_wrongs(runs, [Kill(11, (5,), 2.5)], {1: "done", 2: "done", 3: "done"}, 1.0) == []
+        assert find_wrongs(runs, [Kill(11, (5,), 2.5, 2.6)], {1: "done", 2: "done", 3: "done"}, 1.0) == []
 
     @pytest.mark.parametrize(
         ("runs", "states"),

@@ -17,7 +17,10 @@ from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.replies import ReplySender
+from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.stop import StopSignal
+from scalable.lib.worker.wakeup import Polling
 from tests.support.clock import FakeClock
 
 Result = TypeVar("Result")
@@ -50,7 +53,7 @@ class ClockedStop(StopSignal):
         self.during_wait: Callable[[], None] = lambda: None
         self._moved = clock
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, also: int | None = None) -> bool:  # noqa: ARG002 - nobody rings here
         """Let `seconds` pass on the clock; a thousand waits are one that would never end."""
         assert len(self.waits) < 1000, "it waits on and on"
         self.waits.append(seconds)
@@ -59,7 +62,7 @@ class ClockedStop(StopSignal):
         return self.requested
 
 
-class ScriptedRunner:
+class ScriptedRunner(Runner):
     """A bot that answers as told; `during` happens while it runs and gets the tick to call."""
 
     def __init__(self) -> None:
@@ -67,6 +70,7 @@ class ScriptedRunner:
         self.outcome = DONE
         self.during: Callable[[Callable[[], None]], None] = lambda tick: tick()
         self.closed = False
+        self.why_spent: str | None = None
 
     def check(self) -> str:
         """It is always there."""
@@ -77,6 +81,11 @@ class ScriptedRunner:
         self.payloads.append(payload)
         self.during(tick)
         return self.outcome
+
+    @property
+    def spent(self) -> str | None:
+        """What the test says."""
+        return self.why_spent
 
     def close(self) -> None:
         """Remembered."""
@@ -94,7 +103,9 @@ class Bench:
         self.runner = ScriptedRunner()
         self.stop = ClockedStop(self.clock)
         self.progress: Callable[[Tally], None] = lambda _: None
-        self.worker = LegacyBotWorker(self.queue, self.runner, "worker-1", self.stop, self.clock)
+        self.worker = LegacyBotWorker(
+            self.queue, self.runner, ReplySender(None), "worker-1", self.stop, self.clock
+        )
 
     def enqueue(self, count: int = 1) -> list[int]:
         """Ids of `count` new jobs, oldest first."""
@@ -115,6 +126,6 @@ class Bench:
     def loop(self, reap: bool = False, **limits: float | bool) -> Tally:
         """What a WorkerLoop with these limits did, until it ended."""
         return WorkerLoop(
-            self.queue, self.worker, self.stop, SLEEP_SECONDS, Limits(**limits),  # type: ignore[arg-type]
+            self.queue, self.worker, self.stop, Polling(SLEEP_SECONDS), Limits(**limits),  # type: ignore[arg-type]
             Housekeeping(self.queue, 3600, 3600) if reap else None, progress=self.progress, clock=self.clock,
         ).run()

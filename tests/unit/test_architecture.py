@@ -1,9 +1,9 @@
 """Who may import whom, and the other rules of the house that a reader of source text can check.
 
-The layers, from the bottom: `lib.errors` and `lib.logs` know nobody; `lib.settings`, `lib.queue` and `lib.telegram`
-know those two; `lib.web` and `lib.worker` know the queue's verbs and types, never its dialects, and not each other;
-`lib.host` stands above them, because the doctor looks into everything and the dashboard in a shell shows what the page
-shows; `config.py` turns settings into an installation; the other entry scripts are wiring and may know everybody.
+The layers, from the bottom: `lib.errors`, `lib.logs` and `lib.sockets` know nobody; `lib.settings`, `lib.queue` and
+`lib.telegram` know those; `lib.web` and `lib.worker` know the queue's verbs and types, never its dialects, and not
+each other; `lib.host` stands above them: the doctor looks into everything, and the dashboard in a shell shows what the
+page shows; `config.py` turns settings into an installation; the other entry scripts are wiring and may know everybody.
 
 Each checker is also fed a text that breaks its rule: a checker that finds nothing anywhere would prove nothing.
 """
@@ -33,7 +33,7 @@ SOURCES = [
 LIB = [source for source in SOURCES if source.path.startswith("scalable/lib/")]
 ENTRIES = [source for source in SOURCES if source.path.count("/") == 1 and source.path != "scalable/__init__.py"]
 
-_BASE = ("scalable.lib.errors", "scalable.lib.logs")
+_BASE = ("scalable.lib.errors", "scalable.lib.logs", "scalable.lib.sockets")
 _QUEUE = tuple(
     f"scalable.lib.queue.{name}"
     for name in ("database_queue", "job", "retry_policy", "registry", "counters", "minutes")
@@ -42,6 +42,7 @@ _EVERYTHING = ("scalable.config", "scalable.lib")
 ALLOWED = {
     "scalable.lib.errors": (),
     "scalable.lib.logs": (),
+    "scalable.lib.sockets": (),
     "scalable.lib.settings": ("scalable.lib.errors",),
     "scalable.lib.queue": _BASE,
     "scalable.lib.telegram": _BASE,

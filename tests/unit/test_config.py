@@ -18,6 +18,7 @@ from scalable.lib.queue.retry_policy import RetryPolicy
 MYSQL = {"BOT_DB_HOST": "db.example.com", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me", "BOT_DB_PASS": "hush-database"}
 SECRETS = {
     "BOT_DB_PASS": "hush-database", "BOT_WEBHOOK_SECRET": "hush-webhook", "BOT_MONITOR_TOKEN": "hush-monitor",
+    "BOT_TOKEN": "123456:hush-bot",
 }
 
 
@@ -32,11 +33,13 @@ def test_without_any_setting_the_documented_defaults_are_used(tmp_path: Path):
     config = load_config({}, tmp_path)
 
     assert config.database == SqliteAddress(tmp_path / ".htdata" / ".ht-queue.sqlite3")
-    assert config.legacy_path == tmp_path.parent / "bot.php"
+    assert config.bot.target == str(tmp_path.parent / "bot.php")
+    assert (config.bot.chosen_mode, config.bot.timeout_seconds) == ("cli", 60.0)
+    assert (config.bot_token, config.bot_api_url) == ("", "https://api.telegram.org")
     assert config.retry_policy == RetryPolicy(max_attempts=6, base_seconds=5, max_seconds=300)
     assert (config.queue_table, config.worker_pool_size, config.worker_sleep_seconds) == ("bot_jobs", 4, 1.0)
     assert (config.monitor_limit, config.monitor_token, config.webhook_secret) == (100, "", "")
-    assert (config.legacy_timeout_seconds, config.log_level, config.warnings) == (60.0, "INFO", ())
+    assert (config.log_level, config.warnings) == ("INFO", ())
     assert config.queue_order == "telegram"
     assert {reading.source for reading in config.readings} == {"default"}
 
@@ -52,8 +55,49 @@ def test_the_environment_wins_over_the_settings_file(tmp_path: Path):
 def test_paths_are_relative_to_the_plugin_and_absolute_ones_stay(tmp_path: Path):
     config = load_config({"BOT_LEGACY_PATH": "../up/./bot.py", "BOT_DATA_DIR": "/elsewhere/data"}, tmp_path)
 
-    assert config.legacy_path == tmp_path.parent / "up" / "bot.py"
+    assert config.bot.target == str(tmp_path.parent / "up" / "bot.py")
     assert config.data_dir == Path("/elsewhere/data")
+
+
+@pytest.mark.parametrize(("path", "mode", "target", "chosen"), [
+    ("../bot.php", "auto", "{up}/bot.php", "cli"),
+    ("../bot.php", "fastcgi", "{up}/bot.php", "fastcgi"),
+    ("../bot.py:handle", "auto", "{up}/bot.py:handle", "python"),
+    ("https://example.com/bot.php?a=b", "auto", "https://example.com/bot.php?a=b", "http"),
+    ("HTTP://127.0.0.1:81/x", "HTTP", "HTTP://127.0.0.1:81/x", "http"),
+])
+def test_the_bot_is_a_file_a_function_or_an_address(tmp_path: Path, path: str, mode: str, target: str, chosen: str):
+    config = load_config({"BOT_LEGACY_PATH": path, "BOT_LEGACY_MODE": mode}, tmp_path)
+
+    assert config.bot.target == target.format(up=tmp_path.parent)
+    assert config.bot.chosen_mode == chosen
+
+
+@pytest.mark.parametrize(("path", "mode", "expected"), [
+    ("../bot.php", "http", "an address such as https://example.com/bot.php"),
+    ("../bot.py", "python", "a file and a function such as ../bot.py:handle"),
+    ("https://me:hush@example.com/bot.php", "fastcgi", "a file such as ../bot.php"),
+    ("../bot.py:handle", "cli", "a file such as ../bot.php"),
+])
+def test_a_mode_that_does_not_go_with_the_bot_is_told_with_what_would(
+    tmp_path: Path, path: str, mode: str, expected: str
+):
+    (line,) = problems({"BOT_LEGACY_PATH": path, "BOT_LEGACY_MODE": mode}, tmp_path)
+
+    assert line.startswith(f"BOT_LEGACY_MODE={mode} does not go with BOT_LEGACY_PATH=")
+    assert line.endswith(f": expected {expected}")
+    assert "hush" not in line
+
+
+def test_a_password_in_the_address_of_the_bot_is_seen_by_nobody(tmp_path: Path, capsys):
+    config = load_config({"BOT_LEGACY_PATH": "https://me:hush-bot@example.com/bot.php"}, tmp_path)
+
+    run_doctor([], lambda: config)
+
+    assert config.bot.target == "https://me:hush-bot@example.com/bot.php"
+    seen = capsys.readouterr()
+    assert "https://…@example.com/bot.php" in seen.out
+    assert "hush" not in seen.out + seen.err + repr(config)
 
 
 def test_every_wrong_value_and_every_missing_one_is_told_at_once(tmp_path: Path):
@@ -174,7 +218,7 @@ def test_the_doctor_shows_every_setting_and_no_secret(tmp_path: Path, capsys: py
     assert exit_code == 2
     assert "hush" not in shown.out + shown.err
     assert all(setting.name in shown.out for setting in SETTINGS)
-    assert shown.out.count("(set, hidden)") == 3
+    assert shown.out.count("(set, hidden)") == len(SECRETS)
     assert "error    database: MySQL database 'bot' at 127.0.0.1:1" in shown.out
 
 

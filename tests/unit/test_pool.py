@@ -97,6 +97,14 @@ def test_workers_that_live_are_left_alone(history: History):
     assert [child.signals for child in history.children] == [[], []]
 
 
+def test_a_worker_that_made_way_for_a_new_one_is_replaced_at_once(history: History):
+    assert history.started_after(exit_code=0, lived_seconds=10.0) == 0.0
+
+
+def test_a_worker_that_ends_in_order_again_and_again_is_started_less_and_less_often(history: History):
+    assert [history.started_after(exit_code=0) for _ in range(3)] == [1, 2, 4]
+
+
 def test_a_worker_that_keeps_dying_is_started_again_after_longer_and_longer_waits():
     history = History(size=1)
     history.tick()

@@ -323,7 +323,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from textwrap import indent
-from scalable.lib.worker.ending import end_within
+from scalable.lib.worker.process_end import end_within
 from scalable.lib.worker.runners import bot_thread
 from scalable.lib.worker.runners.python import PythonRunner
 bot_thread.GRACE_SECONDS = 0.2

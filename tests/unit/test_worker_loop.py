@@ -192,6 +192,18 @@ def test_a_drain_goes_on_after_a_job_it_lost_to_somebody_else(bench: Bench):
     assert statuses(bench) == ["processing", "done", "done"]
 
 
+def test_a_worker_whose_bot_needs_a_new_process_ends_after_the_job_at_hand(bench: Bench):
+    bench.enqueue(3)
+
+    def during(_: Callable[[], None]) -> None:
+        bench.runner.why_spent = "the bot's file changed"
+
+    bench.runner.during = during
+
+    assert bench.loop().runs == 1
+    assert statuses(bench) == ["done", "pending", "pending"]
+
+
 def test_progress_is_told_after_every_run(bench: Bench):
     bench.enqueue(2)
     seen: list[Tally] = []

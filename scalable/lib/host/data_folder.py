@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
+from scalable.lib.host.poke import poke
 
 
 class DataFolder:
@@ -23,6 +24,7 @@ class DataFolder:
         self.path = path
         self.database_note = path / ".ht-database"
         self.pool_lock = path / ".ht-pool.lock"
+        self.poke_socket = path / ".ht-poke.sock"
         self._secret_file = path / ".ht-secret"
 
     def prepare(self) -> None:
@@ -56,6 +58,10 @@ class DataFolder:
                 "BOT_DB_* settings (the settings file reaches the web server, cron and the shell alike; variables of "
                 f"one of them do not). If you changed the database on purpose, delete {self.database_note}"
             )
+
+    def poke(self) -> None:
+        """Tell the pool of this installation, if it runs on this machine, that there is something to do."""
+        poke(self.poke_socket)
 
     def secret(self) -> bytes:
         """32 random bytes, the same for every process of this installation, made at first use."""

@@ -7,19 +7,18 @@ import contextlib
 import stat
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Optional, Protocol
 
 from scalable.lib.errors import (
-    BotMissing,
     ConfigurationError,
     DatabaseUnavailable,
     ExitCode,
     ScalableError,
     SchemaMissing,
 )
+from scalable.lib.host.bot_check import check_bot
+from scalable.lib.host.finding import Finding, Verdict
 from scalable.lib.host.installation import Installation
 from scalable.lib.host.packages import INSTALL, package_versions
 from scalable.lib.queue.database_queue import DatabaseQueue
@@ -27,25 +26,7 @@ from scalable.lib.queue.explain import slow_plans
 from scalable.lib.queue.registry import Registry
 from scalable.lib.queue.schema import SCHEMA_VERSION, planned_statements, stored_version
 from scalable.lib.settings import Reading
-from scalable.lib.worker.runners.cli import CliRunner
-from scalable.lib.worker.runners.php import find_php
-
-
-class Verdict(Enum):
-    """How a check ended; the value is what is printed."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor: what was looked at, and what was seen; for a problem also what to do."""
-
-    verdict: Verdict
-    subject: str
-    seen: str
+from scalable.lib.worker.runners.choose import BotSettings
 
 
 class Settings(Protocol):
@@ -54,11 +35,9 @@ class Settings(Protocol):
     @property
     def settings_file(self) -> Path: ...
     @property
-    def legacy_path(self) -> Path: ...
+    def bot(self) -> BotSettings: ...
     @property
-    def legacy_timeout_seconds(self) -> float: ...
-    @property
-    def php_binary(self) -> str: ...
+    def bot_token(self) -> str: ...
     @property
     def readings(self) -> tuple[Reading, ...]: ...
     @property
@@ -99,9 +78,7 @@ def examine(config: Settings, dry_run: bool = False) -> list[Finding]:
     findings += _packages()
     findings += [Finding(Verdict.WARNING, "settings", warning) for warning in config.warnings]
     findings += _settings_file(config.settings_file)
-    findings.append(_bot(config))
-    if config.legacy_path.suffix == ".php" or config.php_binary:
-        findings.append(_php(config.php_binary))
+    findings += check_bot(config.bot, has_token=bool(config.bot_token))
     installation = config.installation()
     folder = _data_folder(installation)
     findings.append(folder)
@@ -125,22 +102,6 @@ def _settings_file(path: Path) -> list[Finding]:
     if mode & 0o077:
         return [Finding(Verdict.WARNING, "settings file", f"{path}, mode {mode:o}: others may read it; chmod 600 it")]
     return [Finding(Verdict.OK, "settings file", f"{path}, mode {mode:o}")]
-
-
-def _bot(config: Settings) -> Finding:
-    try:
-        command = CliRunner(config.legacy_path, config.legacy_timeout_seconds, config.php_binary).check()
-    except BotMissing as error:
-        return Finding(Verdict.ERROR, "bot", str(error))
-    return Finding(Verdict.OK, "bot", "will be run as: " + command)
-
-
-def _php(named: str) -> Finding:
-    try:
-        php = find_php(named)
-    except BotMissing as error:
-        return Finding(Verdict.ERROR, "php", str(error))
-    return Finding(Verdict.OK, "php", f"{php.version} ({php.interface}) at {php.path}")
 
 
 def _data_folder(installation: Installation) -> Finding:

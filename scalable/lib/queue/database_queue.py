@@ -23,6 +23,7 @@ from scalable.lib.queue.job import (
     Enqueued,
     JobSummary,
     Lease,
+    Look,
     NewJob,
     Reaped,
     ServerDescription,
@@ -95,9 +96,12 @@ class DatabaseQueue:
         if not self._change(sql.HEARTBEAT, lease, seconds=lease_seconds):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
 
-    def complete(self, lease: Lease) -> None:
-        """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost."""
-        if not end_run(self._jobs, sql.COMPLETE, lease.job_id, token=lease.token):
+    def complete(self, lease: Lease, note: Optional[str] = None) -> None:
+        """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost.
+
+        `note` is kept with the job, where otherwise its error message is: something a person may want to know.
+        """
+        if not end_run(self._jobs, sql.COMPLETE, lease.job_id, token=lease.token, note=note and _short(note)):
             self._check_repeated(lease, DONE)
 
     def complete_many(self, leases: Sequence[Lease]) -> list[Lease]:
@@ -135,6 +139,10 @@ class DatabaseQueue:
         """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
         if not end_run(self._jobs, sql.RELEASE, lease.job_id, token=lease.token):
             self._check_repeated(lease, PENDING)
+
+    def look(self) -> Look:
+        """The queue at a glance, in one statement that costs next to nothing: for whoever waits for something to do."""
+        return upkeep.look(self._jobs)
 
     def reap(self) -> Reaped:
         """End the leases that ran out: their jobs wait for the next attempt, or fail when attempts are used up."""

@@ -16,6 +16,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "park": (sql.BLOCKED, {"limit": 500}),
     "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
     "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
+    "look": (upkeep.LOOK, {}),
     "reap": (upkeep.EXPIRED_LEASES, {"limit": 100}),
     "expire": (upkeep.OVERDUE, {"limit": 100}),
     "slow down": (upkeep.URGENT_TOO_LONG, {"limit": 100}),
@@ -52,7 +53,8 @@ def _plan(queue: DatabaseQueue, statement: str, values: dict[str, Any]) -> list[
 
 
 def _is_slow(step: str) -> bool:
-    if "<union" in step or "<derived" in step or "(subquery" in step:  # the few rows found, put together
+    # The few rows found, put together; a SELECT without a table.
+    if any(sign in step for sign in ("<union", "<derived", "(subquery", "CONSTANT ROW")):
         return False
     words = step.replace("UNION ALL", "").split()
     return "filesort" in step or "ALL" in words or "TEMP B-TREE" in step or ("SCAN" in words and "USING" not in words)

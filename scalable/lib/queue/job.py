@@ -129,6 +129,18 @@ class Adopted:
 
 
 @dataclass(frozen=True)
+class Look:
+    """The queue at a glance: the newest job's id, 0 without any; whether `reap` or `expire` would find something.
+
+    `due_in_seconds`: until the first waiting job is due, 0 or less when one is; None when none waits.
+    """
+
+    newest_id: int
+    due_in_seconds: Optional[float]
+    needs_upkeep: bool
+
+
+@dataclass(frozen=True)
 class ServerDescription:
     """What is on the other end: its name and version, and how jobs are claimed there."""
 

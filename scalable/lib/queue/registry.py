@@ -34,6 +34,14 @@ VALUES
     (:name, :host, :pid, {ago:up_seconds}, {now}, :runs, :succeeded, :retried, :failed, :memory_kb)
 """
 
+# The rows of one pool's workers, whose names begin alike. By primary key, a range of a few rows.
+REFRESH = """
+UPDATE {jobs}_workers
+SET heartbeat_at = {now}
+WHERE name >= :first
+  AND name < :beyond
+"""
+
 FORGET_WORKER = """
 DELETE FROM {jobs}_workers
 WHERE name = :name
@@ -121,6 +129,10 @@ class Registry:
                 session.execute(update, **vars(beat))
 
         self._table.database.run(work)
+
+    def refresh(self, pool: str) -> None:
+        """The workers whose names begin with `pool/` live, says who can see their processes. Safe to repeat."""
+        self._table.change(REFRESH, first=f"{pool}/", beyond=f"{pool}0")  # 0 comes right after the slash
 
     def forget(self, worker: str) -> None:
         """The worker ended, or is known to be dead. Safe to repeat."""

@@ -136,7 +136,7 @@ WHERE id = :id
 # The end of a job. By primary key; only for the lease that holds it. {alone} is ALONE, or nothing.
 COMPLETE = """
 UPDATE {jobs}
-SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
+SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = :note, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
-from scalable.lib.queue.job import Adopted, Reaped
+from scalable.lib.queue.job import Adopted, Look, Reaped
 from scalable.lib.queue.jobs_table import JobsTable
 from scalable.lib.queue.lanes import end_run
 from scalable.lib.queue.retry_policy import RetryPolicy
@@ -171,6 +171,31 @@ WHERE id IN ({{ids}})
   AND available_at > {{in:seconds}}
   AND {_NEVER_OURS}
 """
+
+
+# The queue at a glance. By primary key and index turn: the first row of each priority, the few that are running, and
+# the urgent ones.
+LOOK = """
+SELECT
+    (SELECT MAX(id) FROM {jobs}),
+    (SELECT {age:available_at} FROM {jobs} {use:turn}
+     WHERE status = 'pending' AND parked = 0 AND priority = 0 ORDER BY available_at LIMIT 1),
+    (SELECT {age:available_at} FROM {jobs} {use:turn}
+     WHERE status = 'pending' AND parked = 0 AND priority = 1 ORDER BY available_at LIMIT 1),
+    (SELECT {age:available_at} FROM {jobs} {use:turn}
+     WHERE status = 'pending' AND parked = 0 AND priority = 2 ORDER BY available_at LIMIT 1),
+    EXISTS (SELECT 1 FROM {jobs} {use:turn} WHERE status = 'processing' AND lease_expires_at < {now}),
+    EXISTS (SELECT 1 FROM {jobs} {use:turn}
+            WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {now})
+LIMIT 1
+"""
+
+
+def look(table: JobsTable) -> Look:
+    """What has come, what is due, and whether there is something to reap or to expire: one statement."""
+    [(newest, *ages, ran_out, late)] = table.rows(LOOK)
+    due = [-age / 1_000_000 for age in ages if age is not None]
+    return Look(newest or 0, min(due) if due else None, bool(ran_out or late))
 
 
 def reap(table: JobsTable, policy: RetryPolicy, worker: Optional[str] = None) -> Reaped:

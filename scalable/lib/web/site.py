@@ -14,11 +14,12 @@ from scalable.lib.web.webhook_app import create_webhook_app
 
 def create_site(
     open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], *,
-    webhook_secret: str, queue_order: str, monitor_token: str, monitor_limit: int, prefix: str = "",
+    webhook_secret: str, queue_order: str, monitor_token: str, monitor_limit: int, announce: Callable[[], None],
+    prefix: str = "",
 ) -> Wsgi:
     """Webhook and dashboard under the names their scripts have."""
     return mount({
-        "webhook_queue.py": create_webhook_app(open_queue, webhook_secret, queue_order),
+        "webhook_queue.py": create_webhook_app(open_queue, webhook_secret, queue_order, announce),
         "dashboard.py": create_dashboard_app(open_queue, read_secret, monitor_token, monitor_limit),
     }, prefix)
 

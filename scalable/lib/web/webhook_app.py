@@ -26,11 +26,14 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
 
 
-def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str, order: str) -> Wsgi:
+def create_webhook_app(
+    open_queue: Callable[[], DatabaseQueue], secret: str, order: str, announce: Callable[[], None] = lambda: None
+) -> Wsgi:
     """A WSGI application that enqueues every update POSTed to it, whatever the path.
 
     `open_queue` is called once a request and returns the same queue each time; `secret` empty means any request is
-    taken; `order` is one of lanes.ORDERS. Answers 200 with the job's id only after the update is committed; 503 when
+    taken; `order` is one of lanes.ORDERS; `announce` is called when an update is stored, and must neither fail nor
+    wait. Answers 200 with the job's id only after the update is committed; 503 when
     Telegram shall bring it again.
     """
     app = Bottle()
@@ -44,12 +47,14 @@ def create_webhook_app(open_queue: Callable[[], DatabaseQueue], secret: str, ord
         if secret and not _same(request.environ.get(SECRET_VARIABLE, ""), secret):
             log.warning(event("update refused", status=401, cause="wrong secret", address=request.remote_addr))
             return refusal(401, f"the {SECRET_HEADER} header is missing or wrong")
-        return _enqueue_body(open_queue, order)
+        return _enqueue_body(open_queue, order, announce)
 
     return guarded(app)
 
 
-def _enqueue_body(open_queue: Callable[[], DatabaseQueue], order: str) -> HTTPResponse:
+def _enqueue_body(
+    open_queue: Callable[[], DatabaseQueue], order: str, announce: Callable[[], None]
+) -> HTTPResponse:
     if request.content_length > MAX_BODY_BYTES:
         return refusal(413, f"the request body is larger than {MAX_BODY_BYTES} bytes")
     body = request.body.read(MAX_BODY_BYTES + 1)
@@ -64,6 +69,7 @@ def _enqueue_body(open_queue: Callable[[], DatabaseQueue], order: str) -> HTTPRe
         enqueued = open_queue().enqueue(_new_job(update))
     except (DatabaseUnavailable, ConfigurationError) as error:
         return _come_again(error)
+    announce()
     name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
     log.info(event(name, id=enqueued.job_id, update_id=update.update_id, type=update.update_type, bytes=len(body)))
     answer: dict[str, Any] = {"ok": True, "queued_job_id": enqueued.job_id}

@@ -15,28 +15,36 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
+from scalable.lib.worker.process_end import END_SECONDS, end_within
 from scalable.lib.worker.progress import ProgressBar
+from scalable.lib.worker.replies import ReplySender
 from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.stop import StopSignal
+from scalable.lib.worker.wakeup import Listening, Polling
 
 
 def run_worker_command(
-    options: argparse.Namespace, queue: DatabaseQueue, runner: Runner, sleep_seconds: float, housekeeping: Housekeeping
+    options: argparse.Namespace, queue: DatabaseQueue, runner: Runner, replies: ReplySender, sleep_seconds: float,
+    housekeeping: Housekeeping,
 ) -> int:
     """Run one worker in this process. Raises DatabaseUnavailable when the database is away at the start."""
     queue.ensure_schema()
     stop = StopSignal(options.pool_pid)
     stop.listen()
     name = options.name or f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"
-    worker = LegacyBotWorker(queue, runner, name, stop)
+    worker = LegacyBotWorker(queue, runner, replies, name, stop)
     limits = Limits(options.drain, options.max_seconds, options.max_jobs)
     bar = ProgressBar(queue.counts().pending if options.drain else 0)
+    idleness = Polling(sleep_seconds) if options.bell is None else Listening(options.bell)
     tally = WorkerLoop(
-        queue, worker, stop, sleep_seconds, limits, housekeeping if options.pool_pid is None else None, _showing(bar)
+        queue, worker, stop, idleness, limits, housekeeping if options.pool_pid is None else None, _showing(bar)
     ).run()
     bar.end()
     if sys.stdout.isatty() and options.drain:
         print(f"{tally.runs} updates run, {tally.succeeded} done, {tally.runs - tally.succeeded} not yet")
+    if worker.spent is not None and options.pool_pid is None and not options.drain and not stop.requested:
+        os.execv(sys.executable, [sys.executable, *sys.argv])  # nobody else would start a new one
+    end_within(END_SECONDS, ExitCode.OK)
     return ExitCode.OK
 
 
@@ -52,6 +60,8 @@ def parse_worker_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--max-jobs", type=_positive_count, metavar="N", help="end after N updates")
     parser.add_argument("--name", help=argparse.SUPPRESS)
     parser.add_argument("--pool-pid", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--bell", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 

@@ -39,12 +39,18 @@ class Endings:
         self._sleep = sleep
         self._done: list[tuple[ClaimedJob, Outcome]] = []
 
-    def settle(self, job: ClaimedJob, outcome: Outcome) -> None:
-        """The one place that decides what becomes of a job: done (told at the next flush), failed, or tried again."""
+    def settle(self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None) -> None:
+        """The one place that decides what becomes of a job: done (told at the next flush), failed, or tried again.
+
+        `note` is kept with a job that is done.
+        """
         policy = self._queue.retry_policy
         error = outcome.explanation()
-        if outcome.succeeded:
+        if outcome.succeeded and note is None:
             self._done.append((job, outcome))
+        elif outcome.succeeded:
+            if self._changed(job, lambda: self._queue.complete(job.lease, note)):
+                self._report([(job, outcome)], [])
         elif policy.used_up(job.attempt) or not outcome.may_be_retried:
             if self._changed(job, lambda: self._queue.fail(job.lease, error)):
                 self._pulse.ended("failed", outcome)

@@ -56,6 +56,10 @@ class Housekeeping:
         self._minutes.prune()
         self._registry.forget_gone()
 
+    def refresh(self, pool: str) -> None:
+        """The workers of that pool live, whether or not they have said so lately."""
+        self._registry.refresh(pool)
+
     def bury(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
         self._report(self._queue.reap_worker(worker), f"worker {worker} died")

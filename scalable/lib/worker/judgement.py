@@ -35,7 +35,7 @@ def judge_response(response: Response, seconds: float) -> Outcome:
     return Outcome(
         kind, cause, seconds, http_status=response.status, retry_after_seconds=_retry_after(response),
         output="\n".join(part for part in (response.body_end, response.errors) if part),
-        answer=response.body if response.is_whole else b"",
+        answer=response.body if response.is_whole else b"", answer_type=response.headers.get("content-type", ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""LegacyBotWorker: one job from claim to its end. Knows neither how the bot is run nor what its outcome leads to."""
+"""LegacyBotWorker: one job from claim to its end. Knows neither how the bot is run nor how the queue is told."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from scalable.lib.worker.heart import LEASE_SECONDS, Heart
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.prefetch import Prefetch
 from scalable.lib.worker.pulse import Pulse
+from scalable.lib.worker.replies import Fate, ReplyResult, ReplySender
 from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.stop import StopSignal
 
@@ -26,17 +27,23 @@ class LegacyBotWorker:
     """Claims a job, runs the bot, and tells the queue what became of it. One thread, one connection."""
 
     def __init__(
-        self, queue: DatabaseQueue, runner: Runner, name: str, stop: StopSignal,
+        self, queue: DatabaseQueue, runner: Runner, replies: ReplySender, name: str, stop: StopSignal,
         clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.pulse = Pulse(queue, name, clock)
         self._queue = queue
         self._runner = runner
+        self._replies = replies
         self._stop = stop
         self._clock = clock
         self._prefetch = Prefetch(queue, name, LEASE_SECONDS, clock)
         self._endings = Endings(queue, self.pulse, stop, clock, sleep)
+
+    @property
+    def spent(self) -> Optional[str]:
+        """Why another process should go on with the work, in a few words; None: this one can."""
+        return self._runner.spent
 
     def close(self) -> None:
         """Tell what is done, give back what was claimed and not run, and let go of the bot."""
@@ -57,10 +64,11 @@ class LegacyBotWorker:
         started = self._clock()
         self.pulse.claimed(job.waited_seconds + started - self._prefetch.claimed_at)
         log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
+        tick = self._tick(job)
         try:
-            outcome = self._runner.run(job.payload, self._tick(job))
+            outcome = self._runner.run(job.payload, tick)
             self._prefetch.ran(outcome.seconds)
-            self._endings.settle(job, outcome)
+            self._endings.settle(job, outcome, self._reply(job, outcome, tick))
         except LeaseLost as error:
             log.warning(event("bot stopped", id=job.id, cause=error))
             outcome = Outcome(Kind.DIED, str(error), self._clock() - started)
@@ -70,6 +78,18 @@ class LegacyBotWorker:
         if not self._prefetch.holds_more:
             self._endings.flush()
         return outcome
+
+    def _reply(self, job: ClaimedJob, outcome: Outcome, tick: Callable[[], None]) -> Optional[str]:
+        """Send what the bot answered; a note for the job when that was not possible. The job itself is done anyhow."""
+        if not outcome.succeeded or not outcome.answer:
+            return None
+        try:
+            result = self._replies.send(outcome.answer, tick, outcome.answer_type)
+        except StoppedAtOnce as error:
+            result = ReplyResult(Fate.NOT_SENT, cause=str(error))
+        if result.fate is not Fate.NONE:
+            log.log(logging.INFO if result.note is None else logging.WARNING, result.log_line(id=job.id))
+        return result.note
 
     def _tick(self, job: ClaimedJob) -> Callable[[], None]:
         """What happens about twice a second while the bot runs. Once that takes long, others get what is held."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.housekeeping import OFTEN_SECONDS, SELDOM_SECONDS, Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.stop import StopSignal
+from scalable.lib.worker.wakeup import Idleness
 
 log = logging.getLogger(__name__)
 LONGEST_DATABASE_WAIT_SECONDS = 15.0
@@ -47,14 +49,14 @@ class WorkerLoop:
     """Runs a LegacyBotWorker until its limits or a stop. `housekeeping` is for a worker without a pool to do it."""
 
     def __init__(
-        self, queue: DatabaseQueue, worker: LegacyBotWorker, stop: StopSignal, sleep_seconds: float, limits: Limits,
+        self, queue: DatabaseQueue, worker: LegacyBotWorker, stop: StopSignal, idleness: Idleness, limits: Limits,
         housekeeping: Optional[Housekeeping] = None, progress: Callable[[Tally], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._worker = worker
         self._stop = stop
-        self._sleep_seconds = sleep_seconds
+        self._idleness = idleness
         self._limits = limits
         self._progress = progress
         self._clock = clock
@@ -85,8 +87,7 @@ class WorkerLoop:
             elif self._limits.drain:
                 break
             else:
-                # Not all at the same moment: idle workers would ask the database in step for ever.
-                self._stop.wait(self._within(ends, self._sleep_seconds * random.uniform(0.8, 1.2)))
+                self._idleness.wait(self._stop, self._within(ends, math.inf))
         self._worker.close()
         self._worker.pulse.end()
         self._queue.close()
@@ -118,6 +119,9 @@ class WorkerLoop:
 
     def _reached(self, tally: Tally, ends: Optional[float]) -> bool:
         if self._limits.max_jobs is not None and tally.runs >= self._limits.max_jobs:
+            return True
+        if self._worker.spent is not None:
+            log.info(event("worker makes way for a new one", worker=self._worker.name, cause=self._worker.spent))
             return True
         return ends is not None and self._clock() >= ends
 

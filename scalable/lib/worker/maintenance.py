@@ -13,18 +13,32 @@ from apscheduler.triggers.interval import IntervalTrigger
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.worker.housekeeping import OFTEN_SECONDS, SELDOM_SECONDS, Housekeeping
+from scalable.lib.worker.housekeeping import SELDOM_SECONDS, Housekeeping
 
 log = logging.getLogger(__name__)
+# Reaping and expiring are done when a look says so; this often unasked.
+UNASKED_OFTEN_SECONDS = 300.0
+# Well within registry.ALIVE_SECONDS: idle workers of a pool do not beat themselves.
+REFRESH_SECONDS = 30.0
+QUIET_SELDOM_SECONDS = 600.0
 
 
 class Maintenance:
-    """Runs the housekeeping on a schedule, and at once for a worker the pool saw die."""
+    """Runs the housekeeping on a schedule, and at once for a worker the pool saw die.
 
-    def __init__(self, queue: DatabaseQueue, housekeeping: Housekeeping) -> None:
+    `pool` is how the names of the pool's workers begin; `is_quiet` says that nothing has come for a while, and then
+    most of it is left out.
+    """
+
+    def __init__(
+        self, queue: DatabaseQueue, housekeeping: Housekeeping, pool: str, is_quiet: Callable[[], bool] = lambda: False
+    ) -> None:
         self._queue = queue
         self._housekeeping = housekeeping
+        self._pool = pool
+        self._is_quiet = is_quiet
         self._may_log = OncePer(60)
+        self._may_clean_in_quiet = OncePer(QUIET_SELDOM_SECONDS)
         self._dead: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
@@ -35,15 +49,22 @@ class Maintenance:
 
     def start(self) -> None:
         """Begin; the first round is at once, for what an earlier pool left behind."""
-        for work, seconds in ((self._often, OFTEN_SECONDS), (self._seldom, SELDOM_SECONDS)):
-            self._scheduler.add_job(work)
+        self._scheduler.add_job(self._often)
+        for work, seconds in (
+            (self._seldom, SELDOM_SECONDS), (self._refresh, REFRESH_SECONDS), (self._often, UNASKED_OFTEN_SECONDS),
+        ):
             self._scheduler.add_job(work, IntervalTrigger(seconds=int(seconds), timezone=timezone.utc))
+        self._scheduler.add_job(self._seldom)
         self._scheduler.start()
+
+    def needed(self) -> None:
+        """Somebody saw that there is something to reap or to expire."""
+        self._scheduler.add_job(self._often)
 
     def worker_died(self, name: str) -> None:
         """Give that worker's job back now instead of waiting for its lease."""
         self._dead.add(name)
-        self._scheduler.add_job(self._often)
+        self.needed()
 
     def stop(self) -> None:
         """End after the work at hand, and after giving back what a worker that died in the end still held."""
@@ -55,7 +76,11 @@ class Maintenance:
         self._guarded(self._bury_and_reap)
 
     def _seldom(self) -> None:
-        self._guarded(self._housekeeping.seldom)
+        if not self._is_quiet() or self._may_clean_in_quiet():
+            self._guarded(self._housekeeping.seldom)
+
+    def _refresh(self) -> None:
+        self._guarded(lambda: self._housekeeping.refresh(self._pool))
 
     def _bury_and_reap(self) -> None:
         for name in list(self._dead):

@@ -23,6 +23,7 @@ class Outcome:
 
     `answer` is what the web server would have got from the bot: the body of its response, or its standard output. It
     may be a method call for Telegram. Empty when there was none, or when it was larger than any such call.
+    `answer_type` is the Content-Type it was given with; None when there was no way to give one.
     `retry_after_seconds`: how long the bot, or the server in front of it, asked to be left alone.
     """
 
@@ -34,6 +35,7 @@ class Outcome:
     retry_after_seconds: Optional[float] = None
     output: str = field(default="", repr=False)
     answer: bytes = field(default=b"", repr=False)
+    answer_type: Optional[str] = None
 
     @property
     def succeeded(self) -> bool:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 LONGEST_BACKOFF_SECONDS = 60.0
 # A worker that lived this long had a good start: its next respawn waits 1 s again.
 SETTLED_SECONDS = 60.0
+# One that ends in order after so long is replaced at once.
+REPLACEABLE_SECONDS = 5.0
 KILL_WAIT_SECONDS = 5.0
 LONGEST_TICK_SECONDS = 1.0
 # Sent by the kernel when a child ends; the pool only needs to wake up for it.
@@ -41,9 +43,11 @@ class State(Enum):
 
 
 class Child(Protocol):
-    """What the pool needs of a started worker; subprocess.Popen has it."""
+    """What the pool needs of a started worker."""
 
-    pid: int
+    @property
+    def pid(self) -> int:
+        """Its process."""
 
     def poll(self) -> Optional[int]:
         """The exit code, or None while it runs."""
@@ -65,12 +69,18 @@ class _Slot:
     backoff: float = 0.0
 
 
+def pool_name() -> str:
+    """How the names of this process's workers begin: host, process, and something that no other process has."""
+    return f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"
+
+
 class WorkerPool:
     """Keeps `size` workers alive until told to stop. `grace_seconds`: how long a stop waits for jobs at hand."""
 
     def __init__(
         self, size: int, spawn: Callable[[str], Child], grace_seconds: float,
         worker_died: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic,
+        name: str = "",
     ) -> None:
         self.state = State.RUNNING
         self.exit_code = ExitCode.OK
@@ -78,7 +88,7 @@ class WorkerPool:
         self._grace_seconds = grace_seconds
         self._worker_died = worker_died
         self._clock = clock
-        self._prefix = f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"
+        self.name = name or pool_name()
         self._slots = [_Slot(number) for number in range(1, size + 1)]
         self._patience_ends = 0.0
         self._signals: SimpleQueue[int] = SimpleQueue()
@@ -145,7 +155,7 @@ class WorkerPool:
 
     def _start(self, slot: _Slot) -> None:
         slot.generation += 1
-        slot.name = f"{self._prefix}/{slot.number}.{slot.generation}"
+        slot.name = f"{self.name}/{slot.number}.{slot.generation}"
         slot.started = self._clock()
         try:
             slot.child = self._spawn(slot.name)
@@ -164,6 +174,8 @@ class WorkerPool:
         elif exit_code == ExitCode.BAD_CONFIGURATION:
             self.exit_code = ExitCode.BAD_CONFIGURATION
             self.stop("a worker found the settings wrong; its message is above")
+        elif exit_code == ExitCode.OK and self._clock() - slot.started >= REPLACEABLE_SECONDS:
+            slot.respawn_at, slot.backoff = self._clock(), 0.0  # it made way for a new one
         else:
             if self._clock() - slot.started >= SETTLED_SECONDS:
                 slot.backoff = 0.0

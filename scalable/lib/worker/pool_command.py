@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, Protocol
 
@@ -17,7 +15,11 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.lock import PoolLock
 from scalable.lib.worker.maintenance import Maintenance
-from scalable.lib.worker.pool import Child, WorkerPool
+from scalable.lib.worker.pool import WorkerPool, pool_name
+from scalable.lib.worker.wakeup import Bell
+from scalable.lib.worker.watch import Watch
+from scalable.lib.worker.watcher import Pokes, Watcher
+from scalable.lib.worker.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -71,19 +73,25 @@ def take_lock(path: Path, ensure: bool) -> bool:
 
 def run_pool(
     queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
-    has_password: bool, housekeeping: Housekeeping,
+    has_password: bool, housekeeping: Housekeeping, pokes: Optional[Pokes], sleep_seconds: float,
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
     Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
     queue.ensure_schema()
-    maintenance = Maintenance(queue, housekeeping)
-    grace_seconds = bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS
-    pool = WorkerPool(size, _spawner(worker_script), grace_seconds, maintenance.worker_died)
+    name, bell = pool_name(), Bell(size)
+    watch = Watch(sleep_seconds, hears_pokes=pokes is not None)
+    maintenance = Maintenance(queue, housekeeping, name, lambda: watch.is_quiet)
+    watcher = Watcher(queue, watch, bell, pokes, maintenance.needed)
+    pool = WorkerPool(
+        size, lambda worker: WorkerProcess(worker_script, worker, bell.reader),
+        bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS, maintenance.worker_died, name=name,
+    )
     pool.listen()
     log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.place))
     maintenance.start()
+    watcher.start()
     if server is not None:
         server.start()
         _invite(server.url, ASKS_FOR_TOKEN if has_password else NO_TOKEN)
@@ -92,17 +100,9 @@ def run_pool(
     finally:
         if server is not None:
             server.stop()
+        watcher.stop()
         maintenance.stop()
         queue.close()
-
-
-def _spawner(worker_script: str) -> Callable[[str], Child]:
-    def spawn(name: str) -> Child:
-        command = [sys.executable, worker_script, "--name", name, "--pool-pid", str(os.getpid())]
-        # A session of its own: a Ctrl-C in the terminal is the pool's to hear and to pass on.
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-
-    return spawn
 
 
 def _invite(url: str, notice: str) -> None:

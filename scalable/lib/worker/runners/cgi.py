@@ -6,17 +6,20 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Optional
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.worker.judgement import judge_exit, judge_response
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.runners.cgi_request import check_php_bot, php_environment, request_variables
 from scalable.lib.worker.runners.cgi_response import NotACgiResponse, parse_response
+from scalable.lib.worker.runners.guard import Guard
 from scalable.lib.worker.runners.php import CGI, find_php
 from scalable.lib.worker.runners.process import ProcessEnd, run_process
+from scalable.lib.worker.runners.runner import Runner
 
 
-class CgiRunner:
+class CgiRunner(Runner):
     """Starts php-cgi once per update. The status of the bot's response decides, as it does for Telegram.
 
     `environment` is the owner's, of which cgi_request.php_environment passes a part on; `secret` is the webhook's.
@@ -24,8 +27,9 @@ class CgiRunner:
 
     def __init__(
         self, bot: Path, timeout_seconds: float, php_binary: str = "", secret: str = "",
-        environment: Mapping[str, str] = MappingProxyType({}),
+        environment: Mapping[str, str] = MappingProxyType({}), guard: Optional[Guard] = None,
     ) -> None:
+        self._guard = guard
         self._bot = bot
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary
@@ -43,15 +47,12 @@ class CgiRunner:
             check_php_bot(self._bot)
             command = [find_php(self._php_binary, CGI).path]
             variables = {**self._variables, "CONTENT_LENGTH": str(len(body))}
-            end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, variables)
+            end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, variables, self._guard)
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
             return Outcome(Kind.FAILED, str(error), 0.0)
         except OSError as error:
             return Outcome(Kind.FAILED, f"php-cgi could not be started: {error}", 0.0)
         return self._judge(end)
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
     def _judge(self, end: ProcessEnd) -> Outcome:
         if end.timed_out or end.returncode < 0:

@@ -14,6 +14,7 @@ from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.runners.guard import Guard
 from scalable.lib.worker.runners.php import find_php
 from scalable.lib.worker.runners.process import run_process
+from scalable.lib.worker.runners.runner import Runner
 
 
 def bot_command(bot: Path, php_binary: str = "") -> list[str]:
@@ -34,7 +35,7 @@ def bot_command(bot: Path, php_binary: str = "") -> list[str]:
     return [str(bot)]
 
 
-class CliRunner:
+class CliRunner(Runner):
     """Starts the bot once per update, in the bot's own folder as a web server would.
 
     `guard` ends a bot whose worker is killed; it is the caller's to close.
@@ -64,6 +65,3 @@ class CliRunner:
         except OSError as error:
             return Outcome(Kind.FAILED, f"the bot could not be started: {error}", 0.0)
         return judge_exit(end, self._timeout_seconds)
-
-    def close(self) -> None:
-        """Nothing is kept."""

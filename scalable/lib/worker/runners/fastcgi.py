@@ -17,6 +17,7 @@ from scalable.lib.worker.runners.cgi_response import NotACgiResponse, parse_resp
 from scalable.lib.worker.runners.fastcgi_client import Answer, Ended
 from scalable.lib.worker.runners.fastcgi_protocol import ProtocolStatus, begin_request, finish_request
 from scalable.lib.worker.runners.fastcgi_server import FastCgiServer
+from scalable.lib.worker.runners.runner import Runner
 
 REFUSALS: dict[int, str] = {
     ProtocolStatus.CANT_MPX_CONN: "it takes no second request on one connection",
@@ -25,7 +26,7 @@ REFUSALS: dict[int, str] = {
 }
 
 
-class FastCgiRunner:
+class FastCgiRunner(Runner):
     """Sends each update to `server`. The status of the bot's response decides, as it does for Telegram.
 
     `secret` is the webhook's; of `environment`, the owner's, the bot finds the BOT_* variables.

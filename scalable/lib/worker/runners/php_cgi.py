@@ -16,13 +16,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Optional, Protocol
+from typing import Optional
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.worker.judgement import signal_name
 from scalable.lib.worker.runners.cgi_request import php_environment
 from scalable.lib.worker.runners.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.worker.runners.fastcgi_server import Loss
+from scalable.lib.worker.runners.guard import Guard
 from scalable.lib.worker.runners.php import CGI, find_php
 from scalable.lib.worker.runners.process import TERM_SECONDS
 
@@ -32,16 +33,6 @@ OPTIONS = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq
 KILL_SECONDS = 5.0
 # What a socket's folder may be called: its path has 107 bytes at most, on some systems 103 (unix(7)).
 MAX_FOLDER_BYTES = 100
-
-
-class GroupGuard(Protocol):
-    """Ends process groups when this process dies, however it dies."""
-
-    def watch(self, group: int) -> None:
-        """End this group, too."""
-
-    def forget(self, group: int) -> None:
-        """It has ended."""
 
 
 class ResidentPhpCgi:
@@ -56,7 +47,7 @@ class ResidentPhpCgi:
 
     def __init__(
         self, folder: Path, php_binary: str = "", max_requests: int = 500,
-        environment: Mapping[str, str] = MappingProxyType({}), guard: Optional[GroupGuard] = None,
+        environment: Mapping[str, str] = MappingProxyType({}), guard: Optional[Guard] = None,
     ) -> None:
         self._folder = folder
         self._php_binary = php_binary
@@ -133,11 +124,9 @@ class ResidentPhpCgi:
         process, self._process = self._process, None
         if process is None:
             return None
-        try:
-            return how(process)
-        finally:
-            if self._guard is not None:
-                self._guard.forget(process.pid)
+        if self._guard is not None:
+            self._guard.forget(process.pid)  # before it is reaped, and its id may become another group's
+        return how(process)
 
 
 class _PhpCgi:

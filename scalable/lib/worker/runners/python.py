@@ -22,6 +22,7 @@ from scalable.lib.worker.runners.patience import Patience, TickRaised, TimeIsOve
 from scalable.lib.worker.runners.printed import Printed
 from scalable.lib.worker.runners.process import HEAD_BYTES
 from scalable.lib.worker.runners.raised import cause_of, traceback_of
+from scalable.lib.worker.runners.runner import Runner
 
 log = logging.getLogger(__name__)
 # A function of the bot that is called, if it is there, when the last runner closes: to close sessions, for one.
@@ -30,7 +31,7 @@ STOP_HOOK_SECONDS = 5.0
 STUCK = "the bot did not stop; this worker will be replaced"
 
 
-class PythonRunner:
+class PythonRunner(Runner):
     """Calls `function` of `file` with each update, a dict. It succeeds when it returns; what it raises is the cause.
 
     Several in one process share the bot: it is imported once, an `async` one has one event loop, another one a thread
@@ -58,6 +59,13 @@ class PythonRunner:
     def is_stale(self) -> bool:
         """Whether the bot's file changed since it was imported. Only another process has the new one."""
         return self._bot.is_stale
+
+    @property
+    def spent(self) -> Optional[str]:
+        """See Runner.spent."""
+        if self.is_stuck:
+            return "the bot did not stop when its time was over"
+        return "the bot's file changed" if self.is_stale else None
 
     def check(self) -> str:
         """Import the bot, and say how it is called. Raises BotMissing."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Optional
 
 from scalable.lib.worker.outcome import Outcome
 
 
-class Runner(Protocol):
+class Runner(ABC):
     """A way to run the bot. For one thread at a time."""
 
+    @abstractmethod
     def check(self) -> str:
         """How the bot will be run, in one line for a person. Raises BotMissing when it cannot be."""
 
+    @abstractmethod
     def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
         """Run the bot with one update; whatever the bot does becomes an Outcome.
 
         `tick` is called about twice a second while the bot runs; what it raises ends the run and is passed on.
         """
 
-    def close(self) -> None:
+    @property
+    def spent(self) -> Optional[str]:
+        """Why only another process can go on running the bot, in a few words; None: this one can."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most runners keep nothing
         """Let go of what is kept from one run to the next; safe to repeat, and another run may follow."""

@@ -9,13 +9,14 @@ from typing import Optional
 from scalable.lib.worker.judgement import judge_response, ran_too_long
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.runners.patience import Patience, TickRaised, TimeIsOver
+from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.runners.web_address import parse_web_address
 from scalable.lib.worker.runners.web_connection import NoAnswer, WebConnection
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # core.telegram.org/bots/api#setwebhook
 
 
-class HttpRunner:
+class HttpRunner(Runner):
     """POSTs each update to `url`. `secret` is the secret_token the bot expects. `context` says whose certificates to
     trust; None: those this system trusts.
 

@@ -1,0 +1,80 @@
+"""How an idle worker learns that there is work: from its pool, through a pipe, or by looking now and then.
+
+Each byte in the pipe wakes one worker. All idle workers of a pool wait on the same end; whoever reads the byte goes to
+work, and the others go on waiting without having asked the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import struct
+import termios
+import time
+from typing import Optional, Protocol
+
+from scalable.lib.worker.stop import StopSignal
+
+# Nothing depends on it: an idle worker of a pool looks by itself this rarely, in case nobody wakes it.
+LONGEST_IDLE_SECONDS = 300.0
+
+
+class Idleness(Protocol):
+    """How a worker spends the time in which there is nothing to do."""
+
+    def wait(self, stop: StopSignal, most_seconds: float) -> None:
+        """Return when looking for work may pay, when a stop was asked for, and after `most_seconds` at the latest."""
+
+
+class Polling:
+    """Looks every `seconds`, give or take a fifth: idle workers would ask the database in step for ever."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def wait(self, stop: StopSignal, most_seconds: float) -> None:
+        """See Idleness.wait."""
+        stop.wait(min(self._seconds * random.uniform(0.8, 1.2), most_seconds))
+
+
+class Listening:
+    """Waits for a byte in the pool's pipe, `reader`; its end means that the pool is gone."""
+
+    def __init__(self, reader: int) -> None:
+        self._reader = reader
+
+    def wait(self, stop: StopSignal, most_seconds: float) -> None:
+        """See Idleness.wait."""
+        ends = time.monotonic() + min(LONGEST_IDLE_SECONDS, most_seconds)
+        while time.monotonic() < ends and not stop.wait(ends - time.monotonic(), also=self._reader):
+            with contextlib.suppress(BlockingIOError):  # another worker read it
+                os.read(self._reader, 1)
+                return
+
+
+class Bell:
+    """The pool's end of that pipe. `reader` is inherited by the workers."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
+
+    def ring(self, workers: Optional[int] = None) -> None:
+        """Wake so many idle workers, all when that is None. Safe to repeat, from any thread, and cheap.
+
+        There are never more bytes in the pipe than workers: one that was busy looks for more work by itself.
+        """
+        waiting = struct.unpack("i", fcntl.ioctl(self.reader, termios.FIONREAD, b"\0" * 4))[0]
+        count = min(self._workers if workers is None else workers, self._workers - waiting)
+        if count > 0:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._writer, b"!" * count)
+
+    def close(self) -> None:
+        """No worker is left."""
+        os.close(self.reader)
+        os.close(self._writer)

@@ -1,0 +1,139 @@
+"""What becomes of a job whose bot answers with a method call: sent before the job ends, noted when it was not."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
+from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.worker.replies import ReplySender
+from tests.support.bot_api import TOKEN, FakeBotApi, is_busy, refuses
+from tests.support.worker_bench import Bench
+
+CALL = json.dumps({"method": "sendMessage", "chat_id": 7, "text": "hi"}).encode()
+
+
+def answered(answer: bytes, kind: Kind = Kind.SUCCEEDED, answer_type: str | None = None) -> Outcome:
+    return Outcome(kind, "exit code 0", 0.1, 0, answer=answer, answer_type=answer_type)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def api() -> Iterator[FakeBotApi]:
+    with FakeBotApi() as api:
+        yield api
+
+
+def worker_with(bench: Bench, api: FakeBotApi | None) -> LegacyBotWorker:
+    replies = ReplySender(BotApi(TOKEN, api.url) if api else None, bench.clock, bench.clock.advance)
+    return LegacyBotWorker(bench.queue, bench.runner, replies, "worker-1", bench.stop, bench.clock)
+
+
+def test_the_call_is_made_and_the_job_is_done(bench: Bench, api: FakeBotApi):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = answered(CALL)
+
+    worker_with(bench, api).work_one()
+
+    (call,) = api.calls
+    assert (call.method, call.parameters) == ("sendmessage", {"method": "sendMessage", "chat_id": 7, "text": "hi"})
+    assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("done", None)
+
+
+def test_without_a_token_the_job_is_done_and_says_that_the_reply_was_not_sent(bench: Bench):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = answered(CALL)
+
+    worker_with(bench, None).work_one()
+
+    job = bench.job(job_id)
+    assert (job.status, job.error_message) == ("done", "reply not sent: BOT_TOKEN is not set")
+
+
+def test_a_refused_reply_is_noted_and_the_bot_is_not_run_again(bench: Bench, api: FakeBotApi):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = answered(CALL)
+    api.will("sendMessage", refuses("Bad Request: chat not found"))
+
+    worker_with(bench, api).work_one()
+
+    job = bench.job(job_id)
+    assert (job.status, job.attempts) == ("done", 1)
+    assert job.error_message == "reply not sent: Bad Request: chat not found"
+
+
+def test_the_answer_of_a_bot_that_failed_is_not_sent(bench: Bench, api: FakeBotApi):
+    bench.enqueue()
+    bench.runner.outcome = answered(CALL, Kind.FAILED)
+
+    worker_with(bench, api).work_one()
+
+    assert api.calls == []
+
+
+def test_a_type_that_telegram_would_not_read_is_not_read(bench: Bench, api: FakeBotApi):
+    bench.enqueue()
+    bench.runner.outcome = answered(CALL, answer_type="text/html; charset=UTF-8")
+
+    worker_with(bench, api).work_one()
+
+    assert api.calls == []
+
+
+def test_the_lease_is_kept_while_telegram_lets_us_wait(bench: Bench, api: FakeBotApi):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = answered(CALL)
+    api.will("sendMessage", is_busy(25))
+    beats: list[float] = []
+    heartbeat = bench.queue.heartbeat
+
+    def counted(*arguments: object) -> None:
+        beats.append(bench.clock.now)
+        heartbeat(*arguments)  # type: ignore[arg-type]
+
+    bench.queue.heartbeat = counted  # type: ignore[method-assign]
+
+    worker_with(bench, api).work_one()
+
+    assert len(beats) == 2
+    assert (len(api.calls), bench.job(job_id).status) == (2, "done")
+
+
+def test_a_stop_at_once_while_waiting_ends_the_wait_and_not_the_jobs_success(bench: Bench, api: FakeBotApi):
+    [job_id] = bench.enqueue()
+    bench.runner.outcome = answered(CALL)
+    api.will("sendMessage", is_busy(25))
+
+    def stop_soon(_: Callable[[], None]) -> None:
+        bench.stop.request(signal.SIGQUIT)
+
+    bench.runner.during = stop_soon
+
+    outcome = worker_with(bench, api).work_one()
+
+    job = bench.job(job_id)
+    assert outcome is not None
+    assert (job.status, job.error_message) == ("done", "reply not sent: asked to stop at once")
+
+
+def test_the_reply_of_a_batch_is_noted_with_its_own_job(bench: Bench):
+    bench.enqueue(3)
+    worker = worker_with(bench, None)
+    for answer in (b"", CALL, b""):
+        bench.runner.outcome = answered(answer)
+        worker.work_one()
+    worker.close()
+
+    assert [bench.job(number).error_message for number in (1, 2, 3)] == [
+        None, "reply not sent: BOT_TOKEN is not set", None]
+    assert bench.queue.counts().done == 3
