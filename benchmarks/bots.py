@@ -6,6 +6,7 @@ Beside bare starts of that bot, four at a time and without any queue: what no pr
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.failed import BenchmarkFailed
 from benchmarks.figures import ratios, spread, table, verdict
 from benchmarks.jobs import Rows, fill, payload
+from benchmarks.machine import memory_megabytes
 from benchmarks.server import Server, make_queue
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.registry import Registry
@@ -46,23 +48,32 @@ class Way:
         return f"the pool, `{self.mode}`"
 
 
-WAYS = (Way("cli", 600),)
+CLI, CGI, FASTCGI = Way("cli", 600), Way("cgi", 400), Way("fastcgi", 10_000)
+WAYS = (CLI, CGI, FASTCGI)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Updates per second, and the memory of the pool with all it started, in MB; none for bare starts."""
+
+    rate: float
+    megabytes: float = 0.0
 
 
 def run(server: Server, say: Callable[[str], None]) -> str:
     """Markdown: updates per second of every way, as ratios to bare starts and to cli in the same round."""
-    rates: dict[str, list[float]] = {BARE: [], **{way.name: [] for way in WAYS}}
+    passed: dict[str, list[Passed]] = {BARE: [], **{way.name: [] for way in WAYS}}
     for number in range(ROUNDS):
         turns = [None, *WAYS] if number % 2 == 0 else [*reversed(WAYS), None]
         for way in turns:
-            name, rate = (BARE, _bare_starts()) if way is None else (way.name, _through_the_pool(server, way))
-            rates[name].append(rate)
-        say(f"bots: round {number + 1} of {ROUNDS}: {', '.join(f'{values[-1]:.0f}' for values in rates.values())} /s")
+            passed[way.name if way else BARE].append(_through_the_pool(server, way) if way else _bare_starts())
+        rates = ", ".join(f"{values[-1].rate:.0f}" for values in passed.values())
+        say(f"bots: round {number + 1} of {ROUNDS}: {rates} /s")
     server.drop(TABLE)
-    return _report(rates)
+    return _report(passed)
 
 
-def _bare_starts(count: int = WAYS[0].jobs) -> float:
+def _bare_starts(count: int = CLI.jobs) -> Passed:
     with TemporaryDirectory(prefix="bench-bots-") as folder:
         update = Path(folder) / "update.json"
         update.write_text(payload(1))
@@ -73,10 +84,10 @@ def _bare_starts(count: int = WAYS[0].jobs) -> float:
             ["xargs", "-a", str(names), "-P", str(WORKERS), "-n", "1", "php", str(BOT)],
             check=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL,
         )
-        return count / (time.monotonic() - started)
+        return Passed(count / (time.monotonic() - started))
 
 
-def _through_the_pool(server: Server, way: Way) -> float:
+def _through_the_pool(server: Server, way: Way) -> Passed:
     server.drop(TABLE, f"{TABLE}_workers", f"{TABLE}_minutes")
     queue = make_queue(open_database(server.address), TABLE)
     with TemporaryDirectory(prefix="bench-bots-") as folder:
@@ -89,9 +100,10 @@ def _through_the_pool(server: Server, way: Way) -> float:
             with server.connect() as connection:
                 fill(connection, TABLE, Rows(way.jobs, lanes=LANES))
             _wait(lambda: queue.counts().done == way.jobs, log)
+            megabytes = memory_megabytes(pool.pid)
         finally:
             pool.close()
-    return way.jobs / _span(queue)
+    return Passed(way.jobs / _span(queue), megabytes)
 
 
 def _span(queue: DatabaseQueue) -> float:
@@ -118,16 +130,19 @@ def _wait(is_so: Callable[[], bool], log: Path) -> None:
         time.sleep(0.1)
 
 
-def _report(rates: dict[str, list[float]]) -> str:
+def _report(passed: dict[str, list[Passed]]) -> str:
+    rates = {name: [each.rate for each in values] for name, values in passed.items()}
     rows = []
-    cli = rates[Way("cli", 0).name]
     for name, values in rates.items():
-        bare, by_cli = ratios(values, rates[BARE]), ratios(values, cli)
+        bare, by_cli = ratios(values, rates[BARE]), ratios(values, rates[CLI.name])
         goal = ""
-        if values is cli:
+        if name == CLI.name:
             goal = f"{verdict(bare.median, at_least=CLI_GOAL)} (≥ {CLI_GOAL} × bare)"
-        elif "`fastcgi`" in name:
+        elif name == FASTCGI.name:
             goal = f"{verdict(by_cli.median, at_least=FASTCGI_GOAL)} (≥ {FASTCGI_GOAL:.0f} × cli)"
-        rows.append([name, spread(values).text(0), bare.text(), by_cli.text(), goal])
-    heads = ["way to run the bot", "updates/s (rounds)", "times bare (rounds)", "times cli (rounds)", "goal"]
-    return table(heads, rows)
+        megabytes = statistics.median(each.megabytes for each in passed[name])
+        rows.append([name, spread(values).text(0), bare.text(), by_cli.text(), f"{megabytes:.0f}" if megabytes else "",
+                     goal])
+    heads = ["way to run the bot", "updates/s (rounds)", "times bare (rounds)", "times cli (rounds)",
+             "memory of the pool, MB", "goal"]
+    return table(heads, rows) + "\n\nMemory is the proportional set size of the pool and of all processes below it."

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,3 +60,17 @@ def _commit() -> str:
     done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10,
                           cwd=Path(__file__).parent, check=False)
     return done.stdout.strip() or "unknown"
+
+
+def memory_megabytes(pid: int) -> float:
+    """Proportional set size of a process and of all below it (proc(5), smaps_rollup): shared pages are counted once."""
+    kilobytes = 0
+    waiting = [pid]
+    while waiting:
+        process = waiting.pop()
+        with suppress(OSError):  # it ended meanwhile
+            text = Path(f"/proc/{process}/smaps_rollup").read_text()
+            kilobytes += int(re.search(r"^Pss: +([0-9]+) kB", text, re.MULTILINE).group(1))  # type: ignore[union-attr]
+            for task in Path(f"/proc/{process}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+    return kilobytes / 1024

@@ -128,7 +128,7 @@ class TestParkingAndEnding:
         running = bench.claim_one()
 
         with bench.half_way() as complete:
-            complete(sql.COMPLETE, id=running.id, token=running.lease.token)
+            complete(sql.COMPLETE, id=running.id, token=running.lease.token, note=None)
             claimed = bench.start(bench.claimed_ids)
 
         assert claimed.result(20) == [follower]

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -25,12 +26,13 @@ from scalable.lib.worker.runners.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.worker.runners.fastcgi_server import Loss
 from scalable.lib.worker.runners.guard import Guard
 from scalable.lib.worker.runners.php import CGI, find_php
-from scalable.lib.worker.runners.process import TERM_SECONDS
+from scalable.lib.worker.runners.process import TERM_SECONDS, has_ended
 
 # The bot's files are looked at for every update, whatever php.ini says; a new version is to run at once.
 OPTIONS = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
 # How long a killed process may take to be gone: a disk that hangs must not hang the worker.
 KILL_SECONDS = 5.0
+STEP_SECONDS = 0.002
 # What a socket's folder may be called: its path has 107 bytes at most, on some systems 103 (unix(7)).
 MAX_FOLDER_BYTES = 100
 
@@ -112,40 +114,36 @@ class ResidentPhpCgi:
             ) from error
         with listener:
             try:
-                process = _PhpCgi(command, listener, link, self._environment)
+                return _PhpCgi(command, listener, link, self._environment, self._guard)
             except OSError as error:
                 link.close()
                 raise BotMissing(f"php-cgi could not be started: {error}") from error
-        if self._guard is not None:
-            self._guard.watch(process.pid)
-        return process
 
     def _end(self, how: Callable[[_PhpCgi], Optional[int]]) -> Optional[int]:
         process, self._process = self._process, None
-        if process is None:
-            return None
-        if self._guard is not None:
-            self._guard.forget(process.pid)  # before it is reaped, and its id may become another group's
-        return how(process)
+        return None if process is None else how(process)
 
 
 class _PhpCgi:
     """One php-cgi process, the leader of its own group, and the only connection to it."""
 
     def __init__(
-        self, command: list[str], listener: socket.socket, link: socket.socket, environment: Mapping[str, str]
+        self, command: list[str], listener: socket.socket, link: socket.socket, environment: Mapping[str, str],
+        guard: Optional[Guard],
     ) -> None:
         # A listening socket as standard input is how PHP knows that it is to speak FastCGI.
         self._process = subprocess.Popen(
             command, stdin=listener.fileno(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
             env=environment, start_new_session=True,
         )
-        self.pid = self._process.pid
+        self._guard = guard
+        if guard is not None:
+            guard.watch(self._process.pid)
         assert self._process.stdout is not None
         self.connection = FastCgiConnection(link, self._process.stdout.fileno(), self.has_ended)
 
     def has_ended(self) -> bool:
-        return self._process.poll() is not None
+        return self._process.returncode is not None or has_ended(self._process)
 
     def stop(self) -> Optional[int]:
         """End it between two requests. First the signal: PHP only looks for it when the connection has ended."""
@@ -158,7 +156,7 @@ class _PhpCgi:
         Not by TERM: PHP takes that as "after this request", and it wakes a bot that sleeps, which then goes on.
         """
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._close()
         return self._wait(KILL_SECONDS)
 
@@ -176,10 +174,15 @@ class _PhpCgi:
         self._process.stdout.close()
 
     def _wait(self, seconds: float) -> Optional[int]:
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        """The exit code; None when it does not end in that time. It is forgotten before its id may be another's."""
+        ends = time.monotonic() + seconds
+        while not self.has_ended():
+            if time.monotonic() >= ends:
+                return None
+            time.sleep(STEP_SECONDS)
+        if self._guard is not None:
+            self._guard.forget(self._process.pid)
+        return self._process.wait()
 
 
 def _private_connection(folder: Path) -> tuple[socket.socket, socket.socket]:

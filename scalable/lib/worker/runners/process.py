@@ -205,7 +205,7 @@ class _Run:
     def _is_over(self) -> bool:
         """Whether the program has ended. Until `_bury` it stays a zombie, so that its group's id is nobody else's."""
         if not self._has_ended:
-            self._has_ended = _has_ended(self._process)
+            self._has_ended = has_ended(self._process)
         return self._has_ended
 
     def _bury(self) -> None:
@@ -220,7 +220,7 @@ class _Run:
             os.killpg(self._process.pid, number)
 
 
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Whether it has ended, without reaping it where Python can do that (on macOS from 3.13 on).
 
     Where it cannot, the id is free for the moment until the guard forgets it; it is used again only after all others.
