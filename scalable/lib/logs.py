@@ -25,6 +25,8 @@ def configure_logging(level: str, stream: Optional[TextIO] = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # Nobody shows them, and a busy worker writes thousands of lines a second.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def event(name: str, **fields: object) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scalable.lib.queue.job import Counts
+from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.prefetch import MAX_BATCH, PATIENCE_SECONDS
 from tests.support.worker_bench import Bench
@@ -22,9 +23,11 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.mark.parametrize(
-    ("run_seconds", "claimed"), [(0.001, MAX_BATCH), (0.02, 5), (0.05, 2), (0.1, 1), (3.0, 1)]
+    ("run_seconds", "claimed"), [(0.001, MAX_BATCH), (0.02, 10), (0.05, 4), (0.1, 2), (3.0, 1)]
 )
-def test_a_batch_is_a_tenth_of_a_second_of_work(bench: Bench, run_seconds: float, claimed: int) -> None:
+def test_after_one_claim_that_found_a_job_a_batch_is_a_fifth_of_a_second_of_work(
+    bench: Bench, run_seconds: float, claimed: int
+) -> None:
     bench.enqueue(40)
     bench.runner.outcome = ended(run_seconds)
     bench.worker.work_one()
@@ -36,9 +39,62 @@ def test_a_batch_is_a_tenth_of_a_second_of_work(bench: Bench, run_seconds: float
     assert (counts.pending, counts.processing + counts.done) == (39 - claimed, claimed + 1)
 
 
+def batches(bench: Bench, count: int) -> list[int]:
+    """How many jobs each of the next claims got."""
+    sizes: list[int] = []
+    claim = bench.queue.claim
+
+    def counted(*arguments: Any) -> list[ClaimedJob]:
+        jobs = claim(*arguments)
+        sizes.append(len(jobs))
+        return jobs
+
+    bench.queue.claim = counted  # type: ignore[method-assign]
+    while len(sizes) < count:
+        bench.worker.work_one()
+    bench.queue.claim = claim  # type: ignore[method-assign]
+    return sizes
+
+
+def test_batches_grow_to_half_a_second_of_work_while_every_claim_gets_all_it_asks_for(bench: Bench) -> None:
+    bench.enqueue(60)
+    bench.runner.outcome = ended(0.05)
+
+    assert batches(bench, 6) == [1, 4, 8, 10, 10, 10]
+
+
+def test_a_claim_that_gets_less_ends_the_growth(bench: Bench) -> None:
+    bench.enqueue(1 + 4 + 3)
+    bench.runner.outcome = ended(0.05)
+    assert batches(bench, 4) == [1, 4, 3, 0]
+
+    bench.enqueue(10)
+
+    assert batches(bench, 2) == [2, 4]
+
+
+def test_jobs_that_are_done_are_told_within_a_quarter_of_a_second(bench: Bench) -> None:
+    bench.enqueue(20)
+    bench.runner.outcome = ended(0.05)
+    batches(bench, 3)
+    told: list[tuple[float, int]] = []
+
+    def during(_: object) -> None:
+        bench.clock.advance(0.05)
+
+    bench.runner.during = during
+    started, before = bench.clock.now, bench.queue.counts().done
+    for _ in range(6):
+        bench.worker.work_one()
+        told.append((round(bench.clock.now - started, 2), bench.queue.counts().done - before))
+
+    assert told[:4] == [(0.05, 0), (0.1, 0), (0.15, 0), (0.2, 0)]
+    assert told[5][1] >= 5
+
+
 def test_one_slow_run_makes_the_next_batches_small(bench: Bench) -> None:
     bench.enqueue(30)
-    for seconds in (0.001, 0.09):
+    for seconds in (0.001, 0.25):
         bench.runner.outcome = ended(seconds)
         bench.worker.work_one()
     bench.worker.close()

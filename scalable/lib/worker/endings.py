@@ -1,7 +1,8 @@
 """Tells the queue how jobs ended, and does not give up while the database is away: the bot ran, and must not run again.
 
-Jobs that succeeded one right after the other are told together, once their batch is run: a quick bot would otherwise
-spend more time on telling than on running. A worker that is killed before that runs them again, like the job at hand.
+Jobs that succeeded one right after the other are told together, when their batch is run, but within TELL_SECONDS: a
+quick bot would otherwise spend more time on telling than on running. When a worker is killed before that, they are run
+again, like the job at hand.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scalable.lib.worker.stop import StopSignal
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+TELL_SECONDS = 0.25
 # How long a worker that is told to stop goes on telling an absent database how its jobs went.
 STOP_PATIENCE_SECONDS = 5.0
 
@@ -38,6 +40,7 @@ class Endings:
         self._clock = clock
         self._sleep = sleep
         self._done: list[tuple[ClaimedJob, Outcome]] = []
+        self._done_since = 0.0
 
     def settle(self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None) -> None:
         """The one place that decides what becomes of a job: done (told at the next flush), failed, or tried again.
@@ -47,7 +50,7 @@ class Endings:
         policy = self._queue.retry_policy
         error = outcome.explanation()
         if outcome.succeeded and note is None:
-            self._done.append((job, outcome))
+            self._remember(job, outcome)
         elif outcome.succeeded:
             if self._changed(job, lambda: self._queue.complete(job.lease, note)):
                 self._report([(job, outcome)], [])
@@ -62,6 +65,13 @@ class Endings:
                 log.warning(event(
                     "job will be retried", **self._facts(job, outcome), in_seconds=delay, cause=outcome.cause
                 ))
+
+    def _remember(self, job: ClaimedJob, outcome: Outcome) -> None:
+        if not self._done:
+            self._done_since = self._clock()
+        self._done.append((job, outcome))
+        if self._clock() - self._done_since >= TELL_SECONDS:
+            self.flush()
 
     def release(self, job: ClaimedJob) -> None:
         """The job was not run to its end, and that is not its fault."""

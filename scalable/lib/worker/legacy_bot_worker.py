@@ -63,7 +63,8 @@ class LegacyBotWorker:
             return None
         started = self._clock()
         self.pulse.claimed(job.waited_seconds + started - self._prefetch.claimed_at)
-        log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
+        if log.isEnabledFor(logging.DEBUG):  # for each update, and hardly ever read
+            log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         tick = self._tick(job)
         try:
             outcome = self._runner.run(job.payload, tick)

@@ -1,6 +1,7 @@
-"""A worker's supply of jobs: a few claimed at once when the bot is quick, so that claims cost less than runs.
+"""A worker's supply of jobs: a few claimed at once, so that claims cost less than runs.
 
-No more than a tenth of a second of work is claimed. When it takes much longer, what was not run is given back, the
+A tenth of a second of work is claimed; twice as much after each claim that got all it asked for, up to half a second,
+because then there is more than the workers can do. When it takes much longer, what was not run is given back, the
 attempts refunded. A job whose lease cannot be given back is forgotten, and reaped when it runs out.
 """
 
@@ -19,6 +20,7 @@ from scalable.lib.queue.job import ClaimedJob
 log = logging.getLogger(__name__)
 MAX_BATCH = 32
 HELD_SECONDS = 0.1
+HELD_IN_A_RUSH_SECONDS = 0.5
 # A batch that lasts longer than this is over: others may be idle, and an absent database may have used up its leases.
 PATIENCE_SECONDS = 1.0
 
@@ -35,6 +37,7 @@ class Prefetch:
         self._clock = clock
         self._held: list[ClaimedJob] = []
         self._run_seconds: Optional[float] = None
+        self._held_seconds = HELD_SECONDS
         self.claimed_at = 0.0
 
     def take(self) -> Optional[ClaimedJob]:
@@ -42,7 +45,9 @@ class Prefetch:
         if not self.holds_more:
             self.give_back()
             self.claimed_at = self._clock()
-            self._held = self._queue.claim(self._worker, self._lease_seconds, self._batch_size())
+            wanted = self._batch_size()
+            self._held = self._queue.claim(self._worker, self._lease_seconds, wanted)
+            self._adapt(is_full=len(self._held) == wanted)
         return self._held.pop(0) if self._held else None
 
     def ran(self, seconds: float) -> None:
@@ -72,4 +77,7 @@ class Prefetch:
     def _batch_size(self) -> int:
         if self._run_seconds is None:
             return 1
-        return max(1, min(MAX_BATCH, int(HELD_SECONDS / max(self._run_seconds, 0.001))))
+        return max(1, min(MAX_BATCH, int(self._held_seconds / max(self._run_seconds, 0.001))))
+
+    def _adapt(self, is_full: bool) -> None:
+        self._held_seconds = min(self._held_seconds * 2, HELD_IN_A_RUSH_SECONDS) if is_full else HELD_SECONDS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
+import select
 import signal
 import subprocess
 import time
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional
+from typing import Optional
 
 from scalable.lib.worker.runners.guard import Guard
 
@@ -27,6 +27,7 @@ CHUNK_BYTES = 65536
 LAST_CHUNKS = 16
 # Between TERM and KILL. Short: the bot has had its whole time already.
 TERM_SECONDS = 2.0
+CLOSED = -1
 # How often the caller is asked whether to go on.
 TICK_SECONDS = 0.5
 
@@ -94,6 +95,8 @@ class Captured:
 
 
 class _Run:
+    """Plain descriptors and poll(2): file objects and a selector cost as much as starting the program does."""
+
     def __init__(
         self, command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
         environment: Optional[Mapping[str, str]], guard: Optional[Guard],
@@ -101,30 +104,26 @@ class _Run:
         self._started = time.monotonic()
         self._deadline = self._started + timeout_seconds
         self._unsent = memoryview(standard_input)
-        self._captured: dict[Any, Captured] = {}
-        self._selector = selectors.DefaultSelector()
-        self._process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, env=environment,
-        )
-        self._guard = guard
         self._has_ended = False
-        if guard is not None:  # a program nobody guards yet has not got its input yet: it only sees the end of that
-            guard.watch(self._process.pid)
+        self._exit_watch: Optional[int] = None
+        self._guard = guard
+        self._process, self._stdin, *outputs = _start(command, folder, environment)
+        self._captured = {descriptor: Captured() for descriptor in outputs}
+        self._open = [self._stdin, *outputs]
+        self._poll = select.poll()
 
     def __enter__(self) -> _Run:
-        for stream, interest in (
-            (self._process.stdin, selectors.EVENT_WRITE),
-            (self._process.stdout, selectors.EVENT_READ),
-            (self._process.stderr, selectors.EVENT_READ),
-        ):
-            assert stream is not None
-            os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, interest)
-            self._captured[stream] = Captured()
+        if self._guard is not None:  # a program nobody guards yet has not got its input yet: only the end of that
+            self._guard.watch(self._process.pid)
+        self._send()
+        if self._unsent:
+            self._poll.register(self._stdin, select.POLLOUT)
+        for descriptor in self._captured:
+            self._poll.register(descriptor, select.POLLIN)
         self._exit_watch = _watch_exit(self._process.pid)
         if self._exit_watch is not None:
-            self._selector.register(self._exit_watch, selectors.EVENT_READ)
+            self._open.append(self._exit_watch)
+            self._poll.register(self._exit_watch, select.POLLIN)
         return self
 
     def __exit__(
@@ -132,13 +131,8 @@ class _Run:
     ) -> None:
         self._end_group()
         self._bury()
-        self._selector.close()
-        if self._exit_watch is not None:
-            os.close(self._exit_watch)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert stream is not None
-            with contextlib.suppress(OSError):  # closing stdin flushes nothing: it is unbuffered data the bot refused
-                stream.close()
+        for descriptor in self._open:
+            os.close(descriptor)
 
     def watch(self, tick: Callable[[], None]) -> ProcessEnd:
         timed_out = False
@@ -151,7 +145,7 @@ class _Run:
         self._end_group()
         self._serve_pipes(0)
         self._bury()
-        out, err = (self._captured[stream] for stream in (self._process.stdout, self._process.stderr))
+        out, err = self._captured.values()
         return ProcessEnd(
             self._process.returncode, timed_out, time.monotonic() - self._started,
             head=bytes(out.head), is_whole=out.is_whole, stdout=out.text(), stderr=err.text(),
@@ -162,35 +156,39 @@ class _Run:
 
     def _serve_pipes(self, wait_seconds: float) -> None:
         """Move what can be moved; returns when something happened or the wait is over."""
-        for key, _ in self._selector.select(max(wait_seconds, 0)):
-            if key.fileobj is self._process.stdin:
-                self._send(key.fileobj)
-            elif key.fileobj is not self._exit_watch:
-                self._receive(key.fileobj)
+        for descriptor, _ in self._poll.poll(max(wait_seconds, 0) * 1000):
+            if descriptor == self._stdin:
+                self._send()
+                if not self._unsent:
+                    self._poll.unregister(descriptor)
+            elif descriptor == self._exit_watch:
+                self._has_ended = True
+            else:
+                self._receive(descriptor)
 
-    def _send(self, stdin: Any) -> None:
+    def _send(self) -> None:
         try:
-            self._unsent = self._unsent[os.write(stdin.fileno(), self._unsent[:CHUNK_BYTES]):]
+            self._unsent = self._unsent[os.write(self._stdin, self._unsent[:CHUNK_BYTES]):]
         except BlockingIOError:
             return
         except OSError:  # the bot closed its standard input: it wants no more
             self._unsent = memoryview(b"")
         if not self._unsent:
-            self._selector.unregister(stdin)
-            with contextlib.suppress(OSError):
-                stdin.close()
+            self._open.remove(self._stdin)
+            os.close(self._stdin)
+            self._stdin = CLOSED  # the number may be that of the next descriptor, the one that tells of the exit
 
-    def _receive(self, stream: Any) -> None:
+    def _receive(self, descriptor: int) -> None:
         # One chunk at a time while it lives, so that a flood cannot keep us from the deadline.
         for _ in range(LAST_CHUNKS if self._is_over() else 1):
             try:
-                chunk = os.read(stream.fileno(), CHUNK_BYTES)
+                chunk = os.read(descriptor, CHUNK_BYTES)
             except BlockingIOError:
                 return
             if not chunk:
-                self._selector.unregister(stream)
+                self._poll.unregister(descriptor)
                 return
-            self._captured[stream].add(chunk)
+            self._captured[descriptor].add(chunk)
 
     def _end_group(self) -> None:
         """TERM to the group, then KILL to what is left; nothing when the program ended by itself."""
@@ -204,7 +202,7 @@ class _Run:
 
     def _is_over(self) -> bool:
         """Whether the program has ended. Until `_bury` it stays a zombie, so that its group's id is nobody else's."""
-        if not self._has_ended:
+        if self._exit_watch is None and not self._has_ended:
             self._has_ended = has_ended(self._process)
         return self._has_ended
 
@@ -218,6 +216,28 @@ class _Run:
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left, or only zombies
             os.killpg(self._process.pid, number)
+
+
+def _start(
+    command: Sequence[str], folder: Path, environment: Optional[Mapping[str, str]]
+) -> tuple[subprocess.Popen[bytes], int, int, int]:
+    """The program, and our ends of its three pipes, which never block. Raises OSError, and leaves nothing open then."""
+    pipes = [os.pipe() for _ in range(3)]
+    (stdin, our_stdin), (our_stdout, stdout), (our_stderr, stderr) = pipes
+    try:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=environment
+        )
+    except BaseException:
+        for descriptor in (our_stdin, our_stdout, our_stderr):
+            os.close(descriptor)
+        raise
+    finally:
+        for descriptor in (stdin, stdout, stderr):
+            os.close(descriptor)
+    for descriptor in (our_stdin, our_stdout, our_stderr):
+        os.set_blocking(descriptor, False)
+    return process, our_stdin, our_stdout, our_stderr
 
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
