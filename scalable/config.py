@@ -32,7 +32,8 @@ from scalable.lib.host.data_folder import DataFolder
 from scalable.lib.host.installation import Installation
 from scalable.lib.logs import LEVELS
 from scalable.lib.worker.housekeeping import Housekeeping
-from scalable.lib.worker.runners.choose import MODES, BotSettings, is_address, mismatch, without_password
+from scalable.lib.worker.runners.choose import MODES, BotSettings, checked, create_runner
+from scalable.lib.worker.runners.choose import is_address, mismatch, without_password
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.address import DatabaseAddress, MySqlAddress, SqliteAddress, parse_host
 from scalable.lib.queue.retry_policy import RetryPolicy
@@ -130,6 +131,10 @@ class Config:
     def housekeeping(self, queue: DatabaseQueue) -> Housekeeping:
         """What is done for `queue` now and then, with the ages of these settings."""
         return Housekeeping(queue, self.keep_done_seconds, self.keep_failed_seconds)
+
+    def check_bot(self, environment: Mapping[str, str]) -> None:
+        """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot."""
+        checked(create_runner(self.bot, environment))
 
     def reply_sender(self) -> Any:
         """What sends the answers of the bot. Raises ConfigurationError for a BOT_TOKEN or BOT_API_URL that is none."""

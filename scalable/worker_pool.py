@@ -26,18 +26,20 @@ from scalable.lib.logs import configure_logging
 
 
 def main(arguments):
-    """Run the pool until it is told to stop; see --help."""
-    from scalable.lib.worker.pool_command import parse_pool_options, run_pool, take_lock
+    """Run the pool until it is told to stop, or look at the one that runs; see --help."""
     from scalable.lib.host.poke import open_poke_socket
-    from scalable.lib.worker.runners.choose import checked, create_runner
+    from scalable.lib.worker.pool_command import parse_pool_options, run_pool, take_lock
+    from scalable.lib.worker.pool_control import control_pool
 
     options = parse_pool_options(arguments)
     config = load_config(os.environ)
     configure_logging(config.log_level)
-    checked(create_runner(config.bot, os.environ))
     installation = config.installation()
-    queue = installation.queue()
-    if not take_lock(installation.data_folder.pool_lock, options.ensure):
+    queue, folder = installation.queue(), installation.data_folder
+    if options.status or options.stop:
+        return control_pool(options, folder.pool_lock, queue, config.bot.timeout_seconds)
+    config.check_bot(os.environ)
+    if not take_lock(folder.pool_lock, options.ensure):
         return 0
     return run_pool(
         queue,
@@ -47,8 +49,9 @@ def main(arguments):
         server=web_server(config, installation, options.serve),
         has_password=bool(config.monitor_token),
         housekeeping=config.housekeeping(queue),
-        pokes=open_poke_socket(installation.data_folder.poke_socket),
+        pokes=open_poke_socket(folder.poke_socket),
         sleep_seconds=config.worker_sleep_seconds,
+        check=lambda: load_config(os.environ).check_bot(os.environ),
     )
 
 

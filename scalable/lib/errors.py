@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     BAD_CONFIGURATION = 2
     DATABASE_UNREACHABLE = 3
     BOT_MISSING = 4
+    NO_PROCESS_LEFT = 5
 
 
 class ScalableError(Exception):
@@ -39,6 +40,12 @@ class BotMissing(ScalableError):
     """The bot, or the program that runs it, is not where the settings say."""
 
     exit_code = ExitCode.BOT_MISSING
+
+
+class NoProcessLeft(ScalableError):
+    """The host lets this user start no more processes or threads just now; the bot was not run, and is not to blame."""
+
+    exit_code = ExitCode.NO_PROCESS_LEFT
 
 
 class DatabaseUnavailable(ScalableError):

@@ -16,9 +16,11 @@ from tests.support.children import Child, accepts_connections, tail
 from tests.support.databases import Servers
 from tests.support.places import REPOSITORY
 from tests.support.served import ServedSite
-from tests.support.site import wait_until
+from tests.support.site import SYSTEM_PYTHON, copy_plugin, wait_until
 
 PHP_BOT = REPOSITORY / "examples" / "bot.php"
+# A user that has no other process.
+NOBODY_ELSE = 61234
 NO_DATABASE = {"BOT_DB_HOST": "127.0.0.1:1", "BOT_DB_NAME": "a", "BOT_DB_USER": "b", "BOT_DB_PASS": ""}
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 # Says that it started, then works until the test lets it go on, or for a minute.
@@ -130,6 +132,117 @@ def test_a_killed_worker_is_replaced_within_seconds(gated: ServedSite) -> None:
     wait_until(lambda: len(set(children_of(gated.pool.pid)) - set(before)) == 1, lambda: tail(gated.log))
 
 
+def test_hup_replaces_every_worker_with_a_job_in_flight_and_none_is_run_twice(gated: ServedSite) -> None:
+    before = workers_of(gated.pool.pid)
+    gated.pool.send(signal.SIGHUP)
+    wait_until(lambda: "replacing the workers" in gated.log.read_text(), lambda: tail(gated.log))
+    (gated.folder / "go").touch()
+
+    def all_are_new() -> bool:
+        now = workers_of(gated.pool.pid)
+        return len(now) == len(before) and not set(now) & set(before)
+
+    wait_until(all_are_new, lambda: tail(gated.log))
+    gated.wait_for_counts(done=1)
+    assert [(job["status"], job["attempts"]) for job in jobs(gated)] == [("done", 1)]
+    gated.send({"update_id": 2})
+    gated.wait_for_counts(done=2)
+
+
+def test_status_tells_the_pool_from_none(gated: ServedSite) -> None:
+    running = gated.run("worker_pool.py", "--status")
+    (gated.folder / "go").touch()
+    gated.pool.stop()
+    stopped = gated.run("worker_pool.py", "--status")
+
+    assert (running.returncode, running.stderr) == (0, "")
+    assert f"pool     running, pid {gated.pool.pid}\n" in running.stdout
+    assert "workers  2, 1 of them running the bot\n" in running.stdout
+    assert "queue    0 pending, 1 processing, 0 failed\n" in running.stdout
+    assert stopped.returncode == 1
+    assert "pool     not running here\n" in stopped.stdout
+
+
+def test_stop_waits_until_the_jobs_at_hand_are_done(gated: ServedSite) -> None:
+    stopping = subprocess.Popen(
+        gated.command("worker_pool.py", "--stop"), env=gated.environment, stdout=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: "pool stopping" in gated.log.read_text(), lambda: tail(gated.log))
+    assert stopping.poll() is None
+    (gated.folder / "go").touch()
+    said, _ = stopping.communicate(timeout=30)
+
+    assert stopping.returncode == 0
+    assert said == f"the pool (pid {gated.pool.pid}) ends after the jobs at hand …\nit has ended\n"
+    assert exit_code(gated.pool) == 0
+    assert [(job["status"], job["attempts"]) for job in jobs(gated)] == [("done", 1)]
+
+
+def test_stop_at_once_gives_the_job_back(gated: ServedSite) -> None:
+    stopped = gated.run("worker_pool.py", "--stop", "--at-once")
+
+    assert stopped.returncode == 0
+    assert exit_code(gated.pool) == 0
+    assert [(job["status"], job["attempts"]) for job in jobs(gated)] == [("pending", 0)]
+    again = gated.run("worker_pool.py", "--stop")
+    assert (again.returncode, again.stdout) == (0, "no pool of this installation is running\n")
+
+
+class TestHostileSurroundings:
+    """What a cheap host may be like: a pool starts and works, or says what is missing."""
+
+    def served(self, folder: Path, **settings: str) -> ServedSite:
+        bot = folder / "bot.py"
+        bot.write_text("import sys; sys.stdin.read()")
+        return ServedSite(folder, bot, **settings)
+
+    def works(self, site: ServedSite) -> None:
+        with site:
+            site.send({"update_id": 1})
+            site.wait_for_counts(done=1)
+
+    def test_a_home_that_cannot_be_written(self, tmp_path: Path) -> None:
+        home = tmp_path / "home"
+        home.mkdir(mode=0o500)
+        self.works(self.served(tmp_path, HOME=str(home), TMPDIR=str(home)))
+
+        assert list(home.iterdir()) == []
+
+    def test_no_shared_memory_and_no_temporary_folder(self, tmp_path: Path) -> None:
+        site = self.served(tmp_path, TMPDIR="/nowhere")
+        hidden = ["unshare", "--mount", "--", "sh", "-c", "mount -t tmpfs -o ro none /dev/shm && exec \"$@\"", "sh"]
+        site.pool = Child([*hidden, *site.pool_command()], log=site.log, environment=site.environment)
+        self.works(site)
+
+    def test_standard_output_and_error_that_are_closed(self, tmp_path: Path) -> None:
+        site = self.served(tmp_path)
+        closed = ["sh", "-c", "exec \"$@\" >&- 2>&-", "sh"]
+        site.pool = Child([*closed, *site.pool_command()], log=site.log, environment=site.environment)
+        self.works(site)
+
+    def test_no_process_left_for_some_of_the_workers(self, tmp_path: Path) -> None:
+        """Given a limit that counts: root has none, so the pool runs as another user, with the machine's own Python."""
+        site = self.served(tmp_path, BOT_WORKER_POOL_SIZE="8")
+        plugin = copy_plugin(tmp_path)
+        for path in (tmp_path, tmp_path / "bot.py", plugin, *plugin.iterdir()):
+            os.chown(path, NOBODY_ELSE, NOBODY_ELSE)
+        let_others_pass(tmp_path)
+        # Threads count as well: those of the web server, the watcher, the scheduler.
+        limited = ["setpriv", f"--reuid={NOBODY_ELSE}", f"--regid={NOBODY_ELSE}", "--clear-groups", "--", "prlimit",
+                   "--nproc=20", "--", SYSTEM_PYTHON, str(plugin / "worker_pool.py"), *site.pool_command()[2:]]
+        site.pool = Child(limited, log=site.log, environment=site.environment)
+        with site:
+            wait_until(lambda: "worker not started" in site.log.read_text(), lambda: tail(site.log))
+            site.send({"update_id": 1})
+            site.wait_for_counts(done=1, timeout_seconds=60)
+
+
+def let_others_pass(folder: Path) -> None:
+    for path in folder.parents:
+        if path.stat().st_uid == os.geteuid() and not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+
+
 class TestDrain:
     @pytest.fixture
     def filled(self, tmp_path: Path, settings: dict[str, str]) -> ServedSite:
@@ -220,3 +333,8 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def workers_of(pool: int) -> list[int]:
+    """The workers among the pool's children."""
+    return [pid for pid in children_of(pool) if b"worker.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]

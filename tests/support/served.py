@@ -30,14 +30,15 @@ class ServedSite:
             "BOT_DATA_DIR": str(folder / "data"), "BOT_JOURNAL": str(folder / "journal"), "BOT_WORKER_SLEEP": "0.1",
             "BOT_WORKER_POOL_SIZE": "2", "BOT_JOB_RETRY_BASE": "1", **settings,
         }
-        self.pool = Child(
-            self.command("worker_pool.py", "--serve", f"127.0.0.1:{self.port}"), log=self.log,
-            environment=self.environment,
-        )
+        self.pool = Child(self.pool_command(), log=self.log, environment=self.environment)
 
     def command(self, script: str, *arguments: str) -> list[str]:
         """The command that runs one of the scripts."""
         return [sys.executable, str(REPOSITORY / "scalable" / script), *arguments]
+
+    def pool_command(self) -> list[str]:
+        """The command that runs the pool."""
+        return self.command("worker_pool.py", "--serve", f"127.0.0.1:{self.port}")
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one of the scripts to its end with the same settings."""

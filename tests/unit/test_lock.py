@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import AlreadyRunning, ConfigurationError
-from scalable.lib.worker.lock import PoolLock
+from scalable.lib.worker.lock import Holder, PoolLock
 
 ROOT = Path(__file__).resolve().parents[2]
 # Takes the lock, optionally starts a child that would inherit every inheritable descriptor, and tells both pids.
@@ -79,7 +80,7 @@ def test_the_lock_is_free_when_its_holder_was_killed(tmp_path: Path):
 
         PoolLock(tmp_path / "lock").take()
 
-    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()} {socket.gethostname()}\n"
 
 
 def test_a_child_of_the_holder_does_not_keep_the_lock(tmp_path: Path):
@@ -98,7 +99,7 @@ def test_what_an_earlier_holder_left_in_the_file_does_not_matter(tmp_path: Path,
     lock = PoolLock(tmp_path / "lock")
     lock.take()
 
-    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()} {socket.gethostname()}\n"
 
 
 def test_a_holder_that_has_not_written_its_pid_yet_is_unknown_but_holds(tmp_path: Path):
@@ -123,3 +124,30 @@ def test_the_lock_file_is_private(tmp_path: Path):
     lock.take()
 
     assert (tmp_path / "lock").stat().st_mode & 0o077 == 0
+
+
+def test_whoever_asks_learns_the_holder_and_that_nobody_holds_it(tmp_path: Path):
+    path = tmp_path / "lock"
+    assert PoolLock(path).holder() is None
+    with holder(path) as (process, _):
+        assert PoolLock(path).holder() == Holder(process.pid, socket.gethostname())
+        assert PoolLock(path).holder().is_here
+
+    assert PoolLock(path).holder() is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("4711\n", Holder(4711, None)), ("", Holder(None, None)), ("4711 elsewhere\n", Holder(4711, "elsewhere")),
+    ("rubbish \xff", Holder(None, "\xff")),
+])
+def test_a_note_that_names_no_process_of_this_machine_is_not_taken_for_one(
+    tmp_path: Path, text: str, expected: Holder
+):
+    path = tmp_path / "lock"
+    with holder(path):
+        path.write_text(text)
+
+        found = PoolLock(path).holder()
+
+    assert found == expected
+    assert not expected.is_here

@@ -6,11 +6,11 @@ import signal
 
 import pytest
 
-from scalable.lib.errors import ExitCode
-from scalable.lib.worker.pool import State, WorkerPool
+from scalable.lib.errors import ConfigurationError, ExitCode, ScalableError
+from scalable.lib.worker.pool import STEADY_SECONDS, State, WorkerPool
 from tests.support.clock import FakeClock
 
-TERM, INT, QUIT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL
+TERM, INT, QUIT, KILL, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGHUP
 GRACE_SECONDS = 70.0
 
 
@@ -42,7 +42,8 @@ class History:
         self.spawn_error: OSError | None = None
         self.spawn_tries = 0
         self.died: list[str] = []
-        self.pool = WorkerPool(size, self._spawn, GRACE_SECONDS, self.died.append, self.clock)
+        self.problem: ScalableError | None = None
+        self.pool = WorkerPool(size, self._spawn, GRACE_SECONDS, self.died.append, self.clock, check=self._check)
 
     def _spawn(self, name: str) -> FakeChild:
         self.spawn_tries += 1
@@ -50,6 +51,10 @@ class History:
             raise self.spawn_error
         self.children.append(FakeChild(name, 100 + len(self.children)))
         return self.children[-1]
+
+    def _check(self) -> None:
+        if self.problem is not None:
+            raise self.problem
 
     def tick(self, after_seconds: float = 0.0) -> float:
         self.clock.advance(after_seconds)
@@ -313,6 +318,104 @@ def test_the_pool_wakes_up_when_the_grace_time_ends(history: History):
     history.pool.handle(TERM)
 
     assert history.tick(GRACE_SECONDS - 0.25) == pytest.approx(0.25)
+
+
+def told_to_leave(history: History) -> list[bool]:
+    return [bool(child.signals) for child in history.children]
+
+
+def test_hup_replaces_the_workers_one_by_one_and_the_others_go_on_meanwhile():
+    history = History(size=3)
+    history.tick()
+    history.pool.handle(HUP)
+
+    for number in range(3):
+        history.tick()
+        assert told_to_leave(history)[:3] == [True] * (number + 1) + [False] * (2 - number)
+        history.children[number].exit_code = 0
+        history.tick()  # its successor is started at once, and the next one stays until that one has come to stay
+        assert len(history.children) == 4 + number
+        assert told_to_leave(history)[:3] == [True] * (number + 1) + [False] * (2 - number)
+        history.tick(STEADY_SECONDS)
+    history.tick(100)
+
+    assert [child.signals for child in history.children] == [[TERM]] * 3 + [[]] * 3
+    assert history.pool.state is State.RUNNING
+    assert history.died == []
+
+
+def test_a_successor_that_does_not_start_keeps_the_others_where_they_are(history: History):
+    history.pool.handle(HUP)
+    history.tick()
+    history.children[0].exit_code = 0
+    history.tick()
+    history.children[2].exit_code = 1
+
+    for _ in range(10):
+        history.tick(0.1)
+
+    assert history.children[1].signals == []
+    assert len(history.alive()) == 1
+
+
+def test_settings_that_are_wrong_by_now_replace_nobody(history: History):
+    history.problem = ConfigurationError("BOT_WORKER_POOL_SIZE='four': expected a whole number")
+
+    history.pool.handle(HUP)
+    history.tick(100)
+
+    assert [child.signals for child in history.children] == [[], []]
+    assert history.pool.state is State.RUNNING
+
+
+def test_a_worker_that_does_not_make_way_gets_quit_and_then_kill(history: History):
+    history.pool.handle(HUP)
+    history.tick()
+    history.tick(GRACE_SECONDS)
+    history.tick(5.1)
+
+    assert history.children[0].signals == [TERM, QUIT, KILL]
+    history.children[0].exit_code = -9
+    history.tick()
+    assert history.died == [history.children[0].name]
+    assert len(history.alive()) == 2
+
+
+def test_a_second_hup_begins_anew_with_those_that_were_replaced_already(history: History):
+    history.pool.handle(HUP)
+    history.tick()
+    history.children[0].exit_code = 0
+    history.tick()
+    history.tick(STEADY_SECONDS)
+    assert history.children[1].signals == [TERM]
+
+    history.pool.handle(HUP)
+    history.children[1].exit_code = 0
+    history.tick()
+    history.tick(STEADY_SECONDS)
+
+    assert history.children[2].signals == [TERM]
+
+
+def test_a_stop_during_a_replacement_ends_everybody(history: History):
+    history.pool.handle(HUP)
+    history.tick()
+    history.pool.handle(TERM)
+    for child in history.children:
+        child.exit_code = 0
+
+    history.tick()
+
+    assert (history.pool.state, history.pool.exit_code) == (State.STOPPED, ExitCode.OK)
+    assert len(history.children) == 2
+
+
+def test_hup_in_a_terminal_means_that_it_was_closed(history: History):
+    history.pool._hangup_stops = True
+
+    history.pool.handle(HUP)
+
+    assert history.pool.state is State.STOPPING
 
 
 def test_run_supervises_until_everyone_is_gone(history: History):

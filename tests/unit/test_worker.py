@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.worker.heart import HEARTBEAT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS
 from scalable.lib.worker.outcome import Kind, Outcome
@@ -105,6 +105,23 @@ def test_a_bot_that_asks_to_be_left_alone_is_not_run_sooner(bench: Bench, asked:
     bench.worker.work_one()
 
     assert round(float(str(bench.sql(DELAY, id=job_id)[0][0])), 1) == waits
+
+
+def test_a_bot_the_host_does_not_let_be_started_costs_no_attempt_and_ends_the_worker(bench: Bench):
+    """Given a limit on processes: while this worker lives, another one's bot may be missing the very process it is."""
+    [job_id, _] = bench.enqueue(2)
+
+    def during(_: object) -> None:
+        raise NoProcessLeft("the bot could not be started")
+
+    bench.runner.during = during
+
+    with pytest.raises(NoProcessLeft):
+        bench.loop()
+
+    assert (bench.job(job_id).status, bench.job(job_id).attempts) == ("pending", 0)
+    assert bench.queue.counts().pending == 2
+    assert bench.runner.closed
 
 
 def test_a_worker_that_ends_lets_go_of_the_bot(bench: Bench):

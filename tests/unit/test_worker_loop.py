@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.worker.loop import LONGEST_DATABASE_WAIT_SECONDS, Tally
+from scalable.lib.worker.loop import LONGEST_DATABASE_WAIT_SECONDS, Limits, Tally, WorkerLoop
+from scalable.lib.worker.recycling import Recycling
+from scalable.lib.worker.wakeup import Polling
 from tests.support.worker_bench import FAILED, SLEEP_SECONDS, Bench
 
 
@@ -202,6 +204,21 @@ def test_a_worker_whose_bot_needs_a_new_process_ends_after_the_job_at_hand(bench
 
     assert bench.loop().runs == 1
     assert statuses(bench) == ["done", "pending", "pending"]
+
+
+def test_a_worker_that_has_lived_long_enough_ends_after_the_job_at_hand(bench: Bench):
+    bench.enqueue(5)
+
+    class Old(Recycling):
+        def reason(self, runs: int) -> str | None:
+            return "its age" if runs == 2 else None
+
+    tally = WorkerLoop(
+        bench.queue, bench.worker, bench.stop, Polling(1.0), Limits(), clock=bench.clock, recycling=Old(bench.clock)
+    ).run()
+
+    assert tally.runs == 2
+    assert statuses(bench) == ["done", "done", "pending", "pending", "pending"]
 
 
 def test_progress_is_told_after_every_run(bench: Bench):

@@ -110,6 +110,11 @@ class RegisteredWorker:
     memory_kb: Optional[int]
     job_id: Optional[int]
 
+    @property
+    def pool(self) -> str:
+        """How the names of its pool's workers begin; its own name when it has no pool."""
+        return self.name.partition("/")[0]
+
 
 class Registry:
     """The workers of the queue in `table`. Safe to share between threads.

@@ -17,6 +17,7 @@ from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.process_end import END_SECONDS, end_within
 from scalable.lib.worker.progress import ProgressBar
+from scalable.lib.worker.recycling import Recycling
 from scalable.lib.worker.replies import ReplySender
 from scalable.lib.worker.runners.runner import Runner
 from scalable.lib.worker.stop import StopSignal
@@ -37,7 +38,8 @@ def run_worker_command(
     bar = ProgressBar(queue.counts().pending if options.drain else 0)
     idleness = Polling(sleep_seconds) if options.bell is None else Listening(options.bell)
     tally = WorkerLoop(
-        queue, worker, stop, idleness, limits, housekeeping if options.pool_pid is None else None, _showing(bar)
+        queue, worker, stop, idleness, limits, housekeeping if options.pool_pid is None else None, _showing(bar),
+        None if options.pool_pid is None else Recycling(),
     ).run()
     bar.end()
     if sys.stdout.isatty() and options.drain:

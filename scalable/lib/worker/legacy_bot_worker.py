@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Optional
 
-from scalable.lib.errors import LeaseLost, StoppedAtOnce
+from scalable.lib.errors import LeaseLost, NoProcessLeft, StoppedAtOnce
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
@@ -54,7 +54,7 @@ class LegacyBotWorker:
     def work_one(self) -> Optional[Outcome]:
         """Work one due job; None when there was none, or when it was given back because of a stop at once.
 
-        Raises DatabaseUnavailable before a job was run.
+        Raises DatabaseUnavailable before a job was run, and NoProcessLeft when it could not be; it is given back then.
         """
         if not self._prefetch.holds_more:
             self._endings.flush()
@@ -76,6 +76,9 @@ class LegacyBotWorker:
         except StoppedAtOnce:
             self._endings.release(job)
             return None
+        except NoProcessLeft:
+            self._endings.release(job)
+            raise
         if not self._prefetch.holds_more:
             self._endings.flush()
         return outcome

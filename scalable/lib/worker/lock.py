@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import AlreadyRunning, ConfigurationError
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lock: a process, and the machine it runs on; None for what cannot be read."""
+
+    pid: Optional[int]
+    host: Optional[str]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether that process can be sent signals from here: the data folder may be shared by several machines."""
+        return self.pid is not None and self.host == socket.gethostname()
 
 
 class PoolLock:
@@ -26,19 +41,35 @@ class PoolLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            pid = _read_pid(descriptor)
+            holder = _read_holder(descriptor)
             os.close(descriptor)
-            message = f"a pool of this installation is running already (pid {pid or 'unknown'})"
-            raise AlreadyRunning(message, pid) from error
+            message = f"a pool of this installation is running already (pid {holder.pid or 'unknown'})"
+            raise AlreadyRunning(message, holder.pid) from error
         except OSError as error:
             os.close(descriptor)
             why = f"{self._path}: this file system has no locks ({error.strerror}); name a local folder as BOT_DATA_DIR"
             raise ConfigurationError(why) from error
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         self._descriptor = descriptor
 
+    def holder(self) -> Optional[Holder]:
+        """Who holds it now; None when nobody does. Takes it for a moment, to be sure."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: the pool's lock cannot be opened ({error.strerror})") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            return _read_holder(descriptor)
+        finally:
+            os.close(descriptor)
 
-def _read_pid(descriptor: int) -> Optional[int]:
-    text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-    return int(text) if text.isdigit() else None
+
+def _read_holder(descriptor: int) -> Holder:
+    pid, _, host = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip().partition(" ")
+    return Holder(int(pid) if pid.isdigit() else None, host or None)

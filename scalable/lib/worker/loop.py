@@ -15,6 +15,7 @@ from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.housekeeping import OFTEN_SECONDS, SELDOM_SECONDS, Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
+from scalable.lib.worker.recycling import Recycling
 from scalable.lib.worker.stop import StopSignal
 from scalable.lib.worker.wakeup import Idleness
 
@@ -46,11 +47,15 @@ class Tally:
 
 
 class WorkerLoop:
-    """Runs a LegacyBotWorker until its limits or a stop. `housekeeping` is for a worker without a pool to do it."""
+    """Runs a LegacyBotWorker until its limits or a stop.
+
+    `housekeeping` is for a worker without a pool to do it, `recycling` for one with a pool to replace it.
+    """
 
     def __init__(
         self, queue: DatabaseQueue, worker: LegacyBotWorker, stop: StopSignal, idleness: Idleness, limits: Limits,
         housekeeping: Optional[Housekeeping] = None, progress: Callable[[Tally], None] = lambda _: None,
+        recycling: Optional[Recycling] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -58,6 +63,7 @@ class WorkerLoop:
         self._stop = stop
         self._idleness = idleness
         self._limits = limits
+        self._recycling = recycling
         self._progress = progress
         self._clock = clock
         self._housekeeping = housekeeping
@@ -70,11 +76,20 @@ class WorkerLoop:
     def run(self) -> Tally:
         """Work until a stop is requested or a limit is reached. The job at hand is always finished.
 
-        Raises DatabaseUnavailable only for a drain whose database stays away.
+        Raises DatabaseUnavailable only for a drain whose database stays away, and NoProcessLeft when the bot cannot be
+        started: the end of this process may be what another worker needs for its bot.
         """
         ends = None if self._limits.max_seconds is None else self._clock() + self._limits.max_seconds
-        tally = Tally()
         self._worker.pulse.between_jobs()
+        try:
+            return self._work(ends)
+        finally:
+            self._worker.close()
+            self._worker.pulse.end()
+            self._queue.close()
+
+    def _work(self, ends: Optional[float]) -> Tally:
+        tally = Tally()
         while not self._stop.requested and not self._reached(tally, ends):
             try:
                 outcome = self._step()
@@ -88,9 +103,6 @@ class WorkerLoop:
                 break
             else:
                 self._idleness.wait(self._stop, self._within(ends, math.inf))
-        self._worker.close()
-        self._worker.pulse.end()
-        self._queue.close()
         return tally
 
     def _step(self) -> Optional[bool]:
@@ -120,8 +132,9 @@ class WorkerLoop:
     def _reached(self, tally: Tally, ends: Optional[float]) -> bool:
         if self._limits.max_jobs is not None and tally.runs >= self._limits.max_jobs:
             return True
-        if self._worker.spent is not None:
-            log.info(event("worker makes way for a new one", worker=self._worker.name, cause=self._worker.spent))
+        cause = self._worker.spent or (self._recycling and self._recycling.reason(tally.runs))
+        if cause:
+            log.info(event("worker makes way for a new one", worker=self._worker.name, cause=cause))
             return True
         return ends is not None and self._clock() >= ends
 

@@ -18,7 +18,7 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Optional, Protocol
 
-from scalable.lib.errors import ExitCode
+from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.logs import event
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ LONGEST_BACKOFF_SECONDS = 60.0
 SETTLED_SECONDS = 60.0
 # One that ends in order after so long is replaced at once.
 REPLACEABLE_SECONDS = 5.0
+# A successor that lived so long has read its settings and found its bot.
+STEADY_SECONDS = 2.0
 KILL_WAIT_SECONDS = 5.0
 LONGEST_TICK_SECONDS = 1.0
 # Sent by the kernel when a child ends; the pool only needs to wake up for it.
@@ -67,6 +69,8 @@ class _Slot:
     started: float = 0.0
     respawn_at: float = 0.0
     backoff: float = 0.0
+    is_leaving: bool = False
+    was_hurried: bool = False
 
 
 def pool_name() -> str:
@@ -75,12 +79,15 @@ def pool_name() -> str:
 
 
 class WorkerPool:
-    """Keeps `size` workers alive until told to stop. `grace_seconds`: how long a stop waits for jobs at hand."""
+    """Keeps `size` workers alive until told to stop. `grace_seconds`: how long a stop waits for jobs at hand.
+
+    `check` raises ScalableError when new workers could not start; then the old ones are not replaced.
+    """
 
     def __init__(
         self, size: int, spawn: Callable[[str], Child], grace_seconds: float,
         worker_died: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic,
-        name: str = "",
+        name: str = "", check: Callable[[], object] = lambda: None,
     ) -> None:
         self.state = State.RUNNING
         self.exit_code = ExitCode.OK
@@ -92,13 +99,18 @@ class WorkerPool:
         self._slots = [_Slot(number) for number in range(1, size + 1)]
         self._patience_ends = 0.0
         self._signals: SimpleQueue[int] = SimpleQueue()
+        self._check = check
+        self._hangup_stops = False
+        self._old: list[_Slot] = []
+        self._leaving: Optional[_Slot] = None
 
-    def listen(self) -> None:
-        """Take over the process's signals (main thread only); handlers only put into a queue."""
-        wanted = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, _WAKE]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: stay when the terminal closes
-            wanted.append(signal.SIGHUP)
-        for number in wanted:
+    def listen(self, has_terminal: bool = False) -> None:
+        """Take over the process's signals (main thread only); handlers only put into a queue.
+
+        HUP replaces the workers, but with a terminal, and without nohup, it means that somebody closed it.
+        """
+        self._hangup_stops = has_terminal and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, _WAKE):
             signal.signal(number, lambda received, _frame: self._signals.put(received))
 
     def run(self) -> ExitCode:
@@ -111,10 +123,12 @@ class WorkerPool:
                 self.handle(self._signals.get(timeout=wait_seconds))
 
     def handle(self, number: int) -> None:
-        """React to one signal: TERM, INT or HUP (the terminal closed) stop gracefully, a second one or QUIT at once."""
+        """React to one signal: TERM and INT stop gracefully, a second one or QUIT at once, HUP replaces the workers."""
         if number == _WAKE or self.state is State.KILLING:  # another wish must not put off the KILL that is due
             return
-        if number == signal.SIGQUIT or self.state is not State.RUNNING:
+        if number == signal.SIGHUP and not self._hangup_stops:
+            self.replace_all()
+        elif number == signal.SIGQUIT or self.state is not State.RUNNING:
             self._stop_at_once()
         else:
             self.stop(f"received {signal.Signals(number).name}")
@@ -127,16 +141,54 @@ class WorkerPool:
             self._patience_ends = self._clock() + self._grace_seconds
             self._tell_all(signal.SIGTERM)
 
+    def replace_all(self) -> None:
+        """Let every worker make way for a new one after the job at hand, one by one; the others go on working."""
+        if self.state is not State.RUNNING:
+            return
+        try:
+            self._check()
+        except ScalableError as error:
+            log.error(event("workers not replaced", cause=error))
+            return
+        log.info(event("replacing the workers", workers=len(self._slots)))
+        self._old = [slot for slot in self._slots if slot is not self._leaving]
+
     def tick(self) -> float:
         """Look after every worker once; the seconds until that is useful again."""
         for slot in self._slots:
             self._look_after(slot)
-        if self.state is not State.RUNNING:
+        if self.state is State.RUNNING:
+            self._replace_next()
+        else:
             self._lose_patience()
             if all(slot.child is None for slot in self._slots):
                 log.info(event("pool stopped", exit_code=int(self.exit_code)))
                 self.state = State.STOPPED
         return max(0.01, min([LONGEST_TICK_SECONDS, *(moment - self._clock() for moment in self._due())]))
+
+    def _replace_next(self) -> None:
+        """The next one leaves when the successor of the last one has come to stay."""
+        slot = self._leaving
+        if slot is not None:
+            if slot.is_leaving:
+                self._hurry(slot)
+                return
+            if slot.child is None or self._clock() - slot.started < STEADY_SECONDS:
+                return
+        self._leaving = slot = self._old.pop(0) if self._old else None
+        if slot is not None and slot.child is not None:
+            slot.is_leaving = True
+            self._patience_ends = self._clock() + self._grace_seconds
+            slot.child.send_signal(signal.SIGTERM)
+
+    def _hurry(self, slot: _Slot) -> None:
+        """One that does not leave within the grace time is killed, after a chance to give its job back."""
+        if self._clock() < self._patience_ends or slot.child is None:
+            return
+        log.warning(event("worker does not make way", slot=slot.number, grace_seconds=self._grace_seconds))
+        slot.child.send_signal(signal.SIGKILL if slot.was_hurried else signal.SIGQUIT)
+        slot.was_hurried = True
+        self._patience_ends = self._clock() + KILL_WAIT_SECONDS
 
     def _due(self) -> list[float]:
         """The moments at which there is something to do, whatever else happens."""
@@ -166,7 +218,8 @@ class WorkerPool:
         log.info(event("worker started", slot=slot.number, pid=slot.child.pid))
 
     def _bury(self, slot: _Slot, exit_code: int) -> None:
-        slot.child = None
+        was_leaving = slot.is_leaving
+        slot.child, slot.is_leaving, slot.was_hurried = None, False, False
         if exit_code < 0 or exit_code == ExitCode.UNEXPECTED:
             self._worker_died(slot.name)
         if self.state is not State.RUNNING:
@@ -174,7 +227,7 @@ class WorkerPool:
         elif exit_code == ExitCode.BAD_CONFIGURATION:
             self.exit_code = ExitCode.BAD_CONFIGURATION
             self.stop("a worker found the settings wrong; its message is above")
-        elif exit_code == ExitCode.OK and self._clock() - slot.started >= REPLACEABLE_SECONDS:
+        elif was_leaving or (exit_code == ExitCode.OK and self._clock() - slot.started >= REPLACEABLE_SECONDS):
             slot.respawn_at, slot.backoff = self._clock(), 0.0  # it made way for a new one
         else:
             if self._clock() - slot.started >= SETTLED_SECONDS:

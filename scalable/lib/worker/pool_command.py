@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional, Protocol
 
@@ -54,7 +55,13 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
+    parser.add_argument("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
+    parser.add_argument("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
+    options = parser.parse_args(arguments)
+    if options.at_once and not options.stop:
+        parser.error("--at-once goes with --stop")
+    return options
 
 
 def take_lock(path: Path, ensure: bool) -> bool:
@@ -71,12 +78,19 @@ def take_lock(path: Path, ensure: bool) -> bool:
     return True
 
 
+def grace_seconds(bot_timeout_seconds: float) -> float:
+    """How long a pool lets its workers finish their jobs."""
+    return bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS
+
+
 def run_pool(
     queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
     has_password: bool, housekeeping: Housekeeping, pokes: Optional[Pokes], sleep_seconds: float,
+    check: Callable[[], object],
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
+    `check` raises ScalableError when workers that started now would find the settings or the bot wrong.
     Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
     queue.ensure_schema()
@@ -86,9 +100,9 @@ def run_pool(
     watcher = Watcher(queue, watch, bell, pokes, maintenance.needed)
     pool = WorkerPool(
         size, lambda worker: WorkerProcess(worker_script, worker, bell.reader),
-        bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS, maintenance.worker_died, name=name,
+        grace_seconds(bot_timeout_seconds), maintenance.worker_died, name=name, check=check,
     )
-    pool.listen()
+    pool.listen(has_terminal=sys.stdin is not None and sys.stdin.isatty())
     log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.place))
     maintenance.start()
     watcher.start()

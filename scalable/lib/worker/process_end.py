@@ -17,7 +17,8 @@ def end_within(seconds: float, exit_code: int) -> None:
 
     Python waits for every thread that is no daemon, and a bot may have started some, or left its executor busy.
     """
-    threading.Thread(target=_end_late, args=(seconds, exit_code), name="ending", daemon=True).start()
+    with contextlib.suppress(RuntimeError):  # the host allows no thread more: then nobody hurries it
+        threading.Thread(target=_end_late, args=(seconds, exit_code), name="ending", daemon=True).start()
 
 
 def _end_late(seconds: float, exit_code: int) -> None:

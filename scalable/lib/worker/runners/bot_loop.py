@@ -27,6 +27,7 @@ from scalable.lib.worker.runners.bot_thread import (
     raise_in,
 )
 from scalable.lib.worker.runners.patience import Patience
+from scalable.lib.worker.runners.starting import within_limits
 
 log = logging.getLogger(__name__)
 # For what the bot left running to end, when the worker does.
@@ -48,8 +49,10 @@ class BotLoop:
         call = _LoopCall(self, work)
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._live, name="bot loop", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._live, name="bot loop", daemon=True)
+                with within_limits():
+                    thread.start()
+                self._thread = thread
         self.loop.call_soon_threadsafe(call.begin)
         return call
 

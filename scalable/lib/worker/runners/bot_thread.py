@@ -15,6 +15,7 @@ from typing import Optional, Protocol
 
 from scalable.lib.worker.runners.patience import Patience
 from scalable.lib.worker.runners.process import TERM_SECONDS
+from scalable.lib.worker.runners.starting import within_limits
 
 # Between telling the bot to stop and giving it up.
 GRACE_SECONDS = TERM_SECONDS
@@ -57,7 +58,8 @@ class BotThread:
         self.is_usable = True
         self._calls: SimpleQueue[Optional[_ThreadCall]] = SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="bot", daemon=True)
-        self._thread.start()
+        with within_limits():
+            self._thread.start()
 
     def start(self, work: Callable[[], object]) -> Call:
         """Begin to call `work`; the one before must have ended."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
-from scalable.lib.errors import BotMissing
+from scalable.lib.errors import BotMissing, NoProcessLeft
 from scalable.lib.worker.judgement import signal_name
 from scalable.lib.worker.runners.cgi_request import php_environment
 from scalable.lib.worker.runners.fastcgi_client import Answer, FastCgiConnection
@@ -27,6 +27,7 @@ from scalable.lib.worker.runners.fastcgi_server import Loss
 from scalable.lib.worker.runners.guard import Guard
 from scalable.lib.worker.runners.php import CGI, find_php
 from scalable.lib.worker.runners.process import TERM_SECONDS, has_ended
+from scalable.lib.worker.runners.starting import within_limits
 
 # The bot's files are looked at for every update, whatever php.ini says; a new version is to run at once.
 OPTIONS = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
@@ -114,10 +115,14 @@ class ResidentPhpCgi:
             ) from error
         with listener:
             try:
-                return _PhpCgi(command, listener, link, self._environment, self._guard)
+                with within_limits():
+                    return _PhpCgi(command, listener, link, self._environment, self._guard)
             except OSError as error:
                 link.close()
                 raise BotMissing(f"php-cgi could not be started: {error}") from error
+            except NoProcessLeft:
+                link.close()
+                raise
 
     def _end(self, how: Callable[[_PhpCgi], Optional[int]]) -> Optional[int]:
         process, self._process = self._process, None

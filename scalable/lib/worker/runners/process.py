@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Optional
 
 from scalable.lib.worker.runners.guard import Guard
+from scalable.lib.worker.runners.starting import within_limits
 
 TAIL_BYTES = 4096
 # More than any method call a bot may answer with: Telegram takes a text of 4096 characters, a keyboard of 10 kB.
@@ -221,13 +222,18 @@ class _Run:
 def _start(
     command: Sequence[str], folder: Path, environment: Optional[Mapping[str, str]]
 ) -> tuple[subprocess.Popen[bytes], int, int, int]:
-    """The program, and our ends of its three pipes, which never block. Raises OSError, and leaves nothing open then."""
-    pipes = [os.pipe() for _ in range(3)]
+    """The program, and our ends of its three pipes, which never block.
+
+    Raises NoProcessLeft or OSError, and leaves nothing open then.
+    """
+    with within_limits():
+        pipes = [os.pipe() for _ in range(3)]
     (stdin, our_stdin), (our_stdout, stdout), (our_stderr, stderr) = pipes
     try:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=environment
-        )
+        with within_limits():
+            process = subprocess.Popen(
+                command, cwd=folder, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=environment
+            )
     except BaseException:
         for descriptor in (our_stdin, our_stdout, our_stderr):
             os.close(descriptor)

@@ -21,6 +21,7 @@ class Runner(ABC):
         """Run the bot with one update; whatever the bot does becomes an Outcome.
 
         `tick` is called about twice a second while the bot runs; what it raises ends the run and is passed on.
+        Raises NoProcessLeft when the host does not let the bot be started; then it was not run.
         """
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Optional, TypeVar, cast
 
 from scalable.lib.worker.runners.patience import Patience
 from scalable.lib.worker.runners.process import CHUNK_BYTES
+from scalable.lib.worker.runners.starting import within_limits
 
 Result = TypeVar("Result")
 SocketAddress = tuple[Any, ...]
@@ -125,7 +126,8 @@ def _resolved(host: str, port: int, patience: Patience) -> list[tuple[int, Socke
         except OSError as error:
             answers.put(error)
 
-    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    with within_limits():
+        threading.Thread(target=ask, name="resolver", daemon=True).start()
     while True:
         with contextlib.suppress(Empty):
             answer = answers.get(timeout=patience.wait_seconds())
