@@ -65,12 +65,27 @@ def _commit() -> str:
 def memory_megabytes(pid: int) -> float:
     """Proportional set size of a process and of all below it (proc(5), smaps_rollup): shared pages are counted once."""
     kilobytes = 0
-    waiting = [pid]
-    while waiting:
-        process = waiting.pop()
+    for process in _family(pid):
         with suppress(OSError):  # it ended meanwhile
-            text = Path(f"/proc/{process}/smaps_rollup").read_text()
-            kilobytes += int(re.search(r"^Pss: +([0-9]+) kB", text, re.MULTILINE).group(1))  # type: ignore[union-attr]
-            for task in Path(f"/proc/{process}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
+            found = re.search(r"^Pss: +([0-9]+) kB", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
+            kilobytes += int(found.group(1)) if found else 0
     return kilobytes / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process and all that live below it have used so far, the children they waited for included."""
+    ticks = 0
+    for process in _family(pid):
+        with suppress(OSError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for process in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import timezone
 
@@ -38,7 +39,7 @@ class Maintenance:
         self._pool = pool
         self._is_quiet = is_quiet
         self._may_log = OncePer(60)
-        self._may_clean_in_quiet = OncePer(QUIET_SELDOM_SECONDS)
+        self._cleaned_at = -QUIET_SELDOM_SECONDS
         self._dead: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
@@ -76,7 +77,8 @@ class Maintenance:
         self._guarded(self._bury_and_reap)
 
     def _seldom(self) -> None:
-        if not self._is_quiet() or self._may_clean_in_quiet():
+        if not self._is_quiet() or time.monotonic() - self._cleaned_at >= QUIET_SELDOM_SECONDS:
+            self._cleaned_at = time.monotonic()
             self._guarded(self._housekeeping.seldom)
 
     def _refresh(self) -> None:
