@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from scalable.lib.worker import wakeup
 from scalable.lib.worker.stop import StopSignal
 from scalable.lib.worker.wakeup import Bell, Listening, Polling
 
@@ -23,12 +24,16 @@ def bell() -> Iterator[Bell]:
     bell.close()
 
 
+def never() -> None:
+    pytest.fail("too soon")
+
+
 class Sleeper:
     """An idle worker in a thread."""
 
     def __init__(self, bell: Bell) -> None:
         self.stop = StopSignal()
-        self._thread = threading.Thread(target=Listening(bell.reader).wait, args=(self.stop, LONG_SECONDS))
+        self._thread = threading.Thread(target=Listening(bell.reader).wait, args=(self.stop, LONG_SECONDS, never))
         self._thread.start()
 
     @property
@@ -90,7 +95,7 @@ def test_the_end_of_the_pool_wakes_every_worker():
     reader = os.dup(bell.reader)
     bell.close()
 
-    Listening(reader).wait(StopSignal(), LONG_SECONDS)
+    Listening(reader).wait(StopSignal(), LONG_SECONDS, never)
 
     os.close(reader)
 
@@ -98,7 +103,27 @@ def test_the_end_of_the_pool_wakes_every_worker():
 def test_waiting_ends_with_the_time(bell: Bell):
     started = time.monotonic()
 
-    Listening(bell.reader).wait(StopSignal(), 0.05)
-    Polling(60.0).wait(StopSignal(), 0.05)
+    Listening(bell.reader).wait(StopSignal(), 0.05, never)
+    Polling(1.0).wait(StopSignal(), 0.05, never)
 
     assert time.monotonic() - started < LONG_SECONDS / 2
+
+
+def test_what_is_held_to_be_quick_is_given_back_after_a_while_once(bell: Bell, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
+    rests: list[str] = []
+
+    Listening(bell.reader).wait(StopSignal(), 0.2, lambda: rests.append("listening"))
+    Polling(0.06).wait(StopSignal(), 0.01, lambda: rests.append("polling"))
+
+    assert rests == ["listening", "polling"]
+
+
+def test_a_ring_after_that_is_heard_as_well(bell: Bell, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
+    started = time.monotonic()
+
+    Listening(bell.reader).wait(StopSignal(), LONG_SECONDS, lambda: bell.ring(1))
+
+    assert time.monotonic() - started < LONG_SECONDS / 2
+    assert unread(bell) == 0

@@ -102,7 +102,7 @@ class WorkerLoop:
             elif self._limits.drain:
                 break
             else:
-                self._idleness.wait(self._stop, self._within(ends, math.inf))
+                self._idleness.wait(self._stop, self._within(ends, math.inf), self._queue.close)
         return tally
 
     def _step(self) -> Optional[bool]:

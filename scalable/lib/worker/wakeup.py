@@ -13,19 +13,25 @@ import random
 import struct
 import termios
 import time
+from collections.abc import Callable
 from typing import Optional, Protocol
 
 from scalable.lib.worker.stop import StopSignal
 
 # Nothing depends on it: an idle worker of a pool looks by itself this rarely, in case nobody wakes it.
 LONGEST_IDLE_SECONDS = 300.0
+# After this, what a worker holds only to be quick is better given back.
+REST_SECONDS = 30.0
 
 
 class Idleness(Protocol):
     """How a worker spends the time in which there is nothing to do."""
 
-    def wait(self, stop: StopSignal, most_seconds: float) -> None:
-        """Return when looking for work may pay, when a stop was asked for, and after `most_seconds` at the latest."""
+    def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
+        """Return when looking for work may pay, when a stop was asked for, and after `most_seconds` at the latest.
+
+        `rest` is called once when that lasts longer than REST_SECONDS.
+        """
 
 
 class Polling:
@@ -34,8 +40,10 @@ class Polling:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def wait(self, stop: StopSignal, most_seconds: float) -> None:
+    def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
         """See Idleness.wait."""
+        if self._seconds > REST_SECONDS:
+            rest()
         stop.wait(min(self._seconds * random.uniform(0.8, 1.2), most_seconds))
 
 
@@ -45,13 +53,23 @@ class Listening:
     def __init__(self, reader: int) -> None:
         self._reader = reader
 
-    def wait(self, stop: StopSignal, most_seconds: float) -> None:
+    def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
         """See Idleness.wait."""
-        ends = time.monotonic() + min(LONGEST_IDLE_SECONDS, most_seconds)
-        while time.monotonic() < ends and not stop.wait(ends - time.monotonic(), also=self._reader):
+        if self._was_rung(stop, min(REST_SECONDS, most_seconds)) or most_seconds <= REST_SECONDS:
+            return
+        rest()
+        self._was_rung(stop, min(LONGEST_IDLE_SECONDS, most_seconds) - REST_SECONDS)
+
+    def _was_rung(self, stop: StopSignal, seconds: float) -> bool:
+        """Whether the bell rang for this worker, or a stop was asked for, within `seconds`."""
+        ends = time.monotonic() + seconds
+        while not stop.wait(ends - time.monotonic(), also=self._reader):
+            if time.monotonic() >= ends:
+                return False
             with contextlib.suppress(BlockingIOError):  # another worker read it
                 os.read(self._reader, 1)
-                return
+                return True
+        return True
 
 
 class Bell:
