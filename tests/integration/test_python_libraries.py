@@ -21,11 +21,11 @@ import pytest
 
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.runners.python import PythonRunner
+from tests.support.bot_api import TOKEN, FakeBotApi, as_read, refuses
 from tests.support.children import free_port
 from tests.support.need import need
 from tests.support.places import REPOSITORY
 from tests.support.python_bots import AMPLE_SECONDS, PythonBots
-from tests.support.recording_api import TOKEN, RecordingApi
 
 EXAMPLES = REPOSITORY / "examples"
 UPDATES = sorted(path.stem for path in (EXAMPLES / "updates").glob("*.json"))
@@ -63,8 +63,8 @@ def library(request: pytest.FixtureRequest) -> Library:
 
 
 @pytest.fixture
-def api() -> Iterator[RecordingApi]:
-    with RecordingApi() as api:
+def api() -> Iterator[FakeBotApi]:
+    with FakeBotApi() as api:
         yield api
 
 
@@ -81,7 +81,7 @@ class Bot:
 
 
 @pytest.fixture
-def bot(library: Library, api: RecordingApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bot]:
+def bot(library: Library, api: FakeBotApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bot]:
     """The example for the library, talking to `api`."""
     monkeypatch.setenv("BOT_TOKEN", TOKEN)
     monkeypatch.setenv("BOT_API_URL", api.url)
@@ -104,13 +104,14 @@ def message(text: str, number: int = 1) -> str:
 
 
 def calls_of_the_plain_bot(name: str) -> list[dict[str, Any]]:
-    """What examples/bot.py would call, as it prints it without a token."""
+    """What examples/bot.py would call, as it prints it without a token; the method in lower case."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("BOT_")}
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "bot.py")], input=sample(name).encode(), capture_output=True, timeout=60,
         env=environment,
     )
-    return [json.loads(line) for line in done.stdout.decode("utf-8").split("\n") if line]
+    calls = [json.loads(line) for line in done.stdout.decode("utf-8").split("\n") if line]
+    return [{**as_read(call), "method": call["method"].lower()} for call in calls]
 
 
 def differences(expected: Any, made: Any, place: str = "") -> list[str]:
@@ -129,17 +130,17 @@ def differences(expected: Any, made: Any, place: str = "") -> list[str]:
     "message-start", "message-help", "message-echo", "message-button", "message-topic", "callback_query",
     "inline_query", "message-slow",
 ])
-def test_it_makes_the_calls_the_plain_example_makes(bot: Bot, api: RecordingApi, name: str):
+def test_it_makes_the_calls_the_plain_example_makes(bot: Bot, api: FakeBotApi, name: str):
     outcome = bot.runner().run(sample(name))
 
     assert (outcome.kind, outcome.cause) == (Kind.SUCCEEDED, "handle() returned"), outcome.explanation()
-    made = [{"method": call.method, **call.parameters} for call in api.calls if call.method != "getMe"]
+    made = [{"method": call.method, **as_read(call.parameters)} for call in api.calls if call.method != "getme"]
     expected = calls_of_the_plain_bot(name)
     assert [call["method"] for call in made] == [call["method"] for call in expected]
     assert differences(expected, made) == []
 
 
-def test_many_updates_in_a_row_are_handled_in_their_order(bot: Bot, api: RecordingApi):
+def test_many_updates_in_a_row_are_handled_in_their_order(bot: Bot, api: FakeBotApi):
     runner = bot.runner()
 
     outcomes = [runner.run(message(f"/echo {number}", number)) for number in range(1, 31)]
@@ -157,7 +158,7 @@ def test_every_kind_of_update_is_taken_and_only_the_one_that_asks_for_it_fails(l
     assert failed - set(library.unreadable) == {"message-fail"}
 
 
-def test_two_workers_in_threads_of_one_process_do_not_disturb_each_other(bot: Bot, api: RecordingApi):
+def test_two_workers_in_threads_of_one_process_do_not_disturb_each_other(bot: Bot, api: FakeBotApi):
     runners = [bot.runner() for _ in range(2)]
     barrier = threading.Barrier(2)
     outcomes: list[Outcome] = []
@@ -180,7 +181,7 @@ def test_two_workers_in_threads_of_one_process_do_not_disturb_each_other(bot: Bo
 # Failed
 
 
-def test_an_exception_in_a_handler_is_a_failed_attempt_that_names_the_line(bot: Bot, api: RecordingApi):
+def test_an_exception_in_a_handler_is_a_failed_attempt_that_names_the_line(bot: Bot, api: FakeBotApi):
     runner = bot.runner()
     line = (EXAMPLES / "python" / bot.name).read_text("utf-8").split("raise RuntimeError")[0].count("\n") + 1
 
@@ -199,10 +200,10 @@ def test_an_exception_in_a_handler_is_a_failed_attempt_that_names_the_line(bot: 
     (400, "Bad Request: chat not found"), (403, "Forbidden: bot was blocked by the user"),
 ])
 def test_a_call_that_telegram_refuses_is_a_failed_attempt_with_its_reason(
-    bot: Bot, api: RecordingApi, status: int, description: str
+    bot: Bot, api: FakeBotApi, status: int, description: str
 ):
     runner = bot.runner()
-    api.refusals["sendMessage"] = (status, description)
+    api.will("sendMessage", refuses(description, status))
 
     outcome = runner.run(message("/start"))
 
@@ -210,7 +211,6 @@ def test_a_call_that_telegram_refuses_is_a_failed_attempt_with_its_reason(
     assert description.split(": ")[1].lower() in outcome.cause.lower()
     assert f"({bot.name}:" in outcome.cause
     assert len(api.named("sendMessage")) == 1
-    api.refusals.clear()
     assert runner.run(message("/start")).succeeded
 
 
@@ -265,7 +265,7 @@ def test_the_example_is_short(example: str):
     assert (EXAMPLES / "python" / example).read_bytes().count(b"\n") < 120
 
 
-def test_a_process_that_ran_it_ends_by_itself(bot: Bot, api: RecordingApi):
+def test_a_process_that_ran_it_ends_by_itself(bot: Bot, api: FakeBotApi):
     """Given threads and sessions that libraries keep, in a process of their own."""
     shutil.copy(EXAMPLES / "python" / bot.name, bot.bots.folder / bot.name)
     code = (

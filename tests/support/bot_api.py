@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 TOKEN = "123456:TEST-token_of_nobody"
-BOT = {"id": 123456, "is_bot": True, "first_name": "Test", "username": "test_bot"}
+# The bot that the commands in examples/updates are meant for.
+BOT = {"id": 123456, "is_bot": True, "first_name": "Test", "username": "example_scalable_bot"}
 _PATH = re.compile(r"(?P<prefix>.*)/bot(?P<token>[^/]+)/(?P<method>[^/]+)")
 
 
@@ -130,6 +131,10 @@ class FakeBotApi:
     def methods(self) -> list[str]:
         """The names of the calls, in lower case, in their order."""
         return [call.method for call in self.calls]
+
+    def named(self, method: str) -> list[Mapping[str, Any]]:
+        """The parameters of every call of that method, read as `as_read` does."""
+        return [as_read(call.parameters) for call in self.calls if call.method == method.lower()]
 
     def close(self) -> None:
         """Answer no more."""
@@ -245,6 +250,23 @@ def decode(body: bytes, content_type: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def as_read(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as the server reads them, the same whatever form they came in: texts, and what was JSON in a text.
+
+    It takes every value as a text, an object or array as the JSON of it (telegram-bot-api, HttpReader of td).
+    """
+    return {name: _value_as_read(value) for name, value in parameters.items()}
+
+
+def _value_as_read(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value if isinstance(value, (dict, list, bytes)) else json.dumps(value)
+    try:
+        return json.loads(value) if value.startswith(("{", "[")) else value
+    except ValueError:
+        return value
+
+
 def _field(part: Any) -> tuple[str, Any]:
     content = part.get_payload(decode=True)
     name = part.get_param("name", header="Content-Disposition")
@@ -277,6 +299,10 @@ def _message(api: FakeBotApi, call: Call) -> dict[str, Any]:
     }
 
 
+def _edited(api: FakeBotApi, call: Call) -> object:
+    return True if "inline_message_id" in call.parameters else _message(api, call)
+
+
 def _answer_query(_api: FakeBotApi, call: Call) -> bool:
     return bool(call.parameters["callback_query_id"])
 
@@ -302,5 +328,6 @@ _RESULTS: dict[str, Callable[[FakeBotApi, Call], object]] = {
     "setwebhook": _set_webhook,
     "deletewebhook": _delete_webhook,
     "sendmessage": _message,
+    "editmessagetext": _edited,
     "answercallbackquery": _answer_query,
 }
