@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 from collections.abc import Callable
 from typing import Optional
@@ -53,8 +54,7 @@ class HttpRunner(Runner):
         try:
             response = connection.post(payload.encode("utf-8"), self._headers, patience)
         except TimeIsOver:
-            output = f"the time was over while {connection.stage}\n{connection.received.text()}".strip()
-            return ran_too_long(self._timeout_seconds, patience.seconds, output)
+            return self._let_go(patience.seconds)
         except TickRaised as error:
             raise error.reason  # noqa: B904  # with its own cause, which `from` would replace
         except NoAnswer as error:
@@ -64,3 +64,10 @@ class HttpRunner(Runner):
     def close(self) -> None:
         """Close the connection that is kept; safe to repeat, and another run may follow."""
         self._connection.close()
+
+    def _let_go(self, seconds: float) -> Outcome:
+        connection = self._connection
+        output = f"the time was over while {connection.stage}\n{connection.received.text()}".strip()
+        outcome = ran_too_long(self._timeout_seconds, seconds, output)
+        note = "; the web server may still be running the bot" if connection.has_begun else ""
+        return dataclasses.replace(outcome, cause=outcome.cause + note)

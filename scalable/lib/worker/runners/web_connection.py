@@ -33,10 +33,12 @@ class NoAnswer(Exception):
 
 
 class WebConnection:
-    """Connects when first needed. For one thread. `stage` says what it is, or was, busy with."""
+    """Connects when first needed. For one thread. `stage` says what it is, or was, busy with; `has_begun`, whether the
+    other side may have something of the last request."""
 
     def __init__(self, address: WebAddress, context: Optional[ssl.SSLContext] = None) -> None:
         self.stage = ""
+        self.has_begun = False
         self.received = Captured()
         self._address = address
         self._context = context
@@ -49,6 +51,7 @@ class WebConnection:
         Raises NoAnswer, and what `patience` raises; the connection is closed then.
         """
         self.received = Captured()
+        self.has_begun = False
         try:
             response = self._exchange(self._ready_wire(patience), body, headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -92,6 +95,7 @@ class WebConnection:
         client.sock, request = wire.as_socket()
         client.request("POST", self._address.target, body, {"Host": self._address.authority, **headers})
         self.stage = f"sending the update to {self._address.authority}"
+        self.has_begun = True
         # What is said before everything was read is an answer all the same: 413, for one.
         with contextlib.suppress(ConnectionError):
             wire.send(bytes(request))
