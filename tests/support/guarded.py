@@ -83,7 +83,7 @@ class GuardedWorker:
 
     def kill_bots(self) -> None:
         """KILL to the groups of its bots, whose parent it may be no more."""
-        for pid in _processes():
+        for pid in processes():
             if any(str(bot).encode() in _command(pid) for bot in self._bots):
                 os.kill(pid, signal.SIGKILL)
 
@@ -114,7 +114,7 @@ def guard_of(worker: int) -> int:
 
 def guards_of(worker: int) -> list[int]:
     """Process ids of the guards that are children of `worker`; one that is dead and not reaped does not count."""
-    return [pid for pid in _processes() if is_guard(pid) and _parent(pid) == worker]
+    return [pid for pid in processes() if is_guard(pid) and parent(pid) == worker]
 
 
 def is_guard(pid: int) -> bool:
@@ -137,7 +137,8 @@ def ignores(pid: int, number: signal.Signals) -> bool:
     return bool(mask >> (number - 1) & 1)
 
 
-def _processes() -> list[int]:
+def processes() -> list[int]:
+    """The process ids of everybody on this machine."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
@@ -148,7 +149,8 @@ def _command(pid: int) -> list[bytes]:
         return []
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
+    """Who its parent is; 0 when it is gone."""
     try:
         return int(_stat(pid)[1])
     except (FileNotFoundError, ProcessLookupError):
