@@ -128,6 +128,11 @@ class FakeBotApi:
             assert self._changed.wait_for(lambda: len(self.calls) >= count, within_seconds), self.calls
             return list(self.calls)
 
+    def forget(self) -> None:
+        """Begin anew: no calls, and chats without messages."""
+        with self._changed:
+            self.calls.clear()
+
     def methods(self) -> list[str]:
         """The names of the calls, in lower case, in their order."""
         return [call.method for call in self.calls]
@@ -291,11 +296,13 @@ def _error(status: int, description: str, retry_after: int | None = None) -> byt
 
 
 def _message(api: FakeBotApi, call: Call) -> dict[str, Any]:
-    chat_id = call.parameters["chat_id"]
-    chat_id = int(chat_id) if str(chat_id).lstrip("-").isdigit() else chat_id
+    """One of the chat's own numbering, so that it does not depend on what other chats do."""
+    chat = str(call.parameters["chat_id"])
+    sent = sum(call.method == "sendmessage" and str(call.parameters["chat_id"]) == chat for call in api.calls)
     return {
-        "message_id": len(api.calls), "date": int(time.time()), "from": BOT,
-        "chat": {"id": chat_id, "type": "private"}, "text": call.parameters["text"],
+        "message_id": int(call.parameters.get("message_id", sent)), "date": int(time.time()), "from": BOT,
+        "chat": {"id": int(chat) if chat.lstrip("-").isdigit() else chat, "type": "private"},
+        "text": call.parameters["text"],
     }
 
 
