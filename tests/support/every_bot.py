@@ -85,7 +85,14 @@ BOTS = {
         "register_shutdown_function(function () { exit(0); }); undefined_function();",
     ),
     "hides it behind 200": Bot(
-        "register_shutdown_function(function () { http_response_code(200); exit(0); }); undefined_function();",
+        """
+register_shutdown_function(function () {
+    http_response_code(200);
+    for ($i = 0; $i < 100; $i++) { error_log(str_repeat('e', 1000)); }
+    exit(0);
+});
+undefined_function();
+""",
     ),
     "answers with a call": Bot(
         f"header('Content-Type: application/json'); echo '{CALL}';",

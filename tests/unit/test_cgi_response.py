@@ -12,7 +12,7 @@ from scalable.lib.worker.runners.response import Response
 
 
 def parse(head: bytes) -> Response:
-    return parse_response(head, True, "", "")
+    return parse_response(head, True, "", "", "")
 
 
 @pytest.mark.parametrize(("head", "status", "headers", "body"), [
@@ -64,9 +64,10 @@ def test_what_is_no_response_is_told_without_quoting_it(head: bytes, reason: str
 
 
 def test_the_end_of_a_short_body_is_text_for_a_person():
-    response = parse_response(b"A: b\r\n\r\n\xff" + "привіт \n".encode(), True, "whole output", "errors")
+    response = parse_response(b"A: b\r\n\r\n\xff" + "привіт \n".encode(), True, "whole output", "errors", "all errors")
 
-    assert (response.body_end, response.errors, response.is_whole) == ("\ufffdпривіт", "errors", True)
+    assert (response.body_end, response.is_whole) == ("\ufffdпривіт", True)
+    assert (response.errors, response.logged) == ("errors", "all errors")
 
 
 def test_the_end_of_a_body_is_its_last_bytes():
@@ -76,7 +77,7 @@ def test_the_end_of_a_body_is_its_last_bytes():
 
 
 def test_of_a_body_that_was_cut_the_end_is_the_one_that_was_kept():
-    response = parse_response(b"A: b\n\nbegins", False, "the end", "")
+    response = parse_response(b"A: b\n\nbegins", False, "the end", "", "")
 
     assert (response.body, response.body_end, response.is_whole) == (b"begins", "the end", False)
 

@@ -27,7 +27,7 @@ LOGGED_ERROR = (
 
 
 def end(returncode: int = 0, *, stdout: str = "", stderr: str = "", timed_out: bool = False, is_whole: bool = True):
-    return ProcessEnd(returncode, timed_out, 1.5, stdout.encode(), is_whole, stdout, stderr)
+    return ProcessEnd(returncode, timed_out, 1.5, stdout.encode(), is_whole, stdout, stderr, stderr)
 
 
 @pytest.mark.parametrize(("returncode", "kind", "cause"), [
@@ -56,7 +56,7 @@ def test_the_exit_code_decides(returncode: int, kind: Kind, cause: str):
 def test_php_that_broke_off_has_failed_whatever_the_exit_code_or_status_says(stdout: str, stderr: str):
     """Given a shutdown function that ends with exit(0), or display_errors on, which leaves the status at 200."""
     by_exit = judge_exit(end(0, stdout=stdout, stderr=stderr), 60)
-    by_status = judge_response(Response(200, {}, stdout.encode(), True, stdout, stderr), 1.0)
+    by_status = judge_response(Response(200, {}, stdout.encode(), True, stdout, stderr, stderr), 1.0)
 
     assert (by_exit.kind, by_status.kind) == (Kind.FAILED, Kind.FAILED)
     assert by_exit.cause.startswith((
@@ -77,7 +77,7 @@ def test_what_php_showed_as_html_is_told_as_text():
 ])
 def test_the_end_of_a_long_stack_trace_is_enough(stdout: str, stderr: str):
     """Given one that is longer than what is kept of an output, as frameworks have them."""
-    outcome = judge_response(Response(200, {}, b"", False, stdout, stderr), 1.0)
+    outcome = judge_response(Response(200, {}, b"", False, stdout, stderr, stderr), 1.0)
 
     assert (outcome.kind, outcome.cause) == (
         Kind.FAILED, "PHP fatal error: uncaught, thrown in /b/bot.php on line 3 (HTTP status 200)",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.worker.runners.process import CHUNK_BYTES, TAIL_BYTES, ProcessEnd, run_process
+from scalable.lib.worker.runners.process import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES, ProcessEnd, run_process
 from tests.support.bots import STAYS, is_let_go, python_bot, shell_bot
 
 # Far beyond what any of these programs needs; a run that took this long hung.
@@ -98,6 +98,16 @@ def test_a_flood_on_both_outputs_is_read_to_the_end_and_only_its_tail_is_kept(tm
     assert err.endswith("last err")
     assert max(len(out), len(err)) <= TAIL_BYTES
     assert peak_bytes < 2 * 1024 * 1024
+
+
+def test_of_what_it_logs_the_beginning_is_kept_too_to_be_searched(tmp_path: Path):
+    bot = python_bot(tmp_path, "import sys\nfor part in ('first', 'e' * 1000000, 'last'): sys.stderr.write(part)")
+
+    end = run(bot)
+
+    assert (end.logged[:5], end.logged[-4:], end.stderr[-4:]) == ("first", "last", "last")
+    assert len(end.logged) == HEAD_BYTES + 1 + TAIL_BYTES
+    assert run(shell_bot(tmp_path, "echo all of it >&2")).logged == "all of it\n"
 
 
 def test_a_flood_does_not_keep_the_deadline_from_coming(tmp_path: Path):

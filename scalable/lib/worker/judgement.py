@@ -64,7 +64,7 @@ def ran_too_long(timeout_seconds: float, seconds: float, output: str = "", exit_
 def _of_exit(end: ProcessEnd) -> tuple[Kind, str]:
     if end.returncode < 0:
         return Kind.DIED, f"killed by {signal_name(-end.returncode)}"
-    broken = fatal_error(end.stderr, end.stdout)
+    broken = fatal_error(end.logged, end.stdout)
     if broken:
         return Kind.FAILED, f"{broken} (exit code {end.returncode})"
     return _of_code(end.returncode)
@@ -77,7 +77,7 @@ def _of_code(code: int) -> tuple[Kind, str]:
 
 
 def _of_response(response: Response) -> tuple[Kind, str]:
-    broken = fatal_error(response.errors, response.body_end)
+    broken = fatal_error(response.logged, response.body_end)
     if broken:
         return Kind.FAILED, f"{broken} (HTTP status {response.status})"
     cause = f"HTTP status {response.status}"

@@ -58,7 +58,7 @@ class CgiRunner(Runner):
         if end.timed_out or end.returncode < 0:
             return judge_exit(end, self._timeout_seconds)
         try:
-            response = parse_response(end.head, end.is_whole, end.stdout, end.stderr)
+            response = parse_response(end.head, end.is_whole, end.stdout, end.stderr, end.logged)
         except NotACgiResponse as error:
             cause = f"php-cgi gave no response: {error} (exit code {end.returncode})"
             return Outcome(Kind.FAILED, cause, end.seconds, exit_code=end.returncode, output=end.output)

@@ -20,11 +20,12 @@ class NotACgiResponse(ValueError):
     """The answer does not begin with header lines as CGI wants them; a web server would answer 500 for it."""
 
 
-def parse_response(head: bytes, is_whole: bool, end: str, errors: str) -> Response:
+def parse_response(head: bytes, is_whole: bool, end: str, errors: str, logged: str) -> Response:
     """The Response in the output of a program: how it begins, whether that is all of it, and how it ends.
 
     The status is that of the `Status:` line (or of an HTTP status line, which PHP writes when cgi.nph is on), otherwise
-    302 with a Location and 200 without. `errors` is passed on. Raises NotACgiResponse saying what is wrong.
+    302 with a Location and 200 without. `errors` and `logged` are passed on. Raises NotACgiResponse, saying what is
+    wrong.
     """
     found = _END_OF_HEADERS.search(head)
     if found is None:
@@ -32,7 +33,7 @@ def parse_response(head: bytes, is_whole: bool, end: str, errors: str) -> Respon
     status, headers = _parse_headers(head[:found.start()].decode("latin-1"))
     body = head[found.end():]
     body_end = body[-TAIL_BYTES:].decode("utf-8", "replace").strip() if is_whole else end
-    return Response(status, headers, body, is_whole, body_end, errors)
+    return Response(status, headers, body, is_whole, body_end, errors, logged)
 
 
 def _parse_headers(block: str) -> tuple[int, dict[str, str]]:

@@ -102,9 +102,11 @@ class FastCgiRunner(Runner):
         if answer.protocol_status != ProtocolStatus.REQUEST_COMPLETE:
             why = REFUSALS.get(answer.protocol_status, f"it refuses the request with status {answer.protocol_status}")
             return Outcome(Kind.FAILED, f"{name}: {why}", seconds, output=answer.text())
-        output = answer.output
+        output, errors = answer.output, answer.errors
         try:
-            response = parse_response(bytes(output.head), output.is_whole, output.text(), answer.errors.text())
+            response = parse_response(
+                bytes(output.head), output.is_whole, output.text(), errors.text(), errors.kept()
+            )
         except NotACgiResponse as error:
             return Outcome(Kind.FAILED, f"{name} gave no response: {error}", seconds, output=answer.text())
         outcome = judge_response(response, seconds)

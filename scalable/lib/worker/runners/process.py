@@ -38,7 +38,7 @@ class ProcessEnd:
     """`returncode` as subprocess has it: negative for a signal.
 
     `head` is how its standard output begins, `is_whole` whether that is all of it; `stdout` and `stderr` are the ends
-    of the two as text, for a person.
+    of the two as text, for a person. `logged` is what was kept of standard error, to be searched.
     """
 
     returncode: int
@@ -48,6 +48,7 @@ class ProcessEnd:
     is_whole: bool
     stdout: str = field(repr=False)
     stderr: str = field(repr=False)
+    logged: str = field(repr=False)
 
     @property
     def output(self) -> str:
@@ -93,6 +94,11 @@ class Captured:
     def text(self) -> str:
         """The end of the stream, for a person."""
         return bytes(self.tail).decode("utf-8", "replace").strip()
+
+    def kept(self) -> str:
+        """Its beginning and its end, to be searched."""
+        kept = self.head if self.is_whole else self.head + b"\n" + self.tail
+        return kept.decode("utf-8", "replace")
 
 
 class _Run:
@@ -150,6 +156,7 @@ class _Run:
         return ProcessEnd(
             self._process.returncode, timed_out, time.monotonic() - self._started,
             head=bytes(out.head), is_whole=out.is_whole, stdout=out.text(), stderr=err.text(),
+            logged=err.kept(),
         )
 
     def _longest_wait(self) -> float:

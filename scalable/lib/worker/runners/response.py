@@ -11,7 +11,7 @@ class Response:
     """`headers` by lower-case name. `body` is its beginning, at most process.HEAD_BYTES; `is_whole`: that is all of it.
 
     `body_end` is the end of the body and `errors` of what went to standard error, both as text for a person and at most
-    process.TAIL_BYTES of each.
+    process.TAIL_BYTES of each. `logged` is what was kept of the latter, to be searched.
     """
 
     status: int
@@ -20,3 +20,4 @@ class Response:
     is_whole: bool = True
     body_end: str = field(default="", repr=False)
     errors: str = field(default="", repr=False)
+    logged: str = field(default="", repr=False)
