@@ -152,6 +152,8 @@ def test_the_wait_a_server_asks_for_is_passed_on():
 
 @pytest.mark.parametrize("answer", [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;note=x\r\nabc\r\n3\r\ndef\r\n0\r\nTrailer: x\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
 ])
 def test_every_way_to_send_a_body_is_understood_and_the_connection_kept(answer: bytes):

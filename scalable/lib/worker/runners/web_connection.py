@@ -92,6 +92,7 @@ class WebConnection:
 
     def _exchange(self, wire: Wire, body: bytes, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         client = http.client.HTTPConnection("unused")
+        client.response_class = _Final
         client.sock, request = wire.as_socket()
         client.request("POST", self._address.target, body, {"Host": self._address.authority, **headers})
         self.stage = f"sending the update to {self._address.authority}"
@@ -124,6 +125,17 @@ class WebConnection:
         if isinstance(error, OSError):
             return f"{error.strerror or error} while {self.stage}"
         return one_line(f"what {place} answered is not HTTP: {type(error).__name__} {error}")
+
+
+class _Final(http.client.HTTPResponse):
+    """The response after all those that only announce one: 103 Early Hints, for one (RFC 9110, 15.2).
+
+    http.client passes over 100 alone. It would take another one for the answer, and what follows for the next one's.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # known to no type checker
+        return version, http.client.CONTINUE if 100 <= status < 200 else status, reason
 
 
 def _about_certificate(place: str, error: ssl.SSLCertVerificationError) -> str:
