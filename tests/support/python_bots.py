@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scalable.lib.worker.outcome import Outcome
 from scalable.lib.worker.runners.python import PythonRunner
 
 # Far beyond what any of these bots needs; a run that took this long hung.
@@ -57,3 +59,19 @@ class PythonBots:
         for name in set(sys.modules) - self._modules:
             if str(getattr(sys.modules[name], "__file__", None)).startswith(str(self.folder)):
                 del sys.modules[name]
+
+
+def run(bots: PythonBots, body: str, payload: str = '{"update_id": 1}', head: str = "def handle(update):") -> Outcome:
+    """One run of a bot whose function `handle` has this body."""
+    indented = "".join(f"    {line}\n" for line in body.splitlines())
+    return bots.runner(f"import asyncio, os, sys\n{head}\n{indented}").run(payload)
+
+
+def in_threads(works: list[Callable[[], None]]) -> None:
+    """Do them all at the same time, to their end."""
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(AMPLE_SECONDS)
+        assert not thread.is_alive()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
-import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,15 +13,9 @@ import pytest
 from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.runners.process import HEAD_BYTES, TAIL_BYTES
 from scalable.lib.worker.runners.python import PythonRunner
-from tests.support.python_bots import AMPLE_SECONDS, PythonBots
+from tests.support.python_bots import AMPLE_SECONDS, PythonBots, in_threads, run
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
-
-
-def run(bots: PythonBots, body: str, payload: str = '{"update_id": 1}', head: str = "def handle(update):") -> Outcome:
-    """One run of a bot whose function has this body."""
-    indented = "".join(f"    {line}\n" for line in body.splitlines())
-    return bots.runner(f"import asyncio, os, sys\n{head}\n{indented}").run(payload)
 
 
 either_kind = pytest.mark.parametrize("head", ["def handle(update):", "async def handle(update):"])
@@ -110,6 +101,14 @@ def test_what_it_returns_may_be_a_method_call_for_telegram(bots: PythonBots, hea
     outcome = run(bots, f"return {value}", head=head)
 
     assert (outcome.kind, outcome.answer) == (Kind.SUCCEEDED, answer)
+
+
+@either_kind
+def test_a_generator_is_a_failed_attempt_because_nothing_in_it_was_run(bots: PythonBots, head: str):
+    outcome = run(bots, "print('never')\nyield {'method': 'sendMessage'}", head=head)
+
+    assert (outcome.kind, outcome.output) == (Kind.FAILED, "")
+    assert outcome.cause == "handle() is a generator, so nothing in it was run: it must `return`, not `yield`"
 
 
 @pytest.mark.parametrize("value", [
@@ -227,96 +226,6 @@ def test_sys_exit_means_what_it_means_for_a_program(
     assert (outcome.exit_code, outcome.output) == (exit_code, output)
 
 
-# What it prints
-
-
-@either_kind
-def test_what_it_prints_is_kept_with_the_run_and_not_shown(
-    bots: PythonBots, capfd: pytest.CaptureFixture[str], head: str
-):
-    outcome = run(bots, (
-        "print('out', 'привіт')\nprint('err', file=sys.stderr)\nsys.stdout.buffer.write(b'bytes \\xff\\n')\n"
-        "sys.stdout.writelines(['a', 'b'])\nsys.stdout.flush()"
-    ), head=head)
-
-    assert outcome.output == "out привіт\nerr\nbytes \ufffd\nab"
-    assert capfd.readouterr() == ("", "")
-
-
-def test_of_much_output_the_end_is_kept(bots: PythonBots):
-    outcome = run(bots, "for _ in range(100): print('x' * 10_000)\nprint('the end')")
-
-    assert len(outcome.output) <= TAIL_BYTES
-    assert outcome.output.endswith("x\nthe end")
-
-
-def test_what_is_written_to_the_descriptor_itself_disturbs_nothing(
-    bots: PythonBots, capfd: pytest.CaptureFixture[str]
-):
-    outcome = run(bots, "os.write(1, b'past everything\\n')\nprint('kept')")
-
-    assert (outcome.kind, outcome.output) == (Kind.SUCCEEDED, "kept")
-    assert capfd.readouterr().out == "past everything\n"
-
-
-def test_what_the_import_prints_is_kept_too(bots: PythonBots, capfd: pytest.CaptureFixture[str]):
-    runner = bots.runner("print('imported')\ndef handle(update): print('called')")
-
-    assert [runner.run("{}").output for _ in range(2)] == ["imported\ncalled", "called"]
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_task_that_goes_on_after_its_run_prints_where_everybody_does(
-    bots: PythonBots, capfd: pytest.CaptureFixture[str]
-):
-    runner = bots.runner(
-        "import asyncio\nover = None\nasync def later():\n    await over.wait()\n    print('later')\n    over.clear()\n"
-        "async def handle(update):\n    global over, task\n"
-        "    if over is None:\n        over = asyncio.Event()\n        task = asyncio.create_task(later())\n"
-        "    else:\n        over.set()\n        await task\n"
-    )
-
-    assert [runner.run("{}").output for _ in range(2)] == ["", ""]
-    assert capfd.readouterr().out == "later\n"
-
-
-def test_the_streams_are_given_back(bots: PythonBots):
-    before = (sys.stdout, sys.stderr)
-    runner = bots.runner("def handle(update): pass")
-    runner.run("{}")
-    inside = (sys.stdout, sys.stderr)
-    runner.close()
-
-    assert (sys.stdout, sys.stderr) == before
-    assert inside != before
-    assert (inside[0].encoding, inside[0].fileno) == (before[0].encoding, before[0].fileno)
-
-
-def test_its_log_lines_go_where_log_lines_go(bots: PythonBots, caplog: pytest.LogCaptureFixture):
-    outcome = run(bots, "import logging\nlogging.getLogger('my.bot').warning('disk nearly full')")
-
-    assert (outcome.output, caplog.record_tuples) == ("", [("my.bot", logging.WARNING, "disk nearly full")])
-
-
-@either_kind
-def test_runs_side_by_side_keep_their_outputs_apart(bots: PythonBots, head: str):
-    """Given eight runners of one bot, each in a thread, and a barrier inside the bot that all of them pass together."""
-    waits = "await asyncio.sleep(0.01)" if "async" in head else "time.sleep(0.01)"
-    code = (
-        f"import asyncio, time\ncount = 0\n{head}\n    global count\n    count += 1\n    while count < 8: {waits}\n"
-        f"    for _ in range(50):\n        print(update['update_id'])\n        {waits.replace('0.01', '0')}\n"
-    )
-    runners = [bots.runner(code) for _ in range(8)]
-    outputs: dict[int, str] = {}
-
-    def work(number: int) -> None:
-        outputs[number] = runners[number].run(json.dumps({"update_id": number})).output
-
-    in_threads([lambda number=number: work(number) for number in range(8)])
-
-    assert outputs == {number: "\n".join([str(number)] * 50) for number in range(8)}
-
-
 # The event loop
 
 
@@ -352,15 +261,6 @@ def test_a_task_that_ends_the_program_ends_neither_worker_nor_loop(bots: PythonB
     )
 
     assert [runner.run(payload).kind for payload in ('{"update_id": 1}', "{}", "{}")] == [Kind.SUCCEEDED] * 3
-
-
-def in_threads(works: list[Callable[[], None]]) -> None:
-    threads = [threading.Thread(target=work) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(AMPLE_SECONDS)
-        assert not thread.is_alive()
 
 
 def test_nothing_of_the_bot_is_shown_in_a_repr(bots: PythonBots):

@@ -62,7 +62,11 @@ class PrintedStreams:
 
 
 class _Stream:
-    """A text stream; everything but writing is the original's business."""
+    """A text stream; everything but writing is the original's business.
+
+    It cannot be closed: it is the worker's, too. A bot would do that unawares, when an `io.TextIOWrapper` that it once
+    put around `sys.stdout.buffer` goes away.
+    """
 
     def __init__(self, original: TextIO) -> None:
         self._original = original
@@ -82,6 +86,13 @@ class _Stream:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Nothing."""
+
+    def detach(self) -> _Bytes:
+        """The binary side; both go on."""
+        return self.buffer
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
@@ -99,6 +110,9 @@ class _Bytes:
         piece = bytes(memoryview(data))
         captured.add(piece)
         return len(piece)
+
+    def close(self) -> None:
+        """Nothing, as for the text."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)

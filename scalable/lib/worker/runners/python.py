@@ -180,6 +180,9 @@ class PythonRunner(Runner):
         return Outcome(Kind.FAILED, cause, seconds, output=_joined(output, ended.error))
 
     def _of_value(self, value: object, seconds: float, output: str) -> Outcome:
+        if inspect.isgenerator(value) or inspect.isasyncgen(value):
+            cause = f"{self._name}() is a generator, so nothing in it was run: it must `return`, not `yield`"
+            return Outcome(Kind.FAILED, cause, seconds, output=output)
         try:
             answer = self._answer(value)
         except (TypeError, ValueError, RecursionError) as error:
