@@ -298,7 +298,7 @@ def _error(status: int, description: str, retry_after: int | None = None) -> byt
 def _message(api: FakeBotApi, call: Call) -> dict[str, Any]:
     """One of the chat's own numbering, so that it does not depend on what other chats do."""
     chat = str(call.parameters["chat_id"])
-    sent = sum(call.method == "sendmessage" and str(call.parameters["chat_id"]) == chat for call in api.calls)
+    sent = sum(call.method == "sendmessage" and str(call.parameters.get("chat_id")) == chat for call in api.calls)
     return {
         "message_id": int(call.parameters.get("message_id", sent)), "date": int(time.time()), "from": BOT,
         "chat": {"id": int(chat) if chat.lstrip("-").isdigit() else chat, "type": "private"},

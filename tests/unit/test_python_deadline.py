@@ -200,9 +200,9 @@ def test_the_tick_comes_often_enough_for_a_heartbeat_and_not_all_the_time(bots: 
 
 @pytest.mark.parametrize("head", [SYNC, ASYNC])
 def test_a_bot_that_ended_in_time_has_succeeded_although_the_tick_outlasted_its_time(bots: PythonBots, head: str):
-    runner = bot(bots, "time.sleep(0.6)", head, timeout_seconds=1.0)
+    runner = bot(bots, "time.sleep(0.6)", head, timeout_seconds=2.0)
 
-    outcome = runner.run('{"update_id": 1}', lambda: time.sleep(0.8))
+    outcome = runner.run('{"update_id": 1}', lambda: time.sleep(1.8))
 
     assert outcome.output == "went well"
     assert outcome.succeeded
