@@ -74,8 +74,12 @@ class JobNotFound(ScalableError):
     """No job has this id."""
 
 
-class JobNotRequeueable(ScalableError):
-    """The job is in a state from which it cannot be run again by hand."""
+class WrongState(ScalableError):
+    """What a person asked for cannot be done to a job that is in this state."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class NotAnUpdate(ScalableError):

@@ -6,7 +6,7 @@ from typing import Callable
 
 import pytest
 
-from scalable.lib.errors import JobNotFound, JobNotRequeueable, LeaseLost
+from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
 from tests.support.databases import let_pass
@@ -310,7 +310,7 @@ class TestRequeue:
         if state == "done":
             queue.complete(lease)
 
-        with pytest.raises(JobNotRequeueable, match=f"job {job_id} is {state}"):
+        with pytest.raises(WrongState, match=f"job {job_id} is {state}"):
             queue.requeue(job_id)
 
         assert queue.find(job_id).status == state

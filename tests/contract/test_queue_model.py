@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from scalable.lib.errors import JobNotFound, JobNotRequeueable, LeaseLost
+from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease, NewJob
@@ -184,7 +184,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.queue.requeue(job_id)
             self.model.requeue(job_id)
         else:
-            with pytest.raises(JobNotRequeueable):
+            with pytest.raises(WrongState):
                 self.queue.requeue(job_id)
 
     @rule()

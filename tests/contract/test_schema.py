@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 
 import pytest
 
-from scalable.lib.errors import ConfigurationError, SchemaMissing
+from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
 from scalable.lib.queue.address import DatabaseAddress
-from scalable.lib.queue.database import Database
+from scalable.lib.queue.database import Database, Session
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
@@ -87,3 +88,38 @@ def test_looking_at_a_queue_without_tables_says_that_they_are_missing(address: D
 
     with pytest.raises(SchemaMissing):
         queue.counts()
+
+
+def test_a_change_that_takes_longer_than_any_other_statement_may_is_waited_for(
+    queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large table is written anew for a new column; giving up would leave every process with half a schema."""
+    if "SQLite" in queue.database.identity:
+        pytest.skip("SQLite answers in this process: there is nothing to wait for")
+    mysql = importlib.import_module("scalable.lib.queue.mysql")
+    execute(queue.database, "ALTER TABLE bot_jobs DROP COLUMN history")
+    execute(queue.database, "UPDATE bot_jobs_meta SET value = '3'")
+    monkeypatch.setattr(mysql, "READ_SECONDS", 1)
+    impatient = DatabaseQueue(open_database(queue.database._address), "bot_jobs", RetryPolicy())
+    locked, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        def work(session: Session) -> None:
+            session.execute("LOCK TABLES bot_jobs READ")
+            locked.set()
+            go_on.wait(30)
+            session.execute("UNLOCK TABLES")
+
+        queue.database.run(work)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait(30)
+    threading.Timer(3, go_on.set).start()
+
+    impatient.ensure_schema()
+
+    holder.join(30)
+    assert missing(queue.database) == []
+    with pytest.raises(DatabaseUnavailable):
+        impatient.database.run(lambda session: session.rows("SELECT SLEEP(3)"))

@@ -36,7 +36,10 @@ ENTRIES = [source for source in SOURCES if source.path.count("/") == 1 and sourc
 _BASE = ("scalable.lib.errors", "scalable.lib.logs", "scalable.lib.sockets")
 _QUEUE = tuple(
     f"scalable.lib.queue.{name}"
-    for name in ("database_queue", "job", "retry_policy", "registry", "counters", "minutes")
+    for name in (
+        "database_queue", "job", "retry_policy", "registry", "counters", "minutes", "browse", "by_hand", "health",
+        "history", "notes", "search", "totals",
+    )
 )
 _EVERYTHING = ("scalable.config", "scalable.lib")
 ALLOWED = {

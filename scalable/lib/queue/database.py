@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
@@ -86,6 +86,16 @@ def with_ids(sql: str, parameters: dict[str, Any]) -> str:
     if "ids" not in parameters:
         return sql
     return sql.replace("{ids}", ", ".join(str(int(job_id)) for job_id in sorted(parameters.pop("ids"))))
+
+
+def time_of_text(text: str) -> datetime:
+    """A time as both databases write it into a text, `2026-01-01 12:00:00.000`. Raises ValueError."""
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def stored_time(time: datetime) -> str:
+    """The same way back; both databases compare it with what they stored."""
+    return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}"
 
 
 class Database(ABC):

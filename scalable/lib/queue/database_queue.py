@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Optional
 
-from scalable.lib.errors import DuplicateKey, JobNotFound, JobNotRequeueable, LeaseLost, SchemaMissing
+from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
+from scalable.lib.queue import by_hand, history, upkeep
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue import upkeep
 from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
+from scalable.lib.queue.by_hand import Batch, Position
 from scalable.lib.queue.claim import claim_jobs
 from scalable.lib.queue.database import Database
+from scalable.lib.queue.history import past
 from scalable.lib.queue.job import (
     DONE,
     EXPIRED,
@@ -30,8 +31,11 @@ from scalable.lib.queue.job import (
 )
 from scalable.lib.queue.jobs_table import JobsTable
 from scalable.lib.queue.lanes import end_run
+from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.rows import summary
 from scalable.lib.queue.schema import ensure_schema
+from scalable.lib.queue.search import Filter
 
 MAX_ERROR_CHARACTERS = 4000
 
@@ -59,6 +63,7 @@ class DatabaseQueue:
         self.table = table
         self.retry_policy = retry_policy
         self._jobs = JobsTable(database, table)
+        self._notes = Notes(database, table)
 
     def ensure_schema(self) -> None:
         """Make the tables or bring them up to date; see schema.ensure_schema."""
@@ -126,18 +131,23 @@ class DatabaseQueue:
 
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
-        values = {"token": lease.token, "error": _short(error), "seconds": delay_seconds}
+        short = _short(error)
+        values = {"token": lease.token, "error": short, "seconds": delay_seconds,
+                  "past": past(history.RETRIED, lease.worker, short)}
         if not end_run(self._jobs, sql.RETRY, lease.job_id, **values):
             self._check_repeated(lease, PENDING)
 
     def fail(self, lease: Lease, error: str) -> None:
         """The job will not be tried again by itself: processing → failed. Raises LeaseLost."""
-        if not end_run(self._jobs, sql.FAIL, lease.job_id, token=lease.token, error=_short(error)):
+        short = _short(error)
+        values = {"token": lease.token, "error": short, "past": past(history.FAILED, lease.worker, short)}
+        if not end_run(self._jobs, sql.FAIL, lease.job_id, **values):
             self._check_repeated(lease, FAILED)
 
     def release(self, lease: Lease) -> None:
         """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
-        if not end_run(self._jobs, sql.RELEASE, lease.job_id, token=lease.token):
+        told = past(history.RELEASED, lease.worker)
+        if not end_run(self._jobs, sql.RELEASE, lease.job_id, token=lease.token, past=told):
             self._check_repeated(lease, PENDING)
 
     def look(self) -> Look:
@@ -176,23 +186,51 @@ class DatabaseQueue:
         return upkeep.adopt(self._jobs, self.retry_policy.max_seconds)
 
     def requeue(self, job_id: int) -> None:
-        """A failed or expired job starts anew with all its attempts. Raises JobNotFound or JobNotRequeueable."""
-        if self._jobs.change(sql.REQUEUE, id=job_id):
-            return
-        status = self.find(job_id).status
-        raise JobNotRequeueable(f"job {job_id} is {status}: only failed and expired jobs can be run again")
+        """A failed or expired job starts anew with all its attempts. Raises JobNotFound or WrongState."""
+        by_hand.requeue(self._jobs, job_id)
 
     def requeue_failed(self) -> int:
         """Every job that is failed now starts anew; how many did. Works in small batches and may be repeated."""
-        total = 0
-        values: dict[str, Any] = {"status": FAILED, "limit": upkeep.BATCH}
-        batch = self._jobs.rows(sql.FIRST_IN_STATE, **values)
-        while batch:
-            for job_id, _ in batch:
-                total += self._jobs.change(sql.REQUEUE, id=job_id)
-            last_id, created_at = batch[-1]
-            batch = self._jobs.rows(sql.NEXT_IN_STATE, created_at=created_at, id=last_id, **values)
-        return total
+        total, after, until_id = 0, None, self.newest_id()
+        while True:
+            batch = self.requeue_matching(Filter(status=FAILED), upkeep.BATCH, after, until_id)
+            total, after = total + batch.requeued, batch.after
+            if after is None:
+                return total
+
+    def requeue_matching(self, wanted: Filter, limit: int, after: Optional[Position], until_id: int) -> Batch:
+        """One step of the same for the jobs a filter means: the next `limit` of its state, failed or expired.
+
+        Begin with `after` None and `until_id` newest_id(), and go on with what the Batch says.
+        """
+        return by_hand.requeue_matching(self._jobs, wanted, limit, after, until_id)
+
+    def newest_id(self) -> int:
+        """The id of the newest job; 0 without any."""
+        return by_hand.newest_id(self._jobs)
+
+    def run_now(self, job_id: int) -> None:
+        """A job that waits for its next attempt is due at once. Raises JobNotFound or WrongState."""
+        by_hand.run_now(self._jobs, job_id)
+
+    def skip(self, job_id: int) -> None:
+        """A waiting job is failed, so that what waits behind it goes on. Raises JobNotFound or WrongState."""
+        by_hand.skip(self._jobs, job_id)
+
+    def delete(self, job_id: int) -> None:
+        """A job that does not run is gone for good. Raises JobNotFound or WrongState."""
+        by_hand.delete(self._jobs, job_id)
+
+    def pause(self, by: str) -> None:
+        """No job is given out from now on, to no worker; those that run are finished. `by`: who wants it, for others.
+
+        Jobs are still enqueued. Safe to repeat.
+        """
+        self._notes.write(PAUSED, by)
+
+    def resume(self) -> bool:
+        """Jobs are given out again; False when they were."""
+        return self._notes.forget(PAUSED)
 
     def counts(self) -> Counts:
         """How many jobs are in each state, now."""
@@ -200,14 +238,14 @@ class DatabaseQueue:
 
     def newest(self, limit: int) -> list[JobSummary]:
         """The `limit` newest jobs, newest first."""
-        return [self._summary(row) for row in self._jobs.rows(sql.NEWEST, limit=limit)]
+        return [summary(self.database, row) for row in self._jobs.rows(sql.NEWEST, limit=limit)]
 
     def find(self, job_id: int) -> JobSummary:
         """One job. Raises JobNotFound."""
         rows = self._jobs.rows(sql.FIND, id=job_id)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
-        return self._summary(rows[0])
+        return summary(self.database, rows[0])
 
     def payload(self, job_id: int) -> str:
         """The update as Telegram sent it. Raises JobNotFound."""
@@ -232,16 +270,6 @@ class DatabaseQueue:
 
     def _change(self, statement: str, lease: Lease, **values: Any) -> int:
         return self._jobs.change(statement, id=lease.job_id, token=lease.token, **values)
-
-    def _summary(self, row: tuple[Any, ...]) -> JobSummary:
-        def time_of(value: Any) -> Optional[datetime]:
-            return None if value is None else self.database.time_of(value)
-
-        return JobSummary(
-            id=row[0], status=row[1], update_id=row[2], update_type=row[3], attempts=row[4],
-            available_at=self.database.time_of(row[5]), reserved_at=time_of(row[6]), reserved_by=row[7],
-            processed_at=time_of(row[8]), created_at=self.database.time_of(row[9]), error_message=row[10],
-        )
 
 
 def _short(error: str) -> str:

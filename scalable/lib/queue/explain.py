@@ -1,15 +1,16 @@
-"""Asks the server how it would run the claim, so that a slow plan is found before a full table finds it."""
+"""Asks the server how it would run the statements of every day, so that a slow plan is found before a full table is."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from scalable.lib.queue import browse, by_hand, notes, search, totals, upkeep
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue import upkeep
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.minutes import COUNT_ENQUEUED, READ_MINUTES
+from scalable.lib.queue.minutes import COUNT_ENQUEUED, READ_MINUTES, READ_SLOTS
 from scalable.lib.queue.registry import RUNNING
 
+_TIME = "2026-01-01 00:00:00.000"
 # What runs again and again while the queue is used; the values only have to be of the right kind.
 STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "claim": (sql.CANDIDATES, {"limit": 4}),
@@ -26,6 +27,29 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "count enqueued": (COUNT_ENQUEUED, {"minute": "2026-01-01 00:00:00.000", "next_minute": "2026-01-01 00:01:00.000"}),
     "read minutes": (READ_MINUTES, {"seconds": 3600, "limit": 100}),
     "running jobs": (RUNNING, {"limit": 100}),
+    "count a large state": (totals.STEP_END, {"status": "done", "created_at": _TIME, "id": 1, "offset": 100}),
+}
+_FOUND = {"update_type": "message", "lane": "chat:1", "digits": "1", "error": "%x%"}
+# What the dashboard asks when somebody looks at it.
+PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "notes": (notes.READ_NOTES, {}),
+    "counts": (browse.COUNT_ALL_UP_TO, {"limit": 1001}),
+    "count one state": (browse.COUNT_UP_TO, {"status": "done", "limit": 10_001}),
+    "waiting": (browse.WAITING, {}),
+    "minutes put together": (READ_SLOTS, {"seconds": 3600, "slot": 60, "limit": 100}),
+    "running jobs": (RUNNING, {"limit": 100}),
+    "one job": (browse.DETAIL, {"id": 1}),
+    "open jobs of a lane": (browse.OPEN_IN_LANE, {"lane": "chat:1", "limit": 20}),
+    "first and last id": (search.BOUNDS, {}),
+    "job by number": (search.BY_NUMBER, {"number": 1}),
+    "walk": (search.statement(search.WALK, _FOUND), {"before": 100, "lowest": 1, "limit": 50, **_FOUND}),
+    "walk through a state": (search.statement(search.AMONG, _FOUND), {"ids": [1, 2, 3], "limit": 3, **_FOUND}),
+    "latest of a state": (search.LATEST_IN_STATE, {"status": "failed", "limit": 50}),
+    "earlier of a state": (search.EARLIER_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 50}),
+    "place of a job": (search.POSITION, {"id": 1}),
+    "first failed": (by_hand.FIRST_IN_STATE, {"status": "failed", "limit": 100}),
+    "next failed": (by_hand.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
+    "newest id": (by_hand.NEWEST_ID, {}),
 }
 
 
@@ -36,7 +60,7 @@ def slow_plans(queue: DatabaseQueue) -> list[str]:
     temporary B-tree for ORDER BY.
     """
     problems = []
-    for verb, (statement, values) in STATEMENTS.items():
+    for verb, (statement, values) in {**STATEMENTS, **PAGE_STATEMENTS}.items():
         for step in _plan(queue, statement, values):
             if _is_slow(step):
                 problems.append(f"{verb}: {step}")
@@ -54,7 +78,8 @@ def _plan(queue: DatabaseQueue, statement: str, values: dict[str, Any]) -> list[
 
 def _is_slow(step: str) -> bool:
     # The few rows found, put together; a SELECT without a table.
-    if any(sign in step for sign in ("<union", "<derived", "(subquery", "CONSTANT ROW")):
+    if any(sign in step for sign in ("<union", "<derived", "(subquery", "SCAN found", "CONSTANT ROW")):
         return False
     words = step.replace("UNION ALL", "").split()
-    return "filesort" in step or "ALL" in words or "TEMP B-TREE" in step or ("SCAN" in words and "USING" not in words)
+    sorts = "filesort" in step or "TEMP B-TREE FOR ORDER BY" in step
+    return sorts or "ALL" in words or ("SCAN" in words and "USING" not in words)

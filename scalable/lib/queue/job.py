@@ -86,6 +86,7 @@ class JobSummary:
     status: str
     update_id: Optional[int]
     update_type: Optional[str]
+    lane: Optional[str]
     attempts: int
     available_at: datetime
     reserved_at: Optional[datetime]

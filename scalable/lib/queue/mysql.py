@@ -18,16 +18,21 @@ from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.address import SOCKET_PLACES, MySqlAddress
 from scalable.lib.queue.database import Database, Meaning, Session, with_ids
+from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
 from scalable.lib.queue.tables import MYSQL_TABLES, STATUS_TYPE
 
 log = logging.getLogger(__name__)
 # Together well under the 60 s after which Telegram stops waiting for the webhook.
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, LOCK_WAIT_SECONDS = 5, 10, 10, 5
+# Measured: 40 s for two million jobs.
+SCHEMA_SECONDS = 3600
 # Without SKIP LOCKED the claimers race for the same rows: offering each a few to choose from keeps most tries useful.
 CANDIDATES_WITHOUT_LOCKS = 8
 
 SQL_MODE = "STRICT_ALL_TABLES"
+# What history.py reads, up to its last part.
+_ENDED = "COALESCE(history, ''), COALESCE(reserved_at, NOW(3)), '|', NOW(3), '|', attempts, '|'"
 
 # Client error numbers of the MySQL manual (CR_*), and two of the server's that mean the connection is over.
 _LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN}
@@ -70,8 +75,13 @@ class MySqlDatabase(Database):
         minute = r"(NOW() - INTERVAL (:\1 + SECOND(NOW() - INTERVAL :\1 SECOND)) SECOND)"
         sql = re.sub(r"{minute_ago:(\w+)}", minute, sql)
         sql = re.sub(r"{age:(\w+)}", r"TIMESTAMPDIFF(MICROSECOND, \1, NOW(3))", sql)
+        sql = re.sub(r"{history:(\w+)}", rf"RIGHT(CONCAT({_ENDED}, :\1, '\n'), {MAX_HISTORY_CHARACTERS})", sql)
+        sql = re.sub(r"{contains:(\w+):(\w+)}", r"INSTR(CAST(\1 AS BINARY), :\2) > 0", sql)
+        sql = re.sub(r"{slot:(\w+):(\w+)}", r"(UNIX_TIMESTAMP(\1) DIV :\2)", sql)
+        sql = re.sub(r"{stamped:(\w+)}", r"CONCAT(NOW(3), ' ', :\1)", sql)
         sql = re.sub(r"{(open|running):([\w`]+)}", r"\2.\1_lane", sql)
         sql = re.sub(r"{use:(\w+)}", r"FORCE INDEX (\1)", sql)
+        sql = sql.replace("{by_id}", "FORCE INDEX (PRIMARY)").replace("{unsorted}", "ORDER BY NULL")
         return sql.replace("{jobs}", table).replace("{now}", "NOW(3)").replace("{lock}", lock)
 
     def claims_in_transaction(self) -> bool:
@@ -97,14 +107,16 @@ class MySqlDatabase(Database):
         Not getting it is no error: every step may be lost to another process, and is then found done.
         """
         name = f"scalable:{table}"[:64]
-        try:
-            session.rows("SELECT GET_LOCK(:name, 60)", name=name)
-        except pymysql.err.NotSupportedError:
-            log.debug(event("schema lock not supported", table=table))
-        try:
-            yield
-        finally:
-            session.rows("SELECT RELEASE_LOCK(:name)", name=name)
+        assert isinstance(session, _MySqlSession)
+        with session.patient():
+            try:
+                session.rows("SELECT GET_LOCK(:name, 60)", name=name)
+            except pymysql.err.NotSupportedError:
+                log.debug(event("schema lock not supported", table=table))
+            try:
+                yield
+            finally:
+                session.rows("SELECT RELEASE_LOCK(:name)", name=name)
 
     def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
         """All in one ALTER TABLE, because each may copy the table on an old server."""
@@ -190,6 +202,16 @@ class _MySqlSession(Session):
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None)
         return list(self._cursor.fetchall())
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Wait long for each answer: to add a column the server may have to write a large table anew."""
+        connection: Any = self._connection
+        usual, connection._read_timeout = connection._read_timeout, SCHEMA_SECONDS
+        try:
+            yield
+        finally:
+            connection._read_timeout = usual
 
     def close(self) -> None:
         try:

@@ -7,16 +7,19 @@ import re
 import sqlite3
 import time
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from scalable.lib.queue.address import SqliteAddress
-from scalable.lib.queue.database import Database, Meaning, Session, with_ids
+from scalable.lib.queue.database import Database, Meaning, Session, time_of_text, with_ids
+from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
 from scalable.lib.queue.tables import SQLITE_TABLES
 
 BUSY_SECONDS = 15.0
 _NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+# What history.py reads, up to its last part.
+_ENDED = f"COALESCE(history, '') || COALESCE(reserved_at, {_NOW}) || '|' || {_NOW} || '|' || attempts || '|'"
 
 
 class SqliteDatabase(Database):
@@ -49,10 +52,15 @@ class SqliteDatabase(Database):
         sql = re.sub(r"{ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :\1 || ' seconds')", sql)
         sql = re.sub(r"{minute_ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:00.000', 'now', '-' || :\1 || ' seconds')", sql)
         sql = re.sub(r"{age:(\w+)}", r"CAST((julianday('now') - julianday(\1)) * 86400000000 AS INTEGER)", sql)
+        sql = re.sub(r"{history:(\w+)}", rf"substr({_ENDED} || :\1 || char(10), -{MAX_HISTORY_CHARACTERS})", sql)
+        sql = re.sub(r"{contains:(\w+):(\w+)}", r"instr(\1, :\2) > 0", sql)
+        sql = re.sub(r"{slot:(\w+):(\w+)}", r"(CAST(strftime('%s', \1) AS INTEGER) / :\2)", sql)
+        sql = re.sub(r"{stamped:(\w+)}", rf"{_NOW} || ' ' || :\1", sql)
         # The words of the partial indexes, without which SQLite would not use them.
         sql = re.sub(r"{open:(\w+)}", r"\1.status IN ('pending', 'processing') AND \1.lane", sql)
         sql = re.sub(r"{running:(\w+)}", r"\1.status = 'processing' AND \1.lane", sql)
         sql = re.sub(r"{use:(\w+)}", lambda found: f'INDEXED BY "{self.index_name(table, found.group(1))}"', sql)
+        sql = sql.replace("{by_id}", "NOT INDEXED").replace("{unsorted}", "")
         return sql.replace("{jobs}", table).replace("{now}", _NOW).replace("{lock}", "")
 
     def claims_in_transaction(self) -> bool:
@@ -89,7 +97,7 @@ class SqliteDatabase(Database):
 
     def time_of(self, value: Any) -> datetime:
         """SQLite keeps times as text."""
-        return datetime.fromisoformat(value).replace(tzinfo=timezone.utc)
+        return time_of_text(value)
 
     def _connect(self) -> Session:
         return _SqliteSession(self._path)

@@ -3,11 +3,18 @@
 {jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
 NULL), {minute_ago:x} is the beginning of the minute `:x` whole seconds ago, {age:x} is how many microseconds ago the
 time in column x was, {lock} is SKIP LOCKED where it exists, {ids} a list of ids. {open:x} is the lane of x while x is
-pending or processing, {running:x} while it is processing, each with an index of its own. {use:x} names the index: the
-statistics of a table that fills and empties all day are always wrong, and a plan must not change because of them.
+pending or processing, {running:x} while it is processing, each with an index of its own. {history:x} is the history of
+the job with the attempt that ends now, told by `:x` of history.py. {contains:c:x} is whether column c holds the text
+`:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how often `:x` seconds fit between 1970 and the time
+in column c. {use:x} names the index, {by_id} the primary key: the statistics of a table that fills and empties all day
+are always wrong, and a plan must not change because of them. {unsorted} keeps groups from being sorted for nothing.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
+
+from __future__ import annotations
+
+from scalable.lib.queue.rows import SUMMARY
 
 # A new pending job. The unique index one_update refuses a second delivery of the same update.
 ENQUEUE = """
@@ -38,6 +45,9 @@ _BLOCKER = """(SELECT ahead.id FROM {jobs} AS ahead {use:open_lane}
         WHERE {open:ahead} = job.lane AND ahead.id < job.id
         LIMIT 1)"""
 
+# Somebody paused the queue, see notes.py. By primary key, read once for the whole statement and never locked.
+_PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
+
 # Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
 # waiting for them.
 CANDIDATES = f"""
@@ -45,6 +55,7 @@ SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}}
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
+  AND NOT {_PAUSED}
 ORDER BY priority, available_at, id
 LIMIT :limit
 {{lock}}
@@ -155,7 +166,8 @@ WHERE id IN ({ids})
 
 FAIL = """
 UPDATE {jobs}
-SET status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error, lease_expires_at = NULL
+SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
+    lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
@@ -169,7 +181,8 @@ ALONE = "AND has_followers = 0"
 # have followers that go before it: failed once, and requeued while it ran.
 RETRY = """
 UPDATE {jobs}
-SET status = 'pending', available_at = {in:seconds}, updated_at = {now}, error_message = :error, lease_expires_at = NULL
+SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
+    error_message = :error, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
@@ -177,10 +190,10 @@ WHERE id = :id
 """
 
 # Back to pending, not run: the attempt is given back, and so is its place in the queue. By primary key; only for the
-# lease that holds it.
+# lease that holds it. The history comes first, because MySQL changes one column after the other.
 RELEASE = """
 UPDATE {jobs}
-SET status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
+SET history = {history:past}, status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
@@ -195,35 +208,6 @@ WHERE id = :id
 LIMIT 1
 """
 
-# A failed or expired job starts anew, with all its attempts, and is not expired a second time. By primary key.
-REQUEUE = """
-UPDATE {jobs}
-SET status = 'pending', attempts = 0, available_at = {now}, updated_at = {now}, processed_at = NULL,
-    parked = 0, priority = 2, urgent_until = NULL, expires_at = NULL
-WHERE id = :id
-  AND status IN ('failed', 'expired')
-"""
-
-# The first jobs of a state, and those after a given one. By index status_created, which ends in the id. Walking on from
-# the last row seen ends even when jobs come back into the state behind it.
-FIRST_IN_STATE = """
-SELECT id, created_at
-FROM {jobs} {use:status_created}
-WHERE status = :status
-ORDER BY created_at, id
-LIMIT :limit
-"""
-
-NEXT_IN_STATE = """
-SELECT id, created_at
-FROM {jobs} {use:status_created}
-WHERE status = :status
-  AND created_at >= :created_at
-  AND (created_at > :created_at OR id > :id)
-ORDER BY created_at, id
-LIMIT :limit
-"""
-
 # How many jobs are in each state. Reads an index from end to end.
 COUNTS = """
 SELECT status, COUNT(*)
@@ -233,18 +217,16 @@ LIMIT 10
 """
 
 # The newest jobs, by primary key from the end.
-NEWEST = """
-SELECT id, status, update_id, update_type, attempts, available_at, reserved_at, reserved_by, processed_at, created_at,
-       error_message
-FROM {jobs}
+NEWEST = f"""
+SELECT {SUMMARY}
+FROM {{jobs}}
 ORDER BY id DESC
 LIMIT :limit
 """
 
-FIND = """
-SELECT id, status, update_id, update_type, attempts, available_at, reserved_at, reserved_by, processed_at, created_at,
-       error_message
-FROM {jobs}
+FIND = f"""
+SELECT {SUMMARY}
+FROM {{jobs}}
 WHERE id = :id
 LIMIT 1
 """

@@ -67,6 +67,8 @@ MYSQL_TABLES = (
             "reserved_by": "VARCHAR(128) NULL",
             "lease_token": f"CHAR(16) {_ASCII} NULL",
             "lease_expires_at": "DATETIME(3) NULL",
+            # A line for every attempt that ended without success, see history.py.
+            "history": "TEXT NULL",
             # The lane while the job waits or runs, and while it runs: whoever changes the status, these follow.
             "open_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
                          " (CASE WHEN status IN ('pending', 'processing') THEN lane END) VIRTUAL",
@@ -148,6 +150,7 @@ SQLITE_TABLES = (
             "reserved_by": "TEXT NULL",
             "lease_token": "TEXT NULL",
             "lease_expires_at": "TEXT NULL",
+            "history": "TEXT NULL",
         },
         indexes={
             "turn": "INDEX {index} ON {table} (status, parked, priority, available_at, id)",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
+from scalable.lib.queue.history import DIED, past
 from scalable.lib.queue.job import Adopted, Look, Reaped
 from scalable.lib.queue.jobs_table import JobsTable
 from scalable.lib.queue.lanes import end_run
@@ -43,8 +44,8 @@ LIMIT :limit
 # Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
 REVOKE_TO_PENDING = """
 UPDATE {jobs}
-SET status = 'pending', available_at = {in:seconds}, updated_at = {now}, error_message = :error,
-    lease_token = NULL, lease_expires_at = NULL
+SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
+    error_message = :error, lease_token = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
@@ -53,7 +54,7 @@ WHERE id = :id
 
 REVOKE_TO_FAILED = """
 UPDATE {jobs}
-SET status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
+SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
     lease_token = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -208,11 +209,11 @@ def reap(table: JobsTable, policy: RetryPolicy, worker: Optional[str] = None) ->
     for job_id, attempts, token, holder, beat_at in leases:
         heard = f"{table.database.time_of(beat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
+        told = {"token": token, "error": error, "past": past(DIED, holder or "", error)}
         if policy.used_up(attempts):
-            failed += end_run(table, REVOKE_TO_FAILED, job_id, token=token, error=error)
+            failed += end_run(table, REVOKE_TO_FAILED, job_id, **told)
         else:
-            delay = policy.delay_seconds(attempts)
-            retried += end_run(table, REVOKE_TO_PENDING, job_id, token=token, error=error, seconds=delay)
+            retried += end_run(table, REVOKE_TO_PENDING, job_id, seconds=policy.delay_seconds(attempts), **told)
     return Reaped(retried, failed)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from bottle import Bottle, HTTPError, HTTPResponse, SimpleTemplate, request, static_file
 
-from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, JobNotFound, JobNotRequeueable
+from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, JobNotFound, WrongState
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.access import csrf_matches, csrf_token, refused
@@ -122,7 +122,7 @@ def _answer(dashboard: Dashboard, answer: Callable[[], HTTPResponse]) -> HTTPRes
         return answer()
     except JobNotFound as error:
         return dashboard.refuse(404, str(error))
-    except JobNotRequeueable as error:
+    except WrongState as error:
         return dashboard.refuse(409, str(error))
     except (DatabaseUnavailable, ConfigurationError) as error:
         log.error(event("dashboard not shown", status=503, cause=error))

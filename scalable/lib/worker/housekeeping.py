@@ -12,6 +12,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, Reaped
 from scalable.lib.queue.minutes import Minutes
 from scalable.lib.queue.registry import Registry
+from scalable.lib.queue.totals import Totals
 
 log = logging.getLogger(__name__)
 # How often: dead workers and deadlines, and everything that can wait.
@@ -34,6 +35,7 @@ class Housekeeping:
         self._registry = Registry(queue.database, queue.table)
         self._minutes = Minutes(queue.database, queue.table)
         self._counters = Counters(queue.database, queue.table, clock)
+        self._totals = Totals(queue.database, queue.table, clock)
 
     def often(self) -> None:
         """Every OFTEN_SECONDS: end leases that ran out, and updates that are not worth running any more."""
@@ -55,6 +57,7 @@ class Housekeeping:
             log.info(event("old jobs pruned", count=pruned))
         self._minutes.prune()
         self._registry.forget_gone()
+        self._totals.refresh()
 
     def refresh(self, pool: str) -> None:
         """The workers of that pool live, whether or not they have said so lately."""

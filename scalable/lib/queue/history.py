@@ -1,0 +1,72 @@
+"""The history of a job: a line for every attempt that ended without success, and for what a person did to it.
+
+The statement that ends an attempt writes its line into the job's own row, so a job costs no statement more. A line is
+`start|end|attempt|["outcome", "worker", "output"]`. When there are too many, the oldest are cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Optional
+
+# Fits into a TEXT column of MySQL (65,535 bytes) whatever the characters are.
+MAX_HISTORY_CHARACTERS = 16_000
+# Of the output of one attempt; the whole of the last one is the job's error message.
+MAX_OUTPUT_CHARACTERS = 1_000
+
+RETRIED, FAILED, RELEASED, DIED = "retried", "failed", "released", "died"
+DONE, RUNNING = "done", "running"
+SKIPPED, REQUEUED = "skipped", "requeued"
+# What a person did between attempts; their lines have no attempt of their own.
+BY_HAND = (SKIPPED, REQUEUED)
+
+
+@dataclass(frozen=True)
+class Past:
+    """Something that happened to a job: an attempt, or what a person did (then `started_at` means nothing).
+
+    `outcome`: retried (failed, and to be tried again), failed (for good), released (given back, not run to its end),
+    died (its worker did), skipped or requeued (by hand), done or running. `output`: what the bot said, its end.
+    """
+
+    attempt: int
+    outcome: str
+    worker: str
+    started_at: datetime
+    ended_at: Optional[datetime]
+    output: str = field(repr=False, default="")
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person did it."""
+        return self.outcome in BY_HAND
+
+    @property
+    def seconds(self) -> Optional[float]:
+        """How long the attempt took; None while it runs."""
+        return None if self.ended_at is None else max(0.0, (self.ended_at - self.started_at).total_seconds())
+
+
+def past(outcome: str, worker: str = "", output: str = "") -> str:
+    """The last part of a line, for the parameter of a statement with `{history:…}`."""
+    short = output if len(output) <= MAX_OUTPUT_CHARACTERS else "…" + output[-MAX_OUTPUT_CHARACTERS + 1:]
+    return json.dumps([outcome, worker, short], ensure_ascii=False)
+
+
+def read_history(text: Optional[str], time_of: Callable[[str], datetime]) -> list[Past]:
+    """What the lines tell, oldest first. A line that was cut in two, or is not ours, is left out."""
+    lines = [_read_line(line, time_of) for line in (text or "").split("\n") if line]
+    return [found for found in lines if found is not None]
+
+
+def _read_line(line: str, time_of: Callable[[str], datetime]) -> Optional[Past]:
+    try:
+        started, ended, attempt, told = line.split("|", 3)
+        value: Any = json.loads(told)
+        outcome, worker, output = (str(part) for part in value)
+        return Past(int(attempt), outcome, worker, time_of(started), time_of(ended), output)
+    except ValueError:
+        return None

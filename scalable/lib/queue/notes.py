@@ -1,0 +1,91 @@
+"""Notes of a queue: a few short texts that everybody who uses it can read, each with the time it was written.
+
+One of them, `paused`, is looked at by every claim (see statements.py): while it is there, no job is given out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Optional
+
+from scalable.lib.queue.database import Database, Session, time_of_text
+from scalable.lib.queue.jobs_table import JobsTable
+
+PAUSED, TOTALS, WEBHOOK = "paused", "totals", "webhook"
+MAX_CHARACTERS = 4000
+# `2026-01-01 12:00:00.000`
+_STAMP = 23
+
+# All of them, each by primary key.
+READ_NOTES = "\nUNION ALL\n".join(
+    f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in (PAUSED, TOTALS, WEBHOOK)
+) + "\nLIMIT 3"
+
+# Both by primary key. Two writers at once: the row is one of theirs, as a whole.
+CHANGE_NOTE = """
+UPDATE {jobs}_meta
+SET value = {stamped:text}
+WHERE name = :name
+"""
+
+ADD_NOTE = """
+INSERT INTO {jobs}_meta (name, value)
+VALUES (:name, {stamped:text})
+"""
+
+FORGET_NOTE = """
+DELETE FROM {jobs}_meta
+WHERE name = :name
+"""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A text, when it was written, UTC, and how many seconds ago by the database's clock."""
+
+    text: str
+    at: datetime
+    age_seconds: float
+
+
+class Notes:
+    """The notes of the queue in `table`. Safe to share between threads.
+
+    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
+    """
+
+    def __init__(self, database: Database, table: str) -> None:
+        self._table = JobsTable(database, table)
+
+    def read(self) -> dict[str, Note]:
+        """Every note that is there, by name."""
+        return {name: self._note(value, now) for name, value, now in self._table.rows(READ_NOTES)}
+
+    def write(self, name: str, text: str) -> None:
+        """Make the note say `text`, as of now. Safe to repeat."""
+        values: dict[str, Any] = {"name": name, "text": text[:MAX_CHARACTERS]}
+        change, add = self._table.sql(CHANGE_NOTE), self._table.sql(ADD_NOTE)
+
+        def work(session: Session) -> None:
+            if not session.execute(change, **values) and not session.execute_unless_duplicate(add, **values):
+                session.execute(change, **values)
+
+        self._table.database.run(work)
+
+    def forget(self, name: str) -> bool:
+        """Take the note away; False when there was none. Safe to repeat."""
+        return bool(self._table.change(FORGET_NOTE, name=name))
+
+    def _note(self, value: str, stored_now: Any) -> Note:
+        now = self._table.database.time_of(stored_now)
+        try:
+            at = time_of_text(value[:_STAMP])
+        except ValueError:  # not ours: somebody wrote it with a database tool
+            return Note(value, now, 0.0)
+        return Note(value[_STAMP + 1:], at, max(0.0, (now - at).total_seconds()))
+
+
+def paused(notes: dict[str, Note]) -> Optional[Note]:
+    """The note that keeps jobs from being given out; its text is who wrote it."""
+    return notes.get(PAUSED)

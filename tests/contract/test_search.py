@@ -1,0 +1,187 @@
+"""How a person finds jobs: by state, type, lane, number and error, a page at a time, on every database."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scalable.lib.queue import search as search_module
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import NewJob
+from scalable.lib.queue.search import Filter, Search, read_filter
+from tests.support.clock import FakeClock
+
+LEASE_SECONDS = 45
+
+
+@pytest.fixture
+def search(queue: DatabaseQueue) -> Search:
+    return Search(queue.database, queue.table)
+
+
+def message(number: int, chat: int, user: int) -> str:
+    return json.dumps({"update_id": number, "message": {"chat": {"id": chat}, "from": {"id": user}, "text": "4711"}})
+
+
+def add(queue: DatabaseQueue, number: int, chat: int = 1, user: int = 9, update_type: str = "message") -> int:
+    return queue.enqueue(NewJob(message(number, chat, user), number, update_type, f"chat:{chat}")).job_id
+
+
+def end(queue: DatabaseQueue, limit: int, error: str = "") -> list[int]:
+    """Run up to that many jobs, each to its end."""
+    jobs = queue.claim("worker", LEASE_SECONDS, limit=limit)
+    for job in jobs:
+        if error:
+            queue.fail(job.lease, error)
+        else:
+            queue.complete(job.lease)
+    return [job.id for job in jobs]
+
+
+def pages(search: Search, wanted: Filter, limit: int) -> list[list[int]]:
+    """The ids on each page, to the last."""
+    found, before = [], None
+    while True:
+        page = search.find(wanted, limit, before)
+        found.append([job.id for job in page.jobs])
+        before = page.next_before
+        if before is None:
+            return found
+
+
+def all_of(search: Search, wanted: Filter, limit: int) -> list[int]:
+    """The ids on all pages."""
+    return [job_id for page in pages(search, wanted, limit) for job_id in page]
+
+
+def test_an_empty_queue_has_an_empty_page(search: Search) -> None:
+    for wanted in (Filter(), Filter(status="failed"), Filter(number=1), Filter(lane="chat:1")):
+        assert pages(search, wanted, 10) == [[]]
+
+
+def test_everything_is_shown_newest_first_and_paged_by_id(queue: DatabaseQueue, search: Search) -> None:
+    ids = [add(queue, number) for number in range(7)][::-1]
+
+    assert pages(search, Filter(), 3) == [ids[:3], ids[3:6], ids[6:]]
+    assert pages(search, Filter(), 7) == [ids]
+
+
+@pytest.mark.parametrize("wanted", [Filter(), Filter(status="pending")], ids=["all", "a state"])
+def test_a_page_does_not_shift_when_jobs_come_in_or_its_last_one_goes(
+    queue: DatabaseQueue, search: Search, wanted: Filter
+) -> None:
+    ids = [add(queue, number) for number in range(6)][::-1]
+    first = search.find(wanted, 2)
+
+    add(queue, 100)
+    assert first.next_before == ids[1]
+    assert [job.id for job in search.find(wanted, 2, first.next_before).jobs] == ids[2:4]
+
+    queue.delete(ids[1])
+    assert [job.id for job in search.find(wanted, 2, first.next_before).jobs] == ids[2:4]
+
+
+def test_a_state_is_paged_through_its_index(queue: DatabaseQueue, search: Search) -> None:
+    for number in range(9):
+        add(queue, number, chat=number)
+    failed = end(queue, 5, "exit code 1")[::-1]
+
+    assert pages(search, Filter(status="failed"), 2) == [failed[:2], failed[2:4], failed[4:]]
+    assert pages(search, Filter(status="done"), 2) == [[]]
+    assert {job.status for job in search.find(Filter(status="pending"), 9).jobs} == {"pending"}
+
+
+def test_type_and_lane_are_found_among_many_others(
+    queue: DatabaseQueue, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "FIRST_STEP", 3)
+    monkeypatch.setattr(search_module, "LONGEST_STEP", 5)
+    monkeypatch.setattr(search_module, "STATE_STEP", 4)
+    wanted = [add(queue, 10 * number, chat=number % 2, update_type="poll" if number % 3 else "message")
+              for number in range(30)]
+    polls = [job_id for number, job_id in enumerate(wanted) if number % 3][::-1]
+    both = [job_id for number, job_id in enumerate(wanted) if number % 3 and number % 2][::-1]
+
+    for status in (None, "pending"):
+        assert all_of(search, Filter(status, "poll"), 4) == polls
+        assert all_of(search, Filter(status, "poll", "chat:1"), 3) == both
+        assert pages(search, Filter(status, "no_such_type"), 3) == [[]]
+
+
+@pytest.mark.parametrize("number", [1234567890123, -1001234567890])
+def test_a_number_finds_what_has_it_as_chat_or_user_and_nothing_else(
+    queue: DatabaseQueue, search: Search, number: int
+) -> None:
+    in_text = {"message": {"text": f"{number}", "date": number, "chat": {"id": 10 * number}}, "user_id": f"{number}"}
+    queue.enqueue(NewJob(json.dumps(in_text)))
+    chat = add(queue, 1, chat=number)
+    user = add(queue, 2, user=number)
+    compact = queue.enqueue(NewJob(f'{{"poll_answer":{{"user":{{"id":{number},"x":1}}}}}}')).job_id
+    lane = queue.enqueue(NewJob(f'{{"a": {number}}}', None, None, f"member:{number}")).job_id
+
+    found = search.find(Filter(number=number), 10)
+
+    assert [job.id for job in found.jobs] == [lane, compact, user, chat]
+    assert found.exact == ()
+    assert [job.id for job in search.find(Filter("pending", number=number), 10).jobs] == [lane, compact, user, chat]
+    assert search.find(Filter("failed", number=number), 10).jobs == ()
+
+
+def test_a_number_finds_the_job_and_the_update_at_once(queue: DatabaseQueue, search: Search) -> None:
+    first = add(queue, 500)
+    second = add(queue, first)
+
+    found = search.find(Filter(number=first), 10)
+
+    assert [job.id for job in found.exact] == [first, second]
+    assert [job.id for job in search.find(Filter(number=500), 10).exact] == [first]
+    assert search.find(Filter("failed", number=500), 10).exact == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("CHAT NOT", 1), ("100%", 1), ("10_%", 0), ("!", 1), ("'; DROP TABLE", 0), ("exit code", 3)]
+)
+def test_a_part_of_the_error_finds_jobs_whatever_characters_are_in_it(
+    queue: DatabaseQueue, search: Search, text: str, expected: int
+) -> None:
+    for number, error in enumerate(["exit code 1\nchat not found", "exit code 1\nfull: 100% !", "exit code 1\n1000"]):
+        add(queue, number)
+        end(queue, 1, error)
+
+    assert len(search.find(Filter(error=text), 10).jobs) == expected
+    assert len(search.find(Filter("failed", error=text), 10).jobs) == expected
+
+
+def test_a_long_search_stops_in_time_says_how_far_it_came_and_goes_on_from_there(
+    queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(FakeClock):
+        def __call__(self) -> float:
+            self.now += search_module.BUDGET_SECONDS / 3
+            return self.now
+
+    monkeypatch.setattr(search_module, "FIRST_STEP", 5)
+    monkeypatch.setattr(search_module, "STATE_STEP", 5)
+    monkeypatch.setattr(search_module, "QUICK_SECONDS", 0.0)
+    oldest = add(queue, 0, update_type="poll")
+    for number in range(1, 40):
+        add(queue, number)
+    search = Search(queue.database, queue.table, Slow())
+
+    for wanted in (Filter(update_type="poll"), Filter("pending", "poll")):
+        first = search.find(wanted, 10)
+
+        assert (first.jobs, first.full) == ((), False)
+        assert first.next_before is not None
+        assert oldest < first.next_before < oldest + 39
+        assert all_of(search, wanted, 10) == [oldest]
+
+
+def test_what_a_person_writes_is_understood(queue: DatabaseQueue) -> None:
+    assert read_filter() == Filter()
+    assert read_filter("failed", "message", "chat:1", "  17 ") == Filter("failed", "message", "chat:1", number=17)
+    assert read_filter(text="-100123") == Filter(number=-100123)
+    assert read_filter(text="no such chat") == Filter(error="no such chat")
+    assert read_filter(text="9" * 19) == Filter(error="9" * 19)
+    assert read_filter(text="٣") == Filter(error="٣")
