@@ -93,7 +93,13 @@ SETTINGS = (
     Setting("BOT_WEBHOOK_SECRET", matching(r"[A-Za-z0-9_-]{0,256}", "up to 256 of A-Z a-z 0-9 _ -"), "",
             "The `secret_token` you gave to setWebhook; requests without it are refused.", secret=True),
     Setting("BOT_MONITOR_TOKEN", text, "",
-            "Password of the dashboard. Empty: only a browser on this machine itself may open it.", secret=True),
+            "Password of the dashboard. Empty: only a browser on this machine itself sees more than the counts.",
+            secret=True),
+    Setting("BOT_MONITOR_READ_TOKEN", text, "",
+            "A second password, for people who may look but not change anything.", secret=True),
+    Setting("BOT_MONITOR_MASK", one_of("reader", "everyone", "nobody"), "reader",
+            "Who sees names, texts and ids of people masked: `reader`, those who came with BOT_MONITOR_READ_TOKEN; "
+            "`everyone`; `nobody`."),
     Setting("BOT_MONITOR_LIMIT", whole_number(1, 1000), "100", "How many of the newest jobs the dashboard lists."),
     Setting("BOT_LOG_LEVEL", one_of(*LEVELS), "INFO", "DEBUG, INFO, WARNING or ERROR."),
 )
@@ -119,6 +125,8 @@ class Config:
     keep_failed_seconds: int
     webhook_secret: str = field(repr=False)
     monitor_token: str = field(repr=False)
+    monitor_read_token: str = field(repr=False)
+    monitor_mask: str
     monitor_limit: int
     log_level: str
     readings: Tuple[Reading, ...] = field(repr=False)
@@ -152,8 +160,16 @@ class Config:
 
         return create_site(
             installation.queue, installation.data_folder.secret, prefix=prefix, webhook_secret=self.webhook_secret,
-            queue_order=self.queue_order, monitor_token=self.monitor_token, monitor_limit=self.monitor_limit,
-            announce=installation.data_folder.poke,
+            queue_order=self.queue_order, dashboard=self.dashboard_settings(),
+            attempts_file=installation.data_folder.login_attempts, announce=installation.data_folder.poke,
+        )
+
+    def dashboard_settings(self) -> Any:
+        """What these settings say about the dashboard."""
+        from scalable.lib.web.visit import DashboardSettings
+
+        return DashboardSettings(
+            self.monitor_token, self.monitor_read_token, self.monitor_limit, self.monitor_mask, self.queue_order
         )
 
 
@@ -165,6 +181,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
     settings_file, file_values = _read_file(environment, scalable_folder)
     readings, problems = read_settings(SETTINGS, environment, file_values)
     problems += _missing_database_settings(environment, file_values) + _bot_mismatch(readings)
+    problems += _same_passwords(readings)
     if problems:
         raise ConfigurationError(*problems)
     value = {name: reading.value for name, reading in readings.items()}
@@ -192,6 +209,8 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         keep_failed_seconds=value["BOT_KEEP_FAILED_DAYS"] * 86400,
         webhook_secret=value["BOT_WEBHOOK_SECRET"],
         monitor_token=value["BOT_MONITOR_TOKEN"],
+        monitor_read_token=value["BOT_MONITOR_READ_TOKEN"],
+        monitor_mask=value["BOT_MONITOR_MASK"],
         monitor_limit=value["BOT_MONITOR_LIMIT"],
         log_level=value["BOT_LOG_LEVEL"],
         readings=tuple(readings.values()),
@@ -254,6 +273,14 @@ def _bot_mismatch(readings: Mapping[str, Reading]) -> List[str]:
         return []
     seen = (mode, without_password(path), expected)
     return ["BOT_LEGACY_MODE=%s does not go with BOT_LEGACY_PATH=%r: expected %s" % seen]
+
+
+def _same_passwords(readings: Mapping[str, Reading]) -> List[str]:
+    names = ("BOT_MONITOR_TOKEN", "BOT_MONITOR_READ_TOKEN")
+    given = [readings[name].text for name in names if name in readings]
+    if len(given) == 2 and given[0] and given[0] == given[1]:
+        return ["BOT_MONITOR_READ_TOKEN=(hidden): expected another password than BOT_MONITOR_TOKEN"]
+    return []
 
 
 def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:

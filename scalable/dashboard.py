@@ -35,8 +35,9 @@ def build():
     config = load_config(os.environ)
     configure_logging(config.log_level)
     installation = config.installation()
+    folder = installation.data_folder
     return create_dashboard_app(
-        installation.queue, installation.data_folder.secret, config.monitor_token, config.monitor_limit
+        installation.queue, folder.secret, folder.login_attempts, config.dashboard_settings(), folder.poke
     )
 
 
@@ -50,7 +51,10 @@ def main(arguments):
     options = parse_dashboard_options(arguments)
     config = load_config(os.environ)
     configure_logging(config.log_level)
-    return run_dashboard_command(options, config.installation().queue(), config.monitor_limit)
+    installation = config.installation()
+    return run_dashboard_command(
+        options, installation.queue(), config.monitor_limit, installation.data_folder.poke
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import threading
 import time
@@ -13,13 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
 from tests.support.databases import Servers
 from tests.support.places import REPOSITORY
-from tests.support.site import Site, request, wait_until
+from tests.support.site import Site, wait_until
+from tests.support.visitor import Visitor
 
 PHP_BOT = REPOSITORY / "examples" / "bot.php"
 DATABASES = ("sqlite", "mariadb-10.11", "mysql-9.7")
@@ -103,10 +102,7 @@ def test_a_bot_that_always_fails_ends_failed_and_runs_again_after_retry(make_sit
 
 def press_retry(site: Site, job_id: int) -> Any:
     """What a browser sends when the button on the page is pressed."""
-    page = request(site.dashboard_url).body.decode()
-    (csrf,) = set(re.findall(r'name="csrf" value="([0-9a-f]+)"', page))
-    form = {"action": "retry", "id": job_id, "csrf": csrf, "token": "let-me-in"}
-    return request(site.dashboard_url.split("?")[0], urlencode(form).encode())
+    return Visitor(site.dashboard_url).log_in("let-me-in").press("retry", id=job_id)
 
 
 @pytest.mark.parametrize("database", DATABASES)

@@ -60,9 +60,15 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
+    pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
     def json(self) -> Any:
         """The body as JSON."""
         return json.loads(self.body)
+
+    def all_headers(self, name: str) -> list[str]:
+        """Every header of this name: there may be several cookies."""
+        return [value for each, value in self.pairs if each.lower() == name.lower()]
 
 
 def request(url: str, body: bytes | None = None, method: str | None = None, **headers: str) -> Answer:
@@ -72,10 +78,10 @@ def request(url: str, body: bytes | None = None, method: str | None = None, **he
     asked.method = method or ("GET" if body is None else "POST")
     try:
         with opener.open(asked, timeout=60) as answer:
-            return Answer(answer.status, dict(answer.headers), answer.read())
+            return Answer(answer.status, dict(answer.headers), answer.read(), tuple(answer.headers.items()))
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, dict(error.headers), error.read())
+            return Answer(error.code, dict(error.headers), error.read(), tuple(error.headers.items()))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -50,10 +50,10 @@ ALLOWED = {
     "scalable.lib.queue": _BASE,
     "scalable.lib.telegram": _BASE,
     "scalable.lib.worker": (*_BASE, *_QUEUE, "scalable.lib.telegram"),
-    "scalable.lib.web": (*_BASE, *_QUEUE, "scalable.lib.telegram"),
+    "scalable.lib.web": (*_BASE, *_QUEUE, "scalable.lib.telegram", "scalable.__version__"),
     "scalable.lib.host": (
         *_BASE, "scalable.lib.settings", "scalable.lib.queue", "scalable.lib.telegram", "scalable.lib.worker",
-        "scalable.lib.web.overview",
+        "scalable.lib.web.overview", "scalable.lib.web.readable",
     ),
     "scalable.config": ("scalable.lib",),
     **{f"scalable.{name[:-3]}": _EVERYTHING for name in ENTRY_SCRIPTS if name != "config.py"},

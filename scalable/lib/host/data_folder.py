@@ -25,6 +25,7 @@ class DataFolder:
         self.database_note = path / ".ht-database"
         self.pool_lock = path / ".ht-pool.lock"
         self.poke_socket = path / ".ht-poke.sock"
+        self.login_attempts = path / ".ht-logins"
         self._secret_file = path / ".ht-secret"
 
     def prepare(self) -> None:

@@ -62,7 +62,12 @@ def check_health(queue: DatabaseQueue, thresholds: Optional[Thresholds] = None) 
     except DatabaseUnavailable:
         return (Reason(DATABASE, "the database cannot be reached"),)
     except SchemaMissing:
-        return (Reason(NO_TABLES, "the tables are not made yet: no worker has ever run here"),)
+        return (no_tables(),)
+
+
+def no_tables() -> Reason:
+    """Of a queue whose tables nothing has made."""
+    return Reason(NO_TABLES, "the tables are not made yet: no worker has ever run here")
 
 
 def read_vitals(queue: DatabaseQueue) -> Vitals:

@@ -55,7 +55,7 @@ DELETE FROM {jobs}_minutes
 WHERE minute < {ago:seconds}
 """
 
-NOW = "SELECT {now}"
+NOW = "SELECT {now} LIMIT 1"
 
 # By primary key from its end; the newest minutes have no count yet, and are passed over.
 LAST_COUNTED = """
@@ -126,7 +126,7 @@ class Minutes:
 
     def count_enqueued(self) -> int:
         """Count the jobs of minutes that are over and not counted yet; how many minutes. Safe in several processes."""
-        until = _whole_minute(self._now() - SETTLE)
+        until = _whole_minute(self.now() - SETTLE)
         minute = self._first_uncounted(until)
         counted = 0
         while minute < until and counted < MOST_AT_ONCE:
@@ -139,7 +139,8 @@ class Minutes:
         """Delete minutes older than that; how many."""
         return self._table.change(DELETE_MINUTES, seconds=keep_seconds)
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
+        """The database's clock, UTC."""
         return self._table.database.time_of(self._table.rows(NOW)[0][0])
 
     def _first_uncounted(self, until: datetime) -> datetime:

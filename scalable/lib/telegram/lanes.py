@@ -86,6 +86,9 @@ _ROWS = {
     "stopped_message_generation": _Row(_Lane("stop", "chat.id"), urgent_seconds=150),
 }
 
+# Every type of update that has a lane of its own kind.
+KNOWN_TYPES = tuple(_ROWS)
+
 # Order `chat`: the first of these whose ids are there. A button press has its chat in the message it belongs to; a
 # business chat is not the private chat of the same person with the bot.
 _CHAT_ORDER = (

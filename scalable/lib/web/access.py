@@ -1,29 +1,136 @@
-"""Who may open the dashboard, and proof that a change was asked for on the dashboard's own page."""
+"""Who a visitor of the dashboard is, and proof that a change was asked for on the dashboard's own page.
+
+Knows tokens, cookies and addresses; not what a page shows to whom.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Optional
 
+COOKIE_SECONDS = 30 * 86_400
 _PROXY_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
-NO_TOKEN = (
-    "BOT_MONITOR_TOKEN is empty, so only a browser on this machine itself may open the dashboard: "
-    "set BOT_MONITOR_TOKEN in the settings file and add ?token=… to the address"
-)
-WRONG_TOKEN = "add ?token=… with the value of BOT_MONITOR_TOKEN to the address"
+_COOKIE = re.compile(r"(owner|reader)\.([0-9]{1,12})\.([0-9a-f]{64})", re.ASCII)
+_PAD_BYTES = 16
 
 
-def refused(environ: dict[str, Any], given: str, token: str) -> Optional[str]:
-    """None when this request may see and change everything, else one sentence on how to get in."""
-    if token:
-        same = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
-        return None if same else WRONG_TOKEN
-    return None if _from_this_machine(environ) else NO_TOKEN
+class Role(Enum):
+    """What a visitor may do: see counts; look at everything; change things, too."""
+
+    STRANGER = "stranger"
+    READER = "reader"
+    OWNER = "owner"
 
 
-def _from_this_machine(environ: dict[str, Any]) -> bool:
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks. `session` is what the form token of this visitor's pages is bound to."""
+
+    role: Role
+    session: str = field(default="", repr=False)
+
+
+STRANGER = Visitor(Role.STRANGER)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The passwords of one installation, and its secret. `token` empty: only this machine itself may change things."""
+
+    secret: bytes = field(repr=False)
+    token: str = field(repr=False)
+    read_token: str = field(repr=False, default="")
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a password to ask for."""
+        return bool(self.token or self.read_token)
+
+    def role_of_token(self, given: str) -> Optional[Role]:
+        """What this password opens; None for a wrong one. Both are compared in constant time, each time."""
+        owner, reader = _same(given, self.token), _same(given, self.read_token)
+        return Role.OWNER if owner else Role.READER if reader else None
+
+    def visitor(self, environ: dict[str, Any], cookie: str, clock: Callable[[], float] = time.time) -> Visitor:
+        """Who a request without a password comes from."""
+        role = self._role_of_cookie(cookie, clock())
+        if role is not None:
+            return Visitor(role, cookie)
+        return Visitor(Role.OWNER, "this machine") if not self.token and from_this_machine(environ) else STRANGER
+
+    def cookie(self, role: Role, clock: Callable[[], float] = time.time) -> str:
+        """What a browser that gave the password of `role` keeps: no password, and no good after COOKIE_SECONDS."""
+        expires = int(clock()) + COOKIE_SECONDS
+        return f"{role.value}.{expires}.{self._seal(role, expires)}"
+
+    def _role_of_cookie(self, cookie: str, now: float) -> Optional[Role]:
+        found = _COOKIE.fullmatch(cookie)
+        if not found:
+            return None
+        role, expires = Role(found.group(1)), int(found.group(2))
+        if not self._token_of(role) or not hmac.compare_digest(found.group(3), self._seal(role, expires)):
+            return None
+        return role if now < expires else None
+
+    def _seal(self, role: Role, expires: int) -> str:
+        return self._mac("session", role.value, str(expires), self._token_of(role)).hex()
+
+    def _token_of(self, role: Role) -> str:
+        return self.token if role is Role.OWNER else self.read_token
+
+    def form_token(self, visitor: Visitor) -> str:
+        """The hidden field that only this visitor's own pages contain; different on each of them.
+
+        It is covered by random bits, so that the sizes of compressed pages tell nothing about it (BREACH).
+        """
+        pad = secrets.token_bytes(_PAD_BYTES)
+        return pad.hex() + _xor(pad, self._proof(visitor)).hex()
+
+    def form_token_matches(self, given: str, visitor: Visitor) -> bool:
+        """Compared in constant time."""
+        if not re.fullmatch(f"[0-9a-f]{{{4 * _PAD_BYTES}}}", given):
+            return False
+        both = bytes.fromhex(given)
+        return hmac.compare_digest(_xor(both[:_PAD_BYTES], both[_PAD_BYTES:]), self._proof(visitor))
+
+    def _proof(self, visitor: Visitor) -> bytes:
+        return self._mac("form", visitor.role.value, visitor.session)[:_PAD_BYTES]
+
+    def device(self, name: str = "") -> str:
+        """A cookie for a browser that gave a right password once: its wrong ones are counted apart from all others'."""
+        name = name or secrets.token_hex(8)
+        return f"{name}.{self._mac('device', name).hex()}"
+
+    def device_name(self, cookie: str) -> Optional[str]:
+        """Which browser it is; None for one nobody knows."""
+        name = cookie.partition(".")[0]
+        known = re.fullmatch(r"[0-9a-f]{16}", name) and _same(cookie, self.device(name))
+        return name if known else None
+
+    def _mac(self, *parts: str) -> bytes:
+        message = "\0".join(parts).encode("utf-8", "surrogateescape")
+        return hmac.new(self.secret, message, hashlib.sha256).digest()
+
+
+def _same(given: str, expected: str) -> bool:
+    """An empty password is none at all."""
+    same = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+    return same and bool(expected)
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other))
+
+
+def from_this_machine(environ: dict[str, Any]) -> bool:
     """Loopback all the way: no proxy in between, and not a page elsewhere whose name was made to point here.
 
     A proxy that adds no header is known by its HTTP/1.0 (nginx's default towards an upstream); browsers send 1.1.
@@ -31,6 +138,31 @@ def _from_this_machine(environ: dict[str, Any]) -> bool:
     if any(environ.get(name) for name in _PROXY_HEADERS) or environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
         return False
     return _is_loopback(environ.get("REMOTE_ADDR", "")) and _is_loopback(_host_name(environ.get("HTTP_HOST", "")))
+
+
+def asked_from_elsewhere(environ: dict[str, Any]) -> bool:
+    """Whether the browser says that another site made it send this (Fetch Metadata; old browsers say nothing)."""
+    return environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("same-origin", "none")
+
+
+def address_of(environ: dict[str, Any]) -> str:
+    """Where a request comes from: what a proxy on this machine saw, else who connected.
+
+    The last entry of X-Forwarded-For is the proxy's own; those before it are whatever the visitor wrote there. Of an
+    IPv6 address it is the network, because its owner has all addresses in it.
+    """
+    address = str(environ.get("REMOTE_ADDR", ""))
+    if _is_loopback(address):
+        address = str(environ.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2].strip() or address
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    if isinstance(ip, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)
 
 
 def _host_name(host: str) -> str:
@@ -46,13 +178,3 @@ def _is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def csrf_token(secret: bytes, token: str) -> str:
-    """The hidden form field that only our own page can contain; it changes when the password does."""
-    return hmac.new(secret, b"csrf\0" + token.encode(), hashlib.sha256).hexdigest()
-
-
-def csrf_matches(given: str, secret: bytes, token: str) -> bool:
-    """Compared in constant time."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), csrf_token(secret, token).encode())

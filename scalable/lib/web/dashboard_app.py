@@ -1,151 +1,151 @@
-"""The dashboard: one page, its JSON, and the retry button. Parses, checks, calls one verb, answers."""
+"""The dashboard: finds out who asks, and leads to the page, the action or the file. Parses, checks, calls, answers."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from urllib.parse import urlencode
+from typing import Optional
 
-from bottle import Bottle, HTTPError, HTTPResponse, SimpleTemplate, request, static_file
+from bottle import Bottle, HTTPResponse, request
 
-from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, JobNotFound, WrongState
+from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.web.access import csrf_matches, csrf_token, refused
+from scalable.lib.web.access import Keys, Role, asked_from_elsewhere
+from scalable.lib.web.attempts import LoginAttempts
 from scalable.lib.web.guard import Wsgi, guarded
-from scalable.lib.web.overview import as_json, counts_by_name, error_in_a_line, read_overview
-from scalable.lib.web.responses import json_response, refusal
+from scalable.lib.web.language import TABLES
+from scalable.lib.web.login import Login, log_out, switch_language
+from scalable.lib.web.views import FORMATS, Views
+from scalable.lib.web.visit import YEAR_SECONDS, DashboardSettings, Visit, packed
 
 log = logging.getLogger(__name__)
-_HERE = Path(__file__).parent
+_STATIC = Path(__file__).parent / "static"
+_STATIC_NAME = re.compile(r"static/([a-z]+\.(?:css|js|svg))", re.ASCII)
+_JOB = re.compile(r"job/([0-9]{1,18})(/payload)?", re.ASCII)
 MAX_FORM_BYTES = 10_000
-_SECURITY_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-                               "frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+METHODS = ("GET", "HEAD", "POST")
 
 
 class Dashboard:
-    """The dashboard's answers, one method a kind of request."""
+    """The dashboard's answers."""
 
     def __init__(
-        self, open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], token: str, limit: int
+        self, open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], attempts_file: Path,
+        settings: DashboardSettings, announce: Callable[[], None],
     ) -> None:
         self._open_queue = open_queue
         self._read_secret = read_secret
-        self._token = token
-        self._limit = limit
+        self._attempts_file = attempts_file
+        self._settings = settings
+        self._announce = announce
 
-    def show(self) -> HTTPResponse:
-        """GET: the page, or the same as JSON with `?format=json`."""
-        overview = read_overview(self._open_queue(), self._limit)
-        if _wants_json():
-            return json_response(200, as_json(overview), _SECURITY_HEADERS)
-        page = _template("dashboard.tpl").render(
-            counts=counts_by_name(overview.counts),
-            jobs=overview.jobs,
-            base=request.script_name.rstrip("/"),
-            token=request.query.token if self._token else "",
-            csrf=csrf_token(self._read_secret(), self._token),
-            notice=_notice(),
-            in_a_line=error_in_a_line,
-        )
-        return _page(200, page)
+    def answer(self, path: str) -> HTTPResponse:
+        """The answer to the request at hand, whose path below the script is `path`, without the first slash."""
+        refused = self._refused_at_once(path)
+        if refused is not None:
+            return refused
+        try:
+            queue = self._open_queue()  # first, because it makes the folder that the secret is kept in
+            keys = Keys(self._read_secret(), self._settings.token, self._settings.read_token)
+            visit = Visit(self._settings, keys)
+            login = Login(visit, keys, LoginAttempts(self._attempts_file, keys.secret))
+            if request.method == "POST":
+                return self._act(visit, keys, login, queue)
+            return self._come_in(visit, login, path) or self._show(visit, queue, path)
+        except (DatabaseUnavailable, ConfigurationError) as error:
+            log.error(event("dashboard not shown", status=503, cause=error))
+            return self._away()
 
-    def act(self) -> HTTPResponse:
-        """POST from the page's own form: retry one failed job, or all of them; then back to the page."""
-        if not csrf_matches(request.forms.csrf, self._read_secret(), self._token):
-            return self.refuse(403, "this form is not, or no longer, from the dashboard; open the dashboard again")
-        action, job_id = request.forms.action, request.forms.id
-        if action == "retry" and job_id.isascii() and job_id.isdigit() and len(job_id) < 19:
-            self._open_queue().requeue(int(job_id))
-            log.info(event("job requeued by hand", id=job_id, address=request.remote_addr))
-            return self._back(retried=job_id)
-        if action == "retry-all-failed":
-            count = self._open_queue().requeue_failed()
-            log.info(event("failed jobs requeued by hand", count=count, address=request.remote_addr))
-            return self._back(retried_all=str(count))
-        return self.refuse(400, "expected action=retry with the id of a job, or action=retry-all-failed")
+    def _refused_at_once(self, path: str) -> Optional[HTTPResponse]:
+        visit = Visit(self._settings)
+        if request.method not in METHODS or (request.method == "POST" and path):
+            refused = visit.refuse(405, "wrong_method")
+            refused.set_header("Allow", ", ".join(METHODS if not path else METHODS[:2]))
+            return refused
+        if request.content_length > MAX_FORM_BYTES:
+            return visit.refuse(413, "too_large")
+        if visit.format and visit.format not in FORMATS:
+            return visit.refuse(400, "bad_format")
+        return None
 
-    def _back(self, **notice: str) -> HTTPResponse:
-        query = {**({"token": request.forms.token} if self._token else {}), **notice}
-        return HTTPResponse(status=303, headers={"Location": f"{request.script_name.rstrip('/')}?{urlencode(query)}"})
+    def _come_in(self, visit: Visit, login: Login, path: str) -> Optional[HTTPResponse]:
+        """What a GET is answered with before anything is shown; None: go on."""
+        language = str(request.query.lang)
+        if language in TABLES:
+            return switch_language(visit, language, path) if _exists(path) else visit.refuse(404, "not_found")
+        given = str(request.query.token)
+        if given and visit.keys is not None and visit.keys.asks:
+            return login.for_this_request(given) if visit.format else login.by_address(given, path)
+        return None
 
-    def refuse(self, status: int, why: str) -> HTTPResponse:
-        """A refusal in the form that was asked for."""
-        if _wants_json():
-            return refusal(status, why, _SECURITY_HEADERS)
-        base = request.script_name.rstrip("/")
-        return _page(status, _template("refusal.tpl").render(status=status, why=why, base=base))
+    def _show(self, visit: Visit, queue: DatabaseQueue, path: str) -> HTTPResponse:
+        if visit.visitor.role is Role.STRANGER and (path or self._settings.token):
+            return visit.refuse(403, "ask_token" if visit.keys is not None and visit.keys.asks else "set_token")
+        views, job = Views(visit, queue), _JOB.fullmatch(path)
+        if path == "":
+            return views.overview()
+        if path == "jobs":
+            return views.jobs()
+        if job is not None:
+            return views.payload(int(job.group(1))) if job.group(2) else views.job(int(job.group(1)))
+        return visit.refuse(404, "not_found")
+
+    def _act(self, visit: Visit, keys: Keys, login: Login, queue: DatabaseQueue) -> HTTPResponse:
+        if request.forms.action == "login":
+            return login.by_form(str(request.forms.token)) if keys.asks else visit.refuse(403, "set_token")
+        if visit.visitor.role is Role.STRANGER:
+            return visit.refuse(403, "ask_token" if keys.asks else "set_token")
+        matches = keys.form_token_matches(str(request.forms.csrf), visit.visitor)
+        if not matches or asked_from_elsewhere(visit.environ):
+            return visit.refuse(403, "form_expired")
+        if request.forms.action == "logout":
+            return log_out(visit)
+        if visit.visitor.role is not Role.OWNER:
+            return visit.refuse(403, "reader_cannot")
+        from scalable.lib.web.actions import Actions  # here, because most requests only look
+
+        return Actions(visit, queue, self._announce).act()
+
+    def _away(self) -> HTTPResponse:
+        visit = Visit(self._settings)
+        if visit.format == "health":
+            return visit.json(503, {"ok": False, "reasons": [
+                {"code": "database", "text": "the database cannot be reached"}]})
+        return visit.refuse(503, "database_away")
+
+
+def _exists(path: str) -> bool:
+    return path in ("", "jobs") or _JOB.fullmatch(path) is not None
 
 
 def create_dashboard_app(
-    open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], token: str, limit: int
+    open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], attempts_file: Path,
+    settings: DashboardSettings, announce: Callable[[], None] = lambda: None,
 ) -> Wsgi:
-    """A WSGI application. `token` empty: only loopback may open it; `limit`: how many jobs it lists."""
+    """A WSGI application. `attempts_file` counts wrong passwords; `announce` is called when jobs have become due, and
+    must neither fail nor wait."""
     app = Bottle()
     app.catchall = False
-    dashboard = Dashboard(open_queue, read_secret, token, limit)
-
-    @app.error(404)
-    def not_here(error: HTTPError) -> str:  # noqa: ARG001 - the form bottle calls it in
-        return "nothing here\n"
-
-    @app.get("/static/<name:re:[a-z]+\\.(?:css|svg)>")
-    def static(name: str) -> HTTPResponse:
-        return static_file(name, root=str(_HERE / "static"), headers={"Cache-Control": "max-age=3600"})
+    dashboard = Dashboard(open_queue, read_secret, attempts_file, settings, announce)
 
     @app.route("/", method="ANY")
-    def page() -> HTTPResponse:
-        answer = {"GET": dashboard.show, "HEAD": dashboard.show, "POST": dashboard.act}.get(request.method)
-        if answer is None:
-            return refusal(405, "the dashboard takes GET and POST", {"Allow": "GET, HEAD, POST"})
-        if request.content_length > MAX_FORM_BYTES:
-            return dashboard.refuse(413, "this form is too large to be the dashboard's")
-        given = request.forms.token if request.method == "POST" else request.query.token
-        why = refused(request.environ, given, token)
-        if why:
-            return dashboard.refuse(403, why)
-        return _answer(dashboard, answer)
+    @app.route("/<path:path>", method="ANY")
+    def page(path: str = "") -> HTTPResponse:
+        static = _STATIC_NAME.fullmatch(path)
+        if static is not None and (_STATIC / static.group(1)).is_file():
+            return _static(static.group(1))
+        return dashboard.answer(path)
 
     return guarded(app)
 
 
-def _answer(dashboard: Dashboard, answer: Callable[[], HTTPResponse]) -> HTTPResponse:
-    try:
-        return answer()
-    except JobNotFound as error:
-        return dashboard.refuse(404, str(error))
-    except WrongState as error:
-        return dashboard.refuse(409, str(error))
-    except (DatabaseUnavailable, ConfigurationError) as error:
-        log.error(event("dashboard not shown", status=503, cause=error))
-        return dashboard.refuse(503, "the database cannot be reached just now; the server's log says why")
-
-
-def _wants_json() -> bool:
-    return bool(request.query.format == "json")
-
-
-def _notice() -> str:
-    retried, retried_all = request.query.retried, request.query.retried_all
-    if retried.isdigit():
-        return f"Job {retried} will run again."
-    if retried_all.isdigit():
-        return f"{retried_all} failed jobs will run again."
-    return ""
-
-
-@cache
-def _template(name: str) -> SimpleTemplate:
-    return SimpleTemplate(name=name, lookup=[str(_HERE / "templates")])
-
-
-def _page(status: int, html: str) -> HTTPResponse:
-    return HTTPResponse(html, status, {"Content-Type": "text/html; charset=utf-8", **_SECURITY_HEADERS})
+def _static(name: str) -> HTTPResponse:
+    """A file that is the same for everybody; the address holds the version, so it may be kept."""
+    seconds = YEAR_SECONDS if request.query.v else 3600
+    headers = {"Cache-Control": f"max-age={seconds}", "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
+    kind = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}[name.rpartition(".")[2]]
+    body = (_STATIC / name).read_bytes()
+    return packed(HTTPResponse(body, 200, {"Content-Type": f"{kind}; charset=utf-8", **headers}))

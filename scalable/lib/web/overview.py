@@ -1,63 +1,152 @@
-"""What the dashboard shows, as plain values: the one source of the page, the JSON and the terminal's table."""
+"""What the dashboard shows of the whole queue, as plain values: the one source of page, JSON, metrics and terminal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Optional
 
 from scalable.lib.errors import SchemaMissing
+from scalable.lib.queue.browse import Browse, Count, Waiting
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import STATUSES, Counts, JobSummary
+from scalable.lib.queue.health import Reason, Thresholds, Vitals, no_tables, read_vitals, verdict
+from scalable.lib.queue.job import STATUSES, Counts, JobSummary, ServerDescription
+from scalable.lib.queue.minutes import Minute, Minutes, percentile
+from scalable.lib.queue.notes import PAUSED, Note
+from scalable.lib.queue.registry import RegisteredWorker
+from scalable.lib.queue.search import Filter, Search
+
+# Rates are of the last minutes that are over and counted; an older one says nothing about now.
+RATE_MINUTES, RATE_WITHIN_SECONDS = 5, 600.0
+_NOTHING = Vitals(Waiting(), (), {}, None)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Jobs per minute that came in and that ended; None when nobody has counted lately."""
+
+    came: Optional[float] = None
+    ended: Optional[float] = None
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Counts of all jobs, and the newest of them, newest first."""
+    """The queue as it is now. `jobs`: the newest, newest first. `reasons`: what is wrong, empty when all is well."""
 
-    counts: Counts
-    jobs: tuple[JobSummary, ...]
+    counts: dict[str, Count]
+    vitals: Vitals
+    reasons: tuple[Reason, ...]
+    rates: Rates = Rates()
+    server: Optional[ServerDescription] = None
+    jobs: tuple[JobSummary, ...] = ()
+
+    @property
+    def paused(self) -> Optional[Note]:
+        """Set while no job is given out."""
+        return self.vitals.notes.get(PAUSED)
 
 
-def read_overview(queue: DatabaseQueue, limit: int) -> Overview:
-    """The queue as it is now, with its `limit` newest jobs; empty as long as nothing has made its table."""
+def read_overview(queue: DatabaseQueue, limit: int, thresholds: Optional[Thresholds] = None) -> Overview:
+    """The queue with its `limit` newest jobs; empty as long as nothing has made its tables.
+
+    Raises DatabaseUnavailable.
+    """
+    server = queue.describe_server()
     try:
-        return Overview(queue.counts(), tuple(queue.newest(limit)))
+        counts, vitals, reasons = read_public(queue, thresholds)
+        jobs = Search(queue.database, queue.table).find(Filter(), limit).jobs if limit else ()
+        return Overview(counts, vitals, reasons, _rates(queue), server, jobs)
     except SchemaMissing:
-        return Overview(Counts(), ())
+        return Overview(no_counts(), _NOTHING, (no_tables(),), server=server)
 
 
-def counts_by_name(counts: Counts) -> dict[str, int]:
-    """The counts in the order a person reads them, the total last."""
-    return {**{status: getattr(counts, status) for status in STATUSES}, "total": counts.total}
+def read_public(
+    queue: DatabaseQueue, thresholds: Optional[Thresholds] = None
+) -> tuple[dict[str, Count], Vitals, tuple[Reason, ...]]:
+    """What anybody may know, and what it is made from. Raises DatabaseUnavailable or SchemaMissing."""
+    vitals = read_vitals(queue)
+    counts = Browse(queue.database, queue.table).counts(vitals.notes)
+    return counts, vitals, verdict(vitals, thresholds or Thresholds())
+
+
+def no_counts() -> dict[str, Count]:
+    """Nothing in every state."""
+    return {name: Count(0) for name in (*STATUSES, "total")}
+
+
+def exact_counts(overview: Overview, counts: Counts) -> Overview:
+    """The same, with counts that somebody took the time for."""
+    numbers = {**vars(counts), "total": counts.total}
+    return replace(overview, counts={name: Count(number) for name, number in numbers.items()})
+
+
+def _rates(queue: DatabaseQueue) -> Rates:
+    minutes = Minutes(queue.database, queue.table).read(RATE_WITHIN_SECONDS)
+    counted = [minute for minute in minutes if minute.enqueued is not None][-RATE_MINUTES:]
+    if not counted:
+        return Rates()
+    came = sum(minute.enqueued or 0 for minute in counted)
+    ended = sum(minute.done + minute.failed + minute.expired for minute in counted)
+    return Rates(came / len(counted), ended / len(counted))
 
 
 def as_json(overview: Overview) -> dict[str, Any]:
-    """The documented JSON: `{"counts": {…}, "jobs": […]}`; times are ISO 8601 in UTC."""
-    return {"counts": counts_by_name(overview.counts), "jobs": [_job_as_json(job) for job in overview.jobs]}
-
-
-def _job_as_json(job: JobSummary) -> dict[str, Any]:
+    """The documented JSON; times are ISO 8601 in UTC, durations in seconds."""
+    waiting, paused, rates = overview.vitals.waiting, overview.paused, overview.rates
     return {
-        "id": job.id,
-        "status": job.status,
-        "update_id": job.update_id,
-        "update_type": job.update_type,
-        "attempts": job.attempts,
-        "created_at": _iso(job.created_at),
-        "available_at": _iso(job.available_at),
-        "reserved_at": _iso(job.reserved_at),
-        "reserved_by": job.reserved_by,
-        "processed_at": _iso(job.processed_at),
-        "error_message": job.error_message,
+        **public_json(overview.counts, overview.reasons),
+        "paused": None if paused is None else {"since": iso(paused.at), "by": paused.text},
+        "waiting": {
+            "oldest_seconds": waiting.seconds, "oldest_job": waiting.job_id,
+            "blocked_seconds": waiting.blocked_seconds, "blocked_job": waiting.blocked_job_id,
+        },
+        "per_minute": {"came": rates.came, "ended": rates.ended},
+        "last_hour": _hour_as_json(overview.vitals.last_hour),
+        "workers": [_worker_as_json(worker) for worker in overview.vitals.workers],
+        "database": overview.server and {"product": overview.server.product, "version": overview.server.version},
+        "jobs": [job_as_json(job) for job in overview.jobs],
     }
 
 
-def error_in_a_line(error: Optional[str], max_characters: int) -> str:
-    """What happened, and the last thing the bot said, which is where programs say why: `exit code 1 – no such chat`."""
-    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
-    return " – ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))[:max_characters]
+def public_json(counts: dict[str, Count], reasons: tuple[Reason, ...]) -> dict[str, Any]:
+    """The part of it that anybody may see: it names nobody."""
+    times = [count.at for count in counts.values() if count.at is not None]
+    return {
+        "counts": {name: count.number for name, count in counts.items()},
+        "counts_exact": {name: count.is_exact for name, count in counts.items()},
+        "counted_at": iso(min(times)) if times else None,
+        "health": health_json(reasons),
+    }
 
 
-def _iso(time: Optional[datetime]) -> Optional[str]:
+def health_json(reasons: tuple[Reason, ...]) -> dict[str, Any]:
+    """The verdict, as `?format=health` gives it."""
+    return {"ok": not reasons, "reasons": [{"code": reason.code, "text": reason.text} for reason in reasons]}
+
+
+def _hour_as_json(hour: Optional[Minute]) -> dict[str, Any]:
+    if hour is None:
+        hour = Minute(datetime.min, None, 0, 0, 0, 0, (), ())
+    return {
+        "enqueued": hour.enqueued, "done": hour.done, "failed": hour.failed, "retried": hour.retried,
+        "expired": hour.expired, "wait_seconds": _spread(hour.waits), "run_seconds": _spread(hour.runs),
+    }
+
+
+def _spread(histogram: tuple[int, ...]) -> dict[str, Optional[float]]:
+    return {"median": percentile(histogram, 0.5), "p95": percentile(histogram, 0.95)}
+
+
+def _worker_as_json(worker: RegisteredWorker) -> dict[str, Any]:
+    return {**vars(worker), "started_at": iso(worker.started_at), "heartbeat_at": iso(worker.heartbeat_at)}
+
+
+def job_as_json(job: JobSummary) -> dict[str, Any]:
+    """One job of a list."""
+    times = ("created_at", "available_at", "reserved_at", "processed_at")
+    return {**vars(job), **{name: iso(getattr(job, name)) for name in times}}
+
+
+def iso(time: Optional[datetime]) -> Optional[str]:
+    """`2026-01-01T12:00:00.000Z`."""
     return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.dashboard_app import create_dashboard_app
 from scalable.lib.web.guard import Wsgi
+from scalable.lib.web.visit import DashboardSettings
 from scalable.lib.web.webhook_app import create_webhook_app
 
 
 def create_site(
     open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], *,
-    webhook_secret: str, queue_order: str, monitor_token: str, monitor_limit: int, announce: Callable[[], None],
-    prefix: str = "",
+    webhook_secret: str, queue_order: str, dashboard: DashboardSettings, attempts_file: Path,
+    announce: Callable[[], None], prefix: str = "",
 ) -> Wsgi:
     """Webhook and dashboard under the names their scripts have."""
     return mount({
         "webhook_queue.py": create_webhook_app(open_queue, webhook_secret, queue_order, announce),
-        "dashboard.py": create_dashboard_app(open_queue, read_secret, monitor_token, monitor_limit),
+        "dashboard.py": create_dashboard_app(open_queue, read_secret, attempts_file, dashboard, announce),
     }, prefix)
 
 

@@ -1,13 +1,9 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{status}} – Scalable mode</title>
-<link rel="stylesheet" href="{{base}}/static/dashboard.css">
-</head>
-<body>
-<header><h1>Scalable mode</h1></header>
-<main><p class="refusal"><strong>{{status}}</strong> {{why}}</p></main>
-</body>
-</html>
+% rebase('layout.tpl', title=str(code))
+<section class="ask">
+<p class="refusal" role="alert"><strong>{{code}}</strong> {{why}}</p>
+% if code == 403 and asks:
+% include('login.tpl')
+% else:
+<p><a href="{{page.base}}/">{{t('overview')}}</a></p>
+% end
+</section>

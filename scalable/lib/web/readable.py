@@ -1,0 +1,42 @@
+"""Text from outside, made harmless to look at: characters that would move, hide or turn what is beside them are named.
+
+Knows no HTML; escaping is the template's work.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+# Control characters but tab and line break, marks and overrides of writing direction, invisible and lone halves.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+_TRACE = re.compile(r"#\d+ |Stack trace:|thrown in ")
+_JOINER = "\u200d"  # a part of many emoji and scripts
+
+
+def visible(text: str) -> str:
+    """The text, with everything that cannot be seen written as its code: `\\u202e`."""
+    return _UNSEEN.sub(lambda found: found.group() if found.group() == _JOINER else _code(found.group()), text)
+
+
+def _code(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def error_in_a_line(error: Optional[str], max_characters: int) -> str:
+    """What happened, and the last thing the bot said, which is where programs say why: `exit code 1 – no such chat`.
+
+    The steps of a PHP stack trace come after the reason, and are left out.
+    """
+    stripped = [line.strip() for line in (error or "").splitlines()]
+    lines = [line for line in stripped if line and not _TRACE.match(line)]
+    return visible(" – ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))[:max_characters])
+
+
+def kind_of_error(error: Optional[str]) -> Optional[str]:
+    """What happened, without anything the bot said: `exit code 1`, `PHP Fatal error`."""
+    return None if error is None else visible(error.strip().partition("\n")[0].partition(":")[0][:60])

@@ -1,0 +1,5 @@
+<!doctype html>
+<html lang="{{page.language.name}}">
+<title>{{title}} – {{t('title')}}</title>
+{{!base}}
+</html>

@@ -1,0 +1,2 @@
+% rebase('bare.tpl', title=t('charts'))
+% include('charts.tpl')

@@ -1,0 +1,103 @@
+% job = page.job(detail.summary)
+% rebase(page.layout, title=t('job_n', id=page.id(job.id)), live=job.status in ('pending', 'processing'))
+<section id="job" data-live>
+<h1>{{t('job_n', id=page.id(job.id))}} <span class="state {{job.status}}">{{t(job.status)}}</span></h1>
+% if page.is_owner:
+<p class="actions">
+% if job.status in ('failed', 'expired'):
+<button form="act" class="primary" name="action" value="retry:{{job.id}}">{{t('retry')}}</button>
+% end
+% if job.status == 'pending':
+%   if waits:
+<button form="act" class="primary" name="action" value="run-now:{{job.id}}">{{t('run_now')}}</button>
+%   end
+<button form="act" name="action" value="skip:{{job.id}}">{{t('skip')}}</button>
+% end
+% if job.status != 'processing':
+<button form="act" class="danger" name="action" value="delete:{{job.id}}">{{t('delete')}}</button>
+% end
+</p>
+% end
+<h2>{{t('summary')}}</h2>
+<dl class="facts">
+<div><dt>{{t('update')}}</dt><dd>{{job.update_type or t('unknown_type')}} {{job.update_id if job.update_id is not None else ''}}</dd></div>
+<div><dt>{{t('arrived')}}</dt><dd>{{!page.time(job.created_at, True)}}</dd></div>
+<div><dt>{{t('attempts')}}</dt><dd>{{job.attempts}}</dd></div>
+% if job.status == 'pending':
+<div><dt>{{t('due')}}</dt><dd>{{!page.time(job.available_at)}}</dd></div>
+% end
+% if detail.expires_at:
+<div><dt>{{t('expires')}}</dt><dd>{{!page.time(detail.expires_at, True)}}</dd></div>
+% end
+</dl>
+<h2>{{t('timeline')}}</h2>
+<ol class="timeline">
+<li><span class="state">{{t('enqueued')}}</span> {{!page.time(job.created_at, True)}}</li>
+% if detail.cut:
+<li>{{t('cut', n=detail.cut)}}</li>
+% end
+% for index, past in enumerate(detail.past):
+<li id="past-{{index}}">
+%   if past.by_hand:
+<span class="state">{{t('outcome_' + past.outcome)}}</span> {{!page.time(past.ended_at, True)}}
+%   else:
+<strong>{{t('attempt_n', n=past.attempt)}}</strong> <span class="state {{colour_of[past.outcome]}}">{{t('outcome_' + past.outcome)}}</span> {{!page.time(past.started_at, True)}}\\
+%     if past.seconds is not None:
+, {{t('took', seconds=page.seconds(past.seconds))}}\\
+%     end
+%     if past.worker:
+ <small>{{t('on_worker', worker=page.visible(past.worker))}}</small>\\
+%     end
+%     if past.output and page.masked:
+<p class="calm">{{page.kind_of_error(past.output)}} – {{t('output_hidden')}}</p>
+%     elif past.output:
+<details{{!' open' if index == len(detail.past) - 1 else ''}}><summary>{{t('output')}}</summary><pre dir="auto">{{page.visible(past.output)}}</pre></details>
+%     end
+%   end
+</li>
+% end
+% if not detail.past:
+<li>{{t('no_attempts')}}</li>
+% end
+% if job.status == 'pending' and job.attempts:
+<li><span class="state pending">{{t('next_attempt')}}</span> {{!page.time(job.available_at)}}</li>
+% end
+</ol>
+% if job.error_message and not page.masked and not (detail.past and detail.past[-1].output):
+<pre dir="auto">{{page.visible(job.error_message)}}</pre>
+% end
+% if job.lane is None:
+<p class="calm">{{t('no_lane')}}</p>
+% else:
+<h2>{{t('lane_of', lane=page.lane(detail.summary.lane))}}</h2>
+%   if detail.blocked_by:
+<p class="blocked"><a href="{{page.base}}/job/{{detail.blocked_by.id}}">{{t('waits_for', id=page.id(detail.blocked_by.id))}}</a></p>
+%   elif job.status == 'pending':
+<p>{{t('is_first')}}</p>
+%   end
+%   if len(detail.lane_jobs) > 1:
+<details><summary>{{t('lane_list')}}</summary>
+%     include('job_list.tpl', jobs=detail.lane_jobs)
+</details>
+%   end
+%   if not page.masked:
+<p><a href="{{page.link('/jobs', lane=detail.summary.lane)}}">{{t('show_all')}}</a></p>
+%   end
+% end
+</section>
+<section id="payload">
+<h2>{{t('payload')}}</h2>
+% if page.masked:
+<p class="calm">{{t('payload_masked')}}</p>
+% end
+% if not is_json:
+<p class="calm">{{t('payload_not_json')}}</p>
+% end
+<pre class="payload" dir="auto" tabindex="0">{{payload}}</pre>
+% if payload_length > len(payload):
+<p class="calm">{{t('payload_cut', shown=shown_characters, all=payload_length)}}</p>
+% end
+% if page.is_owner and not page.masked:
+<p><a href="{{page.base}}/job/{{job.id}}/payload" download>{{t('payload_download')}}</a></p>
+% end
+</section>

@@ -1,0 +1,7 @@
+% rebase(page.layout, title=t('unhealthy') if reasons else t('overview'), live=True, charts=True, server=overview.server)
+% include('now.tpl')
+% if page.part != 'live':
+% include('charts.tpl')
+% end
+% include('workers.tpl')
+% include('newest.tpl')
