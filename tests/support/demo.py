@@ -25,7 +25,8 @@ PEOPLE = (
 TEXTS = ("/start", "/order 3 coffee", "Is it still open today?", "Terima kasih!", "/status", "😀", "/help", "/cancel")
 ERRORS = (
     "exit code 255\nPHP Fatal error:  Uncaught PDOException: SQLSTATE[HY000] [2002] Connection refused in "
-    "/home/bot/public_html/bot.php:41\nStack trace:\n#0 /home/bot/public_html/bot.php(41): PDO->__construct()\n#1 {main}",
+    "/home/bot/public_html/bot.php:41\nStack trace:\n#0 /home/bot/public_html/bot.php(41): PDO->__construct()\n"
+    "#1 {main}",
     "exit code 1\nBad Request: chat not found",
     "stopped after 60 s (BOT_LEGACY_TIMEOUT)",
 )

@@ -30,6 +30,8 @@ class ServedSite:
             "BOT_DATA_DIR": str(folder / "data"), "BOT_JOURNAL": str(folder / "journal"), "BOT_WORKER_SLEEP": "0.1",
             "BOT_WORKER_POOL_SIZE": "2", "BOT_JOB_RETRY_BASE": "1", **settings,
         }
+        # Goes with every look at the JSON: a site with a password needs `&token=…`.
+        self.query = ""
         self.pool = Child(self.pool_command(), log=self.log, environment=self.environment)
 
     def command(self, script: str, *arguments: str) -> list[str]:
@@ -64,9 +66,9 @@ class ServedSite:
         body = update if isinstance(update, bytes) else json.dumps(update).encode()
         return request(self.webhook_url, body, Content_Type="application/json", **headers)
 
-    def overview(self, query: str = "") -> Any:
+    def overview(self) -> Any:
         """The dashboard's JSON."""
-        answer = request(f"{self.dashboard_url}?format=json{query}")
+        answer = request(f"{self.dashboard_url}?format=json{self.query}")
         assert answer.status == 200, (answer, tail(self.log))
         return answer.json()
 

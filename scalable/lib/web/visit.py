@@ -49,10 +49,10 @@ class Visit:
     def __init__(self, settings: DashboardSettings, keys: Optional[Keys] = None) -> None:
         self.settings = settings
         self.keys = keys
+        # Headers are taken from here: bottle decodes them, and fails on bytes that none of ours contains.
         self.environ: dict[str, Any] = request.environ
-        self.language = Language(choose_language(
-            request.get_cookie(LANGUAGE_COOKIE, ""), request.get_header("Accept-Language", "")
-        ))
+        accepted = self.environ.get("HTTP_ACCEPT_LANGUAGE", "")
+        self.language = Language(choose_language(request.get_cookie(LANGUAGE_COOKIE, ""), accepted))
         self.session = request.get_cookie(SESSION_COOKIE, "")
         self.visitor = Visitor(Role.STRANGER) if keys is None else keys.visitor(self.environ, self.session)
 
@@ -143,10 +143,10 @@ def packed(response: HTTPResponse, tagged: bool = False) -> HTTPResponse:
     body = response.body if isinstance(response.body, bytes) else response.body.encode("utf-8", "replace")
     if tagged:
         tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
-        if request.get_header("If-None-Match") == tag:
+        if request.environ.get("HTTP_IF_NONE_MATCH") == tag:
             return HTTPResponse(status=304, headers={"ETag": tag, **SECURITY_HEADERS})
         response.set_header("ETag", tag)
-    if len(body) >= MIN_COMPRESSED_BYTES and "gzip" in request.get_header("Accept-Encoding", ""):
+    if len(body) >= MIN_COMPRESSED_BYTES and "gzip" in request.environ.get("HTTP_ACCEPT_ENCODING", ""):
         body = _gzipped(body)
         response.set_header("Content-Encoding", "gzip")
     response.body = body
