@@ -42,7 +42,6 @@ ENGLISH = {
     "reason_waiting": "A job has waited {seconds} for a worker. There are too few of them, or they are stuck.",
     "reason_paused": "The queue is paused. Updates are stored, and none is run.",
     "reason_failed": "{failed} of {ended} jobs failed in the last hour.",
-    "reason_webhook": "Telegram reports a problem with the webhook.",
     # the figures
     "figures": "Figures",
     "oldest_waiting": "Longest wait now",

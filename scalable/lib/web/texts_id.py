@@ -42,7 +42,6 @@ INDONESIAN = {
     "reason_waiting": "Sebuah pekerjaan sudah menunggu worker selama {seconds}. Worker terlalu sedikit, atau macet.",
     "reason_paused": "Antrean dijeda. Update disimpan, tetapi tidak dijalankan.",
     "reason_failed": "{failed} dari {ended} pekerjaan gagal dalam satu jam terakhir.",
-    "reason_webhook": "Telegram melaporkan masalah pada webhook.",
     # the figures
     "figures": "Angka",
     "oldest_waiting": "Tunggu terlama saat ini",
