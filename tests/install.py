@@ -81,6 +81,8 @@ SYSTEM_PACKAGES = (
     SystemPackage("curl", "the commands of the README", "/usr/bin/curl"),
     SystemPackage("busybox", "the guard of a worker in the smallest shell there is", "/*bin/busybox"),
     SystemPackage("openssl", "a certificate nobody signed, for the tests of TLS", "/usr/bin/openssl"),
+    SystemPackage("chromium", "the tests of the dashboard in a browser", "/usr/bin/chromium"),
+    SystemPackage("fonts-dejavu-core", "letters in that browser", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
     SystemPackage("php-mysql", "the example bot's own database", "/usr/lib/php/*/pdo_mysql.so"),
 )
 PRIVATE_PROGRAMS = (

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
-from wsgiref.validate import validator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from scalable.lib.queue.address import SqliteAddress
-from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.web.access import Keys, Role, Visitor
-from scalable.lib.web.dashboard_app import create_dashboard_app
-from scalable.lib.web.visit import DashboardSettings
 from tests.support.long import LONG
+from tests.support.wsgi_client import OWNER, READER, SECRET, Client
 
-SECRET = bytes(range(32))
-OWNER = Keys(SECRET, "owner", "reader").cookie(Role.OWNER)
-READER = Keys(SECRET, "owner", "reader").cookie(Role.READER)
 HOSTILE = (
     "<script>document.title='owned'</script>",
     "</pre></details></td></table><img src=x onerror=alert(1)>",
@@ -71,45 +60,11 @@ class Page(HTMLParser):
         self.text += data
 
 
-class Client:
-    """The dashboard in this process, behind the WSGI validator."""
-
-    def __init__(self, folder: Path) -> None:
-        self.queue = DatabaseQueue(open_database(SqliteAddress(folder / "queue")), "bot_jobs", RetryPolicy())
-        self.queue.ensure_schema()
-        shown = DashboardSettings("owner", "reader", limit=20)
-        app = create_dashboard_app(lambda: self.queue, lambda: SECRET, folder / ".ht-logins", shown)
-        self._app = validator(app)
-
-    def ask(self, path: str = "", query: str = "", method: str = "GET", body: bytes = b"", **more: str) -> Any:
-        """(status, headers, body) of one request; `path` as it stands in an address, not decoded yet."""
-        raw = path.encode("utf-8", "surrogateescape").decode("latin-1")
-        environ = {
-            "REQUEST_METHOD": method, "SCRIPT_NAME": "/dashboard.py", "PATH_INFO": raw, "QUERY_STRING": query,
-            "REMOTE_ADDR": "203.0.113.7", "HTTP_HOST": "bot.example.com", "SERVER_NAME": "bot.example.com",
-            "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.url_scheme": "https", "wsgi.version": (1, 0),
-            "wsgi.input": io.BytesIO(body), "wsgi.errors": io.StringIO(), "wsgi.multithread": True,
-            "wsgi.multiprocess": False, "wsgi.run_once": False, "CONTENT_LENGTH": str(len(body)),
-            "CONTENT_TYPE": "application/x-www-form-urlencoded", **more,
-        }
-        answer: dict[str, Any] = {}
-
-        def start(status: str, headers: list[tuple[str, str]], error: object = None) -> Any:
-            answer.update(status=int(status[:3]), headers=headers)
-            return lambda _: None
-
-        chunks = self._app(environ, start)
-        try:
-            body = b"".join(chunks)
-        finally:
-            chunks.close()
-        return answer["status"], answer["headers"], body
-
-    def page(self, path: str, query: str = "", cookie: str = OWNER) -> Page:
-        """A page as somebody who is in sees it."""
-        status, _, body = self.ask(path, query, HTTP_COOKIE=f"scalable_session={cookie}")
-        assert status == 200, (status, body[:500])
-        return Page(body.decode())
+def page(client: Client, path: str, query: str = "", cookie: str = OWNER) -> Page:
+    """A page as somebody who is in sees it."""
+    status, _, body = client.ask(path, query, HTTP_COOKIE=f"scalable_session={cookie}")
+    assert status == 200, (status, body[:500])
+    return Page(body.decode())
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +97,9 @@ def harmless(page: Page) -> None:
 @pytest.mark.parametrize("cookie", [OWNER, READER], ids=["owner", "reader"])
 def test_hostile_updates_and_errors_are_only_text(client: Client, cookie: str) -> None:
     for job in client.queue.newest(100):
-        harmless(client.page(f"/job/{job.id}", cookie=cookie))
+        harmless(page(client, f"/job/{job.id}", cookie=cookie))
     for path, query in (("/", ""), ("/jobs", ""), ("/jobs", "status=failed"), ("/jobs", "part=live")):
-        harmless(client.page(path, query, cookie))
+        harmless(page(client, path, query, cookie))
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
@@ -152,8 +107,8 @@ def test_what_somebody_searches_for_is_only_text(client: Client, number: int) ->
     text = HOSTILE[number][:2000]
     for name in ("q", "lane", "type", "status", "before", "did", "n", "span", "part", "format-x"):
         query = urlencode({name: text}, errors="surrogatepass")
-        harmless(client.page("/jobs", query))
-        harmless(client.page("/", query))
+        harmless(page(client, "/jobs", query))
+        harmless(page(client, "/", query))
 
 
 def test_a_text_of_a_megabyte_makes_no_page_of_a_megabyte(client: Client) -> None:

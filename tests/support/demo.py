@@ -104,7 +104,10 @@ def fill_minutes(queue: DatabaseQueue, days: float = 7.0, seed: int = 1) -> None
         session.execute("DELETE FROM bot_jobs_minutes")
         for ago in range(int(days * 1440), 0, -1):
             values = _minute(now - timedelta(minutes=ago), ago, chance)
-            session.execute(insert, **{name: values.get(name, 0) for name in names})
+            row = {name: values.get(name, 0) for name in names}
+            if session.execute_unless_duplicate(insert, **row) is None:  # a pool has counted it meanwhile
+                session.execute("DELETE FROM bot_jobs_minutes WHERE minute = :minute", minute=row["minute"])
+                session.execute(insert, **row)
 
     queue.database.run(work, transaction=True)
 

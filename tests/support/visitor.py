@@ -20,7 +20,7 @@ class Visitor:
 
     def get(self, place: str = "", method: str | None = None, **headers: str) -> Answer:
         """GET of the script's address and `place`, such as `/jobs?status=failed`."""
-        return self._remembered(request(self.url + place, method=method, **self._with_cookies(headers)))
+        return self._remembered(request(self.url + place, None, method, **self._with_cookies(headers)))
 
     def page(self, place: str = "", **headers: str) -> str:
         """The same as text; it must be a page."""
@@ -43,7 +43,7 @@ class Visitor:
     def post(self, form: dict[str, object], **headers: str) -> Answer:
         """POST of exactly this form."""
         body = urlencode(form).encode()
-        return self._remembered(request(self.url + "/", body, **self._with_cookies(headers)))
+        return self._remembered(request(self.url + "/", body, None, **self._with_cookies(headers)))
 
     def press(self, action: str, at: str = "", **form: object) -> Answer:
         """Press a button of the page at `at`, with the form token found there."""

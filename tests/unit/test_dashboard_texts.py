@@ -43,7 +43,7 @@ class TestTexts:
     def test_every_text_a_page_asks_for_is_there_and_none_is_left_over(self) -> None:
         sources = [path.read_text() for folder in ("templates", ".") for path in (WEB / folder).iterdir()
                    if path.suffix in (".tpl", ".py") and not path.name.startswith("texts_")]
-        sources += [(REPOSITORY / "scalable" / "lib" / "queue" / f"{name}.py").read_text() for name in ("health", "history")]
+        sources += [(WEB.parent / "queue" / f"{name}.py").read_text() for name in ("health", "history")]
         named = {word for source in sources for word in re.findall(r"""['"]([a-z0-9_]+)['"]""", source)}
         made = {f"{start}{word}" for word in named for start in ("did_", "reason_", "outcome_", "cannot_",
                                                                  "retry_matching_")}

@@ -16,9 +16,11 @@ from bottle import HTTPResponse, request
 
 from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.logs import event
+from scalable.lib.queue.browse import Browse
 from scalable.lib.queue.by_hand import read_position
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED
+from scalable.lib.queue.notes import Notes
 from scalable.lib.queue.search import Filter
 from scalable.lib.web.access import address_of
 from scalable.lib.web.views import filter_query, read_id, visible_filter
@@ -99,18 +101,24 @@ class Actions:
         requeued, looked_at, position = self._steps(visible_filter(self._visit, query), after, until_id)
         requeued += read_id(str(self._form.requeued)) or 0
         looked_at += read_id(str(self._form.looked_at)) or 0
+        total = read_id(str(self._form.total)) or self._left(state) + looked_at
         self._announce()
         if position is None:
             log.info(event("jobs retried by hand", state=state, count=requeued, address=self._address))
             return self._back("retry_all", requeued)
         fields = {
             **query, "back": str(self._form.back), "after": position, "until": until_id, "requeued": requeued,
-            "looked_at": looked_at,
+            "looked_at": looked_at, "total": total,
         }
         return self._visit.html(
             200, "progress.tpl", self._visit.page(), fields=fields, action=f"retry-matching:{state}",
-            requeued=requeued, looked_at=looked_at, total=None,
+            requeued=requeued, looked_at=looked_at, total=total,
         )
+
+    def _left(self, state: str) -> int:
+        """Jobs that are still in the state, as far as they are counted: for a bar, not for a sentence."""
+        database, table = self._queue.database, self._queue.table
+        return Browse(database, table).count(state, Notes(database, table).read()).number
 
     def _steps(self, wanted: Filter, after: Any, until_id: int) -> tuple[int, int, Any]:
         """Jobs that will run again, jobs looked at, and where to go on; some steps, for as long as a page may take."""

@@ -107,6 +107,7 @@ class Dashboard:
             return visit.refuse(403, "reader_cannot")
         from scalable.lib.web.actions import Actions  # here, because most requests only look
 
+        queue.ensure_schema()  # a button may be pressed before any worker has run
         return Actions(visit, queue, self._announce).act()
 
     def _away(self) -> HTTPResponse:

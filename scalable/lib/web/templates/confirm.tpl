@@ -5,7 +5,7 @@
 % for name, value in fields.items():
 <input type="hidden" name="{{name}}" value="{{value}}">
 % end
-<button class="{{'danger' if destroys else 'primary'}}" name="action" value="{{action}}" autofocus>{{t('yes_do_it')}}</button>
-<a href="{{page.base}}{{page.here}}">{{t('cancel')}}</a>
+<button class="{{'danger' if destroys else 'primary'}}" name="action" value="{{action}}"{{'' if destroys else ' autofocus'}}>{{t('yes_do_it')}}</button>
+<a href="{{page.base}}{{page.here}}"{{' autofocus' if destroys else ''}}>{{t('cancel')}}</a>
 </form>
 </section>

@@ -1,6 +1,7 @@
 % rebase('layout.tpl', title=str(code))
 <section class="ask">
-<p class="refusal" role="alert"><strong>{{code}}</strong> {{why}}</p>
+<h1>{{code}}</h1>
+<p class="refusal" role="alert">{{why}}</p>
 % if code == 403 and asks:
 % include('login.tpl')
 % else:
