@@ -169,8 +169,23 @@ class Config:
         from scalable.lib.web.visit import DashboardSettings
 
         return DashboardSettings(
-            self.monitor_token, self.monitor_read_token, self.monitor_limit, self.monitor_mask, self.queue_order
+            self.monitor_token, self.monitor_read_token, self.monitor_limit, self.monitor_mask, self.queue_order,
+            self.bot_api if self.bot_token else None, self.webhook_secret,
         )
+
+    def webhook_state(self, queue: DatabaseQueue) -> Any:
+        """What asks Telegram about the webhook and sets it; None without BOT_TOKEN."""
+        if not self.bot_token:
+            return None
+        from scalable.lib.web.webhook_state import WebhookState
+
+        return WebhookState(queue, self.bot_api, self.webhook_secret)
+
+    def bot_api(self, timeout_seconds: float) -> Any:
+        """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""
+        from scalable.lib.telegram.bot_api import BotApi
+
+        return BotApi(self.bot_token, self.bot_api_url, timeout_seconds)
 
 
 def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE_FOLDER) -> Config:
@@ -179,11 +194,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
     Raises ConfigurationError with one line for every wrong value, all of them at once.
     """
     settings_file, file_values = _read_file(environment, scalable_folder)
-    readings, problems = read_settings(SETTINGS, environment, file_values)
-    problems += _missing_database_settings(environment, file_values) + _bot_mismatch(readings)
-    problems += _same_passwords(readings)
-    if problems:
-        raise ConfigurationError(*problems)
+    readings = _readings(environment, file_values)
     value = {name: reading.value for name, reading in readings.items()}
     data_dir = _absolute(scalable_folder, value["BOT_DATA_DIR"])
     return Config(
@@ -216,6 +227,15 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         readings=tuple(readings.values()),
         warnings=tuple(unknown_names(SETTINGS, environment, file_values)),
     )
+
+
+def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> Dict[str, Reading]:
+    readings, problems = read_settings(SETTINGS, environment, file_values)
+    problems += _missing_database_settings(environment, file_values) + _bot_mismatch(readings)
+    problems += _same_passwords(readings)
+    if problems:
+        raise ConfigurationError(*problems)
+    return readings
 
 
 def _read_file(environment: Mapping[str, str], scalable_folder: Path) -> Tuple[Path, Dict[str, str]]:

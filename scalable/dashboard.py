@@ -52,8 +52,9 @@ def main(arguments):
     config = load_config(os.environ)
     configure_logging(config.log_level)
     installation = config.installation()
+    queue = installation.queue()
     return run_dashboard_command(
-        options, installation.queue(), config.monitor_limit, installation.data_folder.poke
+        options, queue, config.monitor_limit, installation.data_folder.poke, config.webhook_state(queue)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Callable
 
 import pytest
@@ -240,3 +241,23 @@ class TestPause:
 
         assert queue.find(taken.id).status == "processing"
         assert queue.claim("worker", LEASE_SECONDS) == []
+
+
+def test_of_many_who_want_a_turn_one_gets_it(queue: DatabaseQueue) -> None:
+    notes = Notes(queue.database, queue.table)
+    barrier = threading.Barrier(8)
+    won: list[bool] = []
+
+    def want(last: object) -> None:
+        barrier.wait(30)
+        won.append(notes.take_turn("webhook", "{}", last))  # type: ignore[arg-type]
+
+    for expected in (1, 2):
+        last = notes.read().get("webhook")
+        threads = [threading.Thread(target=want, args=(last,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert won.count(True) == expected
+        time.sleep(0.002)  # the next turn is written at another millisecond

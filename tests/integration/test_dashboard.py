@@ -78,7 +78,7 @@ def test_the_json_is_what_the_readme_says(site: ServedSite) -> None:
 
     assert set(overview) == {
         "counts", "counts_exact", "counted_at", "health", "paused", "waiting", "per_minute", "last_hour", "workers",
-        "database", "jobs",
+        "database", "webhook", "jobs",
     }
     assert list(overview["counts"]) == ["pending", "processing", "done", "failed", "expired", "total"]
     assert set(overview["counts_exact"].values()) == {True}

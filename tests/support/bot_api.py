@@ -107,6 +107,8 @@ class FakeBotApi:
         self.calls: list[Call] = []
         self.connections = 0
         self.webhook_url = ""
+        # More of what getWebhookInfo says, such as a last error.
+        self.webhook_facts: dict[str, object] = {}
         self.closing = threading.Event()
         self._turns: dict[str, deque[Turn]] = defaultdict(deque)
         self._changed = threading.Condition()
@@ -325,7 +327,7 @@ def _delete_webhook(api: FakeBotApi, _call: Call) -> bool:
 
 
 def _webhook_info(api: FakeBotApi, _call: Call) -> dict[str, Any]:
-    return {"url": api.webhook_url, "has_custom_certificate": False, "pending_update_count": 0}
+    return {"url": api.webhook_url, "has_custom_certificate": False, "pending_update_count": 0, **api.webhook_facts}
 
 
 _RESULTS: dict[str, Callable[[FakeBotApi, Call], object]] = {

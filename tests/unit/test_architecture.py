@@ -38,7 +38,7 @@ _QUEUE = tuple(
     f"scalable.lib.queue.{name}"
     for name in (
         "database_queue", "job", "retry_policy", "registry", "counters", "minutes", "browse", "by_hand", "health",
-        "history", "notes", "search", "totals",
+        "history", "notes", "search", "totals", "webhook_note",
     )
 )
 _EVERYTHING = ("scalable.config", "scalable.lib")
@@ -53,7 +53,7 @@ ALLOWED = {
     "scalable.lib.web": (*_BASE, *_QUEUE, "scalable.lib.telegram", "scalable.__version__"),
     "scalable.lib.host": (
         *_BASE, "scalable.lib.settings", "scalable.lib.queue", "scalable.lib.telegram", "scalable.lib.worker",
-        "scalable.lib.web.overview", "scalable.lib.web.readable",
+        "scalable.lib.web.overview", "scalable.lib.web.readable", "scalable.lib.web.webhook_state",
     ),
     "scalable.config": ("scalable.lib",),
     **{f"scalable.{name[:-3]}": _EVERYTHING for name in ENTRY_SCRIPTS if name != "config.py"},

@@ -7,15 +7,26 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import ConfigurationError, ExitCode
-from scalable.lib.host.terminal import counts_lines, detail_lines, health_lines, job_lines, worker_lines
+from scalable.lib.host.terminal import (
+    counts_lines,
+    detail_lines,
+    health_lines,
+    job_lines,
+    webhook_lines,
+    worker_lines,
+)
 from scalable.lib.queue.browse import Browse
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.health import check_health
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
 from scalable.lib.queue.search import Search, read_filter
 from scalable.lib.web.overview import as_json, exact_counts, health_json, job_as_json, read_overview
+
+if TYPE_CHECKING:  # it loads HTTP and TLS, which most commands do not need
+    from scalable.lib.web.webhook_state import WebhookState
 
 STEP = 500
 
@@ -39,6 +50,9 @@ def parse_dashboard_options(arguments: Sequence[str]) -> argparse.Namespace:
     delete.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("pause", help="begin no job until resume; updates are still stored")
     commands.add_parser("resume", help="go on after pause")
+    webhook = commands.add_parser("webhook", help="what Telegram says of the webhook; needs BOT_TOKEN")
+    webhook.add_argument("--set", metavar="URL", dest="webhook_url", help="let Telegram bring updates there")
+    webhook.add_argument("--back", action="store_true", help="back to where it pointed before it was set from here")
     return parser.parse_args(arguments)
 
 
@@ -68,18 +82,19 @@ def _add_job_command(
 
 
 def run_dashboard_command(
-    options: argparse.Namespace, queue: DatabaseQueue, limit: int, announce: Callable[[], None] = lambda: None
+    options: argparse.Namespace, queue: DatabaseQueue, limit: int, announce: Callable[[], None] = lambda: None,
+    webhook: Optional[WebhookState] = None,
 ) -> int:
     """Show the queue or act on it; makes the tables if this is the first thing ever run. Returns the exit code.
 
-    `announce` is called when jobs have become due.
+    `announce` is called when jobs have become due. `webhook`: None without a BOT_TOKEN.
     """
     queue.ensure_schema()
-    shell = _Shell(options, queue, limit)
+    shell = _Shell(options, queue, limit, webhook)
     exit_code = {
         None: shell.overview, "show": shell.show, "list": shell.list, "health": shell.health, "retry": shell.retry,
         "run-now": shell.run_now, "skip": shell.skip, "delete": shell.delete, "pause": shell.pause,
-        "resume": shell.resume,
+        "resume": shell.resume, "webhook": shell.webhook,
     }[options.command]()
     if options.command in ("retry", "run-now", "skip", "delete", "resume"):
         announce()
@@ -89,10 +104,13 @@ def run_dashboard_command(
 class _Shell:
     """One command each."""
 
-    def __init__(self, options: argparse.Namespace, queue: DatabaseQueue, limit: int) -> None:
+    def __init__(
+        self, options: argparse.Namespace, queue: DatabaseQueue, limit: int, webhook: Optional[WebhookState]
+    ) -> None:
         self._options = options
         self._queue = queue
         self._limit = limit
+        self._webhook = webhook
 
     def overview(self) -> int:
         overview = read_overview(self._queue, self._limit)
@@ -181,6 +199,19 @@ class _Shell:
 
     def resume(self) -> int:
         print("the queue goes on" if self._queue.resume() else "the queue was not paused")
+        return ExitCode.OK
+
+
+    def webhook(self) -> int:
+        if self._webhook is None:
+            raise ConfigurationError("BOT_TOKEN is empty: set it to ask Telegram about the webhook")
+        options = self._options
+        url = options.webhook_url or (self._webhook.look_up().before if options.back else "")
+        if options.back and not url:
+            raise ConfigurationError("where the webhook pointed before is not known: name the address with --set URL")
+        if url and not url.startswith(("https://", "http://")):
+            raise ConfigurationError(f"--set {url!r}: expected an address that begins with https://")
+        print("\n".join(webhook_lines(self._webhook.point_at(url) if url else self._webhook.look_up())))
         return ExitCode.OK
 
 

@@ -12,6 +12,7 @@ from scalable.lib.queue.health import Reason
 from scalable.lib.queue.history import Past
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.registry import RegisteredWorker
+from scalable.lib.queue.webhook_note import WebhookSeen
 from scalable.lib.web.readable import error_in_a_line, visible
 
 _Rows = list[tuple[str, ...]]
@@ -71,6 +72,17 @@ def detail_lines(detail: JobDetail) -> list[str]:
     if job.status == "pending" and job.attempts:
         lines.append(f"next attempt {_moment(job.available_at)}")
     return [*lines, "", *_printable_lines(_pretty(detail.payload))]
+
+
+def webhook_lines(webhook: WebhookSeen) -> list[str]:
+    """What Telegram says."""
+    lines = [
+        f"webhook: {webhook.url or 'none is set'}", f"wait at Telegram: {webhook.pending}",
+        f"last failed delivery: {_moment(webhook.error_time)} {_printable(webhook.last_error)}".rstrip(),
+    ]
+    if webhook.before:
+        lines.append(f"before: {webhook.before}")
+    return [*lines, f"Telegram could not be asked: {webhook.trouble}"] if webhook.trouble else lines
 
 
 def _past_lines(past: Past) -> list[str]:

@@ -12,12 +12,13 @@ from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
 from scalable.lib.queue.browse import Browse, Waiting
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.minutes import ALL_IN_ONE, Minute, Minutes
-from scalable.lib.queue.notes import PAUSED, TOTALS, Note, Notes
+from scalable.lib.queue.notes import PAUSED, TOTALS, WEBHOOK, Note, Notes
 from scalable.lib.queue.registry import RegisteredWorker, Registry
+from scalable.lib.queue.webhook_note import read_webhook
 
 HOUR = 3600.0
-DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, FAILURES = (
-    "database", "no_tables", "no_worker", "waiting", "paused", "failed",
+DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, FAILURES, BAD_WEBHOOK = (
+    "database", "no_tables", "no_worker", "waiting", "paused", "failed", "webhook",
 )
 
 
@@ -28,12 +29,14 @@ class Thresholds:
     `waiting_seconds`: a job is due that long and nobody has begun it. `silent_seconds`: no worker is there, and none
     has done its housekeeping for so long; where cron starts one every 15 minutes, it takes more. `failed_share` and
     `failed_at_least`: of the jobs that ended in the last hour more than that share failed, and so many.
+    `webhook_error_seconds`: Telegram failed to deliver so shortly before it was asked, and was asked in that time.
     """
 
     waiting_seconds: float = 300.0
     silent_seconds: float = 300.0
     failed_share: float = 0.1
     failed_at_least: int = 3
+    webhook_error_seconds: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,10 @@ def read_vitals(queue: DatabaseQueue) -> Vitals:
 
 def verdict(vitals: Vitals, thresholds: Thresholds) -> tuple[Reason, ...]:
     """What is wrong with these, worst first."""
-    found = (_no_worker(vitals, thresholds), _paused(vitals), _waiting(vitals, thresholds), _failed(vitals, thresholds))
+    found = (
+        _no_worker(vitals, thresholds), _paused(vitals), _waiting(vitals, thresholds), _failed(vitals, thresholds),
+        _webhook(vitals, thresholds),
+    )
     return tuple(reason for reason in found if reason is not None)
 
 
@@ -123,3 +129,13 @@ def _failed(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
         FAILURES, f"{hour.failed} of {ended} jobs failed in the last hour: see why on the dashboard",
         {"failed": hour.failed, "ended": ended},
     )
+
+
+def _webhook(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
+    """Only what Telegram said lately: nobody asks it while no one looks at the dashboard."""
+    seen, note = read_webhook(vitals.notes), vitals.notes.get(WEBHOOK)
+    if seen is None or note is None or note.age_seconds > thresholds.webhook_error_seconds or seen.trouble:
+        return None
+    if not seen.failed_within(thresholds.webhook_error_seconds):
+        return None
+    return Reason(BAD_WEBHOOK, f"Telegram cannot deliver to the webhook: {seen.last_error}", {"error": seen.last_error})

@@ -5,28 +5,37 @@ One of them, `paused`, is looked at by every claim (see statements.py): while it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
 
 from scalable.lib.queue.database import Database, Session, time_of_text
 from scalable.lib.queue.jobs_table import JobsTable
 
-PAUSED, TOTALS, WEBHOOK = "paused", "totals", "webhook"
+PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE = "paused", "totals", "webhook", "webhook_before"
+_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE)
 MAX_CHARACTERS = 4000
 # `2026-01-01 12:00:00.000`
 _STAMP = 23
 
 # All of them, each by primary key.
 READ_NOTES = "\nUNION ALL\n".join(
-    f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in (PAUSED, TOTALS, WEBHOOK)
-) + "\nLIMIT 3"
+    f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in _NAMES
+) + "\nLIMIT 4"
 
 # Both by primary key. Two writers at once: the row is one of theirs, as a whole.
 CHANGE_NOTE = """
 UPDATE {jobs}_meta
 SET value = {stamped:text}
 WHERE name = :name
+"""
+
+# The same for one who read the note before: only if it still is what it was.
+TAKE_TURN = """
+UPDATE {jobs}_meta
+SET value = {stamped:text}
+WHERE name = :name
+  AND value = :stored
 """
 
 ADD_NOTE = """
@@ -42,11 +51,12 @@ WHERE name = :name
 
 @dataclass(frozen=True)
 class Note:
-    """A text, when it was written, UTC, and how many seconds ago by the database's clock."""
+    """A text, when it was written, UTC, and how many seconds ago by the database's clock; `stored`: as in the row."""
 
     text: str
     at: datetime
     age_seconds: float
+    stored: str = field(repr=False, default="")
 
 
 class Notes:
@@ -73,6 +83,14 @@ class Notes:
 
         self._table.database.run(work)
 
+    def take_turn(self, name: str, text: str, last: Optional[Note]) -> bool:
+        """Write the note, if it still is the `last` one that was read; of several who try, one succeeds."""
+        values: dict[str, Any] = {"name": name, "text": text[:MAX_CHARACTERS]}
+        if last is not None:
+            return bool(self._table.change(TAKE_TURN, stored=last.stored, **values))
+        add = self._table.sql(ADD_NOTE)
+        return bool(self._table.database.run(lambda session: session.execute_unless_duplicate(add, **values)))
+
     def forget(self, name: str) -> bool:
         """Take the note away; False when there was none. Safe to repeat."""
         return bool(self._table.change(FORGET_NOTE, name=name))
@@ -82,8 +100,8 @@ class Notes:
         try:
             at = time_of_text(value[:_STAMP])
         except ValueError:  # not ours: somebody wrote it with a database tool
-            return Note(value, now, 0.0)
-        return Note(value[_STAMP + 1:], at, max(0.0, (now - at).total_seconds()))
+            return Note(value, now, 0.0, value)
+        return Note(value[_STAMP + 1:], at, max(0.0, (now - at).total_seconds()), value)
 
 
 def paused(notes: dict[str, Note]) -> Optional[Note]:

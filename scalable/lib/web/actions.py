@@ -55,6 +55,10 @@ class Actions:
             return self._ask("sure_pause") or self._pause()
         if name == "resume":
             return self._resume()
+        if name in ("webhook-check", "webhook-set", "webhook-back") and self._visit.settings.make_api is not None:
+            from scalable.lib.web.webhook_actions import WebhookActions  # here, because it loads HTTP and TLS
+
+            return WebhookActions(self._visit, self._queue, self._visit.settings.make_api).act(name)
         return self._visit.refuse(400, "unknown_action")
 
     def _to_job(self, name: str, job_id: int) -> HTTPResponse:

@@ -14,6 +14,7 @@ from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.access import Keys, Role, asked_from_elsewhere
+from scalable.lib.web.afterwards import with_afterwards
 from scalable.lib.web.attempts import LoginAttempts
 from scalable.lib.web.guard import Wsgi, guarded
 from scalable.lib.web.language import TABLES
@@ -140,7 +141,7 @@ def create_dashboard_app(
             return _static(static.group(1))
         return dashboard.answer(path)
 
-    return guarded(app)
+    return with_afterwards(guarded(app))
 
 
 def _static(name: str) -> HTTPResponse:

@@ -12,12 +12,15 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.health import Reason, Thresholds, Vitals, no_tables, read_vitals, verdict
 from scalable.lib.queue.job import STATUSES, Counts, JobSummary, ServerDescription
 from scalable.lib.queue.minutes import Minute, Minutes, percentile
-from scalable.lib.queue.notes import PAUSED, Note
+from scalable.lib.queue.notes import PAUSED, WEBHOOK, Note
 from scalable.lib.queue.registry import RegisteredWorker
 from scalable.lib.queue.search import Filter, Search
+from scalable.lib.queue.webhook_note import WebhookSeen, read_webhook
 
 # Rates are of the last minutes that are over and counted; an older one says nothing about now.
 RATE_MINUTES, RATE_WITHIN_SECONDS = 5, 600.0
+# How often Telegram is asked at most.
+WEBHOOK_PAUSE_SECONDS = 60.0
 _NOTHING = Vitals(Waiting(), (), {}, None)
 
 
@@ -39,6 +42,17 @@ class Overview:
     rates: Rates = Rates()
     server: Optional[ServerDescription] = None
     jobs: tuple[JobSummary, ...] = ()
+
+    @property
+    def webhook(self) -> Optional[WebhookSeen]:
+        """What Telegram said last of the webhook; None when nobody asked."""
+        return read_webhook(self.vitals.notes)
+
+    @property
+    def needs_webhook(self) -> bool:
+        """Whether it is time to ask Telegram again."""
+        note = self.vitals.notes.get(WEBHOOK)
+        return note is None or note.age_seconds >= WEBHOOK_PAUSE_SECONDS
 
     @property
     def paused(self) -> Optional[Note]:
@@ -104,6 +118,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
         "last_hour": _hour_as_json(overview.vitals.last_hour),
         "workers": [_worker_as_json(worker) for worker in overview.vitals.workers],
         "database": overview.server and {"product": overview.server.product, "version": overview.server.version},
+        "webhook": _webhook_as_json(overview.webhook),
         "jobs": [job_as_json(job) for job in overview.jobs],
     }
 
@@ -135,6 +150,16 @@ def _hour_as_json(hour: Optional[Minute]) -> dict[str, Any]:
 
 def _spread(histogram: tuple[int, ...]) -> dict[str, Optional[float]]:
     return {"median": percentile(histogram, 0.5), "p95": percentile(histogram, 0.95)}
+
+
+def _webhook_as_json(webhook: Optional[WebhookSeen]) -> Optional[dict[str, Any]]:
+    """Without the query of the address, which may be a password."""
+    if webhook is None:
+        return None
+    return {
+        "url": webhook.url.partition("?")[0], "pending": webhook.pending, "last_error": webhook.last_error,
+        "last_error_at": iso(webhook.error_time), "seen_at": iso(webhook.seen), "trouble": webhook.trouble,
+    }
 
 
 def _worker_as_json(worker: RegisteredWorker) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Page:
     form_token: str = field(default="", repr=False)
     notice: str = ""
     queue_order: str = ""
+    has_bot_token: bool = False
     version: str = __version__
     languages: dict[str, str] = field(default_factory=lambda: NAMES)
 
@@ -129,6 +130,10 @@ class Page:
     def visible(self, text: str) -> str:
         """A text from outside."""
         return visible(text)
+
+    def webhook_url(self, url: str) -> str:
+        """Where Telegram goes; only the owner sees a query, which may be a password."""
+        return visible(url if self.is_owner else url.partition("?")[0])
 
     def memory(self, kilobytes: Optional[int]) -> str:
         """Megabytes."""

@@ -18,6 +18,7 @@ from scalable.lib.queue.minutes import Minutes, percentile
 from scalable.lib.queue.search import Filter, Found, Search, read_filter
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 from scalable.lib.web.access import Role
+from scalable.lib.web.afterwards import do_afterwards
 from scalable.lib.web.charts import SPANS, Point, is_empty, read_points
 from scalable.lib.web.masking import mask_job
 from scalable.lib.web.overview import (
@@ -79,10 +80,21 @@ class Views:
         if part == "charts":
             return visit.html(200, "charts_only.tpl", page, **_charts(page.t, span, self._points(span)))
         overview = read_overview(self._queue, min(NEWEST_ON_PAGE, visit.settings.limit))
+        self._ask_telegram_afterwards(overview)
         values = {} if part else _charts(page.t, span, self._points(span))
         return visit.html(
-            200, "overview.tpl", page, overview=overview, reasons=overview.reasons, percentile=percentile, **values
+            200, "overview.tpl", page, overview=overview, reasons=overview.reasons, percentile=percentile,
+            webhook=overview.webhook, **values
         )
+
+    def _ask_telegram_afterwards(self, overview: Overview) -> None:
+        """Once a minute, when the page is on its way; the next look at it shows the answer."""
+        make_api, secret = self._visit.settings.make_api, self._visit.settings.webhook_secret
+        if make_api is None or not overview.needs_webhook:
+            return
+        from scalable.lib.web.webhook_state import WebhookState  # here, because it loads HTTP and TLS
+
+        do_afterwards(self._visit.environ, WebhookState(self._queue, make_api, secret).refresh_if_old)
 
     def _points(self, span: str) -> list[Point]:
         try:

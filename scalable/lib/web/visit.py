@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from bottle import HTTPResponse, request
 
@@ -13,6 +13,9 @@ from scalable.lib.web.access import Keys, Role, Visitor
 from scalable.lib.web.language import Language, choose_language
 from scalable.lib.web.pages import Page, render, script_path
 from scalable.lib.web.responses import json_response, refusal
+
+if TYPE_CHECKING:  # only those who ask Telegram pay for it
+    from scalable.lib.web.webhook_state import MakeApi
 
 SESSION_COOKIE, DEVICE_COOKIE, LANGUAGE_COOKIE = "scalable_session", "scalable_device", "scalable_language"
 YEAR_SECONDS = 31_536_000
@@ -28,19 +31,27 @@ SECURITY_HEADERS = {
     "Vary": "Accept-Encoding, Accept-Language, Cookie",
 }
 # What an action may say it did, on the page it leads to; each is a text `did_…`.
-DEEDS = ("retry", "run_now", "skip", "delete", "retry_all", "pause", "resume", "login", "logout")
+DEEDS = (
+    "retry", "run_now", "skip", "delete", "retry_all", "pause", "resume", "login", "logout", "webhook_check",
+    "webhook_set",
+)
 MASKS = ("reader", "everyone", "nobody")
 
 
 @dataclass(frozen=True)
 class DashboardSettings:
-    """What an owner decides about the dashboard. `mask` is one of MASKS: whom people are hidden from."""
+    """What an owner decides about the dashboard. `mask` is one of MASKS: whom people are hidden from.
+
+    `make_api` is None without a BOT_TOKEN: then nobody can be asked about the webhook.
+    """
 
     token: str = field(repr=False, default="")
     read_token: str = field(repr=False, default="")
     limit: int = 100
     mask: str = "reader"
     queue_order: str = ""
+    make_api: Optional[MakeApi] = field(repr=False, default=None)
+    webhook_secret: str = field(repr=False, default="")
 
 
 class Visit:
@@ -92,7 +103,7 @@ class Visit:
         token = "" if part or self.keys is None else self.keys.form_token(self.visitor)
         return Page(
             self.language, self.visitor, self.base, self.is_masked, here, part, form_token=token, notice=notice,
-            queue_order=self.settings.queue_order,
+            queue_order=self.settings.queue_order, has_bot_token=self.settings.make_api is not None,
         )
 
     def html(self, status: int, template: str, page: Page, **values: Any) -> HTTPResponse:

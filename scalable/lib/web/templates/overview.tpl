@@ -3,5 +3,6 @@
 % if page.part != 'live':
 % include('charts.tpl')
 % end
+% include('webhook.tpl')
 % include('workers.tpl')
 % include('newest.tpl')

@@ -1,0 +1,79 @@
+"""What Telegram said of the webhook the last time it was asked, kept as a note for everybody. Asks nobody itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Note
+
+MAX_TEXT_CHARACTERS = 600
+
+
+@dataclass(frozen=True)
+class WebhookSeen:
+    """Times in seconds since 1970, as Telegram gives them; `seen_at` None: never asked with success.
+
+    `url` empty: there is no webhook. `pending`: updates that wait at Telegram. `trouble`: why the last question brought
+    no answer, empty when it did. `before`: where the webhook pointed before it was set from here, empty when unknown.
+    """
+
+    url: str = ""
+    pending: int = 0
+    last_error_at: Optional[int] = None
+    last_error: str = ""
+    max_connections: Optional[int] = None
+    seen_at: Optional[int] = None
+    trouble: str = ""
+    before: str = ""
+
+    @property
+    def seen(self) -> Optional[datetime]:
+        """When Telegram said this, UTC."""
+        return None if self.seen_at is None else datetime.fromtimestamp(self.seen_at, timezone.utc)
+
+    @property
+    def error_time(self) -> Optional[datetime]:
+        """When Telegram last failed to deliver, UTC."""
+        return None if self.last_error_at is None else datetime.fromtimestamp(self.last_error_at, timezone.utc)
+
+    def failed_within(self, seconds: float) -> bool:
+        """Whether Telegram had failed to deliver so shortly before it was asked."""
+        if self.seen_at is None or self.last_error_at is None:
+            return False
+        return self.seen_at - self.last_error_at <= seconds
+
+    def in_trouble(self, why: str) -> WebhookSeen:
+        """The same as last seen; asking again brought no answer."""
+        return replace(self, trouble=why[:MAX_TEXT_CHARACTERS])
+
+    def to_text(self) -> str:
+        """For the note."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "before"})
+
+
+def read_webhook(notes: dict[str, Note]) -> Optional[WebhookSeen]:
+    """What the notes say; None when nobody has asked yet."""
+    note, before = notes.get(WEBHOOK), notes.get(WEBHOOK_BEFORE)
+    if note is None:
+        return None
+    try:
+        value: Any = json.loads(note.text)
+        return WebhookSeen(**value, before=before.text if before else "")
+    except (ValueError, TypeError):
+        return None
+
+
+def from_telegram(info: Any, now: int) -> WebhookSeen:
+    """What `getWebhookInfo` answered (Bot API, object WebhookInfo) at that time; what is missing stays empty."""
+    told = info if isinstance(info, dict) else {}
+
+    def number(name: str) -> Optional[int]:
+        return told[name] if isinstance(told.get(name), int) else None
+
+    return WebhookSeen(
+        str(told.get("url", ""))[:MAX_TEXT_CHARACTERS], number("pending_update_count") or 0, number("last_error_date"),
+        str(told.get("last_error_message", ""))[:MAX_TEXT_CHARACTERS], number("max_connections"), now,
+    )

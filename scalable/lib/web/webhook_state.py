@@ -1,0 +1,89 @@
+"""Asks Telegram about the webhook, and sets it. For the page, which never waits for it, and for the shell."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from scalable.lib.errors import BotApiError, ConfigurationError
+from scalable.lib.logs import event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Notes
+from scalable.lib.queue.webhook_note import WebhookSeen, from_telegram, read_webhook
+from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.web.overview import WEBHOOK_PAUSE_SECONDS
+
+log = logging.getLogger(__name__)
+# When nobody waits for the answer, and when somebody does.
+QUIET_TIMEOUT_SECONDS, ASKED_TIMEOUT_SECONDS = 3.0, 8.0
+# Shared hosts refuse more than about twenty processes at once.
+MAX_CONNECTIONS = 10
+_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]{1,500}", re.ASCII)
+
+MakeApi = Callable[[float], BotApi]
+
+
+def is_address(url: str) -> bool:
+    """Whether Telegram could be told to go there; whether it wants to, it says itself."""
+    return _ADDRESS.fullmatch(url) is not None
+
+
+class WebhookState:
+    """The webhook of the bot whose queue this is. `make_api` is given the seconds a call may take."""
+
+    def __init__(self, queue: DatabaseQueue, make_api: MakeApi, secret: str) -> None:
+        self._notes = Notes(queue.database, queue.table)
+        self._make_api = make_api
+        self._secret = secret
+
+    def refresh_if_old(self) -> None:
+        """Ask Telegram, unless somebody did within the last minute. Errors of Telegram are kept, not raised."""
+        notes = self._notes.read()
+        note = notes.get(WEBHOOK)
+        if note is not None and note.age_seconds < WEBHOOK_PAUSE_SECONDS:
+            return
+        seen = read_webhook(notes) or WebhookSeen()
+        if self._notes.take_turn(WEBHOOK, seen.to_text(), note):
+            self._keep(self._ask(seen, QUIET_TIMEOUT_SECONDS))
+
+    def look_up(self) -> WebhookSeen:
+        """Ask Telegram now."""
+        return self._keep(self._ask(read_webhook(self._notes.read()) or WebhookSeen(), ASKED_TIMEOUT_SECONDS))
+
+    def point_at(self, url: str) -> WebhookSeen:
+        """Let Telegram bring updates to `url` from now on, and remember where it brought them before.
+
+        Raises BotApiError with Telegram's reason, or ConfigurationError.
+        """
+        api = self._make_api(ASKED_TIMEOUT_SECONDS)
+        try:
+            before = from_telegram(api.call("getWebhookInfo"), 0).url
+            self._set(api, url)
+            if before and before != url:
+                self._notes.write(WEBHOOK_BEFORE, before)
+        finally:
+            api.close()
+        return self.look_up()
+
+    def _set(self, api: BotApi, url: str) -> None:
+        parameters: dict[str, object] = {"url": url, "max_connections": MAX_CONNECTIONS}
+        if self._secret:
+            parameters["secret_token"] = self._secret
+        api.call("setWebhook", parameters)
+        log.warning(event("webhook set", url=url.partition("?")[0]))
+
+    def _ask(self, last: WebhookSeen, timeout_seconds: float) -> WebhookSeen:
+        try:
+            api = self._make_api(timeout_seconds)
+            try:
+                return from_telegram(api.call("getWebhookInfo"), int(time.time()))
+            finally:
+                api.close()
+        except (BotApiError, ConfigurationError) as error:
+            return last.in_trouble(str(error))
+
+    def _keep(self, seen: WebhookSeen) -> WebhookSeen:
+        self._notes.write(WEBHOOK, seen.to_text())
+        return read_webhook(self._notes.read()) or seen
