@@ -70,8 +70,10 @@ def test_a_job_in_back_off_is_not_late(queue: DatabaseQueue) -> None:
     assert codes(queue) == []
 
 
-def test_a_paused_queue_says_so(queue: DatabaseQueue) -> None:
+def test_a_paused_queue_says_so_and_blames_no_worker_for_what_waits(queue: DatabaseQueue) -> None:
     be_alive(queue)
+    queue.enqueue(NewJob("{}"))
+    let_pass(queue, 400)
     queue.pause("somebody")
 
     (reason,) = check_health(queue)

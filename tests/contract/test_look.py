@@ -61,6 +61,19 @@ def test_running_and_parked_and_finished_jobs_are_not_due(queue: DatabaseQueue) 
     assert queue.look() == Look(last + 1, None, False)
 
 
+def test_nothing_is_due_while_the_queue_is_paused_but_what_ran_out_is_still_seen(queue: DatabaseQueue) -> None:
+    put(queue)
+    queue.claim("worker", LEASE_SECONDS)
+    newest = put(queue)
+    let_pass(queue, LEASE_SECONDS + 1)
+
+    queue.pause("somebody")
+    assert queue.look() == Look(newest, None, needs_upkeep=True)
+    queue.resume()
+
+    assert (queue.look().due_in_seconds or 0) < 0
+
+
 def test_a_lease_that_ran_out_needs_a_reap_and_only_until_then(queue: DatabaseQueue) -> None:
     put(queue)
     queue.claim("worker", LEASE_SECONDS)

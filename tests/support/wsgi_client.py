@@ -20,10 +20,10 @@ OWNER, READER = KEYS.cookie(Role.OWNER), KEYS.cookie(Role.READER)
 
 
 class Client:
-    """Its passwords are `owner` and `reader`; every answer passes the validator of WSGI."""
+    """Its passwords are `owner` and `reader`; every answer passes the validator of WSGI. Without `queue`: on SQLite."""
 
-    def __init__(self, folder: Path) -> None:
-        self.queue = DatabaseQueue(open_database(SqliteAddress(folder / "queue")), "bot_jobs", RetryPolicy())
+    def __init__(self, folder: Path, queue: DatabaseQueue | None = None) -> None:
+        self.queue = queue or DatabaseQueue(open_database(SqliteAddress(folder / "queue")), "bot_jobs", RetryPolicy())
         self.queue.ensure_schema()
         shown = DashboardSettings("owner", "reader", limit=20)
         self.app = create_dashboard_app(lambda: self.queue, lambda: SECRET, folder / ".ht-logins", shown)

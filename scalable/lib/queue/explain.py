@@ -6,6 +6,7 @@ from typing import Any
 
 from scalable.lib.queue import browse, by_hand, notes, search, totals, upkeep
 from scalable.lib.queue import statements as sql
+from scalable.lib.queue.database import Database
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.minutes import COUNT_ENQUEUED, READ_MINUTES, READ_SLOTS
 from scalable.lib.queue.registry import RUNNING
@@ -59,21 +60,19 @@ def slow_plans(queue: DatabaseQueue) -> list[str]:
     MySQL and MariaDB: type ALL or index without a limit on it, or `Using filesort`. SQLite: SCAN without an index, or a
     temporary B-tree for ORDER BY.
     """
-    problems = []
-    for verb, (statement, values) in {**STATEMENTS, **PAGE_STATEMENTS}.items():
-        for step in _plan(queue, statement, values):
-            if _is_slow(step):
-                problems.append(f"{verb}: {step}")
-    return problems
-
-
-def _plan(queue: DatabaseQueue, statement: str, values: dict[str, Any]) -> list[str]:
-    rendered = queue.database.render(statement, queue.table)
-    prefix = queue.database.explain_sql
     return [
-        " ".join(str(value) for value in row if value is not None)
-        for row in queue.database.run(lambda session: session.rows(f"{prefix} {rendered}", **values))
+        f"{verb}: {step}"
+        for verb, (statement, values) in {**STATEMENTS, **PAGE_STATEMENTS}.items()
+        for step in slow_steps(queue.database, queue.database.render(statement, queue.table), values)
     ]
+
+
+def slow_steps(database: Database, rendered: str, values: dict[str, Any]) -> list[str]:
+    """The same of one statement that is in the database's own words already: the steps of its plan that are slow."""
+    explained = f"{database.explain_sql} {rendered}"
+    rows = database.run(lambda session: session.rows(explained, **values))
+    steps = (" ".join(str(value) for value in row if value is not None) for row in rows)
+    return [step for step in steps if _is_slow(step)]
 
 
 def _is_slow(step: str) -> bool:

@@ -109,8 +109,9 @@ def _paused(vitals: Vitals) -> Optional[Reason]:
 
 
 def _waiting(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
+    """While the queue is paused that is what everything waits for, and no sign of stuck workers."""
     seconds = vitals.waiting.seconds
-    if seconds is None or seconds <= thresholds.waiting_seconds:
+    if seconds is None or seconds <= thresholds.waiting_seconds or PAUSED in vitals.notes:
         return None
     return Reason(
         WAITING, f"a job has waited {seconds:.0f} s for a worker: there are too few, or they are stuck",

@@ -133,7 +133,8 @@ class Adopted:
 class Look:
     """The queue at a glance: the newest job's id, 0 without any; whether `reap` or `expire` would find something.
 
-    `due_in_seconds`: until the first waiting job is due, 0 or less when one is; None when none waits.
+    `due_in_seconds`: until the first waiting job is due, 0 or less when one is; None when none waits, and while the
+    queue is paused.
     """
 
     newest_id: int

@@ -46,7 +46,7 @@ _BLOCKER = """(SELECT ahead.id FROM {jobs} AS ahead {use:open_lane}
         LIMIT 1)"""
 
 # Somebody paused the queue, see notes.py. By primary key, read once for the whole statement and never locked.
-_PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
+PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
 
 # Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
 # waiting for them.
@@ -55,7 +55,7 @@ SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}}
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
-  AND NOT {_PAUSED}
+  AND NOT {PAUSED}
 ORDER BY priority, available_at, id
 LIMIT :limit
 {{lock}}

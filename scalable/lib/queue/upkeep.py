@@ -14,7 +14,7 @@ from scalable.lib.queue.job import Adopted, Look, Reaped
 from scalable.lib.queue.jobs_table import JobsTable
 from scalable.lib.queue.lanes import end_run
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.statements import UNPARK
+from scalable.lib.queue.statements import PAUSED, UNPARK
 
 BATCH = 100
 # What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
@@ -174,28 +174,31 @@ WHERE id IN ({{ids}})
 """
 
 
+def _first_waiting(priority: int) -> str:
+    return (
+        f"(SELECT {{age:available_at}} FROM {{jobs}} {{use:turn}} WHERE status = 'pending' AND parked = 0"
+        f" AND priority = {priority} ORDER BY available_at LIMIT 1)"
+    )
+
+
 # The queue at a glance. By primary key and index turn: the first row of each priority, the few that are running, and
 # the urgent ones.
-LOOK = """
+LOOK = f"""
 SELECT
-    (SELECT MAX(id) FROM {jobs}),
-    (SELECT {age:available_at} FROM {jobs} {use:turn}
-     WHERE status = 'pending' AND parked = 0 AND priority = 0 ORDER BY available_at LIMIT 1),
-    (SELECT {age:available_at} FROM {jobs} {use:turn}
-     WHERE status = 'pending' AND parked = 0 AND priority = 1 ORDER BY available_at LIMIT 1),
-    (SELECT {age:available_at} FROM {jobs} {use:turn}
-     WHERE status = 'pending' AND parked = 0 AND priority = 2 ORDER BY available_at LIMIT 1),
-    EXISTS (SELECT 1 FROM {jobs} {use:turn} WHERE status = 'processing' AND lease_expires_at < {now}),
-    EXISTS (SELECT 1 FROM {jobs} {use:turn}
-            WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {now})
+    (SELECT MAX(id) FROM {{jobs}}),
+    {PAUSED},
+    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE status = 'processing' AND lease_expires_at < {{now}}),
+    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
+            WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {{now}}),
+    {", ".join(_first_waiting(priority) for priority in (0, 1, 2))}
 LIMIT 1
 """
 
 
 def look(table: JobsTable) -> Look:
     """What has come, what is due, and whether there is something to reap or to expire: one statement."""
-    [(newest, *ages, ran_out, late)] = table.rows(LOOK)
-    due = [-age / 1_000_000 for age in ages if age is not None]
+    [(newest, paused, ran_out, late, *ages)] = table.rows(LOOK)
+    due = [-age / 1_000_000 for age in ages if age is not None and not paused]
     return Look(newest or 0, min(due) if due else None, bool(ran_out or late))
 
 
