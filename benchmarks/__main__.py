@@ -20,6 +20,7 @@ PARTS = {
     "enqueue": "Enqueue: what the queue adds to an INSERT",
     "bots": "Bots: updates per second through a real bot",
     "wakeup": "Wake-up: how soon an idle pool begins, and what it costs",
+    "dashboard": "Dashboard: what a look costs beside millions of jobs",
 }
 
 

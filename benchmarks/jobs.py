@@ -58,14 +58,16 @@ class Rows:
 
 
 # The sequence engine is MariaDB's; the rest of a division by NULL is NULL: no lane. The values are those that ENQUEUE
-# of scalable/lib/queue/statements.py stores, and what COMPLETE or RETRY made of them.
+# of scalable/lib/queue/statements.py stores, and what COMPLETE, FAIL or RETRY made of them.
 FILL = """
-INSERT INTO `{table}` (payload, update_id, update_type, lane, status, attempts, available_at, processed_at, created_at)
+INSERT INTO `{table}` (payload, update_id, update_type, lane, status, attempts, available_at, processed_at,
+                       error_message, created_at)
 SELECT CONCAT(%(head)s, seq, %(tail)s), seq, 'message',
        CONCAT(%(lane_name)s, ':', seq MOD NULLIF(%(lanes)s, 0)),
        %(status)s, %(attempts)s,
        NOW(3) + INTERVAL %(due_in_seconds)s SECOND - INTERVAL (%(last)s - seq) * 1000 MICROSECOND,
-       CASE WHEN %(status)s = 'done' THEN NOW(3) END,
+       CASE WHEN %(status)s IN ('done', 'failed') THEN NOW(3) END,
+       CASE WHEN %(status)s = 'failed' THEN 'exit code 1\nno such chat' END,
        NOW(3) - INTERVAL (%(last)s - seq) * 1000 MICROSECOND
 FROM seq_{first}_to_{until}
 """
@@ -79,7 +81,7 @@ def fill(connection: pymysql.connections.Connection[Any], table: str, rows: Rows
         last = start + rows.count
         values = {
             **vars(rows), "head": HEAD, "tail": TAIL, "last": last,
-            "attempts": int(rows.status == "done" or rows.due_in_seconds > 0),
+            "attempts": int(rows.status in ("done", "failed") or rows.due_in_seconds > 0),
         }
         for first in range(start + 1, last + 1, CHUNK):
             until = min(first + CHUNK - 1, last)

@@ -89,6 +89,7 @@ class TestCounts:
     def test_a_count_that_is_clearly_larger_is_told_without_counting_again(
         self, queue: DatabaseQueue, browse: Browse, notes: Notes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(browse_module, "LEAST_BOUND", 1)
         monkeypatch.setattr(browse_module, "QUICK_BOUND", 1)
         monkeypatch.setattr(browse_module, "BOUND", 3)
         fill(queue)

@@ -20,12 +20,15 @@ OWNER, READER = KEYS.cookie(Role.OWNER), KEYS.cookie(Role.READER)
 
 
 class Client:
-    """Its passwords are `owner` and `reader`; every answer passes the validator of WSGI. Without `queue`: on SQLite."""
+    """Its passwords are `owner` and `reader`; every answer passes the validator of WSGI. Without `queue`: on SQLite.
 
-    def __init__(self, folder: Path, queue: DatabaseQueue | None = None) -> None:
+    `more` are settings of the dashboard.
+    """
+
+    def __init__(self, folder: Path, queue: DatabaseQueue | None = None, **more: Any) -> None:
         self.queue = queue or DatabaseQueue(open_database(SqliteAddress(folder / "queue")), "bot_jobs", RetryPolicy())
         self.queue.ensure_schema()
-        shown = DashboardSettings("owner", "reader", limit=20)
+        shown = DashboardSettings("owner", "reader", limit=20, **more)
         self.app = create_dashboard_app(lambda: self.queue, lambda: SECRET, folder / ".ht-logins", shown)
         self._checked = validator(self.app)
 

@@ -18,9 +18,11 @@ from scalable.lib.queue.job import DONE, FAILED, PENDING, PROCESSING, STATUSES, 
 from scalable.lib.queue.jobs_table import JobsTable
 from scalable.lib.queue.notes import Note
 from scalable.lib.queue.rows import SUMMARY, summary
-from scalable.lib.queue.totals import read_totals
+from scalable.lib.queue.totals import Counted, read_totals
 
-# Always counted so far; and so far when no count of housekeeping is at hand that is clearly beyond it.
+# Always counted so far, even when housekeeping has just counted many more: they may be gone.
+LEAST_BOUND = 100
+# Counted so far first, and then so far, when no count of housekeeping is at hand that is clearly beyond it.
 QUICK_BOUND, BOUND = 1_000, 10_000
 FRESH_SECONDS = 150.0
 MOST_OF_A_LANE = 20
@@ -29,11 +31,11 @@ MOST_OF_A_LANE = 20
 def _up_to(status: str) -> str:
     return (
         f"(SELECT COUNT(*) FROM (SELECT 1 FROM {{jobs}} {{use:status_created}} WHERE status = '{status}'"
-        f" LIMIT :limit) AS found_{status})"
+        f" LIMIT :most_{status}) AS found_{status})"
     )
 
 
-# Each state up to a bound. By index status_created, no row is read.
+# Each state up to a bound of its own. By index status_created, no row is read.
 COUNT_ALL_UP_TO = f"""
 SELECT {", ".join(_up_to(status) for status in STATUSES)}
 LIMIT 1
@@ -131,23 +133,26 @@ class Browse:
 
     def counts(self, notes: dict[str, Note]) -> dict[str, Count]:
         """How many jobs are in each state, and `total`; `notes` are those of notes.py, for the large numbers."""
-        [quick] = self._table.rows(COUNT_ALL_UP_TO, limit=QUICK_BOUND + 1)
-        counts = {status: self._count(status, number, notes) for status, number in zip(STATUSES, quick)}
+        totals = read_totals(notes)
+        bounds = {status: LEAST_BOUND if _is_clear(totals.get(status)) else QUICK_BOUND for status in STATUSES}
+        limits = {f"most_{status}": bound + 1 for status, bound in bounds.items()}
+        [found] = self._table.rows(COUNT_ALL_UP_TO, **limits)
+        counts = {
+            status: Count(number) if number <= bounds[status] else self._many(status, totals.get(status))
+            for status, number in zip(STATUSES, found)
+        }
         return {**counts, "total": _total(list(counts.values()))}
 
     def count(self, status: str, notes: dict[str, Note]) -> Count:
         """The same of one state."""
-        return self._count(status, QUICK_BOUND + 1, notes)
+        return self._many(status, read_totals(notes).get(status))
 
-    def _count(self, status: str, at_least: int, notes: dict[str, Note]) -> Count:
-        if at_least <= QUICK_BOUND:
-            return Count(at_least)
-        counted = read_totals(notes).get(status)
-        is_clear = counted is not None and counted.number > 2 * BOUND and counted.age_seconds < FRESH_SECONDS
-        if not is_clear:
-            [(at_least,)] = self._table.rows(COUNT_UP_TO, status=status, limit=BOUND + 1)
-            if at_least <= BOUND:
-                return Count(at_least)
+    def _many(self, status: str, counted: Optional[Counted]) -> Count:
+        """The jobs of a state that may be more than anyone should count for a page."""
+        if not _is_clear(counted):
+            [(number,)] = self._table.rows(COUNT_UP_TO, status=status, limit=BOUND + 1)
+            if number <= BOUND:
+                return Count(number)
         if counted is None or counted.number <= BOUND:
             return Count(BOUND, is_exact=False)
         return Count(counted.number, is_exact=False, at=counted.at)
@@ -180,6 +185,11 @@ class Browse:
         """The first jobs of the lane that run or wait, in their order; at most MOST_OF_A_LANE."""
         rows = self._table.rows(OPEN_IN_LANE, lane=lane, limit=MOST_OF_A_LANE)
         return tuple(summary(self._table.database, row) for row in rows)
+
+
+def _is_clear(counted: Optional[Counted]) -> bool:
+    """Whether housekeeping counted so many, so lately, that there are still more than BOUND."""
+    return counted is not None and counted.number > 2 * BOUND and counted.age_seconds < FRESH_SECONDS
 
 
 def _total(counts: list[Count]) -> Count:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, NoReturn, Optional
 
 from scalable.lib.errors import JobNotFound, WrongState
@@ -167,7 +166,7 @@ def delete(table: JobsTable, job_id: int) -> None:
         _refuse(table, job_id, "a job that runs cannot be deleted")
 
 
-def _window(table: JobsTable, status: str, limit: int, after: Optional[Position]) -> list[tuple[int, datetime]]:
+def _window(table: JobsTable, status: str, limit: int, after: Optional[Position]) -> list[tuple[int, str]]:
     values: dict[str, Any] = {"status": status, "limit": limit}
     if after is None:
         return table.rows(FIRST_IN_STATE, **values)

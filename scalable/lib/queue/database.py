@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime, timezone
+from datetime import datetime
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
@@ -90,7 +90,7 @@ def with_ids(sql: str, parameters: dict[str, Any]) -> str:
 
 def time_of_text(text: str) -> datetime:
     """A time as both databases write it into a text, `2026-01-01 12:00:00.000`. Raises ValueError."""
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    return datetime.fromisoformat(f"{text}+00:00")
 
 
 def stored_time(time: datetime) -> str:
@@ -165,9 +165,9 @@ class Database(ABC):
     def existing_indexes(self, session: Session, table: str) -> list[str]:
         """Names of the table's indexes."""
 
-    @abstractmethod
-    def time_of(self, value: Any) -> datetime:
-        """A stored time as an aware UTC datetime."""
+    def time_of(self, value: str) -> datetime:
+        """A stored time, which both dialects give as text, as an aware UTC datetime."""
+        return time_of_text(value)
 
     @abstractmethod
     def _connect(self) -> Session: ...

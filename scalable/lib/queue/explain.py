@@ -8,6 +8,7 @@ from scalable.lib.queue import browse, by_hand, notes, search, totals, upkeep
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database import Database
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import STATUSES
 from scalable.lib.queue.minutes import COUNT_ENQUEUED, READ_MINUTES, READ_SLOTS
 from scalable.lib.queue.registry import RUNNING
 
@@ -34,7 +35,7 @@ _FOUND = {"update_type": "message", "lane": "chat:1", "digits": "1", "error": "%
 # What the dashboard asks when somebody looks at it.
 PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "notes": (notes.READ_NOTES, {}),
-    "counts": (browse.COUNT_ALL_UP_TO, {"limit": 1001}),
+    "counts": (browse.COUNT_ALL_UP_TO, {f"most_{status}": 1001 for status in STATUSES}),
     "count one state": (browse.COUNT_UP_TO, {"status": "done", "limit": 10_001}),
     "waiting": (browse.WAITING, {}),
     "minutes put together": (READ_SLOTS, {"seconds": 3600, "slot": 60, "limit": 100}),

@@ -7,12 +7,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Optional
 
 import pymysql
-from pymysql.constants import CLIENT, ER
+from pymysql.constants import CLIENT, ER, FIELD_TYPE
+from pymysql.converters import conversions
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
@@ -31,6 +31,9 @@ SCHEMA_SECONDS = 3600
 CANDIDATES_WITHOUT_LOCKS = 8
 
 SQL_MODE = "STRICT_ALL_TABLES"
+# Times stay the text they come as: PyMySQL takes them apart several times as slowly as datetime.fromisoformat.
+_TIMES = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
+_CONVERSIONS = {kind: how for kind, how in conversions.items() if kind not in _TIMES}
 # What history.py reads, up to its last part.
 _ENDED = "COALESCE(history, ''), COALESCE(reserved_at, NOW(3)), '|', NOW(3), '|', attempts, '|'"
 
@@ -149,10 +152,6 @@ class MySqlDatabase(Database):
             "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS"
             " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000", name=table)]
 
-    def time_of(self, value: datetime) -> datetime:
-        """PyMySQL gives naive datetimes, in the session's time zone, which is UTC."""
-        return value.replace(tzinfo=timezone.utc)
-
     def _connect(self) -> Session:
         return _MySqlSession(self._address)
 
@@ -240,7 +239,7 @@ def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
     try:
         return pymysql.connect(
             **place, user=address.user, password=address.password, database=address.database,
-            charset="utf8mb4", autocommit=True, client_flag=CLIENT.FOUND_ROWS,
+            charset="utf8mb4", autocommit=True, client_flag=CLIENT.FOUND_ROWS, conv=_CONVERSIONS,
             init_command="SET time_zone = '+00:00', sql_mode = '" + SQL_MODE + "', "
                          f"innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
             connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, write_timeout=WRITE_SECONDS,

@@ -7,11 +7,10 @@ import re
 import sqlite3
 import time
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from typing import Any
 
 from scalable.lib.queue.address import SqliteAddress
-from scalable.lib.queue.database import Database, Meaning, Session, time_of_text, with_ids
+from scalable.lib.queue.database import Database, Meaning, Session, with_ids
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
 from scalable.lib.queue.tables import SQLITE_TABLES
@@ -94,10 +93,6 @@ class SqliteDatabase(Database):
     def existing_indexes(self, session: Session, table: str) -> list[str]:
         """From index_list."""
         return [row[1] for row in session.rows(f'PRAGMA index_list("{table}")')]
-
-    def time_of(self, value: Any) -> datetime:
-        """SQLite keeps times as text."""
-        return time_of_text(value)
 
     def _connect(self) -> Session:
         return _SqliteSession(self._path)

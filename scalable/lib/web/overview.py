@@ -168,10 +168,17 @@ def _worker_as_json(worker: RegisteredWorker) -> dict[str, Any]:
 
 def job_as_json(job: JobSummary) -> dict[str, Any]:
     """One job of a list."""
-    times = ("created_at", "available_at", "reserved_at", "processed_at")
-    return {**vars(job), **{name: iso(getattr(job, name)) for name in times}}
+    shown = dict(vars(job))
+    for name in ("created_at", "available_at", "reserved_at", "processed_at"):
+        shown[name] = iso(shown[name])
+    return shown
 
 
 def iso(time: Optional[datetime]) -> Optional[str]:
     """`2026-01-01T12:00:00.000Z`."""
-    return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if time is None:
+        return None
+    # Twice as quick as isoformat; a list of jobs has hundreds of them.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (  # noqa: UP031
+        time.year, time.month, time.day, time.hour, time.minute, time.second, time.microsecond // 1000
+    )
