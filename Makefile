@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long lint bench-queue clean
+.PHONY: help run test test-quick test-long lint pictures bench-queue clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -28,8 +28,12 @@ lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 4 minutes, 8 at most
-	@timeout --foreground --kill-after=20 460 $(BIN)/python -m benchmarks
+pictures: $(VENV)/.dev ## Take the pictures of the README anew
+	$(BIN)/python tests/install.py
+	$(BIN)/python -m tests.browser.pictures
+
+bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 12 minutes, 20 at most
+	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks
 
 clean: ## Forget the virtual environment and everything downloaded or made by tests
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -77,7 +77,8 @@ SETTINGS = (
             "For `fastcgi`: the host's PHP-FPM, `/path/to.sock` or `host:port`. Empty: every worker keeps a php-cgi "
             "of its own."),
     Setting("BOT_TOKEN", matching(r"([0-9]+:[A-Za-z0-9_-]+)?", "the token from @BotFather: digits, a colon, a key"), "",
-            "The bot's token, to send what the bot answers in its HTTP response. Empty: such answers are not sent.",
+            "The bot's token, to send what the bot answers in its HTTP response, and to show and set the webhook on "
+            "the dashboard. Empty: neither is done.",
             secret=True),
     Setting("BOT_API_URL", matching(r"https?://[^\s/?#@]+(/[\w.~/-]*)?", "an address such as https://api.telegram.org"),
             "https://api.telegram.org", "The Bot API server."),

@@ -14,7 +14,7 @@ from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.registry import Beat, Registry
 from scalable.lib.web.server import WebServer
 from scalable.lib.web.site import mount
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, Place
 from tests.integration.test_dashboard_hostile import HOSTILE
 from tests.support import demo
 from tests.support.chromium import DESKTOP, PHONE
@@ -115,6 +115,18 @@ def test_light_and_dark_follow_the_reader(shown: Shown, open_page: OpenPage, sch
 
     assert (brightness("backgroundColor") > 128) is (scheme == "light")
     assert (brightness("color") < 128) is (scheme == "light")
+
+
+def test_the_real_servers_show_it_in_the_dark_on_a_phone_and_live(place: Place, open_page: OpenPage) -> None:
+    page = open_page(place.url, viewport=PHONE, color_scheme="dark", locale="id-ID")
+    expect(page.locator(".counts .done dd")).to_have_text("0")
+
+    place.send()
+
+    expect(page.locator(".counts .done dd")).to_have_text("1")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
+    assert serious(page) == []
 
 
 def test_the_reader_reads_indonesian_and_may_switch(shown: Shown, open_page: OpenPage) -> None:

@@ -6,7 +6,9 @@
   const PAUSE_MS = 2000, LONGEST_PAUSE_MS = 60000, PATIENCE_MS = 20000, CHARTS_MS = 60000;
   // A server that answers slowly is asked less often: no more than a fifth of its time is ours.
   const SHARE = 5;
-  const language = document.documentElement.lang;
+  // The page's language as it is written where the reader lives: 24 hours in en-GB.
+  const page = document.documentElement.lang;
+  const language = navigator.languages.find((each) => each.split("-")[0] === page) || page;
 
   // --- times ---
 
@@ -168,16 +170,21 @@
     const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
     const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") } };
     const heads = [...table.tHead.rows[0].cells];
-    const written = (_, value) => value === null || value === undefined ? "–"
-      : value.toLocaleString(language, { maximumFractionDigits: value < 10 ? 2 : 0 });
+    // Where the reader points at; otherwise the newest.
+    const at = (plot, index, place) => plot.data[index][place ?? plot.data[index].length - 1];
+    const written = (plot, _, index, place) => {
+      const value = at(plot, index, place);
+      return value === null ? "–" : value.toLocaleString(language, { maximumFractionDigits: value < 10 ? 2 : 0 });
+    };
     return {
       width, height: 200,
       scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 0.1)] } },
       series: [
-        { label: heads[0].textContent, value: (_, second) => second === null ? "–" : exact.format(second * 1000) },
+        { label: heads[0].textContent, value: (plot, _, index, place) => exact.format(at(plot, index, place) * 1000) },
         ...heads.slice(1).map((head) => ({
           label: head.textContent, stroke: colour(`series-${head.dataset.series}`), width: 1.5, value: written,
           points: { show: false }, dash: head.dataset.series.endsWith("_95") ? [5, 4] : undefined,
+          fill: head.dataset.series === "in" ? colour("line") : undefined, // what came in is behind what became of it
         })),
       ],
       axes: [

@@ -1,0 +1,94 @@
+"""Takes the pictures of the README: `make pictures`. With a folder, takes those and more to look at, into that folder.
+
+All people in them are invented; the clock of the browser is in Jakarta, and nobody asks Telegram.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser
+
+from scalable.lib.errors import ConfigurationError
+from scalable.lib.queue.notes import WEBHOOK, Notes
+from scalable.lib.queue.registry import Beat, Registry
+from scalable.lib.queue.webhook_note import WebhookSeen
+from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.web.server import WebServer
+from scalable.lib.web.site import mount
+from tests.support import demo
+from tests.support.chromium import DESKTOP, PHONE, running_chromium
+from tests.support.places import REPOSITORY
+from tests.support.wsgi_client import Client
+
+DOCS = REPOSITORY / "docs"
+SCALE = {"device_scale_factor": 1.5}
+# Name → path, and how the browser is.
+PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "overview": ("/?span=day", {"viewport": {"width": 1100, "height": 850}}),
+    "phone": ("/", {"viewport": PHONE, "color_scheme": "dark", "locale": "id-ID"}),
+    "job": ("/job/27", {"viewport": {"width": 1100, "height": 820}}),
+    "overview-dark": ("/", {"viewport": DESKTOP, "color_scheme": "dark"}),
+    "overview-week": ("/?span=week", {"viewport": DESKTOP}),
+    "overview-without-scripts": ("/", {"viewport": DESKTOP, "java_script_enabled": False}),
+    "jobs": ("/jobs", {"viewport": DESKTOP}),
+    "jobs-phone": ("/jobs?status=failed", {"viewport": PHONE, **SCALE}),
+    "job-phone": ("/job/9", {"viewport": PHONE, "color_scheme": "dark", **SCALE}),
+    "job-blocked": ("/job/48", {"viewport": DESKTOP}),
+    "login": ("/?token=wrong", {"viewport": DESKTOP}),
+}
+FOR_README = ("overview", "phone", "job")
+
+
+def main(folder: Path | None) -> None:
+    """Write them as PNG files: all of them into the folder, or those of the README where it looks for them."""
+    wanted = FOR_README if folder is None else tuple(PICTURES)
+    folder = folder or DOCS
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as data, running_chromium() as browser:
+        client = Client(Path(data), queue_order="telegram", make_api=_nobody)
+        _fill(client)
+        server = WebServer(mount({"dashboard.py": client.app}), "127.0.0.1:0")
+        server.start()
+        for name in wanted:
+            path, options = PICTURES[name]
+            _take(browser, f"{server.url}/dashboard.py", path, options, folder / f"{name}.png", name not in FOR_README)
+        server.stop()
+        client.queue.close()
+
+
+def _nobody(timeout_seconds: float) -> BotApi:
+    raise ConfigurationError("pictures are taken without Telegram")
+
+
+def _fill(client: Client) -> None:
+    queue = client.queue
+    demo.fill_jobs(queue)
+    demo.fill_minutes(queue)
+    now = int(time.time())
+    seen = WebhookSeen("https://example.com/scalable/webhook_queue.py", 0, now - 90_000,
+                       "Wrong response from the webhook: 503 Service Unavailable", 10, now)
+    Notes(queue.database, queue.table).write(WEBHOOK, seen.to_text())
+    registry = Registry(queue.database, queue.table)
+    for number in range(1, 5):
+        runs = 9_321 - 17 * number
+        registry.beat(Beat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 86_400, runs, runs - 9, 6, 3, 31_000))
+
+
+def _take(browser: Browser, url: str, path: str, options: dict[str, Any], file: Path, is_whole: bool) -> None:
+    context = browser.new_context(**{"locale": "en-GB", "timezone_id": "Asia/Jakarta", **options})
+    page = context.new_page()
+    if "token=" not in path:
+        page.goto(f"{url}?token=owner")
+    page.goto(url + path)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=str(file), full_page=is_whole)
+    context.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
