@@ -38,7 +38,7 @@ _QUEUE = tuple(
     f"scalable.lib.queue.{name}"
     for name in (
         "database_queue", "job", "retry_policy", "registry", "counters", "minutes", "browse", "by_hand", "health",
-        "history", "notes", "search", "totals", "webhook_note",
+        "history", "leadership", "notes", "search", "totals", "webhook_note",
     )
 )
 _EVERYTHING = ("scalable.config", "scalable.lib")

@@ -91,6 +91,8 @@ MYSQL_TABLES = (
                 name VARCHAR(64) {_ASCII} NOT NULL PRIMARY KEY,
                 value TEXT NOT NULL
             ) {_INNODB}""",
+        # Of the leader's note: when somebody else may take the lead.
+        columns={"held_until": "DATETIME(3) NULL"},
     ),
     Table(
         suffix="_workers",
@@ -163,6 +165,7 @@ SQLITE_TABLES = (
     Table(
         suffix="_meta",
         create="""CREATE TABLE IF NOT EXISTS "{table}" (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)""",
+        columns={"held_until": "TEXT NULL"},
     ),
     Table(
         suffix="_workers",

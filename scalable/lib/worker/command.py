@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
-import socket
 import sys
 from collections.abc import Sequence
 from typing import Callable
@@ -16,6 +14,7 @@ from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.process_end import END_SECONDS, end_within
+from scalable.lib.worker.process_name import process_name
 from scalable.lib.worker.progress import ProgressBar
 from scalable.lib.worker.recycling import Recycling
 from scalable.lib.worker.replies import ReplySender
@@ -32,7 +31,7 @@ def run_worker_command(
     queue.ensure_schema()
     stop = StopSignal(options.pool_pid)
     stop.listen()
-    name = options.name or f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"
+    name = options.name or process_name()
     worker = LegacyBotWorker(queue, runner, replies, name, stop)
     limits = Limits(options.drain, options.max_seconds, options.max_jobs)
     bar = ProgressBar(queue.counts().pending if options.drain else 0)

@@ -10,9 +10,11 @@ from scalable.lib.logs import event
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, Reaped
+from scalable.lib.queue.leadership import Leadership
 from scalable.lib.queue.minutes import Minutes
 from scalable.lib.queue.registry import Registry
 from scalable.lib.queue.totals import Totals
+from scalable.lib.worker.process_name import process_name
 
 log = logging.getLogger(__name__)
 # How often: dead workers and deadlines, and everything that can wait.
@@ -20,15 +22,21 @@ OFTEN_SECONDS = 5.0
 SELDOM_SECONDS = 60.0
 # Deleted at most in one go, so that a first clean-up of a large table does not keep a cron job busy for an hour.
 PRUNE_LIMIT = 20_000
+# More than two of the leader's rounds.
+LEAD_SECONDS = 150.0
 
 
 class Housekeeping:
-    """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes."""
+    """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes.
+
+    What can wait is done by one of them all, the leader; when that one dies, another one leads a little later.
+    """
 
     def __init__(
         self, queue: DatabaseQueue, keep_done_seconds: float, keep_failed_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.leadership = Leadership(queue.database, queue.table, process_name(), LEAD_SECONDS)
         self._queue = queue
         self._keep_done_seconds = keep_done_seconds
         self._keep_failed_seconds = keep_failed_seconds
@@ -48,6 +56,8 @@ class Housekeeping:
 
     def seldom(self) -> None:
         """Every SELDOM_SECONDS: rows of another program, minutes that are over, what nobody looks at any more."""
+        if not self.leadership.take():
+            return
         adopted = self._queue.adopt()
         if adopted != Adopted():
             log.warning(event("rows of another program adopted", **vars(adopted)))
@@ -58,6 +68,10 @@ class Housekeeping:
         self._minutes.prune()
         self._registry.forget_gone()
         self._totals.refresh()
+
+    def end(self) -> None:
+        """Let another one lead at once."""
+        self.leadership.resign()
 
     def refresh(self, pool: str) -> None:
         """The workers of that pool live, whether or not they have said so lately."""

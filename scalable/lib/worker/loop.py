@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import random
@@ -86,6 +87,9 @@ class WorkerLoop:
         finally:
             self._worker.close()
             self._worker.pulse.end()
+            if self._housekeeping is not None:
+                with contextlib.suppress(DatabaseUnavailable, SchemaMissing):  # then its time as leader just runs out
+                    self._housekeeping.end()
             self._queue.close()
 
     def _work(self, ends: Optional[float]) -> Tally:

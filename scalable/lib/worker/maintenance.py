@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timezone
+from typing import Optional
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -22,17 +23,19 @@ UNASKED_OFTEN_SECONDS = 300.0
 # Well within registry.ALIVE_SECONDS: idle workers of a pool do not beat themselves.
 REFRESH_SECONDS = 30.0
 QUIET_SELDOM_SECONDS = 600.0
+ALERT_SECONDS, QUIET_ALERT_SECONDS = 60, 300.0
 
 
 class Maintenance:
     """Runs the housekeeping on a schedule, and at once for a worker the pool saw die.
 
     `pool` is how the names of the pool's workers begin; `is_quiet` says that nothing has come for a while, and then
-    most of it is left out.
+    most of it is left out. `alert`, when there is one, is called by the leader now and then.
     """
 
     def __init__(
-        self, queue: DatabaseQueue, housekeeping: Housekeeping, pool: str, is_quiet: Callable[[], bool] = lambda: False
+        self, queue: DatabaseQueue, housekeeping: Housekeeping, pool: str, is_quiet: Callable[[], bool] = lambda: False,
+        alert: Optional[Callable[[], None]] = None,
     ) -> None:
         self._queue = queue
         self._housekeeping = housekeeping
@@ -40,10 +43,13 @@ class Maintenance:
         self._is_quiet = is_quiet
         self._may_log = OncePer(60)
         self._cleaned_at = -QUIET_SELDOM_SECONDS
+        self._alert = alert
+        self._may_alert_in_quiet = OncePer(QUIET_ALERT_SECONDS)
         self._dead: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
-            executors={"default": ThreadPoolExecutor(1)},
+            # Telegram may take its time: no dead worker's job waits for it.
+            executors={"default": ThreadPoolExecutor(1), "alerts": ThreadPoolExecutor(1)},
             # A late run is still wanted, but several missed ones are one.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
@@ -56,6 +62,9 @@ class Maintenance:
         ):
             self._scheduler.add_job(work, IntervalTrigger(seconds=int(seconds), timezone=timezone.utc))
         self._scheduler.add_job(self._seldom)
+        if self._alert is not None:
+            minutely = IntervalTrigger(seconds=ALERT_SECONDS, timezone=timezone.utc)
+            self._scheduler.add_job(self._alert_now, minutely, executor="alerts")
         self._scheduler.start()
 
     def needed(self) -> None:
@@ -72,6 +81,7 @@ class Maintenance:
         self._scheduler.shutdown(wait=True)
         if self._dead:
             self._often()
+        self._guarded(self._housekeeping.end)
 
     def _often(self) -> None:
         self._guarded(self._bury_and_reap)
@@ -80,6 +90,15 @@ class Maintenance:
         if not self._is_quiet() or time.monotonic() - self._cleaned_at >= QUIET_SELDOM_SECONDS:
             self._cleaned_at = time.monotonic()
             self._guarded(self._housekeeping.seldom)
+
+    def _alert_now(self) -> None:
+        if self._is_quiet() and not self._may_alert_in_quiet():
+            return
+        self._guarded(self._alert_as_leader)
+
+    def _alert_as_leader(self) -> None:
+        if self._alert is not None and self._housekeeping.leadership.take():
+            self._alert()
 
     def _refresh(self) -> None:
         self._guarded(lambda: self._housekeeping.refresh(self._pool))

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ from typing import Optional, Protocol
 
 from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.logs import event
+from scalable.lib.worker.process_name import process_name
 
 log = logging.getLogger(__name__)
 LONGEST_BACKOFF_SECONDS = 60.0
@@ -73,11 +71,6 @@ class _Slot:
     was_hurried: bool = False
 
 
-def pool_name() -> str:
-    """How the names of this process's workers begin: host, process, and something that no other process has."""
-    return f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"
-
-
 class WorkerPool:
     """Keeps `size` workers alive until told to stop. `grace_seconds`: how long a stop waits for jobs at hand.
 
@@ -95,7 +88,7 @@ class WorkerPool:
         self._grace_seconds = grace_seconds
         self._worker_died = worker_died
         self._clock = clock
-        self.name = name or pool_name()
+        self.name = name or process_name()
         self._slots = [_Slot(number) for number in range(1, size + 1)]
         self._patience_ends = 0.0
         self._signals: SimpleQueue[int] = SimpleQueue()
