@@ -24,9 +24,10 @@ if not __name__.startswith("scalable."):
         sys.modules["scalable"] = module_from_spec(spec)  # type: ignore[arg-type]
         spec.loader.exec_module(sys.modules["scalable"])  # type: ignore[union-attr]
 # --- end of the start block ---
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from scalable.lib.host.data_folder import DataFolder
 from scalable.lib.host.installation import Installation
@@ -82,6 +83,8 @@ SETTINGS = (
             secret=True),
     Setting("BOT_API_URL", matching(r"https?://[^\s/?#@]+(/[\w.~/-]*)?", "an address such as https://api.telegram.org"),
             "https://api.telegram.org", "The Bot API server."),
+    Setting("BOT_ALERT_CHAT_ID", matching(r"(-?[0-9]{1,20}|@[A-Za-z0-9_]{4,40})?", "a chat's number or @channel"), "",
+            "Where the bot itself writes when something goes wrong, and when it is right again; needs BOT_TOKEN."),
     Setting("BOT_WORKER_POOL_SIZE", whole_number(1, 64), "4", "Workers that run at the same time."),
     Setting("BOT_WORKER_SLEEP", seconds(0.05, 60), "1", "Seconds an idle worker waits before it looks for work again."),
     Setting("BOT_JOB_MAX_ATTEMPTS", whole_number(1, 100), "6", "How often an update is tried before it is failed."),
@@ -119,6 +122,7 @@ class Config:
     bot: BotSettings
     bot_token: str = field(repr=False)
     bot_api_url: str
+    alert_chat_id: str
     worker_pool_size: int
     worker_sleep_seconds: float
     retry_policy: RetryPolicy
@@ -182,6 +186,16 @@ class Config:
 
         return WebhookState(queue, self.bot_api, self.webhook_secret)
 
+    def alert(self, queue: DatabaseQueue) -> Optional[Callable[[], None]]:
+        """What tells the owner how the queue is, each time it is called; None when nobody is to be told."""
+        if not (self.bot_token and self.alert_chat_id):
+            return None
+        from scalable.lib.worker.alerts import Alerts
+
+        place = "%s on %s" % (self.scalable_folder, socket.gethostname())
+        ask = self.webhook_state(queue).refresh_if_old
+        return Alerts(queue, self.bot_api(10.0), self.alert_chat_id, place, ask).check
+
     def bot_api(self, timeout_seconds: float) -> Any:
         """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""
         from scalable.lib.telegram.bot_api import BotApi
@@ -212,6 +226,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         ),
         bot_token=value["BOT_TOKEN"],
         bot_api_url=value["BOT_API_URL"],
+        alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
         retry_policy=RetryPolicy(
@@ -226,7 +241,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         monitor_limit=value["BOT_MONITOR_LIMIT"],
         log_level=value["BOT_LOG_LEVEL"],
         readings=tuple(readings.values()),
-        warnings=tuple(unknown_names(SETTINGS, environment, file_values)),
+        warnings=(*unknown_names(SETTINGS, environment, file_values), *_idle_settings(value)),
     )
 
 
@@ -301,6 +316,12 @@ def _same_passwords(readings: Mapping[str, Reading]) -> List[str]:
     given = [readings[name].text for name in names if name in readings]
     if len(given) == 2 and given[0] and given[0] == given[1]:
         return ["BOT_MONITOR_READ_TOKEN=(hidden): expected another password than BOT_MONITOR_TOKEN"]
+    return []
+
+
+def _idle_settings(value: Mapping[str, Any]) -> List[str]:
+    if value["BOT_ALERT_CHAT_ID"] and not value["BOT_TOKEN"]:
+        return ["BOT_ALERT_CHAT_ID is set, but BOT_TOKEN is not: nobody will be told when something goes wrong"]
     return []
 
 

@@ -36,7 +36,7 @@ def main(arguments):
     configure_logging(config.log_level)
     installation = config.installation()
     queue, folder = installation.queue(), installation.data_folder
-    if options.status or options.stop:
+    if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, queue, config.bot.timeout_seconds)
     config.check_bot(os.environ)
     if not take_lock(folder.pool_lock, options.ensure):
@@ -49,9 +49,9 @@ def main(arguments):
         server=web_server(config, installation, options.serve),
         has_password=bool(config.monitor_token),
         housekeeping=config.housekeeping(queue),
-        pokes=open_poke_socket(folder.poke_socket),
-        sleep_seconds=config.worker_sleep_seconds,
+        pokes=open_poke_socket(folder.poke_socket), sleep_seconds=config.worker_sleep_seconds,
         check=lambda: load_config(os.environ).check_bot(os.environ),
+        alert=config.alert(queue),
     )
 
 

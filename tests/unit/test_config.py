@@ -274,3 +274,17 @@ def outcome(environment: dict[str, str], folder: Path) -> tuple[str, ...]:
     except ConfigurationError as error:
         return error.problems or ("",)
     return ()
+
+
+def test_a_chat_for_alerts_without_a_token_is_a_warning_that_names_both(tmp_path: Path):
+    config = load_config({"BOT_ALERT_CHAT_ID": "42"}, tmp_path)
+
+    assert config.warnings == (
+        "BOT_ALERT_CHAT_ID is set, but BOT_TOKEN is not: nobody will be told when something goes wrong",
+    )
+
+
+@pytest.mark.parametrize("value", ["my chat", "12 34", "@a", "https://t.me/x"])
+def test_a_chat_for_alerts_that_is_none_is_refused(tmp_path: Path, value: str):
+    with pytest.raises(ConfigurationError, match=r"BOT_ALERT_CHAT_ID='.*'.*expected a chat's number or @channel"):
+        load_config({"BOT_ALERT_CHAT_ID": value}, tmp_path)

@@ -13,14 +13,13 @@ from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.host.terminal import (
     counts_lines,
     detail_lines,
-    health_lines,
     job_lines,
     webhook_lines,
     worker_lines,
 )
 from scalable.lib.queue.browse import Browse
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.health import check_health
+from scalable.lib.queue.health import check_health, in_words
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
 from scalable.lib.queue.search import Search, read_filter
 from scalable.lib.web.overview import as_json, exact_counts, health_json, job_as_json, read_overview
@@ -119,7 +118,7 @@ class _Shell:
         if self._options.json:
             return _print_json(as_json(overview))
         print(f"{self._queue.table} in {self._queue.database.place}\n")
-        print("\n".join([*counts_lines(overview.counts), "", *health_lines(overview.reasons)]))
+        print("\n".join([*counts_lines(overview.counts), "", *in_words(overview.reasons)]))
         print("\n" + "\n".join(worker_lines(overview.vitals.workers)))
         print("\n" + "\n".join(job_lines(overview.jobs)) if overview.jobs else "\nno update has arrived yet")
         return ExitCode.OK
@@ -148,7 +147,7 @@ class _Shell:
         if self._options.health_json:
             _print_json(health_json(reasons))
         else:
-            print("\n".join(health_lines(reasons)))
+            print("\n".join(in_words(reasons)))
         return ExitCode.UNEXPECTED if reasons else ExitCode.OK
 
     def retry(self) -> int:

@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Optional
 
 from scalable.lib.queue.browse import Count, JobDetail
-from scalable.lib.queue.health import Reason
 from scalable.lib.queue.history import Past
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.registry import RegisteredWorker
@@ -28,11 +27,6 @@ def _exactness(count: Count) -> str:
     if count.is_bound:
         return " or more"
     return "" if count.at is None else f"  counted at {count.at:%H:%M:%S} UTC"
-
-
-def health_lines(reasons: Sequence[Reason]) -> list[str]:
-    """The verdict."""
-    return [f"attention: {reason.text}" for reason in reasons] or ["everything works"]
 
 
 def worker_lines(workers: Sequence[RegisteredWorker]) -> list[str]:

@@ -5,6 +5,7 @@ Knows no HTTP. Every reason has a code, for whoever reads it by program, and a s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -66,6 +67,11 @@ def check_health(queue: DatabaseQueue, thresholds: Optional[Thresholds] = None) 
         return (Reason(DATABASE, "the database cannot be reached"),)
     except SchemaMissing:
         return (no_tables(),)
+
+
+def in_words(reasons: Sequence[Reason]) -> list[str]:
+    """The verdict, a line each."""
+    return [f"attention: {reason.text}" for reason in reasons] or ["everything works"]
 
 
 def no_tables() -> Reason:

@@ -12,8 +12,8 @@ from typing import Any, Optional
 from scalable.lib.queue.database import Database, Session, time_of_text
 from scalable.lib.queue.jobs_table import JobsTable
 
-PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE = "paused", "totals", "webhook", "webhook_before"
-_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE)
+PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
+_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS)
 MAX_CHARACTERS = 4000
 # `2026-01-01 12:00:00.000`
 _STAMP = 23
@@ -21,7 +21,7 @@ _STAMP = 23
 # All of them, each by primary key.
 READ_NOTES = "\nUNION ALL\n".join(
     f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in _NAMES
-) + "\nLIMIT 4"
+) + "\nLIMIT 5"
 
 # Both by primary key. Two writers at once: the row is one of theirs, as a whole.
 CHANGE_NOTE = """

@@ -16,7 +16,8 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.lock import PoolLock
 from scalable.lib.worker.maintenance import Maintenance
-from scalable.lib.worker.pool import WorkerPool, pool_name
+from scalable.lib.worker.pool import WorkerPool
+from scalable.lib.worker.process_name import process_name
 from scalable.lib.worker.wakeup import Bell
 from scalable.lib.worker.watch import Watch
 from scalable.lib.worker.watcher import Pokes, Watcher
@@ -56,6 +57,9 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
         "--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron"
     )
     parser.add_argument("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
+    parser.add_argument(
+        "--health", action="store_true", help="say what is wrong, as ?format=health of the dashboard; exit with 0 or 1"
+    )
     parser.add_argument("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
     parser.add_argument("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
     options = parser.parse_args(arguments)
@@ -86,17 +90,18 @@ def grace_seconds(bot_timeout_seconds: float) -> float:
 def run_pool(
     queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
     has_password: bool, housekeeping: Housekeeping, pokes: Optional[Pokes], sleep_seconds: float,
-    check: Callable[[], object],
+    check: Callable[[], object], alert: Optional[Callable[[], None]] = None,
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
-    `check` raises ScalableError when workers that started now would find the settings or the bot wrong.
+    `check` raises ScalableError when workers that started now would find the settings or the bot wrong. `alert` is
+    called about once a minute, by one pool of all that share the queue.
     Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
     queue.ensure_schema()
-    name, bell = pool_name(), Bell(size)
+    name, bell = process_name(), Bell(size)
     watch = Watch(sleep_seconds, hears_pokes=pokes is not None)
-    maintenance = Maintenance(queue, housekeeping, name, lambda: watch.is_quiet)
+    maintenance = Maintenance(queue, housekeeping, name, lambda: watch.is_quiet, alert)
     watcher = Watcher(queue, watch, bell, pokes, maintenance.needed)
     pool = WorkerPool(
         size, lambda worker: WorkerProcess(worker_script, worker, bell.reader),

@@ -1,4 +1,4 @@
-"""worker_pool.py --status and --stop: looks at this installation's pool, or tells it to end, from another process."""
+"""worker_pool.py --status, --health and --stop: looks at this installation's pool, or ends it, from another process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.health import check_health, in_words
 from scalable.lib.queue.registry import Registry
 from scalable.lib.worker.lock import Holder, PoolLock
 from scalable.lib.worker.pool_command import grace_seconds
@@ -21,9 +22,11 @@ ENDING_SECONDS = 20.0
 
 
 def control_pool(options: argparse.Namespace, lock: Path, queue: DatabaseQueue, bot_timeout_seconds: float) -> int:
-    """What --status or --stop asks for; the exit code."""
+    """What --status, --health or --stop asks for; the exit code."""
     if options.status:
         return show_status(lock, queue)
+    if options.health:
+        return show_health(queue)
     return stop_pool(lock, options.at_once, grace_seconds(bot_timeout_seconds) + ENDING_SECONDS)
 
 
@@ -52,6 +55,13 @@ def _seen_by_the_database(holder: Holder | None, queue: DatabaseQueue) -> list[s
     if len(alive) > len(ours):
         lines.append(f"         {len(alive) - len(ours)} of other pools, or without one")
     return [*lines, f"queue    {counts.pending} pending, {counts.processing} processing, {counts.failed} failed"]
+
+
+def show_health(queue: DatabaseQueue) -> int:
+    """Print the verdict that uptime monitors get from the dashboard; 0 when nothing is wrong, else 1."""
+    reasons = check_health(queue)
+    print("\n".join(in_words(reasons)))
+    return ExitCode.UNEXPECTED if reasons else ExitCode.OK
 
 
 def stop_pool(

@@ -1,0 +1,199 @@
+"""Alerts on a real SQLite queue and a real HTTP server in Telegram's place: what is told, once, and what is not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scalable.lib.queue.job import NewJob
+from scalable.lib.queue.notes import PAUSED, Notes
+from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.web.webhook_state import WebhookState
+from scalable.lib.worker.alerts import Alerts
+from tests.support.bot_api import TOKEN, FakeBotApi, fails, says
+from tests.support.worker_bench import Bench
+
+CHAT = "-1001234"
+
+
+class Watchtower:
+    """A queue with a worker that lives, its alerts, and what the owner was told."""
+
+    def __init__(self, folder: Path, api: FakeBotApi) -> None:
+        self.bench = Bench(folder)
+        self.api = api
+        self.alerts = self.new_leader()
+        self.notes = Notes(self.bench.queue.database, "bot_jobs")
+        self.bench.worker.pulse.between_jobs()
+        self.alerts.check()  # what lies in the past is not told
+
+    def new_leader(self) -> Alerts:
+        state = WebhookState(self.bench.queue, lambda seconds: BotApi(TOKEN, self.api.url, seconds), "")
+        return Alerts(self.bench.queue, BotApi(TOKEN, self.api.url), CHAT, "example.com", state.refresh_if_old)
+
+    def told(self) -> list[str]:
+        """The texts sent to the owner so far."""
+        return [str(call.parameters["text"]) for call in self.api.calls if call.method == "sendmessage"]
+
+    def pass_time(self, seconds: float) -> None:
+        """Everything the queue remembers was so much longer ago; the worker still lives."""
+        shift = f"'-{seconds} seconds'"
+        for text in self.bench.sql("SELECT value FROM bot_jobs_meta WHERE name = 'alerts'"):
+            kept = str(text[0])
+            for stamp in {part for part in kept.split('"') if part.startswith("20") and "T" in part}:
+                ((moved,),) = self.bench.sql(f"SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', :at, {shift})", at=stamp)
+                kept = kept.replace(stamp, str(moved))
+            self.bench.sql("UPDATE bot_jobs_meta SET value = :value WHERE name = 'alerts'", value=kept)
+        self.bench.sql(
+            f"UPDATE bot_jobs_meta SET value = strftime('%Y-%m-%d %H:%M:%f', substr(value, 1, 23), {shift})"
+            " || substr(value, 24) WHERE name = 'webhook'"
+        )
+
+    def fail_a_job(self, cause: str, minutes_ago: int) -> None:
+        self.bench.queue.enqueue(NewJob("{}"))
+        (job,) = self.bench.queue.claim("worker", 45)
+        self.bench.queue.fail(job.lease, cause)
+        self.bench.sql(
+            "INSERT INTO bot_jobs_minutes (minute, failed) VALUES"
+            f" (strftime('%Y-%m-%d %H:%M:00.000', 'now', '-{minutes_ago} minutes'), 1)"
+            " ON CONFLICT (minute) DO UPDATE SET failed = failed + 1"
+        )
+
+
+@pytest.fixture
+def api() -> Iterator[FakeBotApi]:
+    with FakeBotApi() as api:
+        yield api
+
+
+@pytest.fixture
+def tower(tmp_path: Path, api: FakeBotApi) -> Watchtower:
+    return Watchtower(tmp_path, api)
+
+
+def test_all_is_well_and_nothing_is_told(tower: Watchtower):
+    for _ in range(3):
+        tower.pass_time(61)
+        tower.alerts.check()
+
+    assert tower.told() == []
+
+
+def test_what_goes_wrong_is_told_once_and_that_it_is_right_again(tower: Watchtower):
+    tower.notes.write(PAUSED, "by hand")
+    for _ in range(3):
+        tower.alerts.check()
+        tower.pass_time(61)
+    tower.notes.forget(PAUSED)
+    tower.alerts.check()
+    soon = tower.told()
+    tower.pass_time(300)
+    tower.alerts.check()
+
+    assert len(soon) == 1
+    assert soon[0].startswith("Scalable mode, example.com:\n• the queue is paused since ")
+    assert tower.told()[1:] == ["Scalable mode, example.com:\n• all is well again"]
+
+
+def test_what_comes_and_goes_is_told_once(tower: Watchtower):
+    for _ in range(5):
+        tower.notes.write(PAUSED, "by hand")
+        tower.alerts.check()
+        tower.pass_time(61)
+        tower.notes.forget(PAUSED)
+        tower.alerts.check()
+        tower.pass_time(61)
+
+    assert len(tower.told()) == 1
+
+
+def test_failed_updates_are_told_together_with_the_newest_cause(tower: Watchtower):
+    tower.pass_time(600)
+    tower.fail_a_job("exit code 255\nprivate words of a user", 3)
+    tower.fail_a_job("HTTP status 500\nprivate words of a user", 2)
+
+    tower.alerts.check()
+    tower.pass_time(0)
+    tower.alerts.check()
+
+    assert tower.told() == ["Scalable mode, example.com:\n• 2 updates failed for good; the newest: HTTP status 500"]
+
+
+def test_never_more_than_one_message_a_minute_and_none_is_forgotten(tower: Watchtower):
+    tower.notes.write(PAUSED, "by hand")
+    tower.alerts.check()
+    tower.pass_time(30)
+    tower.bench.sql("DELETE FROM bot_jobs_workers")
+    tower.alerts.check()
+    at_once = len(tower.told())
+    tower.pass_time(31)
+    tower.alerts.check()
+
+    assert at_once == 1
+    assert len(tower.told()) == 2
+    assert "no worker is alive" in tower.told()[1]
+
+
+def test_a_message_that_could_not_be_sent_is_sent_the_next_time(tower: Watchtower, api: FakeBotApi):
+    tower.notes.write(PAUSED, "by hand")
+    api.will("sendMessage", fails(502))
+    tower.alerts.check()
+    tower.alerts.check()
+
+    assert len(tower.told()) == 2  # both tries of the one message
+    tower.pass_time(61)
+    tower.alerts.check()
+    assert len(tower.told()) == 2
+
+
+def test_an_error_telegram_reports_of_the_webhook_is_told_once_and_that_it_is_over(tower: Watchtower, api: FakeBotApi):
+    now = int(time.time())
+    info = (b'{"ok": true, "result": {"url": "https://example.com/w", "pending_update_count": 12, "last_error_date": '
+            + str(now).encode() + b', "last_error_message": "Wrong response from the webhook: 503"}}')
+    for _ in range(3):
+        tower.pass_time(61)
+        api.will("getWebhookInfo", says(info, content_type="application/json"))
+        tower.alerts.check()
+    for _ in range(6):  # asked again, it has no error to report
+        tower.pass_time(61)
+        tower.alerts.check()
+
+    assert tower.told() == [
+        "Scalable mode, example.com:\n"
+        "• Telegram cannot deliver to the webhook: Wrong response from the webhook: 503",
+        "Scalable mode, example.com:\n• all is well again",
+    ]
+
+
+def test_a_new_leader_does_not_tell_it_again(tower: Watchtower):
+    tower.notes.write(PAUSED, "by hand")
+    tower.alerts.check()
+    tower.pass_time(61)
+
+    tower.new_leader().check()
+
+    assert len(tower.told()) == 1
+
+
+@pytest.mark.parametrize("rubbish", ["", "not JSON", "[]", '{"reasons": 7}', "{}"])
+def test_a_note_that_cannot_be_read_is_begun_anew(tower: Watchtower, rubbish: str):
+    tower.fail_a_job("exit code 1", 2)
+    tower.notes.write("alerts", rubbish)
+
+    tower.alerts.check()
+
+    assert tower.told() == []
+
+
+def test_telegram_that_cannot_be_reached_is_no_reason_to_raise(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with FakeBotApi() as api:
+        tower = Watchtower(tmp_path, api)
+    tower.notes.write(PAUSED, "by hand")
+
+    tower.alerts.check()
+
+    assert "alert not sent" in caplog.text
+    assert TOKEN not in caplog.text
