@@ -212,7 +212,7 @@ class Database(ABC):
             if usable:
                 self._sessions.give_back(session)
             else:
-                session.close()
+                self._sessions.throw_away(session)
 
     def _usable_after(self, error: Exception, session: Session, transaction: bool) -> bool:
         """Whether the connection can go on being used; when it is lost, the idle ones are probably lost, too."""
@@ -234,6 +234,10 @@ class Database(ABC):
         if meaning is Meaning.DEFECT:
             return error
         return DatabaseUnavailable(f"{self.place}: {error}")
+
+    def limit_connections(self, most: int) -> None:
+        """Use at most `most` at once in this process, whatever its threads do; see Sessions.limit."""
+        self._sessions.limit(most)
 
     def close(self) -> None:
         """Close the connections nobody uses just now; the next use opens a new one."""

@@ -9,10 +9,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Optional, Protocol, TypeVar
+
+from scalable.lib.errors import DatabaseUnavailable
 
 # Well under the 60 s after which some hosts close a connection that nobody uses.
 IDLE_SECONDS = 30.0
+# Whoever waits longer for one of a limited number would wait for ever.
+TURN_SECONDS = 30.0
 
 
 class Closable(Protocol):
@@ -34,9 +38,26 @@ class Sessions(Generic[Connection]):
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Connection]] = []
         self._pid = os.getpid()
+        self._turns: Optional[threading.Semaphore] = None
+
+    def limit(self, most: int) -> None:
+        """From now on lend at most `most` at once, so that no more are open: who needs one more waits for its turn.
+
+        Call it before the first is borrowed. A thread that borrows one while it has one may wait for itself.
+        """
+        self._turns = threading.Semaphore(most)
 
     def borrow(self) -> Connection:
-        """A connection nobody else uses until it is given back or thrown away."""
+        """A connection nobody else uses until it is given back or thrown away. Raises what connecting raises."""
+        if self._turns is not None and not self._turns.acquire(timeout=TURN_SECONDS):
+            raise DatabaseUnavailable(f"no connection of this process came free in {TURN_SECONDS:g} s")
+        try:
+            return self._taken()
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def _taken(self) -> Connection:
         with self._lock:
             if self._pid != os.getpid():  # after a fork the parent's connections are left to the parent
                 self._idle, self._pid = [], os.getpid()
@@ -53,6 +74,16 @@ class Sessions(Generic[Connection]):
             self._idle.append((now, session))
         for idle in stale:
             idle.close()
+        self._end_turn()
+
+    def throw_away(self, session: Connection) -> None:
+        """It is not to be used again."""
+        session.close()
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._turns is not None:
+            self._turns.release()
 
     def close_idle(self) -> None:
         """Close every connection that is not in use."""
