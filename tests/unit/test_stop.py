@@ -52,6 +52,33 @@ def test_the_order_of_asking_does_not_matter():
     assert stop.at_once
 
 
+def test_threads_that_ask_at_the_same_time_lose_no_wish(monkeypatch: pytest.MonkeyPatch):
+    """Given a thread that is just taking a TERM when another one finds a QUIT."""
+    stop = StopSignal()
+    inside, go_on = threading.Event(), threading.Event()
+    take = StopSignal._take
+
+    def slow_take(self: StopSignal, number: int) -> None:
+        before = self._at_once
+        if number == TERM:
+            inside.set()
+            go_on.wait(0.2)  # the other thread is kept out until then, or loses its wish
+            self._at_once = before
+        take(self, number)
+
+    monkeypatch.setattr(StopSignal, "_take", slow_take)
+    stop.request(TERM)
+    asking = threading.Thread(target=lambda: stop.requested)
+    asking.start()
+    assert inside.wait(10)
+    stop.request(QUIT)
+
+    assert stop.at_once
+    go_on.set()
+    asking.join(10)
+    assert stop.at_once
+
+
 def test_the_death_of_the_pool_is_a_request_but_lets_the_bot_finish():
     parent = [100]
     stop = StopSignal(100, lambda: parent[0])

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -32,6 +33,7 @@ class StopSignal:
         self._read_parent = read_parent
         self._requested = False
         self._at_once = False
+        self._taking = threading.Lock()
 
     def listen(self) -> None:
         """Take over TERM, INT, QUIT and HUP of this process (main thread only).
@@ -52,11 +54,12 @@ class StopSignal:
     @property
     def requested(self) -> bool:
         """Whether to end after the job at hand."""
-        while True:
-            try:
-                self._take(self._wishes.get_nowait())
-            except Empty:
-                break
+        with self._taking:  # never held by `request`, which a signal handler calls
+            while True:
+                try:
+                    self._take(self._wishes.get_nowait())
+                except Empty:
+                    break
         if self._parent_pid is not None and self._read_parent() != self._parent_pid:
             self._requested = True  # the pool was killed: nobody would restart or stop us any more
         return self._requested
