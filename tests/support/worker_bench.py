@@ -123,9 +123,9 @@ class Bench:
         """Rows of a query, or the effect of a statement, past every verb of the queue."""
         return SqliteDatabase.run(self.database, lambda session: session.rows(statement, **values))
 
-    def loop(self, reap: bool = False, **limits: float | bool) -> Tally:
+    def loop(self, reap: bool = False, sleep_seconds: float = SLEEP_SECONDS, **limits: float | bool) -> Tally:
         """What a WorkerLoop with these limits did, until it ended."""
         return WorkerLoop(
-            self.queue, self.worker, self.stop, Polling(SLEEP_SECONDS), Limits(**limits),  # type: ignore[arg-type]
+            self.queue, self.worker, self.stop, Polling(sleep_seconds), Limits(**limits),  # type: ignore[arg-type]
             Housekeeping(self.queue, 3600, 3600) if reap else None, progress=self.progress, clock=self.clock,
         ).run()

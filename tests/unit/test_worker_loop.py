@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from scalable.lib.worker.loop import LONGEST_DATABASE_WAIT_SECONDS, Limits, Tally, WorkerLoop
 from scalable.lib.worker.recycling import Recycling
 from scalable.lib.worker.wakeup import Polling
+from tests.support.databases import let_pass
 from tests.support.worker_bench import FAILED, SLEEP_SECONDS, Bench
 
 
@@ -71,6 +73,30 @@ def test_an_idle_worker_looks_again_after_its_pause_and_not_in_step_with_others(
     pauses = bench.stop.waits[:-1]
     assert all(0.8 * SLEEP_SECONDS <= pause <= 1.2 * SLEEP_SECONDS for pause in pauses)
     assert len(set(pauses)) > 10
+
+
+def test_a_worker_wakes_when_a_job_it_put_off_is_due(bench: Bench):
+    """Given a worker that would not look by itself for a long time."""
+    bench.enqueue(1)
+    bench.runner.outcome = FAILED
+    bench.stop.during_wait = lambda: let_pass(bench.queue, bench.stop.waits[-1])
+    started = bench.clock.now
+
+    bench.loop(max_seconds=100, sleep_seconds=1000.0)
+
+    delays = [bench.queue.retry_policy.delay_seconds(attempt) for attempt in (1, 2, 3, 4)]
+    assert bench.stop.waits[:4] == pytest.approx(delays)
+    assert bench.clock.now == pytest.approx(started + 100)
+
+
+def test_of_several_jobs_it_put_off_the_first_one_due_wakes_it(bench: Bench):
+    bench.enqueue(2)
+    outcomes = [replace(FAILED, retry_after_seconds=40.0), FAILED]
+    bench.runner.during = lambda _: setattr(bench.runner, "outcome", outcomes.pop(0) if outcomes else FAILED)
+
+    bench.loop(max_seconds=10, sleep_seconds=1000.0)
+
+    assert bench.stop.waits[0] == pytest.approx(bench.queue.retry_policy.delay_seconds(1))
 
 
 def test_a_busy_worker_does_not_pause_between_jobs(bench: Bench):

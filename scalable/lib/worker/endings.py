@@ -7,7 +7,9 @@ again, like the job at hand.
 
 from __future__ import annotations
 
+import heapq
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Optional, TypeVar
@@ -23,6 +25,8 @@ from scalable.lib.worker.stop import StopSignal
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 TELL_SECONDS = 0.25
+# More than that are found by whoever looks at the queue.
+MOST_RETRIES_REMEMBERED = 1000
 # How long a worker that is told to stop goes on telling an absent database how its jobs went.
 STOP_PATIENCE_SECONDS = 5.0
 
@@ -41,6 +45,7 @@ class Endings:
         self._sleep = sleep
         self._done: list[tuple[ClaimedJob, Outcome]] = []
         self._done_since = 0.0
+        self._retries_due: list[float] = []  # a heap
 
     def settle(self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None) -> None:
         """The one place that decides what becomes of a job: done (told at the next flush), failed, or tried again.
@@ -62,6 +67,8 @@ class Endings:
             delay = max(policy.delay_seconds(job.attempt), outcome.retry_after_seconds or 0)
             if self._changed(job, lambda: self._queue.retry(job.lease, error, delay)):
                 self._pulse.ended("retried", outcome)
+                if len(self._retries_due) < MOST_RETRIES_REMEMBERED:
+                    heapq.heappush(self._retries_due, self._clock() + delay)
                 log.warning(event(
                     "job will be retried", **self._facts(job, outcome), in_seconds=delay, cause=outcome.cause
                 ))
@@ -72,6 +79,13 @@ class Endings:
         self._done.append((job, outcome))
         if self._clock() - self._done_since >= TELL_SECONDS:
             self.flush()
+
+    def seconds_to_next_retry(self) -> float:
+        """Until the first job that was put off here is due, so that nobody has to look for it; infinite without any."""
+        now = self._clock()
+        while self._retries_due and self._retries_due[0] <= now:
+            heapq.heappop(self._retries_due)
+        return self._retries_due[0] - now if self._retries_due else math.inf
 
     def release(self, job: ClaimedJob) -> None:
         """The job was not run to its end, and that is not its fault."""

@@ -45,6 +45,11 @@ class LegacyBotWorker:
         """Why another process should go on with the work, in a few words; None: this one can."""
         return self._runner.spent
 
+    @property
+    def seconds_to_next_retry(self) -> float:
+        """See Endings.seconds_to_next_retry."""
+        return self._endings.seconds_to_next_retry()
+
     def close(self) -> None:
         """Tell what is done, give back what was claimed and not run, and let go of the bot."""
         self._endings.flush()

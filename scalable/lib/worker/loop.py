@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import random
 import time
 from collections.abc import Callable
@@ -106,7 +105,8 @@ class WorkerLoop:
             elif self._limits.drain:
                 break
             else:
-                self._idleness.wait(self._stop, self._within(ends, math.inf), self._queue.close)
+                most_seconds = self._within(ends, self._worker.seconds_to_next_retry)
+                self._idleness.wait(self._stop, most_seconds, self._queue.close)
         return tally
 
     def _step(self) -> Optional[bool]:
