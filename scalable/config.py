@@ -149,6 +149,15 @@ class Config:
         """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot."""
         checked(create_runner(self.bot, environment))
 
+    def worker_parts(self, queue: DatabaseQueue, environment: Mapping[str, str]) -> Any:
+        """What the workers of one process are made of; a PHP bot gets what it needs of `environment`."""
+        from scalable.lib.worker.parts import WorkerParts  # here, because only workers pay for it
+
+        return WorkerParts(
+            queue, lambda guard: create_runner(self.bot, environment, guard), self.reply_sender,
+            self.housekeeping(queue), self.worker_sleep_seconds,
+        )
+
     def reply_sender(self) -> Any:
         """What sends the answers of the bot. Raises ConfigurationError for a BOT_TOKEN or BOT_API_URL that is none."""
         from scalable.lib.worker.replies import ReplySender  # here, because only workers pay for it

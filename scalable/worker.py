@@ -22,7 +22,7 @@ if not __name__.startswith("scalable."):
         spec.loader.exec_module(sys.modules["scalable"])  # type: ignore[union-attr]
 # --- end of the start block ---
 from scalable.config import load_config
-from scalable.lib.logs import configure_logging
+from scalable.lib.logs import configure_logging, quieter
 
 
 def main(arguments):
@@ -33,9 +33,7 @@ def main(arguments):
 
     options = parse_worker_options(arguments)
     config = load_config(os.environ)
-    # A successful drain says nothing: cron turns every line into a mail, and a person watches the progress bar.
-    quiet = options.drain and config.log_level == "INFO"
-    configure_logging("WARNING" if quiet else config.log_level)
+    configure_logging(quieter(config.log_level) if options.drain else config.log_level)
     guard = Guard(options.lifeline)
     runner = create_runner(config.bot, os.environ, guard)
     runner.check()

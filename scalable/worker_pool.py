@@ -22,34 +22,35 @@ if not __name__.startswith("scalable."):
         spec.loader.exec_module(sys.modules["scalable"])  # type: ignore[union-attr]
 # --- end of the start block ---
 from scalable.config import load_config
-from scalable.lib.logs import configure_logging
+from scalable.lib.logs import configure_logging, quieter
 
 
 def main(arguments):
     """Run the pool until it is told to stop, or look at the one that runs; see --help."""
-    from scalable.lib.host.poke import open_poke_socket
     from scalable.lib.worker.pool_command import parse_pool_options, run_pool, take_lock
     from scalable.lib.worker.pool_control import control_pool
 
     options = parse_pool_options(arguments)
     config = load_config(os.environ)
-    configure_logging(config.log_level)
+    configure_logging(quieter(config.log_level) if options.cron else config.log_level)
     installation = config.installation()
     queue, folder = installation.queue(), installation.data_folder
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, queue, config.bot.timeout_seconds)
+    if options.cron:
+        from scalable.lib.worker.cron import run_cron
+        parts = config.worker_parts(queue, os.environ)
+        return run_cron(parts, config.worker_pool_size, options.max_seconds, folder.pool_lock, folder.open_pokes)
     config.check_bot(os.environ)
     if not take_lock(folder.pool_lock, options.ensure):
         return 0
     return run_pool(
-        queue,
-        size=config.worker_pool_size,
-        worker_script=str(config.scalable_folder / "worker.py"),
+        queue, size=config.worker_pool_size, worker_script=str(config.scalable_folder / "worker.py"),
         bot_timeout_seconds=config.bot.timeout_seconds,
         server=web_server(config, installation, options.serve),
         has_password=bool(config.monitor_token),
         housekeeping=config.housekeeping(queue),
-        pokes=open_poke_socket(folder.poke_socket), sleep_seconds=config.worker_sleep_seconds,
+        pokes=folder.open_pokes(), sleep_seconds=config.worker_sleep_seconds,
         check=lambda: load_config(os.environ).check_bot(os.environ),
         alert=config.alert(queue),
     )

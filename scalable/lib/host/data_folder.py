@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.host.poke import poke
+from scalable.lib.host.poke import PokeSocket, open_poke_socket, poke
 
 
 class DataFolder:
@@ -63,6 +63,10 @@ class DataFolder:
     def poke(self) -> None:
         """Tell the pool of this installation, if it runs on this machine, that there is something to do."""
         poke(self.poke_socket)
+
+    def open_pokes(self) -> Optional[PokeSocket]:
+        """The other end of that, for the one pool of this installation; None when there can be none."""
+        return open_poke_socket(self.poke_socket)
 
     def secret(self) -> bytes:
         """32 random bytes, the same for every process of this installation, made at first use."""

@@ -57,7 +57,7 @@ def parse_worker_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; a wrong one ends the process with usage and exit code 2."""
     parser = argparse.ArgumentParser(prog="worker.py", description="Claims updates and runs the bot on each.")
     parser.add_argument("--drain", action="store_true", help="end when no update is due")
-    parser.add_argument("--max-seconds", type=_positive_seconds, metavar="N", help="start no update after N seconds")
+    parser.add_argument("--max-seconds", type=positive_seconds, metavar="N", help="start no update after N seconds")
     parser.add_argument("--max-jobs", type=_positive_count, metavar="N", help="end after N updates")
     parser.add_argument("--name", help=argparse.SUPPRESS)
     parser.add_argument("--pool-pid", type=int, help=argparse.SUPPRESS)
@@ -66,7 +66,8 @@ def parse_worker_options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _positive_seconds(text: str) -> float:
+def positive_seconds(text: str) -> float:
+    """An argument of the command line. Raises ArgumentTypeError."""
     return _checked(float, text, "a number of seconds above 0")
 
 

@@ -13,6 +13,7 @@ from typing import Optional, Protocol
 from scalable.lib.errors import AlreadyRunning
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.command import positive_seconds
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.lock import PoolLock
 from scalable.lib.worker.maintenance import Maintenance
@@ -25,6 +26,8 @@ from scalable.lib.worker.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
 DEFAULT_LISTEN = "127.0.0.1:8080"
+# Cron comes again after 60.
+CRON_SECONDS = 55.0
 # Beyond the bot's own deadline, for the worker to tell the queue how it went.
 GRACE_BEYOND_BOT_SECONDS = 10
 
@@ -62,9 +65,20 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
     parser.add_argument("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
+    parser.add_argument(
+        "--cron", action="store_true",
+        help="for a host with only cron: all workers in one process, which ends before cron starts the next one; "
+             "does nothing when a pool runs already",
+    )
+    parser.add_argument(
+        "--max-seconds", type=positive_seconds, default=CRON_SECONDS, metavar="N",
+        help=f"with --cron: start no update after N seconds (default {CRON_SECONDS:g}, for cron's every minute)",
+    )
     options = parser.parse_args(arguments)
     if options.at_once and not options.stop:
         parser.error("--at-once goes with --stop")
+    if options.cron and options.serve:
+        parser.error("--cron does not go with --serve: the web server would be away whenever the pool is")
     return options
 
 

@@ -1,0 +1,26 @@
+"""What the workers of one process are made of: a value handed down from the settings. Does nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.worker.replies import ReplySender
+from scalable.lib.worker.runners.guard import Guard
+from scalable.lib.worker.runners.runner import Runner
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """`queue` and `housekeeping` are for all threads; each worker has a runner and a sender of replies of its own.
+
+    `sleep_seconds` is the pause between two looks at the queue when there is nothing to do.
+    """
+
+    queue: DatabaseQueue
+    create_runner: Callable[[Guard], Runner]
+    create_replies: Callable[[], ReplySender]
+    housekeeping: Housekeeping
+    sleep_seconds: float
