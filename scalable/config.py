@@ -87,6 +87,11 @@ SETTINGS = (
             "Where the bot itself writes when something goes wrong, and when it is right again; needs BOT_TOKEN."),
     Setting("BOT_WORKER_POOL_SIZE", whole_number(1, 64), "4", "Workers that run at the same time."),
     Setting("BOT_WORKER_SLEEP", seconds(0.05, 60), "1", "Seconds an idle worker waits before it looks for work again."),
+    Setting("BOT_WORKER_KICK", one_of("0", "1"), "0",
+            "`1`: the webhook itself starts a worker for some seconds when none is at work, for a host without cron."),
+    Setting("BOT_TICK_TOKEN", matching(r"[A-Za-z0-9_-]{0,256}", "up to 256 of A-Z a-z 0-9 _ -"), "",
+            "Password of the address `worker.py`, for a cron that can only fetch a URL. Empty: the address is closed.",
+            secret=True),
     Setting("BOT_JOB_MAX_ATTEMPTS", whole_number(1, 100), "6", "How often an update is tried before it is failed."),
     Setting("BOT_JOB_RETRY_BASE", whole_number(1, 86400), "5",
             "Seconds before the second attempt; the wait doubles with every further one."),
@@ -125,6 +130,8 @@ class Config:
     alert_chat_id: str
     worker_pool_size: int
     worker_sleep_seconds: float
+    worker_kick: bool
+    tick_token: str = field(repr=False)
     retry_policy: RetryPolicy
     keep_done_seconds: int
     keep_failed_seconds: int
@@ -134,6 +141,7 @@ class Config:
     monitor_mask: str
     monitor_limit: int
     log_level: str
+    environment: Mapping[str, str] = field(repr=False)
     readings: Tuple[Reading, ...] = field(repr=False)
     warnings: Tuple[str, ...] = field(repr=False)
 
@@ -149,12 +157,12 @@ class Config:
         """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot."""
         checked(create_runner(self.bot, environment))
 
-    def worker_parts(self, queue: DatabaseQueue, environment: Mapping[str, str]) -> Any:
-        """What the workers of one process are made of; a PHP bot gets what it needs of `environment`."""
+    def worker_parts(self, queue: DatabaseQueue) -> Any:
+        """What the workers of one process are made of."""
         from scalable.lib.worker.parts import WorkerParts  # here, because only workers pay for it
 
         return WorkerParts(
-            queue, lambda guard: create_runner(self.bot, environment, guard), self.reply_sender,
+            queue, lambda guard: create_runner(self.bot, self.environment, guard), self.reply_sender,
             self.housekeeping(queue), self.worker_sleep_seconds,
         )
 
@@ -168,14 +176,33 @@ class Config:
 
         return ReplySender(BotApi(self.bot_token, self.bot_api_url))
 
+    def drain_starter(self, installation: Installation) -> Any:
+        """What starts a worker for some seconds from a web request, or from such a worker itself."""
+        from scalable.lib.worker.starter import DrainPlaces, DrainStarter
+
+        folder, script = installation.data_folder, self.scalable_folder / "worker.py"
+        places = DrainPlaces(script, folder.pool_lock, folder.flight_lock, folder.drain_log)
+        return DrainStarter(places, self.environment)
+
+    def kick(self, installation: Installation) -> Any:
+        """What has the queue drained soon, when BOT_WORKER_KICK asks for it; else None."""
+        return self.drain_starter(installation).kick if self.worker_kick else None
+
+    def create_tick(self, installation: Installation) -> Any:
+        """The WSGI application behind the address of worker.py."""
+        from scalable.lib.web.tick_app import create_tick_app
+
+        return create_tick_app(self.tick_token, self.drain_starter(installation).start, installation.queue)
+
     def create_site(self, installation: Installation, prefix: str = "") -> Any:
-        """Webhook and dashboard as one WSGI application below `prefix`."""
+        """Webhook, dashboard and tick as one WSGI application below `prefix`."""
         from scalable.lib.web.site import create_site  # here, because only web processes pay for the web layer
 
         return create_site(
             installation.queue, installation.data_folder.secret, prefix=prefix, webhook_secret=self.webhook_secret,
             queue_order=self.queue_order, dashboard=self.dashboard_settings(),
             attempts_file=installation.data_folder.login_attempts, announce=installation.data_folder.poke,
+            kick=self.kick(installation), tick=self.create_tick(installation),
         )
 
     def dashboard_settings(self) -> Any:
@@ -228,16 +255,14 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         queue_table=value["BOT_QUEUE_TABLE"],
         queue_order=value["BOT_QUEUE_ORDER"],
         data_dir=data_dir,
-        bot=BotSettings(
-            target=_target(scalable_folder, value["BOT_LEGACY_PATH"]), mode=value["BOT_LEGACY_MODE"],
-            timeout_seconds=value["BOT_LEGACY_TIMEOUT"], php_binary=value["BOT_PHP_BINARY"],
-            fastcgi_socket=value["BOT_FASTCGI_SOCKET"], secret=value["BOT_WEBHOOK_SECRET"], socket_folder=data_dir,
-        ),
+        bot=_bot_settings(scalable_folder, value, data_dir),
         bot_token=value["BOT_TOKEN"],
         bot_api_url=value["BOT_API_URL"],
         alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
+        worker_kick=value["BOT_WORKER_KICK"] == "1",
+        tick_token=value["BOT_TICK_TOKEN"],
         retry_policy=RetryPolicy(
             value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"]
         ),
@@ -249,6 +274,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         monitor_mask=value["BOT_MONITOR_MASK"],
         monitor_limit=value["BOT_MONITOR_LIMIT"],
         log_level=value["BOT_LOG_LEVEL"],
+        environment=environment,
         readings=tuple(readings.values()),
         warnings=(*unknown_names(SETTINGS, environment, file_values), *_idle_settings(value)),
     )
@@ -284,6 +310,14 @@ def _is_missing(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Path) -> BotSettings:
+    return BotSettings(
+        target=_target(scalable_folder, value["BOT_LEGACY_PATH"]), mode=value["BOT_LEGACY_MODE"],
+        timeout_seconds=value["BOT_LEGACY_TIMEOUT"], php_binary=value["BOT_PHP_BINARY"],
+        fastcgi_socket=value["BOT_FASTCGI_SOCKET"], secret=value["BOT_WEBHOOK_SECRET"], socket_folder=data_dir,
+    )
 
 
 def _target(scalable_folder: Path, path: str) -> str:

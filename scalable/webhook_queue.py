@@ -27,16 +27,23 @@ from scalable.lib.web.cgi import in_cgi, serve_cgi
 from scalable.lib.web.lazy import LazyApplication
 
 
-def build():
-    """The webhook of this installation, from the settings as they are now."""
+def build(end_answer=lambda: None):
+    """The webhook of this installation, from the settings as they are now; `end_answer` comes before a kick."""
     from scalable.lib.web.webhook_app import create_webhook_app
 
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     config = load_config(os.environ)
     configure_logging(config.log_level)
     installation = config.installation()
+    kick = config.kick(installation)
+
+    def end_and_kick():
+        end_answer()
+        kick()
+
     return create_webhook_app(
-        installation.queue, config.webhook_secret, config.queue_order, installation.data_folder.poke
+        installation.queue, config.webhook_secret, config.queue_order, installation.data_folder.poke,
+        end_and_kick if kick else None,
     )
 
 
@@ -44,7 +51,9 @@ application = LazyApplication(build)
 
 if __name__ == "__main__":
     if in_cgi():
-        serve_cgi(application)
+        from scalable.lib.web.after_answer import end_cgi_answer
+
+        serve_cgi(LazyApplication(lambda: build(end_cgi_answer)))
     else:
         sys.exit(
             "webhook_queue.py is started by a web server. To try it here: python3 scalable/worker_pool.py --serve"

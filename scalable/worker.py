@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""One worker: claims updates and runs the bot on each. From cron: worker.py --drain --max-seconds 50."""
+"""One worker: claims updates and runs the bot on each. From cron: worker.py --drain --max-seconds 50.
+
+Fetched from a web server with ?token=… it starts such a drain, and answers with what that did.
+"""
 # --- start block, the same in every entry script: finds the package `scalable` wherever this folder was put ---
 import os
 import sys
@@ -23,6 +26,19 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 from scalable.config import load_config
 from scalable.lib.logs import configure_logging, quieter
+from scalable.lib.web.cgi import in_cgi, serve_cgi
+from scalable.lib.web.lazy import LazyApplication
+
+
+def build():
+    """The tick of this installation, from the settings as they are now."""
+    configure_logging("INFO")  # until the settings say otherwise, which they may fail to
+    config = load_config(os.environ)
+    configure_logging(config.log_level)
+    return config.create_tick(config.installation())
+
+
+application = LazyApplication(build)
 
 
 def main(arguments):
@@ -37,13 +53,18 @@ def main(arguments):
     guard = Guard(options.lifeline)
     runner = create_runner(config.bot, os.environ, guard)
     runner.check()
-    queue = config.installation().queue()
+    installation = config.installation()
+    queue = installation.queue()
     return run_worker_command(
-        options, queue, runner, config.reply_sender(), config.worker_sleep_seconds, config.housekeeping(queue)
+        options, queue, runner, config.reply_sender(), config.worker_sleep_seconds, config.housekeeping(queue),
+        config.kick(installation),
     )
 
 
 if __name__ == "__main__":
-    from scalable.lib.host.shell import run
+    if in_cgi():
+        serve_cgi(application)
+    else:
+        from scalable.lib.host.shell import run
 
-    run(main)
+        run(main)

@@ -39,7 +39,7 @@ def main(arguments):
         return control_pool(options, folder.pool_lock, queue, config.bot.timeout_seconds)
     if options.cron:
         from scalable.lib.worker.cron import run_cron
-        parts = config.worker_parts(queue, os.environ)
+        parts = config.worker_parts(queue)
         return run_cron(parts, config.worker_pool_size, options.max_seconds, folder.pool_lock, folder.open_pokes)
     config.check_bot(os.environ)
     if not take_lock(folder.pool_lock, options.ensure):

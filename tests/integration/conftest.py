@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.support.apache import apache_available
 from tests.support.databases import Servers
 from tests.support.need import need
 from tests.support.site import Site
+from tests.support.ticks import Ticks
+from tests.support.web_hosts import OPEN, WebHost, wsgi_host
 
 # Short delays, so that a test of retries takes seconds; the documented ones are tested with an injected clock.
 QUICK = {"BOT_JOB_RETRY_BASE": "1", "BOT_JOB_RETRY_MAX": "2", "BOT_WORKER_SLEEP": "0.1"}
@@ -42,11 +45,13 @@ def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
     home = Path(tempfile.mkdtemp(prefix="hosts-"))
     home.chmod(0o711)
 
-    def make(bot: Path, database: str, allow_override: str = "All", **settings: str) -> Site:
+    def make(
+        bot: Path, database: str, allow_override: str = "All", cgi_module: str = "cgid", **settings: str
+    ) -> Site:
         folder = home / f"host{len(sites)}"
         folder.mkdir()
         sites.append(
-            Site(folder, bot, {**QUICK, **database_settings(servers, database), **settings}, allow_override)
+            Site(folder, bot, {**QUICK, **database_settings(servers, database), **settings}, allow_override, cgi_module)
         )
         return sites[-1]
 
@@ -54,3 +59,47 @@ def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
     for site in sites:
         site.stop()
     shutil.rmtree(home)
+
+
+@pytest.fixture
+def make_wsgi_host(tmp_path: Path, servers: Servers) -> Iterator[Callable[..., tuple[WebHost, Ticks]]]:
+    """Makes hosts with a WSGI server and no pool, the queue at hand: make_wsgi_host(code, database, NAME=value …)."""
+    with ExitStack() as stack:
+
+        def make(code: str, database: str = "sqlite", **settings: str) -> tuple[WebHost, Ticks]:
+            bot = tmp_path / "bot.py"
+            bot.write_text(code)
+            settings = {**OPEN, **database_settings(servers, database), **settings}
+            ticks = stack.enter_context(Ticks(tmp_path, bot, **settings))
+            host = wsgi_host(ticks.environment, tmp_path, ticks.data_folder.path)
+            stack.callback(host.wait_until_nothing_is_left)
+            stack.callback(host.let_go)
+            stack.callback(host.server.close)
+            return host, ticks
+
+        yield make
+
+
+@pytest.fixture(params=["wsgi", "cgid", "cgi"])
+def make_web_host(
+    request: pytest.FixtureRequest, tmp_path: Path, make_wsgi_host: Callable[..., tuple[WebHost, Ticks]],
+    make_site: Callable[..., Site],
+) -> Iterator[Callable[..., WebHost]]:
+    """The same on every kind of web server; "cgid" and "cgi" are Apache's two ways to run a CGI script."""
+    with ExitStack() as stack:
+
+        def make(code: str, database: str = "sqlite", **settings: str) -> WebHost:
+            if request.param == "wsgi":
+                return make_wsgi_host(code, database, **settings)[0]
+            bot = tmp_path / "bot.py"
+            bot.write_text(code)
+            site = make_site(bot, database, cgi_module=request.param, **{**OPEN, **settings})
+            process = site.apache.process
+            host = WebHost(
+                f"{site.apache.url}/scalable", site.root, site.plugin / ".htdata", process, site.logs
+            )
+            stack.callback(host.wait_until_nothing_is_left)
+            stack.callback(host.let_go)
+            return host
+
+        yield make

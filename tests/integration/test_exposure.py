@@ -1,4 +1,4 @@
-"""What a web server shows of an installation: the two scripts, and not one file more."""
+"""What a web server shows of an installation: its scripts, and not one file more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.places import REPOSITORY
 from tests.support.site import Site, request
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
-PUBLIC = {"webhook_queue.py", "dashboard.py"}
+PUBLIC = {"webhook_queue.py", "dashboard.py", "worker.py"}
 
 
 def every_file(site: Site) -> list[str]:
@@ -18,8 +18,8 @@ def every_file(site: Site) -> list[str]:
     return sorted(files)
 
 
-def test_every_file_but_the_two_scripts_is_refused(make_site: Callable[..., Site]) -> None:
-    site = make_site(PY_BOT, "sqlite")
+def test_every_file_but_the_web_scripts_is_refused(make_site: Callable[..., Site]) -> None:
+    site = make_site(PY_BOT, "sqlite", BOT_TICK_TOKEN="let-me-in")
     site.send({"update_id": 1})
 
     shown = {

@@ -101,7 +101,10 @@ def wait_until(condition: Callable[[], object], describe: Callable[[], object], 
 class Site:
     """One installation behind a running Apache; `start_pool` adds the workers."""
 
-    def __init__(self, folder: Path, bot: Path, settings: Mapping[str, str], allow_override: str = "All") -> None:
+    def __init__(
+        self, folder: Path, bot: Path, settings: Mapping[str, str], allow_override: str = "All",
+        cgi_module: str = "cgid",
+    ) -> None:
         self.root = folder / "site"
         self.root.mkdir()
         self.bot = shutil.copy(bot, self.root / f"bot{bot.suffix}")
@@ -112,7 +115,9 @@ class Site:
         settings_file = self.plugin / ".htenv"
         settings_file.write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
         settings_file.chmod(0o600)
-        self.apache: Apache = start_apache(folder / "apache", site=self.root, allow_override=allow_override)
+        self.apache: Apache = start_apache(
+            folder / "apache", site=self.root, allow_override=allow_override, cgi_module=cgi_module
+        )
         self.webhook_url = f"{self.apache.url}/scalable/webhook_queue.py"
         self.dashboard_url = f"{self.apache.url}/scalable/dashboard.py?token=let-me-in"
         self._pool: Child | None = None

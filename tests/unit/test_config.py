@@ -18,7 +18,7 @@ from scalable.lib.queue.retry_policy import RetryPolicy
 MYSQL = {"BOT_DB_HOST": "db.example.com", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me", "BOT_DB_PASS": "hush-database"}
 SECRETS = {
     "BOT_DB_PASS": "hush-database", "BOT_WEBHOOK_SECRET": "hush-webhook", "BOT_MONITOR_TOKEN": "hush-monitor",
-    "BOT_TOKEN": "123456:hush-bot", "BOT_MONITOR_READ_TOKEN": "hush-reader",
+    "BOT_TOKEN": "123456:hush-bot", "BOT_MONITOR_READ_TOKEN": "hush-reader", "BOT_TICK_TOKEN": "hush-tick",
 }
 
 

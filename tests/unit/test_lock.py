@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -151,3 +153,17 @@ def test_a_note_that_names_no_process_of_this_machine_is_not_taken_for_one(
 
     assert found == expected
     assert not expected.is_here
+
+
+def test_whoever_only_looks_keeps_no_pool_from_starting(tmp_path: Path):
+    """Given somebody in the middle of a look, which shares the lock, when a pool starts."""
+    descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    assert PoolLock(tmp_path / "lock").holder() is None  # another look
+    ends = threading.Timer(0.02, os.close, [descriptor])
+    ends.start()
+
+    PoolLock(tmp_path / "lock").take()
+
+    ends.join(10)
+    assert PoolLock(tmp_path / "lock").holder() is not None

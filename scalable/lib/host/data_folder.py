@@ -24,6 +24,8 @@ class DataFolder:
         self.path = path
         self.database_note = path / ".ht-database"
         self.pool_lock = path / ".ht-pool.lock"
+        self.flight_lock = path / ".ht-tick.lock"
+        self.drain_log = path / ".ht-drain.log"
         self.poke_socket = path / ".ht-poke.sock"
         self.login_attempts = path / ".ht-logins"
         self._secret_file = path / ".ht-secret"

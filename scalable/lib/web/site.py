@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.web.dashboard_app import create_dashboard_app
@@ -17,11 +17,12 @@ from scalable.lib.web.webhook_app import create_webhook_app
 def create_site(
     open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], *,
     webhook_secret: str, queue_order: str, dashboard: DashboardSettings, attempts_file: Path,
-    announce: Callable[[], None], prefix: str = "",
+    announce: Callable[[], None], kick: Optional[Callable[[], None]], tick: Wsgi, prefix: str = "",
 ) -> Wsgi:
-    """Webhook and dashboard under the names their scripts have."""
+    """Webhook, dashboard and tick under the names their scripts have."""
     return mount({
-        "webhook_queue.py": create_webhook_app(open_queue, webhook_secret, queue_order, announce),
+        "webhook_queue.py": create_webhook_app(open_queue, webhook_secret, queue_order, announce, kick),
+        "worker.py": tick,
         "dashboard.py": create_dashboard_app(open_queue, read_secret, attempts_file, dashboard, announce),
     }, prefix)
 

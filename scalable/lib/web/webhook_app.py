@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 from bottle import Bottle, HTTPResponse, request
 
@@ -14,6 +14,7 @@ from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.telegram.update import Update, read_update
+from scalable.lib.web.after_answer import after_answers
 from scalable.lib.web.guard import Wsgi, guarded
 from scalable.lib.web.responses import json_response, refusal
 
@@ -24,17 +25,20 @@ RETRY_AFTER_SECONDS = 10
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 # Read as it came: bottle would decode it first, and fail on bytes that no secret contains.
 SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
+# In the environment of a request whose update is stored.
+STORED = "scalable.stored"
 
 
 def create_webhook_app(
-    open_queue: Callable[[], DatabaseQueue], secret: str, order: str, announce: Callable[[], None] = lambda: None
+    open_queue: Callable[[], DatabaseQueue], secret: str, order: str, announce: Callable[[], None] = lambda: None,
+    kick: Optional[Callable[[], None]] = None,
 ) -> Wsgi:
     """A WSGI application that enqueues every update POSTed to it, whatever the path.
 
     `open_queue` is called once a request and returns the same queue each time; `secret` empty means any request is
     taken; `order` is one of lanes.ORDERS; `announce` is called when an update is stored, and must neither fail nor
-    wait. Answers 200 with the job's id only after the update is committed; 503 when
-    Telegram shall bring it again.
+    wait; `kick` is called after the answer to such a request, and may take some milliseconds. Answers 200 with the
+    job's id only after the update is committed; 503 when Telegram shall bring it again.
     """
     app = Bottle()
     app.catchall = False
@@ -49,7 +53,7 @@ def create_webhook_app(
             return refusal(401, f"the {SECRET_HEADER} header is missing or wrong")
         return _enqueue_body(open_queue, order, announce)
 
-    return guarded(app)
+    return guarded(app) if kick is None else after_answers(guarded(app), STORED, kick)
 
 
 def _enqueue_body(
@@ -70,6 +74,7 @@ def _enqueue_body(
     except (DatabaseUnavailable, ConfigurationError) as error:
         return _come_again(error)
     announce()
+    request.environ[STORED] = True
     name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
     log.info(event(name, id=enqueued.job_id, update_id=update.update_id, type=update.update_type, bytes=len(body)))
     answer: dict[str, Any] = {"ok": True, "queued_job_id": enqueued.job_id}

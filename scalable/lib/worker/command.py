@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Callable
+from typing import Callable, Optional
 
 from scalable.lib.errors import ExitCode
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.worker.drain import write_report
+from scalable.lib.worker.flight import Flight, FlightLock
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
@@ -25,22 +27,29 @@ from scalable.lib.worker.wakeup import Listening, Polling
 
 def run_worker_command(
     options: argparse.Namespace, queue: DatabaseQueue, runner: Runner, replies: ReplySender, sleep_seconds: float,
-    housekeeping: Housekeeping,
+    housekeeping: Housekeeping, successor: Optional[Callable[[], None]] = None,
 ) -> int:
-    """Run one worker in this process. Raises DatabaseUnavailable when the database is away at the start."""
+    """Run one worker in this process; `successor` starts the next drain when there is more to do than one may.
+
+    Raises DatabaseUnavailable when the database is away at the start.
+    """
     queue.ensure_schema()
     stop = StopSignal(options.pool_pid)
     stop.listen()
     name = options.name or process_name()
     worker = LegacyBotWorker(queue, runner, replies, name, stop)
     limits = Limits(options.drain, options.max_seconds, options.max_jobs)
-    bar = ProgressBar(queue.counts().pending if options.drain else 0)
+    bar = ProgressBar(queue.counts().pending if options.drain and sys.stderr.isatty() else 0)
+    flight = _flight(options, queue, successor)
     idleness = Polling(sleep_seconds) if options.bell is None else Listening(options.bell)
     tally = WorkerLoop(
-        queue, worker, stop, idleness, limits, housekeeping if options.pool_pid is None else None, _showing(bar),
-        None if options.pool_pid is None else Recycling(),
+        queue, worker, stop, idleness, limits, housekeeping if options.pool_pid is None else None,
+        _telling(bar, options.report), None if options.pool_pid is None else Recycling(),
+        (lambda: None) if flight is None else flight.pause_seconds,
     ).run()
     bar.end()
+    if flight is not None and not stop.requested:
+        flight.land()
     if sys.stdout.isatty() and options.drain:
         print(f"{tally.runs} updates run, {tally.succeeded} done, {tally.runs - tally.succeeded} not yet")
     if worker.spent is not None and options.pool_pid is None and not options.drain and not stop.requested:
@@ -49,8 +58,21 @@ def run_worker_command(
     return ExitCode.OK
 
 
-def _showing(bar: ProgressBar) -> Callable[[Tally], None]:
-    return lambda tally: bar.show(tally.runs)
+def _flight(
+    options: argparse.Namespace, queue: DatabaseQueue, successor: Optional[Callable[[], None]]
+) -> Optional[Flight]:
+    if options.flight is None:
+        return None
+    return Flight(queue, FlightLock(options.flight), options.linger, successor)
+
+
+def _telling(bar: ProgressBar, report: Optional[int]) -> Callable[[Tally], None]:
+    def tell(tally: Tally) -> None:
+        bar.show(tally.runs)
+        if report is not None:
+            write_report(report, tally.runs, tally.succeeded)
+
+    return tell
 
 
 def parse_worker_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -63,7 +85,16 @@ def parse_worker_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pool-pid", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--bell", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--flight", type=_kept, help=argparse.SUPPRESS)
+    parser.add_argument("--report", type=_kept, help=argparse.SUPPRESS)
+    parser.add_argument("--linger", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
+
+
+def _kept(text: str) -> int:
+    """An inherited descriptor that nothing this process starts shall inherit."""
+    os.set_inheritable(int(text), False)
+    return int(text)
 
 
 def positive_seconds(text: str) -> float:

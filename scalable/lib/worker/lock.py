@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import AlreadyRunning, ConfigurationError
+
+# Whoever only looks holds the lock for some microseconds, and must not keep a pool from starting.
+LOOKS, LOOK_SECONDS = 10, 0.02
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class PoolLock:
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the pool's lock cannot be opened ({error.strerror})") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError as error:
             holder = _read_holder(descriptor)
             os.close(descriptor)
@@ -54,7 +58,7 @@ class PoolLock:
         self._descriptor = descriptor
 
     def holder(self) -> Optional[Holder]:
-        """Who holds it now; None when nobody does. Takes it for a moment, to be sure."""
+        """Who holds it now; None when nobody does. Shares it for a moment with others that look, to be sure."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -62,12 +66,23 @@ class PoolLock:
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the pool's lock cannot be opened ({error.strerror})") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
         except BlockingIOError:
             return _read_holder(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Raises BlockingIOError when another process has the lock, and keeps it."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read_holder(descriptor: int) -> Holder:

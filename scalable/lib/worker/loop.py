@@ -49,13 +49,14 @@ class Tally:
 class WorkerLoop:
     """Runs a LegacyBotWorker until its limits or a stop.
 
-    `housekeeping` is for a worker without a pool to do it, `recycling` for one with a pool to replace it.
+    `housekeeping` is for a worker without a pool to do it, `recycling` for one with a pool to replace it. `pause` is
+    asked by a drain that has nothing to do: seconds until it looks again; None: it ends.
     """
 
     def __init__(
         self, queue: DatabaseQueue, worker: LegacyBotWorker, stop: StopSignal, idleness: Idleness, limits: Limits,
         housekeeping: Optional[Housekeeping] = None, progress: Callable[[Tally], None] = lambda _: None,
-        recycling: Optional[Recycling] = None,
+        recycling: Optional[Recycling] = None, pause: Callable[[], Optional[float]] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -64,6 +65,7 @@ class WorkerLoop:
         self._idleness = idleness
         self._limits = limits
         self._recycling = recycling
+        self._pause = pause
         self._progress = progress
         self._clock = clock
         self._housekeeping = housekeeping
@@ -96,12 +98,15 @@ class WorkerLoop:
         while not self._stop.requested and not self._reached(tally, ends):
             try:
                 outcome = self._step()
+                pause_seconds = self._pause() if outcome is None and self._limits.drain else None
             except (DatabaseUnavailable, SchemaMissing) as error:
                 self._wait_for_database(error, ends)
                 continue
             if outcome is not None:
                 tally = tally.plus(outcome)
                 self._progress(tally)
+            elif pause_seconds is not None:
+                self._stop.wait(self._within(ends, pause_seconds))
             elif self._limits.drain:
                 break
             else:
