@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apache import apache_available
+from tests.support.apache import MPM_OF_CGI_MODULE, apache_available
 from tests.support.databases import Servers
 from tests.support.need import need
-from tests.support.site import Site
+from tests.support.passenger import Passenger, passenger_available
+from tests.support.site import SYSTEM_PYTHON, Site
 from tests.support.ticks import Ticks
 from tests.support.web_hosts import OPEN, WebHost, wsgi_host
 
@@ -38,26 +39,36 @@ def database_settings(servers: Servers, name: str) -> dict[str, str]:
 def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
     """Makes installations: make_site(bot, database, NAME=value …).
 
+    `web_server`: "cgid" or "cgi", Apache's two ways to run a CGI script, or "passenger".
     Their folder is not tmp_path: pytest closes that to other users whenever another run of it begins.
     """
     need(apache_available(with_php=True))
     sites: list[Site] = []
+    passengers: list[Passenger] = []
     home = Path(tempfile.mkdtemp(prefix="hosts-"))
     home.chmod(0o711)
 
     def make(
-        bot: Path, database: str, allow_override: str = "All", cgi_module: str = "cgid", **settings: str
+        bot: Path, database: str, allow_override: str = "All", web_server: str = "cgid", **settings: str
     ) -> Site:
         folder = home / f"host{len(sites)}"
         folder.mkdir()
-        sites.append(
-            Site(folder, bot, {**QUICK, **database_settings(servers, database), **settings}, allow_override, cgi_module)
-        )
+        settings = {**QUICK, **database_settings(servers, database), **settings}
+        module, more = (web_server, "") if web_server in MPM_OF_CGI_MODULE else ("cgid", under_passenger(folder))
+        sites.append(Site(folder, bot, settings, allow_override, module, more))
         return sites[-1]
+
+    def under_passenger(folder: Path) -> str:
+        need(passenger_available())
+        passenger = Passenger(folder / "passenger", folder / "site" / "scalable", SYSTEM_PYTHON)
+        passengers.append(passenger)
+        return passenger.configuration
 
     yield make
     for site in sites:
         site.stop()
+    for passenger in passengers:
+        passenger.wait_for_end()
     shutil.rmtree(home)
 
 
@@ -80,12 +91,12 @@ def make_wsgi_host(tmp_path: Path, servers: Servers) -> Iterator[Callable[..., t
         yield make
 
 
-@pytest.fixture(params=["wsgi", "cgid", "cgi"])
+@pytest.fixture(params=["wsgi", "cgid", "cgi", "passenger"])
 def make_web_host(
     request: pytest.FixtureRequest, tmp_path: Path, make_wsgi_host: Callable[..., tuple[WebHost, Ticks]],
     make_site: Callable[..., Site],
 ) -> Iterator[Callable[..., WebHost]]:
-    """The same on every kind of web server; "cgid" and "cgi" are Apache's two ways to run a CGI script."""
+    """The same on every kind of web server."""
     with ExitStack() as stack:
 
         def make(code: str, database: str = "sqlite", **settings: str) -> WebHost:
@@ -93,7 +104,7 @@ def make_web_host(
                 return make_wsgi_host(code, database, **settings)[0]
             bot = tmp_path / "bot.py"
             bot.write_text(code)
-            site = make_site(bot, database, cgi_module=request.param, **{**OPEN, **settings})
+            site = make_site(bot, database, web_server=request.param, **{**OPEN, **settings})
             process = site.apache.process
             host = WebHost(
                 f"{site.apache.url}/scalable", site.root, site.plugin / ".htdata", process, site.logs

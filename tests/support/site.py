@@ -103,7 +103,7 @@ class Site:
 
     def __init__(
         self, folder: Path, bot: Path, settings: Mapping[str, str], allow_override: str = "All",
-        cgi_module: str = "cgid",
+        cgi_module: str = "cgid", extra_config: str = "",
     ) -> None:
         self.root = folder / "site"
         self.root.mkdir()
@@ -116,7 +116,8 @@ class Site:
         settings_file.write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
         settings_file.chmod(0o600)
         self.apache: Apache = start_apache(
-            folder / "apache", site=self.root, allow_override=allow_override, cgi_module=cgi_module
+            folder / "apache", site=self.root, allow_override=allow_override, cgi_module=cgi_module,
+            extra_config=extra_config,
         )
         self.webhook_url = f"{self.apache.url}/scalable/webhook_queue.py"
         self.dashboard_url = f"{self.apache.url}/scalable/dashboard.py?token=let-me-in"
