@@ -1,4 +1,4 @@
-"""Work after an answer: only where it is asked for, only when the answer is out, and never in anybody's way."""
+"""Work after an answer: only after a 200, only when the answer is out, and never in anybody's way."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import pytest
 from scalable.lib.web.after_answer import after_answers
 from tests.support.places import REPOSITORY
 
-MARK = "test.mark"
-
 
 class Body:
     """What an application returns; it remembers being closed."""
@@ -33,11 +31,9 @@ class Body:
         self._story.append("closed")
 
 
-def marking(mark: bool, body: Iterable[bytes]) -> Callable[..., Iterable[bytes]]:
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if mark:
-            environ[MARK] = True
-        start_response("200 OK", [("Content-Type", "text/plain")])
+def answering(status: str, body: Iterable[bytes]) -> Callable[..., Iterable[bytes]]:
+    def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response(status, [("Content-Type", "text/plain")])
         return body
 
     return application
@@ -62,7 +58,7 @@ def serve(application: Callable[..., Any], story: list[str]) -> str:
 
 def test_the_work_comes_when_the_answer_is_out_and_the_body_is_closed():
     story: list[str] = []
-    application = after_answers(marking(True, Body(story)), MARK, lambda: story.append("worked"))
+    application = after_answers(answering("200 OK", Body(story)), lambda: story.append("worked"))
 
     answer = serve(application, story)
 
@@ -70,18 +66,36 @@ def test_the_work_comes_when_the_answer_is_out_and_the_body_is_closed():
     assert story == ["answered", "closed", "worked"]
 
 
-def test_without_the_mark_there_is_no_work():
+@pytest.mark.parametrize("status", ["401 Unauthorized", "503 Service Unavailable", "500 Internal Server Error"])
+def test_after_any_other_answer_there_is_no_work(status: str):
     story: list[str] = []
 
-    serve(after_answers(marking(False, Body(story)), MARK, lambda: story.append("worked")), story)
+    serve(after_answers(answering(status, Body(story)), lambda: story.append("worked")), story)
 
     assert story == ["answered", "closed"]
+
+
+def test_an_answer_that_was_taken_back_is_the_later_one():
+    """Given an application that failed after it had begun to answer, as PEP 3333 allows."""
+    story: list[str] = []
+
+    def failing(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        try:
+            raise RuntimeError("too late")
+        except RuntimeError:
+            start_response("500 Internal Server Error", [("Content-Type", "text/plain")], sys.exc_info())
+        return [b"second"]
+
+    serve(after_answers(failing, lambda: story.append("worked")), story)
+
+    assert story == ["answered"]
 
 
 def test_a_body_without_close_will_do():
     story: list[str] = []
 
-    serve(after_answers(marking(True, [b"second"]), MARK, lambda: story.append("worked")), story)
+    serve(after_answers(answering("200 OK", [b"second"]), lambda: story.append("worked")), story)
 
     assert story == ["answered", "worked"]
 
@@ -90,7 +104,7 @@ def test_an_error_of_the_work_is_logged_and_nobody_elses(caplog: pytest.LogCaptu
     def fail() -> None:
         raise RuntimeError("no more threads")
 
-    answer = serve(after_answers(marking(True, [b"second"]), MARK, fail), [])
+    answer = serve(after_answers(answering("200 OK", [b"second"]), fail), [])
 
     assert "200 OK" in answer
     assert "work after an answer failed" in caplog.text

@@ -14,37 +14,51 @@ from scalable.lib.web.guard import Wsgi
 log = logging.getLogger(__name__)
 
 
-def after_answers(application: Wsgi, mark: str, work: Callable[[], None]) -> Wsgi:
-    """`application`, and `work` done after each answer to a request that got `mark` into its environment.
+def after_answers(application: Wsgi, work: Callable[[], None]) -> Wsgi:
+    """`application`, and `work` done after each of its answers that is a 200.
 
     A server calls `close` of what an application returns when it has sent all of it, or when the client is gone
     (PEP 3333). An error of `work` is logged: it concerns nobody who waits for this answer.
     """
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        body = application(environ, start_response)
-        return _Followed(body, work) if environ.get(mark) else body
+        followed = _Followed(work)
+        followed.body = application(environ, followed.noting(start_response))
+        return followed
 
     return answer
 
 
 class _Followed:
-    def __init__(self, body: Iterable[bytes], work: Callable[[], None]) -> None:
-        self._body = body
+    body: Iterable[bytes]
+
+    def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
+        self._status = ""
+
+    def noting(self, start_response: Callable[..., Any]) -> Callable[..., Any]:
+        def start(status: str, *rest: Any) -> Any:
+            self._status = status
+            return start_response(status, *rest)
+
+        return start
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
+        return iter(self.body)
 
     def close(self) -> None:
         try:
-            if hasattr(self._body, "close"):
-                self._body.close()
+            if hasattr(self.body, "close"):
+                self.body.close()
         finally:
-            try:
-                self._work()
-            except Exception:  # the top of this work: nobody above could do better
-                log.exception(event("work after an answer failed"))
+            if self._status.startswith("200 "):
+                self._follow()
+
+    def _follow(self) -> None:
+        try:
+            self._work()
+        except Exception:  # the top of this work: nobody above could do better
+            log.exception(event("work after an answer failed"))
 
 
 def end_cgi_answer() -> None:

@@ -25,8 +25,6 @@ RETRY_AFTER_SECONDS = 10
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 # Read as it came: bottle would decode it first, and fail on bytes that no secret contains.
 SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
-# In the environment of a request whose update is stored.
-STORED = "scalable.stored"
 
 
 def create_webhook_app(
@@ -53,7 +51,7 @@ def create_webhook_app(
             return refusal(401, f"the {SECRET_HEADER} header is missing or wrong")
         return _enqueue_body(open_queue, order, announce)
 
-    return guarded(app) if kick is None else after_answers(guarded(app), STORED, kick)
+    return guarded(app) if kick is None else after_answers(guarded(app), kick)
 
 
 def _enqueue_body(
@@ -74,7 +72,6 @@ def _enqueue_body(
     except (DatabaseUnavailable, ConfigurationError) as error:
         return _come_again(error)
     announce()
-    request.environ[STORED] = True
     name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
     log.info(event(name, id=enqueued.job_id, update_id=update.update_id, type=update.update_type, bytes=len(body)))
     answer: dict[str, Any] = {"ok": True, "queued_job_id": enqueued.job_id}
