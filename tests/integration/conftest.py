@@ -55,7 +55,7 @@ def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
         folder.mkdir()
         settings = {**QUICK, **database_settings(servers, database), **settings}
         module, more = (web_server, "") if web_server in MPM_OF_CGI_MODULE else ("cgid", under_passenger(folder))
-        sites.append(Site(folder, bot, settings, allow_override, module, more))
+        sites.append(Site(folder, bot, settings, allow_override, cgi_module=module, extra_config=more))
         return sites[-1]
 
     def under_passenger(folder: Path) -> str:
