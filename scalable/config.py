@@ -163,7 +163,7 @@ class Config:
 
         return WorkerParts(
             queue, lambda guard: create_runner(self.bot, self.environment, guard), self.reply_sender,
-            self.housekeeping(queue), self.worker_sleep_seconds,
+            self.housekeeping(queue), self.worker_sleep_seconds, self.alert(queue),
         )
 
     def reply_sender(self) -> Any:

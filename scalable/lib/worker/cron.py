@@ -83,7 +83,9 @@ class _Tick:
         self._leaving = threading.Lock()
         self._bell = Bell(len(runners))
         watch = Watch(parts.sleep_seconds, hears_pokes=pokes is not None)
-        self._maintenance = Maintenance(parts.queue, parts.housekeeping, self._name, lambda: watch.is_quiet)
+        self._maintenance = Maintenance(
+            parts.queue, parts.housekeeping, self._name, lambda: watch.is_quiet, parts.alert
+        )
         self._watcher = Watcher(parts.queue, watch, self._bell, pokes, self._maintenance.needed)
         self._slots = Slots([partial(self._work, f"{self._name}/{n}", runner) for n, runner in enumerate(runners, 1)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import timezone
+from datetime import datetime, timedelta, timezone
 from typing import Optional
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -24,6 +24,8 @@ UNASKED_OFTEN_SECONDS = 300.0
 REFRESH_SECONDS = 30.0
 QUIET_SELDOM_SECONDS = 600.0
 ALERT_SECONDS, QUIET_ALERT_SECONDS = 60, 300.0
+# Workers have registered by then; and it is within the one minute that a pool of cron lives.
+FIRST_ALERT = timedelta(seconds=20)
 
 
 class Maintenance:
@@ -63,7 +65,8 @@ class Maintenance:
             self._scheduler.add_job(work, IntervalTrigger(seconds=int(seconds), timezone=timezone.utc))
         self._scheduler.add_job(self._seldom)
         if self._alert is not None:
-            minutely = IntervalTrigger(seconds=ALERT_SECONDS, timezone=timezone.utc)
+            first = datetime.now(timezone.utc) + FIRST_ALERT
+            minutely = IntervalTrigger(seconds=ALERT_SECONDS, start_date=first, timezone=timezone.utc)
             self._scheduler.add_job(self._alert_now, minutely, executor="alerts")
         self._scheduler.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Optional
 
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.housekeeping import Housekeeping
@@ -16,7 +17,8 @@ from scalable.lib.worker.runners.runner import Runner
 class WorkerParts:
     """`queue` and `housekeeping` are for all threads; each worker has a runner and a sender of replies of its own.
 
-    `sleep_seconds` is the pause between two looks at the queue when there is nothing to do.
+    `sleep_seconds` is the pause between two looks at the queue when there is nothing to do. `alert` is called about
+    once a minute, by one pool of all that share the queue; None: nobody is to be told.
     """
 
     queue: DatabaseQueue
@@ -24,3 +26,4 @@ class WorkerParts:
     create_replies: Callable[[], ReplySender]
     housekeeping: Housekeeping
     sleep_seconds: float
+    alert: Optional[Callable[[], None]] = None

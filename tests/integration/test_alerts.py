@@ -1,0 +1,76 @@
+"""A real pool, resident or of one tick, tells its owner in Telegram that the queue is paused; a shell knows it, too."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.bot_api import TOKEN, FakeBotApi
+from tests.support.bots import python_bot
+from tests.support.served import ServedSite
+
+CHAT = "4711"
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def api() -> Iterator[FakeBotApi]:
+    with FakeBotApi() as api:
+        yield api
+
+
+@pytest.fixture
+def site(tmp_path: Path, api: FakeBotApi) -> ServedSite:
+    site = ServedSite(
+        tmp_path, python_bot(tmp_path, "import sys; sys.stdin.read()"),
+        BOT_TOKEN=TOKEN, BOT_API_URL=api.url, BOT_ALERT_CHAT_ID=CHAT,
+    )
+    site.run("dashboard.py", "pause").check_returncode()
+    return site
+
+
+def messages(api: FakeBotApi) -> list[tuple[str, str]]:
+    """Chat and text of what was sent."""
+    return [(str(p["chat_id"]), str(p["text"])) for p in api.named("sendMessage")]
+
+
+def assert_told_of_the_pause(api: FakeBotApi) -> None:
+    ((chat, text),) = messages(api)
+    assert chat == CHAT
+    assert text.startswith("Scalable mode, ")
+    assert "the queue is paused since" in text
+
+
+@pytest.mark.timeout(120)
+def test_the_resident_pool_tells_its_owner_and_a_shell_gives_the_same_verdict(site: ServedSite, api: FakeBotApi):
+    with site:
+        api.wait_for_calls(2, PATIENCE_SECONDS)  # it asks about the webhook first
+        verdict = site.run("worker_pool.py", "--health")
+
+    assert_told_of_the_pause(api)
+    assert verdict.returncode == 1
+    assert "attention: the queue is paused since" in verdict.stdout
+
+
+@pytest.mark.timeout(120)
+def test_so_does_a_pool_that_lives_for_one_tick_of_cron(site: ServedSite, api: FakeBotApi):
+    tick = subprocess.run(
+        site.command("worker_pool.py", "--cron", "--max-seconds", "25"), env=site.environment, timeout=90, check=True,
+        capture_output=True, text=True,
+    )
+
+    assert (tick.stdout, tick.stderr) == ("", "")
+    assert_told_of_the_pause(api)
+
+
+@pytest.mark.timeout(120)
+def test_when_all_is_well_the_shell_says_so(tmp_path: Path):
+    with ServedSite(tmp_path, python_bot(tmp_path, "import sys; sys.stdin.read()")) as site:
+        site.send({"update_id": 1})
+        site.wait_for_counts(done=1)
+        verdict = site.run("worker_pool.py", "--health")
+
+    assert (verdict.returncode, verdict.stdout) == (0, "everything works\n")
