@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,23 +111,27 @@ def test_passengers_script_serves_both_wherever_it_is_mounted(script_name: str) 
 
 
 def test_a_missing_package_answers_500_in_json_and_names_it_in_the_log(tmp_path: Path) -> None:
-    """A host whose Python has none of the packages, asked by CGI."""
+    """A host whose Python has none of the packages, asked by CGI; the webhook alone could do with SQLite."""
     environment = {
-        "PATH": os.environ["PATH"], "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "CONTENT_LENGTH": "2",
-        "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "BOT_DATA_DIR": str(tmp_path),
+        "PATH": os.environ["PATH"], "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "BOT_DATA_DIR": str(tmp_path / "data"),
+        "BOT_LEGACY_PATH": str(REPOSITORY / "examples" / "bot.py"),
     }
+    plugin = tmp_path / "scalable"
+    shutil.copytree(SCRIPTS, plugin, ignore=shutil.ignore_patterns("vendor", ".htdata", ".htenv", "__pycache__"))
+    (plugin / "vendor").mkdir()
 
-    bare = [sys.executable, "-S", "-E"]
-    asked = subprocess.run(
-        [*bare, str(SCRIPTS / "webhook_queue.py")], input=b"{}", capture_output=True, env=environment, check=False
-    )
-    started = subprocess.run(
-        [*bare, str(SCRIPTS / "worker_pool.py")], capture_output=True, text=True, check=False,
-        env={**environment, "GATEWAY_INTERFACE": "", "BOT_LEGACY_PATH": "../examples/bot.py"},
-    )
+    def run(script: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", "-S", str(plugin / script)], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, env={**environment, **changed}, timeout=60,
+        )
 
-    assert asked.stdout.startswith(b"Status: 500")
-    assert json.loads(asked.stdout.partition(b"\r\n\r\n")[2])["ok"] is False
-    assert b"No module named 'bottle'" in asked.stderr
+    asked = run("dashboard.py")
+    started = run("worker_pool.py", GATEWAY_INTERFACE="")
+
+    assert asked.stdout.startswith("Status: 500")
+    assert json.loads(asked.stdout.partition("\n\n")[2])["ok"] is False
+    assert "No module named 'bottle'" in asked.stderr
     assert started.returncode == 2
     assert "error: the Python package APScheduler is missing: python3 -m pip install" in started.stderr

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from scalable.lib.logs import event
+from scalable.lib.web.answers import refused
 
 log = logging.getLogger(__name__)
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -25,11 +25,8 @@ def guarded(application: Wsgi) -> Wsgi:
             return application(environ, start_response)
         except Exception:  # the top of the request: nobody above could do better
             log.exception(event("request failed", method=environ.get("REQUEST_METHOD"), script=_script(environ)))
-            body = {"ok": False, "error": "unexpected error; the reason is in the server's log"}
-            start_response(
-                "500 Internal Server Error", [("Content-Type", "application/json; charset=utf-8")], sys.exc_info()
-            )
-            return [json.dumps(body).encode() + b"\n"]
+            answer = refused(500, "unexpected error; the reason is in the server's log")
+            return answer(environ, start_response, sys.exc_info())
 
     return guard
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from typing import Any, Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.logs import event
+from scalable.lib.web.answers import JsonAnswer, refused
 from scalable.lib.web.guard import Wsgi, guarded
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,12 @@ class LazyApplication:
                 if self._application is None:
                     self._application = self._build()
         except ConfigurationError as error:
-            return _misconfigured(error, start_response)
+            return _misconfigured(error)(environ, start_response)
         return self._application(environ, start_response)
 
 
-def _misconfigured(error: ConfigurationError, start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _misconfigured(error: ConfigurationError) -> JsonAnswer:
     for problem in error.problems:
         log.error(event("request refused", status=503, cause=problem))
-    body = {"ok": False, "error": "the settings are wrong; run `python3 scalable/config.py` to see what to put right"}
-    start_response("503 Service Unavailable", [
-        ("Content-Type", "application/json; charset=utf-8"), ("Retry-After", str(RETRY_AFTER_SECONDS)),
-    ])
-    return [json.dumps(body).encode() + b"\n"]
+    explanation = "the settings are wrong; run `python3 scalable/config.py` to see what to put right"
+    return refused(503, explanation, {"Retry-After": str(RETRY_AFTER_SECONDS)})
