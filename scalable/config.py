@@ -4,28 +4,26 @@
 The environment wins over the settings file, the file over the defaults. Importing this reads nothing.
 """
 # --- start block, the same in every entry script: finds the package `scalable` wherever this folder was put ---
-import os
 import sys
 
 if not __name__.startswith("scalable."):
     if sys.version_info < (3, 9):
+        import os
         line = "Scalable mode needs Python 3.9 or newer; this is %d.%d\n" % sys.version_info[:2]
         if "GATEWAY_INTERFACE" in os.environ:
             sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n" + line)
         sys.stderr.write("%s: %s" % (sys.executable, line))
         sys.exit(2)
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != os.path.realpath(here)]
-    if os.path.isdir(os.path.join(here, "vendor")):
-        sys.path.insert(0, os.path.join(here, "vendor"))
     if "scalable" not in sys.modules:
-        from importlib.util import module_from_spec, spec_from_file_location
-        spec = spec_from_file_location("scalable", os.path.join(here, "__init__.py"), submodule_search_locations=[here])
-        sys.modules["scalable"] = module_from_spec(spec)  # type: ignore[arg-type]
-        spec.loader.exec_module(sys.modules["scalable"])  # type: ignore[union-attr]
+        sys.modules["scalable"] = type(sys)("scalable")
+        sys.modules["scalable"].__path__ = [__file__.rpartition("/")[0] or "."]
+    from scalable.lib.start import start
+    start(__name__, __file__)
 # --- end of the start block ---
+import os
 import socket
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -196,14 +194,36 @@ class Config:
 
     def create_site(self, installation: Installation, prefix: str = "") -> Any:
         """Webhook, dashboard and tick as one WSGI application below `prefix`."""
-        from scalable.lib.web.site import create_site  # here, because only web processes pay for the web layer
+        from scalable.lib.web.site import mount  # here, because only web processes pay for the web layer
 
-        return create_site(
-            installation.queue, installation.data_folder.secret, prefix=prefix, webhook_secret=self.webhook_secret,
+        return mount(self.create_scripts(installation), prefix)
+
+    def create_scripts(self, installation: Installation) -> Any:
+        """The same as one WSGI application for each script, by its name."""
+        from scalable.lib.web.site import create_scripts
+
+        return create_scripts(
+            installation.queue, installation.data_folder.secret, webhook_secret=self.webhook_secret,
             queue_order=self.queue_order, dashboard=self.dashboard_settings(),
             attempts_file=installation.data_folder.login_attempts, announce=installation.data_folder.poke,
             kick=self.kick(installation), tick=self.create_tick(installation),
         )
+
+    def site_settings(self) -> object:
+        """All that the web scripts depend on: processes that agree in this give the same answers."""
+        return (
+            self.database, self.queue_table, self.data_dir, self.retry_policy, self.webhook_secret, self.queue_order,
+            self.monitor_token, self.monitor_read_token, self.monitor_limit, self.monitor_mask, self.bot_token,
+            self.bot_api_url, self.worker_kick, self.tick_token,
+        )
+
+    def open_gateway(self, installation: Installation) -> Any:
+        """What answers the CGI requests of this installation from now on; None when there can be none."""
+        from scalable.lib.web.gateway import open_gateway
+        from scalable.lib.web.same_settings import SameSettings
+
+        scripts = lru_cache(maxsize=None)(lambda: self.create_scripts(installation))
+        return open_gateway(installation.data_folder.path, SameSettings(load_config, self, scripts))
 
     def dashboard_settings(self) -> Any:
         """What these settings say about the dashboard."""

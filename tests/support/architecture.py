@@ -110,9 +110,10 @@ def environment_reads(source: Source) -> list[str]:
     found: list[ast.AST] = [
         node
         for node in ast.walk(source.tree)
-        if isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) == "os"
+        if isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) in ("os", "posix")
     ]
-    found += [node for node, name in imports(source) if name in {f"os.{attribute}" for attribute in names}]
+    spelled = {f"{module}.{attribute}" for module in ("os", "posix") for attribute in names}
+    found += [node for node, name in imports(source) if name in spelled]
     return [source.at(node, "reads the environment") for node in found]
 
 

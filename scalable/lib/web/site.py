@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.web.answers import refused
 from scalable.lib.web.dashboard_app import create_dashboard_app
 from scalable.lib.web.guard import Wsgi
 from scalable.lib.web.visit import DashboardSettings
 from scalable.lib.web.webhook_app import create_webhook_app
 
 
-def create_site(
+def create_scripts(
     open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], *,
     webhook_secret: str, queue_order: str, dashboard: DashboardSettings, attempts_file: Path,
-    announce: Callable[[], None], kick: Optional[Callable[[], None]], tick: Wsgi, prefix: str = "",
-) -> Wsgi:
-    """Webhook, dashboard and tick under the names their scripts have."""
-    return mount({
+    announce: Callable[[], None], kick: Optional[Callable[[], None]], tick: Wsgi,
+) -> dict[str, Wsgi]:
+    """Webhook, dashboard and tick by the names their scripts have."""
+    return {
         "webhook_queue.py": create_webhook_app(open_queue, webhook_secret, queue_order, announce, kick),
         "worker.py": tick,
         "dashboard.py": create_dashboard_app(open_queue, read_secret, attempts_file, dashboard, announce),
-    }, prefix)
+    }
 
 
 def mount(scripts: Mapping[str, Wsgi], prefix: str = "") -> Wsgi:
@@ -41,8 +41,6 @@ def mount(scripts: Mapping[str, Wsgi], prefix: str = "") -> Wsgi:
                 environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + place
                 environ["PATH_INFO"] = path[len(place):]
                 return application(environ, start_response)
-        body = {"ok": False, "error": "nothing here; there is " + " and ".join(places)}
-        start_response("404 Not Found", [("Content-Type", "application/json; charset=utf-8")])
-        return [json.dumps(body).encode() + b"\n"]
+        return refused(404, "nothing here; there is " + " and ".join(places))(environ, start_response)
 
     return site

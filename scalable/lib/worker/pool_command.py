@@ -35,16 +35,20 @@ ASKS_FOR_TOKEN = "The dashboard asks for BOT_MONITOR_TOKEN: add ?token=… to it
 NO_TOKEN = "The dashboard opens for this machine only. Set BOT_MONITOR_TOKEN before a proxy stands in front of it."
 
 
-class Server(Protocol):
-    """A web server that runs beside the pool."""
-
-    url: str
+class Service(Protocol):
+    """Something that runs beside the workers, in threads of its own."""
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin."""
 
     def stop(self) -> None:
-        """Take no more connections."""
+        """End it."""
+
+
+class Server(Service, Protocol):
+    """A web server among them."""
+
+    url: str
 
 
 def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -103,8 +107,8 @@ def grace_seconds(bot_timeout_seconds: float) -> float:
 
 def run_pool(
     queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
-    has_password: bool, housekeeping: Housekeeping, pokes: Optional[Pokes], sleep_seconds: float,
-    check: Callable[[], object], alert: Optional[Callable[[], None]] = None,
+    gateway: Optional[Service], has_password: bool, housekeeping: Housekeeping, pokes: Optional[Pokes],
+    sleep_seconds: float, check: Callable[[], object], alert: Optional[Callable[[], None]] = None,
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
@@ -123,18 +127,16 @@ def run_pool(
     )
     pool.listen(has_terminal=sys.stdin is not None and sys.stdin.isatty())
     log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.place))
-    maintenance.start()
-    watcher.start()
+    services = [service for service in (maintenance, watcher, gateway, server) if service is not None]
+    for service in services:
+        service.start()
     if server is not None:
-        server.start()
         _invite(server.url, ASKS_FOR_TOKEN if has_password else NO_TOKEN)
     try:
         return pool.run()
     finally:
-        if server is not None:
-            server.stop()
-        watcher.stop()
-        maintenance.stop()
+        for service in reversed(services):
+            service.stop()
         queue.close()
 
 

@@ -1,0 +1,44 @@
+"""What an entry script does first: a CGI request goes to the running pool, and otherwise everything is found.
+
+The start block of the scripts has made the package `scalable` known by its folder alone. A request that is handed over
+pays for nothing else here, not even for `os`.
+"""
+
+import posix
+import sys
+
+
+def start(name: str, script: str) -> None:
+    """Hand the CGI request over and end the process, or come back with `sys.path` as the project needs it.
+
+    `name` and `script` are `__name__` and `__file__` of the entry script.
+    """
+    if name == "__main__" and b"GATEWAY_INTERFACE" in posix.environ:
+        from scalable.lib.web.handover import hand_over
+
+        hand_over(script, posix.environ)
+    import os
+
+    here = os.path.dirname(os.path.abspath(script))
+    # The script's own folder goes: `config.py` and others in it would hide what other packages import by that name.
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != os.path.realpath(here)]
+    if os.path.isdir(os.path.join(here, "vendor")):
+        sys.path.insert(0, os.path.join(here, "vendor"))
+    elif sys.flags.no_site:  # `#!/usr/bin/python3 -IS` starts sooner, but then the packages have to be in `vendor`
+        import site
+
+        site.main()
+    _complete_package(here)
+
+
+def _complete_package(folder: str) -> None:
+    """Make the module `scalable` what importing it would have made it."""
+    from importlib.machinery import ModuleSpec, SourceFileLoader  # and not importlib.util, which takes 4 ms
+
+    package, path = sys.modules["scalable"], folder + "/__init__.py"
+    if package.__spec__ is None:
+        loader = SourceFileLoader("scalable", path)
+        package.__spec__ = ModuleSpec("scalable", loader, origin=path, is_package=True)
+        package.__spec__.submodule_search_locations = package.__path__ = [folder]
+        package.__loader__, package.__file__ = loader, path
+        loader.exec_module(package)
