@@ -20,6 +20,7 @@ if not __name__.startswith("scalable."):
     from scalable.lib.start import start
     start(__name__, __file__)
 # --- end of the start block ---
+import logging
 import os
 import socket
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from scalable.lib.host.data_folder import DataFolder
 from scalable.lib.host.installation import Installation
-from scalable.lib.logs import LEVELS
+from scalable.lib.logs import LEVELS, event
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.runners.choose import MODES, BotSettings, checked, create_runner
 from scalable.lib.worker.runners.choose import is_address, mismatch, without_password
@@ -41,6 +42,7 @@ from scalable.lib.settings import Reading, Setting, matching, one_of, read_setti
 from scalable.lib.settings import seconds, text, unknown_names, whole_number
 from scalable.lib.telegram.lanes import ORDERS
 
+log = logging.getLogger(__name__)
 SCALABLE_FOLDER = Path(os.path.abspath(__file__)).parent
 DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
 
@@ -208,6 +210,19 @@ class Config:
             attempts_file=installation.data_folder.login_attempts, announce=installation.data_folder.poke,
             kick=self.kick(installation), tick=self.create_tick(installation),
         )
+
+    def leave_lean_note(self, installation: Installation, seen: str) -> None:
+        """Let the next CGI process store an update the lean way, as long as its fingerprint is `seen`. Never raises."""
+        from scalable.lib.web.lean_note import LeanNote, leave_note
+
+        enqueue, folder = installation.queue().lean_enqueue(), installation.data_folder
+        if not seen or enqueue is None or self.worker_kick:  # the lean way starts no worker
+            return
+        note = LeanNote(self.webhook_secret, self.queue_order, self.log_level, str(folder.poke_socket), enqueue)
+        try:
+            leave_note(str(folder.path), seen, note)
+        except OSError as error:  # without it the next process does all the work, as this one did
+            log.warning(event("webhook stays slower, no note was left for it", folder=folder.path, cause=error))
 
     def site_settings(self) -> object:
         """All that the web scripts depend on: processes that agree in this give the same answers."""

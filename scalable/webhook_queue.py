@@ -27,21 +27,27 @@ from scalable.lib.web.lazy import LazyApplication
 
 def build(end_answer=lambda: None):
     """The webhook of this installation, from the settings as they are now; `end_answer` comes before a kick."""
+    from scalable.lib.web.lean_note import fingerprint
     from scalable.lib.web.webhook_app import create_webhook_app
 
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
+    seen = fingerprint(__file__.rpartition("/")[0], os.environ)  # before they are read, so that a change is noticed
     config = load_config(os.environ)
     configure_logging(config.log_level)
     installation = config.installation()
     kick = config.kick(installation)
+
+    def announce():
+        installation.data_folder.poke()
+        if __name__ == "__main__":  # a process for this one request: the next one may be quicker
+            config.leave_lean_note(installation, seen)
 
     def end_and_kick():
         end_answer()
         kick()
 
     return create_webhook_app(
-        installation.queue, config.webhook_secret, config.queue_order, installation.data_folder.poke,
-        end_and_kick if kick else None,
+        installation.queue, config.webhook_secret, config.queue_order, announce, end_and_kick if kick else None
     )
 
 

@@ -6,7 +6,6 @@ Knows nothing of where the errors are raised or shown.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Optional
 
 
 class ExitCode(IntEnum):
@@ -89,7 +88,7 @@ class NotAnUpdate(ScalableError):
 class AlreadyRunning(ScalableError):
     """Another pool of this installation holds the lock; `pid` is its process, when it could be read."""
 
-    def __init__(self, message: str, pid: Optional[int]) -> None:
+    def __init__(self, message: str, pid: int | None) -> None:
         super().__init__(message)
         self.pid = pid
 

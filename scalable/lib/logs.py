@@ -1,24 +1,32 @@
-"""Log lines of one form: a past-tense event, then key=value. Only entry scripts call `configure_logging`."""
+"""Log lines of one form: a past-tense event, then key=value. Only entry scripts call `configure_logging`.
+
+A process that only writes one such line by itself does not pay for `logging` here.
+"""
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
-from collections.abc import Callable
-from typing import Optional, TextIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LINE, TIME = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"
 
 
-def configure_logging(level: str, stream: Optional[TextIO] = None) -> None:
+def configure_logging(level: str, stream: TextIO | None = None) -> None:
     """Send every log line of this process to `stream` (default: standard error), in UTC.
 
     `level` is one of LEVELS. Safe to repeat: the last call wins. Standard error is right everywhere: a shell shows
     it, cron mails it, Apache and Passenger write it to the site's error log.
     """
+    import logging
+
     handler = logging.StreamHandler(stream or sys.stderr)
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter = logging.Formatter(LINE, TIME)
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     root = logging.getLogger()

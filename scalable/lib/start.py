@@ -1,7 +1,7 @@
-"""What an entry script does first: a CGI request goes to the running pool, and otherwise everything is found.
+"""What an entry script does first: a CGI request is answered in the quickest way, and otherwise everything is found.
 
 The start block of the scripts has made the package `scalable` known by its folder alone. A request that is handed over
-pays for nothing else here, not even for `os`.
+to the pool pays for nothing else here, not even for `os`, and one that the lean webhook answers for hardly more.
 """
 
 import posix
@@ -9,7 +9,7 @@ import sys
 
 
 def start(name: str, script: str) -> None:
-    """Hand the CGI request over and end the process, or come back with `sys.path` as the project needs it.
+    """Answer the CGI request and end the process, or come back with `sys.path` as the project needs it.
 
     `name` and `script` are `__name__` and `__file__` of the entry script.
     """
@@ -17,6 +17,11 @@ def start(name: str, script: str) -> None:
         from scalable.lib.web.handover import hand_over
 
         hand_over(script, posix.environ)
+        folder, _, file = script.rpartition("/")
+        if file == "webhook_queue.py":
+            from scalable.lib.web.lean import answer_update
+
+            answer_update(folder, posix.environ)
     import os
 
     here = os.path.dirname(os.path.abspath(script))

@@ -4,7 +4,7 @@ The layers, from the bottom: `lib.errors`, `lib.logs` and `lib.sockets` know nob
 `lib.telegram` know those; `lib.web` and `lib.worker` know the queue's verbs and types, never its dialects, and not
 each other; `lib.host` stands above them: the doctor looks into everything, and the dashboard in a shell shows what the
 page shows; `config.py` turns settings into an installation; the other entry scripts are wiring and may know everybody.
-`lib.start` is a part of each entry script, and knows the hand-over of CGI requests, which comes before everything.
+`lib.start` is a part of each entry script, and knows the quick ways of CGI requests, which come before everything.
 
 Each checker is also fed a text that breaks its rule: a checker that finds nothing anywhere would prove nothing.
 """
@@ -38,8 +38,8 @@ _BASE = ("scalable.lib.errors", "scalable.lib.logs", "scalable.lib.sockets")
 _QUEUE = tuple(
     f"scalable.lib.queue.{name}"
     for name in (
-        "database_queue", "job", "retry_policy", "registry", "counters", "minutes", "browse", "by_hand", "health",
-        "history", "leadership", "notes", "search", "totals", "webhook_note",
+        "database_queue", "job", "lean", "turns", "retry_policy", "registry", "counters", "minutes", "browse",
+        "by_hand", "health", "history", "leadership", "notes", "search", "totals", "webhook_note",
     )
 )
 _EVERYTHING = ("scalable.config", "scalable.lib")
@@ -47,7 +47,7 @@ ALLOWED = {
     "scalable.lib.errors": (),
     "scalable.lib.logs": (),
     "scalable.lib.sockets": (),
-    "scalable.lib.start": ("scalable.lib.web.handover",),
+    "scalable.lib.start": ("scalable.lib.web.handover", "scalable.lib.web.lean"),
     "scalable.lib.settings": ("scalable.lib.errors",),
     "scalable.lib.queue": _BASE,
     "scalable.lib.telegram": _BASE,
@@ -66,7 +66,7 @@ PACKAGE_FILES = ("scalable/__init__.py", "scalable/lib/__init__.py")
 PLACES = {
     "apscheduler": ("scalable/lib/worker/scheduler.py", "scalable/lib/worker/maintenance.py"),
     "pymysql": ("scalable/lib/queue/mysql.py",),
-    "sqlite3": ("scalable/lib/queue/sqlite.py",),
+    "sqlite3": ("scalable/lib/queue/sqlite.py", "scalable/lib/queue/lean.py"),
     "bottle": ("scalable/lib/web/",),
     "waitress": ("scalable/lib/web/",),
     "dotenv": ("scalable/lib/settings.py",),

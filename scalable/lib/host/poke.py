@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Optional
 
 from scalable.lib.logs import event
-from scalable.lib.sockets import short_address
+from scalable.lib.sockets import send_datagram, short_address
 
 log = logging.getLogger(__name__)
+POKE = b"!"
 
 
 def poke(path: Path) -> None:
     """Tell the pool that listens at `path`, if there is one. Never raises, never waits; about 50 µs."""
     try:
-        with short_address(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            sender.sendto(b"!", address)
+        send_datagram(os.fsencode(path), POKE)
     except OSError as error:  # no pool, or one that has enough to do already
         log.debug(event("pool not poked", cause=error))
 
@@ -44,7 +44,7 @@ class PokeSocket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             path.unlink(missing_ok=True)  # of a pool that was killed; the caller holds the pool's lock
-            with short_address(path) as address:
+            with short_address(os.fsencode(path)) as address:
                 self._socket.bind(address)
             path.chmod(0o600)
         except OSError:

@@ -18,6 +18,7 @@ from typing import Any, Optional, TypeVar
 from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
 from scalable.lib.logs import event
 from scalable.lib.queue.job import ServerDescription
+from scalable.lib.queue.lean import LeanEnqueue
 from scalable.lib.queue.sessions import Sessions
 from scalable.lib.queue.tables import Table
 
@@ -136,6 +137,10 @@ class Database(ABC):
     @abstractmethod
     def claims_in_transaction(self) -> bool:
         """Whether claim holds its candidates locked until it commits."""
+
+    @abstractmethod
+    def lean_enqueue(self, statement: str) -> Optional[LeanEnqueue]:
+        """How lean.py runs the rendered `statement` on this database; None when it cannot."""
 
     @abstractmethod
     def describe(self) -> ServerDescription:

@@ -31,6 +31,7 @@ from scalable.lib.queue.job import (
 )
 from scalable.lib.queue.jobs_table import JobsTable
 from scalable.lib.queue.lanes import end_run
+from scalable.lib.queue.lean import LeanEnqueue
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import summary
@@ -86,6 +87,10 @@ class DatabaseQueue:
             if not found:  # pruned between the two statements, so it is no duplicate any more
                 return self._enqueue(job)
             return Enqueued(int(found[0][0]), duplicate=True)
+
+    def lean_enqueue(self) -> Optional[LeanEnqueue]:
+        """How the usual `enqueue` is done in a process that lives for it alone; None where it cannot be."""
+        return self.database.lean_enqueue(self._jobs.sql(sql.ENQUEUE))
 
     def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:
         """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
 
+from scalable.lib.queue.turns import turn_of
+
 PENDING, PROCESSING, DONE, FAILED, EXPIRED = "pending", "processing", "done", "failed", "expired"
 STATUSES = (PENDING, PROCESSING, DONE, FAILED, EXPIRED)
-# Who goes first: jobs that are of little use after a minute, after some minutes, and all others.
-PRESSING, URGENT, ORDINARY = 0, 1, 2
-PRESSING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,8 @@ class NewJob:
 
     @property
     def priority(self) -> int:
-        """PRESSING, URGENT or ORDINARY: the fewer seconds it has, the sooner its turn."""
-        if self.urgent_seconds is None:
-            return ORDINARY
-        return PRESSING if self.urgent_seconds <= PRESSING_SECONDS else URGENT
+        """Its turn, see turns.py."""
+        return turn_of(self.urgent_seconds)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import pymysql
 from pymysql.constants import CLIENT, ER, FIELD_TYPE
@@ -20,6 +20,7 @@ from scalable.lib.queue.address import SOCKET_PLACES, MySqlAddress
 from scalable.lib.queue.database import Database, Meaning, Session, with_ids
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
+from scalable.lib.queue.lean import LeanEnqueue
 from scalable.lib.queue.tables import MYSQL_TABLES, STATUS_TYPE
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,11 @@ _TIMES = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
 _CONVERSIONS = {kind: how for kind, how in conversions.items() if kind not in _TIMES}
 # What history.py reads, up to its last part.
 _ENDED = "COALESCE(history, ''), COALESCE(reserved_at, NOW(3)), '|', NOW(3), '|', attempts, '|'"
+SESSION = (
+    f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+)
+KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
 
 # Client error numbers of the MySQL manual (CR_*), and two of the server's that mean the connection is over.
 _LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN}
@@ -95,6 +101,15 @@ class MySqlDatabase(Database):
         if self._skip_locked is None:
             self._skip_locked = self.run(_has_skip_locked)
         return self._skip_locked
+
+    def lean_enqueue(self, statement: str) -> Optional[LeanEnqueue]:
+        """Only where no TLS is wanted: on this machine, by its socket or its own address."""
+        address, socket = self._address, _socket_of(self._address)
+        if not socket and address.host != "127.0.0.1":
+            return None
+        session = self.run(lambda session: cast(_MySqlSession, session).setup)
+        account = [address.user, address.password, address.database]
+        return LeanEnqueue(socket or [address.host, address.port], account, session, statement)
 
     def describe(self) -> ServerDescription:
         """SELECT VERSION(), because MariaDB's handshake calls itself 5.5.5."""
@@ -187,9 +202,11 @@ class _MySqlSession(Session):
     def __init__(self, address: MySqlAddress) -> None:
         self._connection = _connect(address)
         self._cursor = self._connection.cursor()
-        self._cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        self.setup = [*SESSION]
         if _rounds_times(self._connection.get_server_info()):  # type: ignore[no-untyped-call]
-            self._cursor.execute(f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'")
+            self.setup.append(KEEPS_TIMES)
+        for statement in self.setup[1:]:
+            self._cursor.execute(statement)
 
     def execute(self, sql: str, **parameters: Any) -> int:
         return int(self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None))
@@ -233,19 +250,22 @@ def _for_pymysql(sql: str) -> str:
 
 def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
     place: dict[str, Any] = {"host": address.host, "port": address.port}
-    socket = address.socket if address.socket != "" else next(filter(os.path.exists, SOCKET_PLACES), None)
+    socket = _socket_of(address)
     if socket:
         place = {"unix_socket": socket, "ssl_disabled": True}
     try:
         return pymysql.connect(
             **place, user=address.user, password=address.password, database=address.database,
             charset="utf8mb4", autocommit=True, client_flag=CLIENT.FOUND_ROWS, conv=_CONVERSIONS,
-            init_command="SET time_zone = '+00:00', sql_mode = '" + SQL_MODE + "', "
-                         f"innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
+            init_command=SESSION[0],
             connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, write_timeout=WRITE_SECONDS,
         )
     except (pymysql.err.Error, OSError) as error:
         raise DatabaseUnavailable(f"{address}: {_advice(error)}") from error
+
+
+def _socket_of(address: MySqlAddress) -> Optional[str]:
+    return address.socket if address.socket != "" else next(filter(os.path.exists, SOCKET_PLACES), None)
 
 
 def _advice(error: Exception) -> str:

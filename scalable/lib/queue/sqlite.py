@@ -13,9 +13,12 @@ from scalable.lib.queue.address import SqliteAddress
 from scalable.lib.queue.database import Database, Meaning, Session, with_ids
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
+from scalable.lib.queue.lean import LeanEnqueue
 from scalable.lib.queue.tables import SQLITE_TABLES
 
 BUSY_SECONDS = 15.0
+# FULL: a power cut must not take back an update that Telegram was told we have.
+SESSION = ("PRAGMA synchronous = FULL",)
 _NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 # What history.py reads, up to its last part.
 _ENDED = f"COALESCE(history, '') || COALESCE(reserved_at, {_NOW}) || '|' || {_NOW} || '|' || attempts || '|'"
@@ -65,6 +68,10 @@ class SqliteDatabase(Database):
     def claims_in_transaction(self) -> bool:
         """Always: only one writer at a time exists."""
         return True
+
+    def lean_enqueue(self, statement: str) -> LeanEnqueue:
+        """The file is in WAL mode already, and stays so."""
+        return LeanEnqueue(str(self._path), [], [*SESSION], statement)
 
     def describe(self) -> ServerDescription:
         """The version of the SQLite library Python was built with."""
@@ -117,8 +124,8 @@ class _SqliteSession(Session):
         self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             self._switch_to_wal()
-            # FULL: a power cut must not take back an update that Telegram was told we have.
-            self._connection.execute("PRAGMA synchronous = FULL")
+            for statement in SESSION:
+                self._connection.execute(statement)
         except sqlite3.Error:
             self._connection.close()
             raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scalable.lib.queue.job import ORDINARY
+from scalable.lib.queue.turns import ORDINARY
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ MYSQL_TABLES = (
             "update_id": "BIGINT NULL",
             "update_type": f"VARCHAR(64) {_ASCII} NULL",
             "lane": f"VARCHAR(96) {_ASCII} NULL",
-            # Which jobs go first, see job.py; back to the ordinary one after urgent_until, not run after expires_at.
+            # Which jobs go first, see turns.py; back to the ordinary one after urgent_until, not run after expires_at.
             "priority": f"TINYINT NOT NULL DEFAULT {ORDINARY}",
             "urgent_until": "DATETIME(3) NULL",
             "expires_at": "DATETIME(3) NULL",

@@ -4,14 +4,13 @@ Updates of one lane run one after the other. Order `telegram` has the lanes in w
 it does not send the next update of a lane before the last one was answered, and each row is a lane of its own kind.
 Source: tdlib/telegram-bot-api, `webhook_queue_id` and the timeout of every add_update in Client.cpp, and how
 WebhookActor.cpp sends one update of a queue at a time.
+
+Plain classes: a CGI process may read this for each update, and importing `dataclasses` would be most of its work.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass
-from typing import Any, Optional
 
 # As BOT_QUEUE_ORDER names them: Telegram's own lanes; one lane for everything of a chat; no lanes.
 ORDERS = ("telegram", "chat", "none")
@@ -19,32 +18,40 @@ _SAFE_TEXT = re.compile(r"[A-Za-z0-9_-]{1,48}", re.ASCII)
 _BIGINT = range(-(2**63), 2**63)
 
 
-@dataclass(frozen=True)
 class Place:
     """Where an update stands in the queue. No `lane`: it waits for nobody. No seconds: it is not urgent, never expires.
 
     A lane is ASCII, at most 96 characters: its kind and the ids that make it, such as `chat:-1001234567890`.
     """
 
-    lane: Optional[str]
-    urgent_seconds: Optional[float]
-    expires_seconds: Optional[float]
+    __slots__ = ("expires_seconds", "lane", "urgent_seconds")
+
+    def __init__(self, lane: str | None, urgent_seconds: float | None, expires_seconds: float | None) -> None:
+        self.lane = lane
+        self.urgent_seconds = urgent_seconds
+        self.expires_seconds = expires_seconds
 
 
-@dataclass(frozen=True)
 class _Lane:
     """A kind of lane and the paths to the ids that tell its lanes apart: a number, a text, or both."""
 
-    kind: str
-    number: str = ""
-    text: str = ""
+    __slots__ = ("kind", "number", "text")
+
+    def __init__(self, kind: str, number: str = "", text: str = "") -> None:
+        self.kind = kind
+        self.number = number
+        self.text = text
 
 
-@dataclass(frozen=True)
 class _Row:
-    lane: _Lane
-    urgent_seconds: Optional[float] = None
-    expires_seconds: Optional[float] = None
+    __slots__ = ("expires_seconds", "lane", "urgent_seconds")
+
+    def __init__(
+        self, lane: _Lane, urgent_seconds: float | None = None, expires_seconds: float | None = None
+    ) -> None:
+        self.lane = lane
+        self.urgent_seconds = urgent_seconds
+        self.expires_seconds = expires_seconds
 
 
 _CHAT = _Lane("chat", "chat.id")
@@ -102,7 +109,7 @@ _CHAT_ORDER = (
 )
 
 
-def find_place(update_type: Optional[str], content: object, order: str = "telegram") -> Place:
+def find_place(update_type: str | None, content: object, order: str = "telegram") -> Place:
     """The Place of an update whose field `update_type` holds `content`; `order` is one of ORDERS.
 
     Never fails: an unknown type has neither lane nor deadline, and without the ids of its lane an update has no lane.
@@ -113,16 +120,16 @@ def find_place(update_type: Optional[str], content: object, order: str = "telegr
     return Place(_lane(row, content, order), row.urgent_seconds, row.expires_seconds)
 
 
-def _lane(row: _Row, content: object, order: str) -> Optional[str]:
+def _lane(row: _Row, content: object, order: str) -> str | None:
     if order == "none":
         return None
     kinds = (*_CHAT_ORDER, row.lane) if order == "chat" else (row.lane,)
     return next((name for name in (_name(kind, content) for kind in kinds) if name is not None), None)
 
 
-def _name(lane: _Lane, content: object) -> Optional[str]:
+def _name(lane: _Lane, content: object) -> str | None:
     """The lane of this kind that `content` belongs to; None when one of the ids is missing or has an odd type."""
-    parts: list[Optional[str]] = [lane.kind]
+    parts: list[str | None] = [lane.kind]
     if lane.text:
         parts.append(_text_id(_field(content, lane.text)))
     if lane.number:
@@ -130,20 +137,22 @@ def _name(lane: _Lane, content: object) -> Optional[str]:
     return ":".join(part for part in parts if part) if all(parts) else None
 
 
-def _field(value: Any, path: str) -> object:
+def _field(value: object, path: str) -> object:
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-def _number_id(value: object) -> Optional[str]:
+def _number_id(value: object) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) and value in _BIGINT else None
 
 
-def _text_id(value: object) -> Optional[str]:
+def _text_id(value: object) -> str | None:
     """The id itself when it is short and plain, else a digest of it. `~` and `:` are in no plain id."""
     if not isinstance(value, str) or not value:
         return None
     if _SAFE_TEXT.fullmatch(value):
         return value
+    import hashlib  # here, because next to no id needs it
+
     return "~" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,32 +1,37 @@
 """Reads what Telegram posted: is it an update, which one, of what type, in which lane. Knows no HTTP and no queue.
 
 Source of the form: Bot API, object Update — an `update_id` and at most one further field, which names the type.
+Plain classes, for the reason given in lanes.py.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Optional
 
 from scalable.lib.errors import NotAnUpdate
-from scalable.lib.telegram.lanes import find_place
+from scalable.lib.telegram.lanes import Place, find_place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _BIGINT = range(-(2**63), 2**63)
 
 
-@dataclass(frozen=True)
 class Update:
     """An update as it arrived: `payload` byte for byte, and what could be learnt from it."""
 
-    payload: str = field(repr=False)
-    update_id: Optional[int]
-    update_type: Optional[str]
-    lane: Optional[str]
-    urgent_seconds: Optional[float]
-    expires_seconds: Optional[float]
+    __slots__ = ("expires_seconds", "lane", "payload", "update_id", "update_type", "urgent_seconds")
+
+    def __init__(self, payload: str, update_id: int | None, update_type: str | None, place: Place) -> None:
+        self.payload = payload
+        self.update_id = update_id
+        self.update_type = update_type
+        self.lane = place.lane
+        self.urgent_seconds = place.urgent_seconds
+        self.expires_seconds = place.expires_seconds
 
 
 def read_update(body: bytes, order: str = "telegram") -> Update:
@@ -48,10 +53,7 @@ def read_update(body: bytes, order: str = "telegram") -> Update:
         raise NotAnUpdate(f"the request body is not an object but {_kind(value)}: expected one Telegram update")
     update_type = _update_type(value)
     place = find_place(update_type, value.get(update_type or ""), order)
-    return Update(
-        payload, _update_id(value.get("update_id")), update_type,
-        place.lane, place.urgent_seconds, place.expires_seconds,
-    )
+    return Update(payload, _update_id(value.get("update_id")), update_type, place)
 
 
 def _parse(payload: str) -> Any:
@@ -71,10 +73,10 @@ def _kind(value: object) -> str:
     return {list: "a list", str: "a text", bool: "a truth value", type(None): "null"}.get(type(value), "a number")
 
 
-def _update_id(value: object) -> Optional[int]:
+def _update_id(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value in _BIGINT else None
 
 
-def _update_type(update: dict[str, Any]) -> Optional[str]:
+def _update_type(update: dict[str, Any]) -> str | None:
     names = [name for name in update if name != "update_id" and _TYPE.fullmatch(name)]
     return names[0] if names else None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # a CGI process may read this for each update, and `typing` takes its time
+    from collections.abc import Callable
+    from typing import Any
 
 STATUS_LINES = {
     200: "200 OK", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found", 405: "405 Method Not Allowed",
@@ -16,7 +19,7 @@ STATUS_LINES = {
 class JsonAnswer:
     """One answer that is never cached; sent by calling it as a WSGI application."""
 
-    def __init__(self, status: int, body: dict[str, Any], headers: Optional[dict[str, str]] = None) -> None:
+    def __init__(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         self.status_line = STATUS_LINES[status]
         self._content = json.dumps(body).encode() + b"\n"
         self._headers = {
@@ -31,7 +34,18 @@ class JsonAnswer:
         start_response(self.status_line, list(self._headers.items()), *([exc_info] if exc_info else []))
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [self._content]
 
+    def for_cgi(self) -> bytes:
+        """The same as a CGI script writes it (RFC 3875, 6.2)."""
+        lines = [f"Status: {self.status_line}", *(f"{name}: {value}" for name, value in self._headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + self._content
 
-def refused(status: int, error: str, headers: Optional[dict[str, str]] = None) -> JsonAnswer:
+
+def stored(job_id: int, *, duplicate: bool = False) -> JsonAnswer:
+    """What Telegram gets for an update that is in the queue."""
+    answer: dict[str, Any] = {"ok": True, "queued_job_id": job_id}
+    return JsonAnswer(200, {**answer, "duplicate": True} if duplicate else answer)
+
+
+def refused(status: int, error: str, headers: dict[str, str] | None = None) -> JsonAnswer:
     """An answer that says what is wrong, in one sentence."""
     return JsonAnswer(status, {"ok": False, "error": error}, headers)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # a CGI process may read this for each update, and `typing` takes its time
+    from typing import Any
 
+MAX_UPDATE_BYTES = 1024 * 1024
 
 class BodyRefused(Exception):
     """The body cannot be taken; `status` is the answer, the text says why."""

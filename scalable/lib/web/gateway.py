@@ -49,7 +49,7 @@ class Gateway:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.path.unlink(missing_ok=True)  # of a pool that was killed; the caller holds the pool's lock
-            with short_address(self.path) as address:
+            with short_address(os.fsencode(self.path)) as address:
                 self._socket.bind(address)
             self.path.chmod(0o600)
             self._socket.listen(BACKLOG)  # only now can anybody connect

@@ -12,6 +12,8 @@ import posix
 import sys
 from io import BytesIO, TextIOWrapper
 
+from scalable.lib.sockets import short_address
+
 # The file name of the gateway's socket, in the data folder.
 SOCKET_NAME = b".ht-gateway.sock"
 # What the gateway says when it begins with a connection; nothing of a request is sent before.
@@ -22,8 +24,6 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 # process then needs for itself, still under the 60 s after which Telegram gives up.
 GREETING_SECONDS = 1.0
 ANSWER_SECONDS = 20.0
-# sun_path of unix(7) has 108 bytes with its end, elsewhere 104.
-MAX_PATH_BYTES = 103
 
 
 def hand_over(script: str, environment: "dict[bytes, bytes]") -> None:
@@ -37,7 +37,7 @@ def hand_over(script: str, environment: "dict[bytes, bytes]") -> None:
     length = environment.get(b"CONTENT_LENGTH") or b"0"
     if not length.isdigit() or int(length) > MAX_BODY_BYTES or b"HTTP_TRANSFER_ENCODING" in environment:
         return
-    socket_path = _socket_path(folder.encode("utf-8", "surrogateescape"), environment)
+    socket_path = guess_data_folder(folder.encode("utf-8", "surrogateescape"), environment) + b"/" + SOCKET_NAME
     if not _exists(socket_path):
         return
     body = _read(0, int(length))
@@ -50,7 +50,7 @@ def hand_over(script: str, environment: "dict[bytes, bytes]") -> None:
         }
         answer = _answer(socket_path, netstring(b"".join(b"%b\0%b\0" % pair for pair in variables.items())) + body)
     if answer:
-        _write(1, answer)
+        write_all(1, answer)
         posix._exit(0)
     sys.stdin = TextIOWrapper(BytesIO(body))
 
@@ -60,13 +60,13 @@ def netstring(content: bytes) -> bytes:
     return b"%d:%b," % (len(content), content)
 
 
-def _socket_path(folder: bytes, environment: "dict[bytes, bytes]") -> bytes:
-    """Where the gateway of this installation should be. A guess is enough: the gateway compares all settings."""
+def guess_data_folder(folder: bytes, environment: "dict[bytes, bytes]") -> bytes:
+    """The data folder of the installation in `folder`. A guess is enough: what is found there says whose it is."""
     data_folder = environment.get(b"BOT_DATA_DIR")
     if not data_folder:
         settings_file = environment.get(b"BOT_CONFIG") or b".htenv"
         data_folder = _data_folder_of(settings_file if settings_file[:1] == b"/" else folder + b"/" + settings_file)
-    return (data_folder if data_folder[:1] == b"/" else folder + b"/" + data_folder) + b"/" + SOCKET_NAME
+    return data_folder if data_folder[:1] == b"/" else folder + b"/" + data_folder
 
 
 def _data_folder_of(settings_file: bytes) -> bytes:
@@ -93,14 +93,11 @@ def _exists(path: bytes) -> bool:
 
 def _answer(path: bytes, request: bytes) -> "bytes | None":
     """What the gateway answers; empty when it declines, None when there is none or it did not finish."""
-    folder = None
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        if len(path) > MAX_PATH_BYTES:
-            folder = posix.open(path[:-len(SOCKET_NAME)], posix.O_RDONLY | posix.O_CLOEXEC)
-            path = b"/proc/self/fd/%d/%b" % (folder, SOCKET_NAME)
         connection.settimeout(GREETING_SECONDS)
-        connection.connect(path)
+        with short_address(path) as address:
+            connection.connect(address)
         if connection.recv(len(GREETING)) != GREETING:
             return None
         connection.settimeout(ANSWER_SECONDS)
@@ -110,8 +107,6 @@ def _answer(path: bytes, request: bytes) -> "bytes | None":
         return None
     finally:
         connection.close()
-        if folder is not None:
-            posix.close(folder)
 
 
 def _received(connection: _socket.socket) -> "bytes | None":
@@ -145,7 +140,8 @@ def _read(file: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _write(file: int, content: bytes) -> None:
+def write_all(file: int, content: bytes) -> None:
+    """Write it all, unless nobody reads it any more."""
     try:
         while content:
             content = content[posix.write(file, content):]

@@ -9,7 +9,7 @@ from typing import Any
 from waitress.server import create_server
 
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.web.webhook_app import MAX_BODY_BYTES
+from scalable.lib.web.body import MAX_UPDATE_BYTES
 
 THREADS = 8
 
@@ -31,7 +31,7 @@ class WebServer:
             # Far above the application's own limit: waitress cuts the connection, the application says what is wrong.
             server: Any = create_server(
                 application, host=host, port=port, threads=THREADS, ident=None,
-                max_request_body_size=8 * MAX_BODY_BYTES, clear_untrusted_proxy_headers=False,
+                max_request_body_size=8 * MAX_UPDATE_BYTES, clear_untrusted_proxy_headers=False,
             )
         except OSError as error:
             why = error.strerror or error

@@ -5,7 +5,6 @@ Without a framework: what it needs of one is less than a process that answers on
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Optional
@@ -16,16 +15,14 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.telegram.update import Update, read_update
 from scalable.lib.web.after_answer import after_answers
-from scalable.lib.web.answers import JsonAnswer, refused
-from scalable.lib.web.body import BodyRefused, read_body
+from scalable.lib.web.answers import JsonAnswer, refused, stored
+from scalable.lib.web.body import MAX_UPDATE_BYTES, BodyRefused, read_body
 from scalable.lib.web.guard import Wsgi, guarded
+from scalable.lib.web.telegram_secret import SECRET_HEADER, is_telegram
 
 log = logging.getLogger(__name__)
-MAX_BODY_BYTES = 1024 * 1024
 # How long Telegram is asked to wait. It honours this up to 3600 s and keeps the update meanwhile.
 RETRY_AFTER_SECONDS = 10
-SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
-SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
 
 
 def create_webhook_app(
@@ -46,12 +43,12 @@ def create_webhook_app(
     def receive(environ: dict[str, Any]) -> JsonAnswer:
         if environ["REQUEST_METHOD"] != "POST":
             return _wrong_method()
-        if secret and not _same(environ.get(SECRET_VARIABLE, ""), secret):
+        if not is_telegram(environ, secret):
             address = environ.get("REMOTE_ADDR")
             log.warning(event("update refused", status=401, cause="wrong secret", address=address))
             return refused(401, f"the {SECRET_HEADER} header is missing or wrong")
         try:
-            body = read_body(environ, MAX_BODY_BYTES)
+            body = read_body(environ, MAX_UPDATE_BYTES)
         except BodyRefused as error:
             return refused(error.status, str(error))
         return _enqueue(body, open_queue, order, announce)
@@ -74,10 +71,7 @@ def _enqueue(
     announce()
     name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
     log.info(event(name, id=enqueued.job_id, update_id=update.update_id, type=update.update_type, bytes=len(body)))
-    answer: dict[str, Any] = {"ok": True, "queued_job_id": enqueued.job_id}
-    if enqueued.duplicate:
-        answer["duplicate"] = True
-    return JsonAnswer(200, answer)
+    return stored(enqueued.job_id, duplicate=enqueued.duplicate)
 
 
 def _new_job(update: Update) -> NewJob:
@@ -97,7 +91,3 @@ def _come_again(error: Exception) -> JsonAnswer:
     log.error(event("update not taken", status=503, cause=error))
     return refused(503, "the queue cannot take updates just now; Telegram will try again",
                    {"Retry-After": str(RETRY_AFTER_SECONDS)})
-
-
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
