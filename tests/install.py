@@ -73,10 +73,8 @@ class CannotInstall(RuntimeError):
 # Server packages without "-core" would start a service; the core ones hold the same programs and start nothing.
 SYSTEM_PACKAGES = (
     SystemPackage("apache2-bin", "the tests of CGI, on an Apache of their own", "/usr/sbin/apache2"),
-    SystemPackage(
-        "libapache2-mod-passenger", "the tests under Passenger, in that Apache",
-        "/usr/lib/apache2/modules/mod_passenger.so",
-    ),
+    SystemPackage("apache2-suexec-pristine", "scripts run as their owner, as hosts do it", "/usr/lib/apache2/suexec"),
+    SystemPackage("libapache2-mod-passenger", "the scripts under Passenger", "/usr/lib/apache2/*/mod_passenger.so"),
     SystemPackage("mariadb-server-core", "the tests on MariaDB, the machine's own release", "/usr/sbin/mariadbd"),
     SystemPackage("mariadb-client-core", "looking into a test database by hand", "/usr/bin/mariadb"),
     SystemPackage("php-cli", "the tests of a bot run by php", "/usr/bin/php"),

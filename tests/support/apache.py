@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,11 @@ PROGRAM = Path("/usr/sbin/apache2")
 MODULES_FOLDER = Path("/usr/lib/apache2/modules")
 PHP_CGI = Path("/usr/bin/php-cgi")
 WEB_USER = "www-data"
+# The customer of a host whose scripts run by suexec; it refuses users and groups below 100, and files elsewhere than
+# below its document root (suexec -V).
+CUSTOMER, CUSTOMERS = "nobody", "nogroup"
+SUEXEC, SUEXEC_ROOT = Path("/usr/lib/apache2/suexec"), Path("/var/www")
+SUEXEC_LOG = Path("/var/log/apache2/suexec.log")
 SHORT_PATH = "/usr/local/bin:/usr/bin:/bin"
 START_TIMEOUT_SECONDS = 20.0
 
@@ -44,6 +50,7 @@ KeepAlive On
 DocumentRoot "{site}"
 DirectoryIndex index.html index.php
 {pass_environment}
+{suexec}
 <Directory "/">
     AllowOverride None
     Require all denied
@@ -93,6 +100,26 @@ def apache_available(*, with_php: bool = False) -> str | None:
     return f"Apache: {', '.join(missing)} not installed: python3 tests/install.py" if missing else None
 
 
+def suexec_available() -> str | None:
+    """None when scripts can be run by suexec here, otherwise the reason in one line."""
+    if os.geteuid() != 0:
+        return "suexec: Apache has to be started by root for it"
+    return None if SUEXEC.exists() else f"suexec: {SUEXEC} not installed: python3 tests/install.py"
+
+
+@contextmanager
+def customers_folder() -> Iterator[Path]:
+    """A folder where suexec runs scripts; removed at the end."""
+    SUEXEC_ROOT.mkdir(exist_ok=True)
+    SUEXEC_LOG.parent.mkdir(exist_ok=True)  # without a log suexec runs nothing
+    folder = Path(tempfile.mkdtemp(prefix="scalable-test-", dir=SUEXEC_ROOT))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
 def start_apache(
     folder: Path,
     *,
@@ -102,27 +129,30 @@ def start_apache(
     allow_override: str = "All",
     extra_config: str = "",
     handler_php: str | None = None,
+    suexec: bool = False,
 ) -> Apache:
     """A running Apache that shows `site` on a free port of 127.0.0.1; the caller stops it.
 
     folder takes configuration and logs; environment is handed to CGI scripts (PassEnv), nothing else of ours is;
     cgi_module is "cgid" (threads) or "cgi" (forks); extra_config comes last; handler_php "cgi" runs .php by php-cgi.
     Started by root it serves as www-data and gives `site` to that user, as on a shared host; never one inside a git
-    checkout. Raises ValueError for these mistakes, DidNotStart with the end of the log.
+    checkout. With `suexec` the site belongs to CUSTOMER, who runs its scripts; see customers_folder. Raises ValueError
+    for these mistakes, DidNotStart with the end of the log.
     """
     if cgi_module not in MPM_OF_CGI_MODULE or handler_php not in (None, "cgi"):
         raise ValueError(f"{cgi_module=} {handler_php=}: expected cgid or cgi, and None or cgi")
     folder.mkdir(parents=True, exist_ok=True)
     folder, site, variables = folder.resolve(), site.resolve(), dict(environment or {})
     if os.geteuid() == 0:
-        _give_to_web_user(site)
+        _give_to(site, *((CUSTOMER, CUSTOMERS) if suexec else (WEB_USER, WEB_USER)))
         _let_others_pass(folder)
     socket_folder, port = _socket_folder(), free_port()
     configuration = CONFIGURATION.format(
         folder=folder,
         port=port,
         site=site,
-        modules=_load_modules((MPM_OF_CGI_MODULE[cgi_module], *MODULES, cgi_module)),
+        modules=_load_modules((MPM_OF_CGI_MODULE[cgi_module], *MODULES, cgi_module, *(["suexec"] if suexec else []))),
+        suexec=f"SuexecUserGroup {CUSTOMER} {CUSTOMERS}" if suexec else "",
         script_socket=f'ScriptSock "{socket_folder}/cgid"' if cgi_module == "cgid" else "",
         pass_environment="\n".join(f"PassEnv {name}" for name in variables),
         allow_override=allow_override,
@@ -180,13 +210,13 @@ def _php_configuration(folder: Path) -> str:
     return PHP_CONFIGURATION.format(folder=folder)
 
 
-def _give_to_web_user(site: Path) -> None:
-    """Make the web user the owner of the site, modes untouched, and let it pass through the folders above."""
+def _give_to(site: Path, user: str, group: str) -> None:
+    """Make this user the owner of the site, modes untouched, and let it pass through the folders above."""
     if any((parent / ".git").exists() for parent in (site, *site.parents)):
         raise ValueError(f"{site}: inside a git checkout; copy the site into a temporary folder first")
     for path in (site, *site.rglob("*")):
         if not path.is_symlink():
-            shutil.chown(path, WEB_USER, WEB_USER)
+            shutil.chown(path, user, group)
     _let_others_pass(site.parent)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.apache import SHORT_PATH, WEB_USER, Apache, start_apache
+from tests.support.apache import CUSTOMER, CUSTOMERS, SHORT_PATH, WEB_USER, Apache, start_apache
 from tests.support.children import Child, tail
 from tests.support.places import REPOSITORY
 
@@ -99,14 +99,15 @@ def wait_until(condition: Callable[[], object], describe: Callable[[], object], 
 
 
 class Site:
-    """One installation behind a running Apache; `start_pool` adds the workers."""
+    """One installation behind a running Apache; `start_pool` adds the workers. `apache` are options of start_apache."""
 
     def __init__(
         self, folder: Path, bot: Path, settings: Mapping[str, str], allow_override: str = "All",
-        cgi_module: str = "cgid", extra_config: str = "",
+        **apache: Any,
     ) -> None:
         self.root = folder / "site"
-        self.root.mkdir()
+        self.root.mkdir(mode=0o755)
+        self.owner = (CUSTOMER, CUSTOMERS) if apache.get("suexec") else (WEB_USER, WEB_USER)
         self.bot = shutil.copy(bot, self.root / f"bot{bot.suffix}")
         self.plugin = copy_plugin(self.root)
         self.journal = self.root / ".ht-journal"
@@ -115,17 +116,15 @@ class Site:
         settings_file = self.plugin / ".htenv"
         settings_file.write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
         settings_file.chmod(0o600)
-        self.apache: Apache = start_apache(
-            folder / "apache", site=self.root, allow_override=allow_override, cgi_module=cgi_module,
-            extra_config=extra_config,
-        )
+        self.apache: Apache = start_apache(folder / "apache", site=self.root, allow_override=allow_override, **apache)
         self.webhook_url = f"{self.apache.url}/scalable/webhook_queue.py"
         self.dashboard_url = f"{self.apache.url}/scalable/dashboard.py?token=let-me-in"
         self._pool: Child | None = None
 
     def command(self, script: str, *arguments: str) -> list[str]:
         """The command that runs one of the scripts as the owner of the site."""
-        owner = ["setpriv", f"--reuid={WEB_USER}", f"--regid={WEB_USER}", "--clear-groups", "--pdeathsig", "KILL", "--"]
+        user, group = self.owner
+        owner = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--pdeathsig", "KILL", "--"]
         return [*(owner if os.geteuid() == 0 else []), SYSTEM_PYTHON, str(self.plugin / script), *arguments]
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -135,10 +134,11 @@ class Site:
             cwd=self.root, check=False,
         )
 
-    def start_pool(self) -> Child:
-        """The running pool."""
+    def start_pool(self, **settings: str) -> Child:
+        """The running pool; `settings` are variables of its environment."""
+        environment = {**self._environment(), **settings}
         self._pool = Child(
-            self.command("worker_pool.py"), log=self.pool_log, environment=self._environment(), death_signal="KILL"
+            self.command("worker_pool.py"), log=self.pool_log, environment=environment, death_signal="KILL"
         )
         self._pool.start()
         return self._pool
