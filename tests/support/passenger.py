@@ -24,15 +24,15 @@ PassengerInstanceRegistryDir "{registry}"
 PassengerMaxPoolSize 4
 PassengerUserSwitching off
 PassengerDefaultUser {user}
-Alias "/scalable" "{public}"
+Alias "{base_uri}" "{public}{slash}"
 <Directory "{public}">
     Require all granted
 </Directory>
-<Location "/scalable">
-    PassengerBaseURI /scalable
+<Location "{base_uri}">
+    PassengerBaseURI {base_uri}
     PassengerAppRoot "{plugin}"
     PassengerAppType wsgi
-    PassengerStartupFile passenger_wsgi.py
+    PassengerStartupFile {startup_file}
     PassengerPython {python}
 </Location>
 """
@@ -47,7 +47,10 @@ def passenger_available() -> str | None:
 class Passenger:
     """What of an installation's Apache is Passenger's. `folder` is its own, and `plugin` the folder `scalable/`."""
 
-    def __init__(self, folder: Path, plugin: Path, python: str) -> None:
+    def __init__(
+        self, folder: Path, plugin: Path, python: str, base_uri: str = "/scalable",
+        startup_file: str = "passenger_wsgi.py",
+    ) -> None:
         self._registry = folder / "registry"
         public = folder / "public"
         for made in (folder, self._registry, public):
@@ -56,7 +59,8 @@ class Passenger:
             shutil.chown(self._registry, WEB_USER, WEB_USER)
         self.configuration = CONFIGURATION.format(
             module=MODULE, locations=LOCATIONS, registry=self._registry, user=WEB_USER, public=public, plugin=plugin,
-            python=python,
+            python=python, base_uri=base_uri, startup_file=startup_file,
+            slash="/" if base_uri == "/" else "",
         )
 
     def wait_for_end(self) -> None:
