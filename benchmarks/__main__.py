@@ -19,6 +19,7 @@ PARTS = {
     "drain": "Drain: jobs per second, against huey",
     "enqueue": "Enqueue: what the queue adds to an INSERT",
     "bots": "Bots: updates per second through a real bot",
+    "webhook": "Webhook: how long it takes on each kind of host, against PHP",
     "wakeup": "Wake-up: how soon an idle pool begins, and what it costs",
     "dashboard": "Dashboard: what a look costs beside millions of jobs",
 }

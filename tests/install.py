@@ -49,13 +49,17 @@ class SystemPackage:
 
 @dataclass(frozen=True)
 class PrivateProgram:
-    """A program of another Debian release; `version` is how its package version starts, an epoch not counted."""
+    """A program of another Debian release; `version` is how its package version starts, an epoch not counted.
+
+    `also` are packages that nothing depends on, unpacked beside it.
+    """
 
     name: str
     purpose: str
     release: str
     package: str
     version: str
+    also: tuple[str, ...] = ()
 
     def is_there(self) -> bool:
         """True when it was unpacked completely."""
@@ -94,6 +98,7 @@ PRIVATE_PROGRAMS = (
     PrivateProgram("python-3.14", "the tests on the newest Python", "sid", "python3.14", "3.14."),
     # Its package would start a service, which the unpacked program does not.
     PrivateProgram("php-fpm-8.4", "the tests of a host's PHP-FPM", "trixie", "php8.4-fpm", "8.4."),
+    PrivateProgram("php-fpm-mysql", "the benchmark of the webhook", "trixie", "php8.4-fpm", "8.4.", ("php8.4-mysql",)),
     PrivateProgram("php-cgi-7.4", "the tests of a bot run by an old php-cgi", "bullseye", "php7.4-cgi", "7.4."),
 )
 COMPONENTS: tuple[SystemPackage | PrivateProgram, ...] = (*SYSTEM_PACKAGES, *PRIVATE_PROGRAMS)
@@ -212,7 +217,7 @@ def _download(program: PrivateProgram, folder: Path) -> str:
     options = _private_apt_options(program, folder)
     _checked(["apt-get", *options, "update"])
     version = _candidate(program, options)
-    _checked(["apt-get", *options, "-y", "--download-only", "install", program.package])
+    _checked(["apt-get", *options, "-y", "--download-only", "install", program.package, *program.also])
     return version
 
 

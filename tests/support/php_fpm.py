@@ -14,7 +14,7 @@ from pathlib import Path
 from .children import Child, wait_until_ready
 from .places import private_command, private_root
 
-NAME = "php-fpm-8.4"
+NAME, NAME_WITH_MYSQL = "php-fpm-8.4", "php-fpm-mysql"
 PROGRAM = "usr/sbin/php-fpm8.4"
 START_TIMEOUT_SECONDS = 20.0
 
@@ -47,18 +47,19 @@ class PhpFpm:
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 
 
-def php_fpm_available() -> str | None:
+def php_fpm_available(*, mysql: bool = False) -> str | None:
     """None when PHP-FPM can be started here, otherwise the reason in one line."""
-    if private_root(NAME).is_dir():
+    name = NAME_WITH_MYSQL if mysql else NAME
+    if private_root(name).is_dir():
         return None
-    return f"PHP-FPM: {NAME} is not there: python3 tests/install.py --only {NAME}"
+    return f"PHP-FPM: {name} is not there: python3 tests/install.py --only {name}"
 
 
-def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "") -> PhpFpm:
+def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: bool = False) -> PhpFpm:
     """A running PHP-FPM with `children` processes, which answers on its socket; the caller stops it.
 
-    `folder` takes configuration and log; `pool` are further lines of its pool. Its children run as this user. Raises
-    DidNotStart with the end of the log.
+    `folder` takes configuration and log; `pool` are further lines of its pool; `mysql`: with PDO for MySQL. Its
+    children run as this user. Raises DidNotStart with the end of the log.
     """
     socket = Path(tempfile.mkdtemp(prefix="fpm-")) / "s"  # a socket path has 107 characters at most (unix(7))
     log = folder / "fpm.log"
@@ -66,11 +67,13 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "") -> PhpFpm:
     (folder / "fpm.conf").write_text(
         CONFIGURATION.format(folder=folder, user=user, socket=socket, children=children, pool=pool)
     )
-    root = private_root(NAME)
+    root = private_root(NAME_WITH_MYSQL if mysql else NAME)
     command = private_command(root, PROGRAM)
     command += ["--nodaemonize", "-n", "--fpm-config", str(folder / "fpm.conf")]
     extensions = next(iter(root.glob("usr/lib/php/2*")))
     command += ["-d", f"extension_dir={extensions}", "-d", "zend_extension=opcache.so", "-d", "extension=posix.so"]
+    for extension in ("mysqlnd", "pdo", "pdo_mysql") if mysql else ():
+        command += ["-d", f"extension={extension}.so"]
     command += ["--allow-to-run-as-root"] if os.geteuid() == 0 else []
     # TERM and not KILL: only the master gets the signal, and it has to end its own children.
     fpm = PhpFpm(socket, log, Child(command, log=log, death_signal="TERM"))
