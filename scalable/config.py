@@ -26,14 +26,15 @@ import socket
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from scalable.lib.host.data_folder import DataFolder
 from scalable.lib.host.installation import Installation
+from scalable.lib.host.settings_rules import disagreements, idle_settings
 from scalable.lib.logs import LEVELS, event
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.runners.choose import MODES, BotSettings, checked, create_runner
-from scalable.lib.worker.runners.choose import is_address, mismatch, without_password
+from scalable.lib.worker.runners.choose import is_address, without_password
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.address import DatabaseAddress, MySqlAddress, SqliteAddress, parse_host
 from scalable.lib.queue.retry_policy import RetryPolicy
@@ -44,7 +45,6 @@ from scalable.lib.telegram.lanes import ORDERS
 
 log = logging.getLogger(__name__)
 SCALABLE_FOLDER = Path(os.path.abspath(__file__)).parent
-DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
 
 SETTINGS = (
     Setting("BOT_CONFIG", text, ".htenv",
@@ -311,14 +311,13 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         log_level=value["BOT_LOG_LEVEL"],
         environment=environment,
         readings=tuple(readings.values()),
-        warnings=(*unknown_names(SETTINGS, environment, file_values), *_idle_settings(value)),
+        warnings=(*unknown_names(SETTINGS, environment, file_values), *idle_settings(value)),
     )
 
 
 def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> Dict[str, Reading]:
     readings, problems = read_settings(SETTINGS, environment, file_values)
-    problems += _missing_database_settings(environment, file_values) + _bot_mismatch(readings)
-    problems += _same_passwords(readings)
+    problems += disagreements(readings, {**file_values, **environment})
     if problems:
         raise ConfigurationError(*problems)
     return readings
@@ -361,46 +360,6 @@ def _target(scalable_folder: Path, path: str) -> str:
 
 def _absolute(scalable_folder: Path, path: str) -> Path:
     return Path(os.path.normpath(scalable_folder / path))
-
-
-def _missing_database_settings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> List[str]:
-    given = {**file_values, **environment}
-    set_names = [name for name in DATABASE_NAMES if given.get(name, "").strip()]
-    if not set_names:
-        return []
-    missing = [name for name in DATABASE_NAMES[:3] if name not in set_names]
-    if "BOT_DB_PASS" not in given:
-        missing.append("BOT_DB_PASS")
-    return [
-        "%s is missing: %s is set, and a MySQL or MariaDB queue needs all four BOT_DB_* settings%s"
-        % (name, ", ".join(set_names), " (write BOT_DB_PASS= if there is no password)" if name == "BOT_DB_PASS" else "")
-        for name in missing
-    ]
-
-
-def _bot_mismatch(readings: Mapping[str, Reading]) -> List[str]:
-    if not {"BOT_LEGACY_PATH", "BOT_LEGACY_MODE"} <= readings.keys():
-        return []
-    path, mode = readings["BOT_LEGACY_PATH"].value, readings["BOT_LEGACY_MODE"].value
-    expected = mismatch(path, mode)
-    if expected is None:
-        return []
-    seen = (mode, without_password(path), expected)
-    return ["BOT_LEGACY_MODE=%s does not go with BOT_LEGACY_PATH=%r: expected %s" % seen]
-
-
-def _same_passwords(readings: Mapping[str, Reading]) -> List[str]:
-    names = ("BOT_MONITOR_TOKEN", "BOT_MONITOR_READ_TOKEN")
-    given = [readings[name].text for name in names if name in readings]
-    if len(given) == 2 and given[0] and given[0] == given[1]:
-        return ["BOT_MONITOR_READ_TOKEN=(hidden): expected another password than BOT_MONITOR_TOKEN"]
-    return []
-
-
-def _idle_settings(value: Mapping[str, Any]) -> List[str]:
-    if value["BOT_ALERT_CHAT_ID"] and not value["BOT_TOKEN"]:
-        return ["BOT_ALERT_CHAT_ID is set, but BOT_TOKEN is not: nobody will be told when something goes wrong"]
-    return []
 
 
 def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:
