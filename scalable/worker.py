@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One worker: claims updates and runs the bot on each. From cron: worker.py --drain --max-seconds 50.
 
-Fetched from a web server with ?token=… it starts such a drain, and answers with what that did.
+Fetched from a web server with ?token=... it starts such a drain, and answers with what that did.
 """
 # --- start block, the same in every entry script: finds the package `scalable` wherever this folder was put ---
 import sys

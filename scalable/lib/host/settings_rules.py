@@ -12,7 +12,7 @@ DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
 
 
 def disagreements(readings: Mapping[str, Reading], given: Mapping[str, str]) -> list[str]:
-    """One line for each rule that these settings break together. `given`: their texts by name; `readings`: their values.
+    """One line for each rule these settings break together; `given`: their texts by name, `readings`: their values.
 
     A setting that is wrong by itself has no reading, and breaks no rule here.
     """
