@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long lint pictures bench-queue clean
+.PHONY: help run test test-quick test-long lint pictures bench-queue dist clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -34,6 +34,9 @@ pictures: $(VENV)/.dev ## Take the pictures of the README anew
 
 bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 12 minutes, 20 at most
 	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks
+
+dist: $(VENV)/.run ## The release: a zip in dist/ that needs no pip where it is unpacked
+	@$(BIN)/python tools/dist.py
 
 clean: ## Forget the virtual environment and everything downloaded or made by tests
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -85,6 +85,7 @@ SYSTEM_PACKAGES = (
     SystemPackage("php-cgi", "the tests of a bot run by php-cgi", "/usr/bin/php-cgi"),
     SystemPackage("python3", "the scripts under Apache, run by the machine's own Python", "/usr/bin/python3"),
     SystemPackage("curl", "the commands of the README", "/usr/bin/curl"),
+    SystemPackage("unzip", "unpacking the release as an owner does", "/usr/bin/unzip"),
     SystemPackage("busybox", "the guard of a worker in the smallest shell there is", "/*bin/busybox"),
     SystemPackage("openssl", "a certificate nobody signed, for the tests of TLS", "/usr/bin/openssl"),
     SystemPackage("chromium", "the tests of the dashboard in a browser", "/usr/bin/chromium"),

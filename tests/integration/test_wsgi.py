@@ -134,4 +134,4 @@ def test_a_missing_package_answers_500_in_json_and_names_it_in_the_log(tmp_path:
     assert json.loads(asked.stdout.partition("\n\n")[2])["ok"] is False
     assert "No module named 'bottle'" in asked.stderr
     assert started.returncode == 2
-    assert "error: the Python package APScheduler is missing: python3 -m pip install" in started.stderr
+    assert "error: the Python package APScheduler is missing: upload the folder scalable/vendor" in started.stderr

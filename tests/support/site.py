@@ -103,13 +103,13 @@ class Site:
 
     def __init__(
         self, folder: Path, bot: Path, settings: Mapping[str, str], allow_override: str = "All",
-        **apache: Any,
+        plugin: Callable[[Path], Path] = copy_plugin, **apache: Any,
     ) -> None:
         self.root = folder / "site"
         self.root.mkdir(mode=0o755)
         self.owner = (CUSTOMER, CUSTOMERS) if apache.get("suexec") else (WEB_USER, WEB_USER)
         self.bot = shutil.copy(bot, self.root / f"bot{bot.suffix}")
-        self.plugin = copy_plugin(self.root)
+        self.plugin = plugin(self.root)
         self.journal = self.root / ".ht-journal"
         self.pool_log = folder / "pool.log"
         settings = {"BOT_LEGACY_PATH": f"../bot{bot.suffix}", "BOT_MONITOR_TOKEN": "let-me-in", **settings}

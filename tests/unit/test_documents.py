@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from scalable import __version__
 from scalable.config import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +94,24 @@ def test_example_of_the_settings_file_explains_each_setting_in_the_line_above() 
     for setting in SETTINGS:
         above = lines[lines.index(f"#{setting.name}={setting.default}") - 1]
         assert above.startswith("# " + setting.help.replace("`", ""))
+
+
+# The version, and what goes into a release
+
+
+@each_readme
+def test_version_is_written_in_one_place_and_the_documents_name_that_one(readme: Path) -> None:
+    assert "version" in re.findall(r"^dynamic = (.*)$", read(ROOT / "pyproject.toml"), re.MULTILINE)[0]
+    assert re.search(rf"^## {re.escape(__version__)} ", read(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    assert set(re.findall(r"scalable-mode-([\d.]+)\.zip", read(readme))) == {__version__}
+    assert re.search(rf"\b{re.escape(__version__)}\b", read(readme).partition("\n## ")[0])
+
+
+def test_packages_of_a_release_are_those_of_the_requirements() -> None:
+    def pinned(name: str) -> set[str]:
+        return set(re.findall(r"^[\w-]+==[\w.]+", read(ROOT / name), re.MULTILINE))
+
+    assert pinned("requirements-dist.txt") == pinned("requirements.txt") != set()
 
 
 # Two languages, one content

@@ -20,7 +20,8 @@ from scalable.lib.errors import (
 from scalable.lib.host.bot_check import check_bot
 from scalable.lib.host.finding import Finding, Verdict
 from scalable.lib.host.installation import Installation
-from scalable.lib.host.packages import INSTALL, package_versions
+from scalable.lib.host.packages import check_packages, find_packages
+from scalable.lib.host.release_files import check_files
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.explain import slow_plans
 from scalable.lib.queue.registry import Registry
@@ -32,6 +33,8 @@ from scalable.lib.worker.runners.choose import BotSettings
 class Settings(Protocol):
     """What the doctor needs of the Config."""
 
+    @property
+    def scalable_folder(self) -> Path: ...
     @property
     def settings_file(self) -> Path: ...
     @property
@@ -75,7 +78,8 @@ def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
 def examine(config: Settings, dry_run: bool = False) -> list[Finding]:
     """Every finding about the installation `config` describes; `dry_run`: the tables are looked at, not touched."""
     findings = [Finding(Verdict.OK, "python", f"{sys.version.split()[0]} at {sys.executable}")]
-    findings += _packages()
+    findings += check_packages(find_packages(config.scalable_folder / "vendor"))
+    findings += check_files(config.scalable_folder)
     findings += [Finding(Verdict.WARNING, "settings", warning) for warning in config.warnings]
     findings += _settings_file(config.settings_file)
     findings += check_bot(config.bot, has_token=bool(config.bot_token))
@@ -85,14 +89,6 @@ def examine(config: Settings, dry_run: bool = False) -> list[Finding]:
     if folder.verdict is not Verdict.ERROR:
         findings += _database(installation, dry_run)
     return findings
-
-
-def _packages() -> list[Finding]:
-    versions = package_versions()
-    findings = [Finding(Verdict.ERROR, "packages", f"{name} is missing: {INSTALL}")
-                for name, version in versions.items() if version is None]
-    seen = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    return findings or [Finding(Verdict.OK, "packages", seen)]
 
 
 def _settings_file(path: Path) -> list[Finding]:
