@@ -267,6 +267,12 @@ class Config:
         ask = self.webhook_state(queue).refresh_if_old
         return Alerts(queue, self.bot_api(10.0), self.alert_chat_id, place, ask).check
 
+    def poller(self, installation: Installation) -> Any:
+        """What fetches updates without a webhook."""
+        from scalable.lib.host.poller import Poller
+
+        return Poller(installation.queue(), self.bot_api, self.queue_order, installation.data_folder.poke)
+
     def bot_api(self, timeout_seconds: float) -> Any:
         """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""
         from scalable.lib.telegram.bot_api import BotApi

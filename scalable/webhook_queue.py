@@ -53,12 +53,24 @@ def build(end_answer=lambda: None):
 
 application = LazyApplication(build)
 
+def main(arguments):
+    """Set, show or take away the webhook, or fetch updates without one; see --help."""
+    from scalable.lib.host.webhook_command import parse_webhook_options, run_webhook_command
+
+    options = parse_webhook_options(arguments)
+    config = load_config(os.environ)
+    configure_logging(config.log_level)
+    installation = config.installation()
+    queue = installation.queue()
+    return run_webhook_command(options, queue, config.webhook_state(queue), lambda: config.poller(installation))
+
+
 if __name__ == "__main__":
     if in_cgi():
         from scalable.lib.web.after_answer import end_cgi_answer
 
         serve_cgi(LazyApplication(lambda: build(end_cgi_answer)))
     else:
-        sys.exit(
-            "webhook_queue.py is started by a web server. To try it here: python3 scalable/worker_pool.py --serve"
-        )
+        from scalable.lib.host.shell import run
+
+        run(main)

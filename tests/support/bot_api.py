@@ -109,6 +109,8 @@ class FakeBotApi:
         self.webhook_url = ""
         # More of what getWebhookInfo says, such as a last error.
         self.webhook_facts: dict[str, object] = {}
+        # What getUpdates gives out until it is asked for a later one.
+        self.updates: list[dict[str, Any]] = []
         self.closing = threading.Event()
         self._turns: dict[str, deque[Turn]] = defaultdict(deque)
         self._changed = threading.Condition()
@@ -123,6 +125,19 @@ class FakeBotApi:
     def will(self, method: str, *turns: Turn) -> None:
         """The next calls of `method` go like this, one after the other; the ones after that go well."""
         self._turns[method.lower()].extend(turns)
+
+    def bring(self, *updates: dict[str, Any]) -> None:
+        """More of what getUpdates gives out."""
+        with self._changed:
+            self.updates.extend(updates)
+            self._changed.notify_all()
+
+    def take_updates(self, offset: int, limit: int, seconds: float) -> list[dict[str, Any]]:
+        """Forget the ones before `offset`; the next ones, once there are any."""
+        with self._changed:
+            self.updates[:] = [update for update in self.updates if update["update_id"] >= offset]
+            self._changed.wait_for(lambda: self.updates or self.closing.is_set(), seconds)
+            return self.updates[:limit]
 
     def wait_for_calls(self, count: int, within_seconds: float = 20.0) -> list[Call]:
         """The calls, once there are `count` of them."""
@@ -146,6 +161,8 @@ class FakeBotApi:
     def close(self) -> None:
         """Answer no more."""
         self.closing.set()
+        with self._changed:
+            self._changed.notify_all()
         self._server.shutdown()
         self._thread.join(timeout=10)
         self._server.server_close()
@@ -217,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _act(self, call: Call, turn: Turn) -> None:
         if turn.stall_seconds:
             self.api.closing.wait(turn.stall_seconds)
-        self.close_connection = bool(turn.drop) or self.close_connection
+        self.close_connection = bool(turn.drop) or self.close_connection or self.api.closing.is_set()
         if turn.drop == "before":
             return
         if turn.body is not None:
@@ -285,9 +302,11 @@ def usual_answer(api: FakeBotApi, call: Call) -> tuple[int, bytes]:
     make = _RESULTS.get(call.method)
     try:
         result = True if make is None else make(api, call)
+    except _Conflict as conflict:
+        return 409, _error(409, f"Conflict: {conflict}")
     except KeyError as missing:
         return 400, _error(400, f"Bad Request: {missing.args[0]} is empty")
-    return 200, json.dumps({"ok": True, "result": result}, ensure_ascii=False).encode()
+    return 200, json.dumps({"ok": True, "result": result}).encode()
 
 
 def _error(status: int, description: str, retry_after: int | None = None) -> bytes:
@@ -316,8 +335,23 @@ def _answer_query(_api: FakeBotApi, call: Call) -> bool:
     return bool(call.parameters["callback_query_id"])
 
 
+class _Conflict(Exception):
+    """Updates go one way only."""
+
+
+def _get_updates(api: FakeBotApi, call: Call) -> list[dict[str, Any]]:
+    if api.webhook_url:
+        raise _Conflict("can't use getUpdates method while webhook is active; use deleteWebhook to delete it first")
+    numbers = {name: int(call.parameters.get(name, usual)) for name, usual in
+               (("offset", 0), ("limit", 100), ("timeout", 0))}
+    return api.take_updates(numbers["offset"], numbers["limit"], numbers["timeout"])
+
+
 def _set_webhook(api: FakeBotApi, call: Call) -> bool:
     api.webhook_url = call.parameters.get("url", "")
+    for name in ("max_connections", "allowed_updates"):
+        if name in call.parameters:
+            api.webhook_facts[name] = call.parameters[name]
     return True
 
 
@@ -332,7 +366,7 @@ def _webhook_info(api: FakeBotApi, _call: Call) -> dict[str, Any]:
 
 _RESULTS: dict[str, Callable[[FakeBotApi, Call], object]] = {
     "getme": lambda _api, _call: BOT,
-    "getupdates": lambda _api, _call: [],
+    "getupdates": _get_updates,
     "getwebhookinfo": _webhook_info,
     "setwebhook": _set_webhook,
     "deletewebhook": _delete_webhook,

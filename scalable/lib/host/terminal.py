@@ -74,6 +74,10 @@ def webhook_lines(webhook: WebhookSeen) -> list[str]:
         f"webhook: {webhook.url or 'none is set'}", f"wait at Telegram: {webhook.pending}",
         f"last failed delivery: {_moment(webhook.error_time)} {_printable(webhook.last_error)}".rstrip(),
     ]
+    if webhook.max_connections is not None:
+        lines.append(f"deliveries at the same time: {webhook.max_connections} at most")
+    if webhook.allowed_updates:
+        lines.append(f"types of updates: {', '.join(_printable(name) for name in webhook.allowed_updates)}")
     if webhook.before:
         lines.append(f"before: {webhook.before}")
     return [*lines, f"Telegram could not be asked: {webhook.trouble}"] if webhook.trouble else lines

@@ -18,6 +18,7 @@ class WebhookSeen:
 
     `url` empty: there is no webhook. `pending`: updates that wait at Telegram. `trouble`: why the last question brought
     no answer, empty when it did. `before`: where the webhook pointed before it was set from here, empty when unknown.
+    `allowed_updates`: the types Telegram brings, empty for its usual ones. `has_certificate`: it has one of its own.
     """
 
     url: str = ""
@@ -28,6 +29,8 @@ class WebhookSeen:
     seen_at: Optional[int] = None
     trouble: str = ""
     before: str = ""
+    allowed_updates: tuple[str, ...] = ()
+    has_certificate: bool = False
 
     @property
     def seen(self) -> Optional[datetime]:
@@ -61,8 +64,9 @@ def read_webhook(notes: dict[str, Note]) -> Optional[WebhookSeen]:
         return None
     try:
         value: Any = json.loads(note.text)
+        value["allowed_updates"] = tuple(value.get("allowed_updates", ()))
         return WebhookSeen(**value, before=before.text if before else "")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         return None
 
 
@@ -76,4 +80,10 @@ def from_telegram(info: Any, now: int) -> WebhookSeen:
     return WebhookSeen(
         str(told.get("url", ""))[:MAX_TEXT_CHARACTERS], number("pending_update_count") or 0, number("last_error_date"),
         str(told.get("last_error_message", ""))[:MAX_TEXT_CHARACTERS], number("max_connections"), now,
+        allowed_updates=_names(told.get("allowed_updates")), has_certificate=told.get("has_custom_certificate") is True,
     )
+
+
+def _names(listed: Any) -> tuple[str, ...]:
+    """Names of update types; Telegram has about thirty of them."""
+    return tuple(str(name)[:64] for name in listed[:50]) if isinstance(listed, list) else ()

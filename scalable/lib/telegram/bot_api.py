@@ -40,6 +40,8 @@ CONNECT_SECONDS = 3.0
 IDLE_SECONDS = 15.0
 TICK_SECONDS = 0.5
 MAX_ANSWER_BYTES = 256 * 1024
+# A hundred updates (getUpdates), each as long as Telegram makes them.
+MAX_UPDATES_BYTES = 16 * 1024 * 1024
 MAX_DESCRIPTION_CHARACTERS = 300
 # The server wants a number, a colon, no slash and at most 80 characters (telegram-bot-api, ClientManager.cpp).
 _TOKEN = re.compile(r"(?=.{3,80}\Z)[0-9]+:[A-Za-z0-9_-]+", re.ASCII)
@@ -47,6 +49,7 @@ _METHOD = re.compile(r"[A-Za-z]{1,64}")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 _HINTS = {
     401: " (the token in BOT_TOKEN is wrong, or was revoked)",
+    409: " (another program asks for the updates of this bot, or a webhook was set)",
     404: " (no such method, or the token in BOT_TOKEN is wrong)",
 }
 
@@ -211,12 +214,12 @@ class _Line:
         self._connection.sock.settimeout(seconds)
         self._connection.request("POST", path, call.body, {"Content-Type": call.content_type})
 
-    def receive(self, seconds: float) -> _Answer:
+    def receive(self, seconds: float, max_bytes: int) -> _Answer:
         """Raises OSError or HTTPException when no whole answer comes."""
         assert self._connection is not None
         self._connection.sock.settimeout(seconds)
         response = self._connection.getresponse()
-        body = response.read(MAX_ANSWER_BYTES)
+        body = response.read(max_bytes)
         if not response.isclosed() and (response.length or response.read(1)):
             raise http.client.IncompleteRead(b"")
         self._used = time.monotonic()
@@ -260,6 +263,7 @@ class _Exchange:
         self._line = line
         self._path = path
         self._call = call
+        self._is_large = call.method.lower() == "getupdates"
         self._seconds = seconds
         self._ends = time.monotonic() + seconds
         self._decision = threading.Lock()
@@ -325,7 +329,7 @@ class _Exchange:
         except OSError as error:  # a part of a request is none
             return BotApiUnreachable(f"{line.place} did not take the call: {_reason(error)}")
         try:
-            return line.receive(self._patience())
+            return line.receive(self._patience(), MAX_UPDATES_BYTES if self._is_large else MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             return BotApiUnanswered(f"{line.place} took the call and gave no answer: {_reason(error)}")
 

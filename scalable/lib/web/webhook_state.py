@@ -30,6 +30,10 @@ def is_address(url: str) -> bool:
     return _ADDRESS.fullmatch(url) is not None
 
 
+def _is_ours(url: str) -> bool:
+    return "/webhook_queue.py" in url
+
+
 class WebhookState:
     """The webhook of the bot whose queue this is. `make_api` is given the seconds a call may take."""
 
@@ -52,23 +56,42 @@ class WebhookState:
         """Ask Telegram now."""
         return self._keep(self._ask(read_webhook(self._notes.read()) or WebhookSeen(), ASKED_TIMEOUT_SECONDS))
 
-    def point_at(self, url: str) -> WebhookSeen:
+    def point_at(self, url: str, max_connections: int = MAX_CONNECTIONS) -> WebhookSeen:
         """Let Telegram bring updates to `url` from now on, and remember where it brought them before.
 
-        Raises BotApiError with Telegram's reason, or ConfigurationError.
+        The types of updates it brings stay the same. Raises BotApiError with Telegram's reason, or ConfigurationError.
         """
         api = self._make_api(ASKED_TIMEOUT_SECONDS)
         try:
-            before = from_telegram(api.call("getWebhookInfo"), 0).url
-            self._set(api, url)
-            if before and before != url:
-                self._notes.write(WEBHOOK_BEFORE, before)
+            before = from_telegram(api.call("getWebhookInfo"), 0)
+            self._set(api, url, max_connections, before.allowed_updates)
+            if before.url and before.url != url:
+                self._notes.write(WEBHOOK_BEFORE, before.url)
         finally:
             api.close()
         return self.look_up()
 
-    def _set(self, api: BotApi, url: str) -> None:
-        parameters: dict[str, object] = {"url": url, "max_connections": MAX_CONNECTIONS}
+    def take_away(self) -> WebhookSeen:
+        """Let Telegram keep its updates for whoever asks for them (getUpdates); those that wait there stay.
+
+        Where it brought them is remembered, unless that was our script and the place before it is known: going back
+        means going back to the bot. Raises as `point_at`.
+        """
+        api = self._make_api(ASKED_TIMEOUT_SECONDS)
+        try:
+            url = from_telegram(api.call("getWebhookInfo"), 0).url
+            api.call("deleteWebhook")
+            log.warning(event("webhook taken away", url=url.partition("?")[0]))
+            if url and not (_is_ours(url) and WEBHOOK_BEFORE in self._notes.read()):
+                self._notes.write(WEBHOOK_BEFORE, url)
+        finally:
+            api.close()
+        return self.look_up()
+
+    def _set(self, api: BotApi, url: str, max_connections: int, allowed_updates: tuple[str, ...]) -> None:
+        parameters: dict[str, object] = {"url": url, "max_connections": max_connections}
+        if allowed_updates:  # Telegram keeps them by itself; a server of one's own may have forgotten after a restart
+            parameters["allowed_updates"] = list(allowed_updates)
         if self._secret:
             parameters["secret_token"] = self._secret
         api.call("setWebhook", parameters)
