@@ -376,7 +376,13 @@ def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddre
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check the whole installation and print what was found; the exit code is 0, or 2 when something is wrong."""
+    """Check the installation, prepare it (init), or tell how to remove it (uninstall); 0, or 2 for an error."""
+    if arguments[:1] in (["init"], ["uninstall"]):
+        from scalable.lib.host.install import Place, run_init, run_uninstall
+
+        path = _absolute(SCALABLE_FOLDER, os.environ.get("BOT_CONFIG", "").strip() or ".htenv")
+        place = Place(SCALABLE_FOLDER, path, os.environ, lambda: load_config(os.environ))
+        return run_init(arguments[1:], place) if arguments[0] == "init" else run_uninstall(arguments[1:], place)
     from scalable.lib.host.doctor import run_doctor
 
     return run_doctor(arguments, lambda: load_config(os.environ))

@@ -12,7 +12,7 @@ from typing import Optional
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.host.finding import Finding, Verdict
 from scalable.lib.worker.runners.choose import BotSettings, checked, create_runner
-from scalable.lib.worker.runners.php import Php, find_php
+from scalable.lib.worker.runners.php import CGI, Php, find_php
 
 MAX_SOURCE_BYTES = 4 * 1024 * 1024
 _READS_BODY = re.compile(r"php://input|HTTP_RAW_POST_DATA")
@@ -37,6 +37,21 @@ def check_bot(bot: BotSettings, has_token: bool) -> list[Finding]:
         findings += _source(bot, _read(file), has_token)
         findings += _other_php(php, file)
     return findings
+
+
+def better_mode(bot: BotSettings) -> Optional[str]:
+    """`fastcgi` for a PHP file that reads its update as under a web server, where php-cgi is there; else None."""
+    file = bot.file
+    if file is None or file.suffix != ".php" or bot.chosen_mode != "cli":
+        return None
+    source = _read(file)
+    if not _READS_BODY.search(source) or _READS_STDIN.search(source):
+        return None
+    try:
+        find_php(bot.php_binary, CGI)
+    except BotMissing:
+        return None
+    return "fastcgi"
 
 
 def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:

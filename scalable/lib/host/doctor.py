@@ -56,7 +56,9 @@ def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
     Creates the data folder, and without --dry-run the tables, when they are missing: the same the pool would do.
     """
     parser = argparse.ArgumentParser(
-        prog="config.py", description="Shows the settings and checks this installation. Exit code 0 or 2."
+        prog="config.py", description="Shows the settings and checks this installation. Exit code 0 or 2.",
+        epilog="config.py init makes the settings file and puts modes and first lines in order; config.py uninstall "
+               "tells what to remove.",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="only show what would be done to the tables, say of the PHP version"
@@ -69,7 +71,11 @@ def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
         _print_findings(findings)
         return ExitCode.BAD_CONFIGURATION
     _print_settings(config)
-    findings = examine(config, options.dry_run)
+    return conclude(examine(config, options.dry_run))
+
+
+def conclude(findings: Sequence[Finding]) -> int:
+    """Print them; the exit code they mean."""
     _print_findings(findings)
     wrong = any(finding.verdict is Verdict.ERROR for finding in findings)
     return ExitCode.BAD_CONFIGURATION if wrong else ExitCode.OK
