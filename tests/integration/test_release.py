@@ -206,11 +206,15 @@ def test_in_apache_webhook_worker_and_dashboard_work_as_they_were_unpacked(relea
     need(apache_available())
     folder = Path(tempfile.mkdtemp(dir=hosting))
     folder.chmod(0o711)
-    site = Site(folder, BOT, {"BOT_WORKER_SLEEP": "0.1"}, plugin=lambda root: unpack(release, root))
+    settings = {"BOT_WORKER_SLEEP": "0.1", "BOT_WEBHOOK_SECRET": "hush"}
+    site = Site(folder, BOT, settings, plugin=lambda root: unpack(release, root))
     try:
-        answer = site.send(UPDATE)
+        prepared = site.run("config.py", "init")
+        answer = site.send(UPDATE, X_Telegram_Bot_Api_Secret_Token="hush")
         drained = site.run("worker.py", "--drain")
 
+        assert prepared.returncode == 0, prepared
+        assert "all as released" in prepared.stdout
         assert (answer.status, answer.json()["ok"]) == (200, True)
         assert (drained.returncode, drained.stdout) == (0, "")
         assert site.counts()["done"] == 1
