@@ -53,6 +53,7 @@ def build(end_answer=lambda: None):
 
 application = LazyApplication(build)
 
+
 def main(arguments):
     """Set, show or take away the webhook, or fetch updates without one; see --help."""
     from scalable.lib.host.webhook_command import parse_webhook_options, run_webhook_command

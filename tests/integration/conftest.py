@@ -37,7 +37,7 @@ def database_settings(servers: Servers, name: str) -> dict[str, str]:
 
 @pytest.fixture
 def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
-    """Makes installations: make_site(bot, database, NAME=value …).
+    """Makes installations: make_site(bot, database, NAME=value …); `extra` is for Apache, {site} its folder in it.
 
     `web_server`: "cgid" or "cgi", Apache's two ways to run a CGI script, or "passenger".
     Their folder is not tmp_path: pytest closes that to other users whenever another run of it begins.
@@ -49,12 +49,14 @@ def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
     home.chmod(0o711)
 
     def make(
-        bot: Path, database: str, allow_override: str = "All", web_server: str = "cgid", **settings: str
+        bot: Path, database: str, allow_override: str = "All", web_server: str = "cgid", extra: str = "",
+        **settings: str,
     ) -> Site:
         folder = home / f"host{len(sites)}"
         folder.mkdir()
         settings = {**QUICK, **database_settings(servers, database), **settings}
         module, more = (web_server, "") if web_server in MPM_OF_CGI_MODULE else ("cgid", under_passenger(folder))
+        more += extra.replace("{site}", str(folder / "site"))
         sites.append(Site(folder, bot, settings, allow_override, cgi_module=module, extra_config=more))
         return sites[-1]
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 from tests.support.places import REPOSITORY
-from tests.support.site import Site, request
+from tests.support.site import Site, request, wait_until
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 PUBLIC = {"webhook_queue.py", "dashboard.py", "worker.py"}
+HOSTING = REPOSITORY / "examples" / "hosting"
+PRIVATE_WORDS = "words-between-two-people"
+# What a host that ignores .htaccess may do for scripts by itself.
+EXECUTED = """
+<FilesMatch "^(webhook_queue|dashboard|worker)[.]py$">
+    SetHandler cgi-script
+</FilesMatch>
+"""
+CGI_BIN = """
+ScriptAlias "/cgi-bin/" "{site}/../cgi-bin/"
+<Location "/cgi-bin/">
+    Require all granted
+</Location>
+<Directory "{site}/scalable">
+    AllowOverride None
+    Require all denied
+</Directory>
+"""
 
 
 def every_file(site: Site) -> list[str]:
@@ -41,3 +60,62 @@ def test_where_htaccess_is_ignored_settings_and_data_stay_private(make_site: Cal
     assert len(private) >= 4
     for path in private:
         assert request(f"{site.apache.url}/scalable/{path}").status == 403
+
+
+def test_where_htaccess_is_ignored_no_file_of_a_running_installation_tells_a_secret(
+    make_site: Callable[..., Site]
+) -> None:
+    """Pool, sockets, locks and notes are there; the sources may be read, and are public anyway."""
+    secrets = {name: f"123456:secret_{name}-{'x' * 35}" for name in ("BOT_MONITOR_TOKEN", "BOT_TOKEN")}
+    secrets["BOT_WEBHOOK_SECRET"] = "secret_of_the_webhook"
+    site = make_site(
+        PY_BOT, "mariadb-10.11", "None", EXECUTED, BOT_API_URL="http://127.0.0.1:1", **secrets
+    )
+    header = {"X_Telegram_Bot_Api_Secret_Token": secrets["BOT_WEBHOOK_SECRET"]}
+    for number in (1, 2):
+        assert site.send({"update_id": number, "message": {"text": PRIVATE_WORDS}}, **header).status == 200, site.logs()
+    site.start_pool()
+    wait_until((site.plugin / ".htdata" / ".ht-gateway.sock").exists, site.logs)
+    assert (site.plugin / ".htdata" / ".ht-lean").exists()
+    words = [*secrets.values(), site.settings["BOT_DB_PASS"], PRIVATE_WORDS]
+
+    for path in [path for path in site.plugin.rglob("*") if path.is_file() or path.is_socket()]:
+        answer = request(f"{site.apache.url}/scalable/{path.relative_to(site.plugin)}")
+        told = [word for word in words if word.encode() in answer.body]
+        assert (told, path.name.startswith(".ht") and answer.status == 200) == ([], False), path
+
+
+def test_a_host_that_forbids_options_takes_the_variant_without_them(make_site: Callable[..., Site]) -> None:
+    site = make_site(PY_BOT, "sqlite", allow_override="AuthConfig FileInfo Limit")
+    assert site.send({"update_id": 1}).status == 500
+
+    shutil.copy(HOSTING / "no-options.htaccess", site.plugin / ".htaccess")
+
+    assert site.send({"update_id": 1}).status == 200, site.logs()
+    shown = {
+        path for path in every_file(site)
+        if request(f"{site.apache.url}/scalable/{path}?token=let-me-in").status not in (403, 404)
+    }
+    assert shown == PUBLIC
+
+
+def test_a_host_with_cgi_in_one_folder_alone_runs_the_scripts_from_there(
+    make_site: Callable[..., Site]
+) -> None:
+    """The folder `scalable/` is not shown at all; links lead to where the scripts are called."""
+    site = make_site(PY_BOT, "sqlite", extra=CGI_BIN)
+    folder = site.root.parent / "cgi-bin"
+    folder.mkdir(mode=0o755)
+    text = (HOSTING / "cgi-bin.sh").read_text()
+    assert text.count("/home/you") == 1
+    for name in PUBLIC:
+        (folder / name).write_text(text.replace("/home/you", str(site.root)))
+        (folder / name).chmod(0o755)
+
+    webhook = f"{site.apache.url}/cgi-bin/webhook_queue.py"
+    stored = [request(webhook, b'{"update_id": %d}' % number) for number in (1, 2)]
+    page = request(f"{site.apache.url}/cgi-bin/dashboard.py?token=let-me-in")
+
+    assert [answer.status for answer in (*stored, page)] == [200, 200, 200], site.logs()
+    assert b'href="/cgi-bin/dashboard.py/static/' in page.body
+    assert request(f"{site.apache.url}/scalable/webhook_queue.py", b'{"update_id": 3}').status == 403

@@ -113,6 +113,7 @@ class Site:
         self.journal = self.root / ".ht-journal"
         self.pool_log = folder / "pool.log"
         settings = {"BOT_LEGACY_PATH": f"../bot{bot.suffix}", "BOT_MONITOR_TOKEN": "let-me-in", **settings}
+        self.settings = settings
         settings_file = self.plugin / ".htenv"
         settings_file.write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
         settings_file.chmod(0o600)

@@ -24,7 +24,8 @@ def poke(path: Path) -> None:
     try:
         send_datagram(os.fsencode(path), POKE)
     except OSError as error:  # no pool, or one that has enough to do already
-        log.debug(event("pool not poked", cause=error))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(event("pool not poked", cause=error))
 
 
 def open_poke_socket(path: Path) -> Optional[PokeSocket]:

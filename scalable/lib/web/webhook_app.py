@@ -69,8 +69,9 @@ def _enqueue(
     except (DatabaseUnavailable, ConfigurationError) as error:
         return _come_again(error)
     announce()
-    name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
-    log.info(event(name, id=enqueued.job_id, update_id=update.update_id, type=update.update_type, bytes=len(body)))
+    if log.isEnabledFor(logging.INFO):
+        name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
+        log.info(event(name, id=enqueued.job_id, update_id=update.update_id, type=update.update_type, bytes=len(body)))
     return stored(enqueued.job_id, duplicate=enqueued.duplicate)
 
 
