@@ -184,9 +184,9 @@ class Config:
         places = DrainPlaces(script, folder.pool_lock, folder.flight_lock, folder.drain_log)
         return DrainStarter(places, self.environment)
 
-    def kick(self, installation: Installation) -> Any:
-        """What has the queue drained soon, when BOT_WORKER_KICK asks for it; else None."""
-        return self.drain_starter(installation).kick if self.worker_kick else None
+    def kick(self, installation: Installation, before: Callable[[], None] = lambda: None) -> Any:
+        """What has the queue drained soon, `before` first, when BOT_WORKER_KICK asks for it; else None."""
+        return self.drain_starter(installation).kick_after(before) if self.worker_kick else None
 
     def create_tick(self, installation: Installation) -> Any:
         """The WSGI application behind the address of worker.py."""
@@ -267,10 +267,11 @@ class Config:
         ask = self.webhook_state(queue).refresh_if_old
         return Alerts(queue, self.bot_api(10.0), self.alert_chat_id, place, ask).check
 
-    def poller(self, installation: Installation) -> Any:
+    def poller(self) -> Any:
         """What fetches updates without a webhook."""
         from scalable.lib.host.poller import Poller
 
+        installation = self.installation()
         return Poller(installation.queue(), self.bot_api, self.queue_order, installation.data_folder.poke)
 
     def bot_api(self, timeout_seconds: float) -> Any:

@@ -35,19 +35,14 @@ def build(end_answer=lambda: None):
     config = load_config(os.environ)
     configure_logging(config.log_level)
     installation = config.installation()
-    kick = config.kick(installation)
 
     def announce():
         installation.data_folder.poke()
         if __name__ == "__main__":  # a process for this one request: the next one may be quicker
             config.leave_lean_note(installation, seen)
 
-    def end_and_kick():
-        end_answer()
-        kick()
-
     return create_webhook_app(
-        installation.queue, config.webhook_secret, config.queue_order, announce, end_and_kick if kick else None
+        installation.queue, config.webhook_secret, config.queue_order, announce, config.kick(installation, end_answer)
     )
 
 
@@ -58,12 +53,10 @@ def main(arguments):
     """Set, show or take away the webhook, or fetch updates without one; see --help."""
     from scalable.lib.host.webhook_command import parse_webhook_options, run_webhook_command
 
-    options = parse_webhook_options(arguments)
-    config = load_config(os.environ)
+    options, config = parse_webhook_options(arguments), load_config(os.environ)
     configure_logging(config.log_level)
-    installation = config.installation()
-    queue = installation.queue()
-    return run_webhook_command(options, queue, config.webhook_state(queue), lambda: config.poller(installation))
+    queue = config.installation().queue()
+    return run_webhook_command(options, queue, config.webhook_state(queue), config.poller)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -61,6 +61,15 @@ class DrainStarter:
             return
         if drain is not None:
             drain.let_go()
+
+    def kick_after(self, before: Callable[[], None]) -> Callable[[], None]:
+        """The kick, with something to be done first."""
+
+        def work() -> None:
+            before()
+            self.kick()
+
+        return work
 
     def start(self, seconds: float, lingers: bool = False) -> Optional[StartedDrain]:
         """A drain that begins no job after `seconds`; None when a pool or another drain is at work.
