@@ -15,7 +15,8 @@ from tests.support.apache import apache_available, customers_folder, suexec_avai
 from tests.support.children import tail
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.site import Site, request, wait_until
+from tests.support.site import Site, wait_until
+from tests.support.visitor import Visitor
 
 BOT = REPOSITORY / "examples" / "bot.py"
 HOSTS = {
@@ -104,7 +105,8 @@ def test_other_methods_are_told_so_and_head_gets_no_body(site: CgiSite, method: 
 
 
 def test_head_and_get_of_the_dashboard_differ_by_the_body_alone(site: CgiSite) -> None:
-    got, headed = (request(site.dashboard_url, method=method) for method in ("GET", "HEAD"))
+    visitor = Visitor(site.dashboard_url).log_in("let-me-in")
+    got, headed = (visitor.get(method=method) for method in ("GET", "HEAD"))
 
     assert (got.status, headed.status) == (200, 200)
     assert headed.body == b""
@@ -176,7 +178,7 @@ def test_what_a_library_prints_does_not_come_before_the_headers(site: CgiSite) -
     text = chatty.read_text()
     chatty.write_text(text + "\nprint('a word of the library')\n")
     try:
-        answer = request(site.dashboard_url)
+        answer = Visitor(site.dashboard_url).log_in("let-me-in").get()
     finally:
         chatty.write_text(text)
 

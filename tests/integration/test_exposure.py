@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tests.support.places import REPOSITORY
 from tests.support.site import Site, request, wait_until
+from tests.support.visitor import Visitor
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 PUBLIC = {"webhook_queue.py", "dashboard.py", "worker.py"}
@@ -69,7 +70,7 @@ def test_where_htaccess_is_ignored_no_file_of_a_running_installation_tells_a_sec
     secrets = {name: f"123456:secret_{name}-{'x' * 35}" for name in ("BOT_MONITOR_TOKEN", "BOT_TOKEN")}
     secrets["BOT_WEBHOOK_SECRET"] = "secret_of_the_webhook"
     site = make_site(
-        PY_BOT, "mariadb-10.11", "None", EXECUTED, BOT_API_URL="http://127.0.0.1:1", **secrets
+        PY_BOT, "mariadb-10.11", "None", extra=EXECUTED, BOT_API_URL="http://127.0.0.1:1", **secrets
     )
     header = {"X_Telegram_Bot_Api_Secret_Token": secrets["BOT_WEBHOOK_SECRET"]}
     for number in (1, 2):
@@ -86,7 +87,7 @@ def test_where_htaccess_is_ignored_no_file_of_a_running_installation_tells_a_sec
 
 
 def test_a_host_that_forbids_options_takes_the_variant_without_them(make_site: Callable[..., Site]) -> None:
-    site = make_site(PY_BOT, "sqlite", allow_override="AuthConfig FileInfo Limit")
+    site = make_site(PY_BOT, "sqlite", allow_override="AuthConfig FileInfo Limit", BOT_TICK_TOKEN="let-me-in")
     assert site.send({"update_id": 1}).status == 500
 
     shutil.copy(HOSTING / "no-options.htaccess", site.plugin / ".htaccess")
@@ -114,7 +115,7 @@ def test_a_host_with_cgi_in_one_folder_alone_runs_the_scripts_from_there(
 
     webhook = f"{site.apache.url}/cgi-bin/webhook_queue.py"
     stored = [request(webhook, b'{"update_id": %d}' % number) for number in (1, 2)]
-    page = request(f"{site.apache.url}/cgi-bin/dashboard.py?token=let-me-in")
+    page = Visitor(f"{site.apache.url}/cgi-bin/dashboard.py").log_in("let-me-in").get()
 
     assert [answer.status for answer in (*stored, page)] == [200, 200, 200], site.logs()
     assert b'href="/cgi-bin/dashboard.py/static/' in page.body

@@ -271,7 +271,7 @@ def test_a_process_that_ran_it_ends_by_itself(bot: Bot, api: FakeBotApi):
     code = (
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
         "from scalable.lib.worker.runners.python import PythonRunner\n"
-        "runner = PythonRunner(Path(sys.argv[2]), 'handle', 20)\n"
+        "runner = PythonRunner(Path(sys.argv[2]), 'handle', 45)\n"
         "print(runner.run(sys.argv[3]).kind.name)\nrunner.close()"
     )
 

@@ -23,6 +23,7 @@ from tests.support.need import need
 from tests.support.passenger import Passenger, passenger_available
 from tests.support.places import REPOSITORY
 from tests.support.site import SYSTEM_PYTHON, Answer, Site, request, wait_until
+from tests.support.visitor import Visitor
 
 BOT = REPOSITORY / "examples" / "bot.py"
 DATABASE = "mariadb-10.11"
@@ -46,7 +47,7 @@ class Host:
 
     def dashboard(self, path: str = "/dashboard.py") -> Answer:
         """The page."""
-        return request(f"{self.url}{path}?token=let-me-in")
+        return Visitor(self.url + path).log_in("let-me-in").get()
 
 
 Start = Callable[..., Host]
