@@ -14,7 +14,7 @@ run: $(VENV)/.run ## Try it: pool, webhook and dashboard on SQLite with the Pyth
 
 test: $(VENV)/.dev ## Everything, on real servers; installs what is missing where it may
 	$(BIN)/python tests/install.py
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-quick: $(VENV)/.dev ## Only what needs no server: a few seconds
 	$(BIN)/python -m pytest tests/unit

@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -34,14 +36,16 @@ class CgiSite(Site):
 
 
 @pytest.fixture(scope="module", params=HOSTS)
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CgiSite]:
-    """An installation without a pool."""
+def site(request: pytest.FixtureRequest) -> Iterator[CgiSite]:
+    """An installation without a pool; not in pytest's folders, which it closes to others when another run begins."""
     host = HOSTS[request.param]
     need(apache_available())
     if not host.get("suexec"):
-        site = CgiSite(tmp_path_factory.mktemp("host"), BOT, {}, environment=FROM_THE_SERVER, **host)
-        yield site
-        site.stop()
+        with tempfile.TemporaryDirectory(prefix="hosts-") as home:
+            Path(home).chmod(0o711)
+            site = CgiSite(Path(home), BOT, {}, environment=FROM_THE_SERVER, **host)
+            yield site
+            site.stop()
         return
     need(suexec_available())
     with customers_folder() as folder:

@@ -142,8 +142,7 @@ def test_a_stuck_bot_of_one_runner_leaves_the_threads_of_others_alone(bots: Pyth
 
 @pytest.mark.usefixtures("short_grace")
 def test_a_stuck_event_loop_makes_every_runner_of_it_stuck(bots: PythonBots):
-    stuck = bot(bots, SWALLOWS_CANCEL, ASYNC)
-    other = bot(bots, SWALLOWS_CANCEL, ASYNC)
+    stuck, other = (bot(bots, SWALLOWS_CANCEL, ASYNC, timeout_seconds=1.0) for _ in range(2))  # importing it is in it
     other.run("{}")
     run(stuck)
 
