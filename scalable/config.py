@@ -246,8 +246,14 @@ class Config:
 
         return DashboardSettings(
             self.monitor_token, self.monitor_read_token, self.monitor_limit, self.monitor_mask, self.queue_order,
-            self.bot_api if self.bot_token else None, self.webhook_secret,
+            self.bot_api if self.bot_token else None, self.webhook_secret, self.examine,
         )
+
+    def examine(self, url: str, server: str, way: str) -> Any:
+        """The doctor, as the dashboard asks for it; see doctor.Viewpoint."""
+        from scalable.lib.host.doctor import Viewpoint, look_around  # here, because only its page pays for it
+
+        return look_around(self, Viewpoint("web", url, server, way))
 
     def webhook_state(self, queue: DatabaseQueue) -> Any:
         """What asks Telegram about the webhook and sets it; None without BOT_TOKEN."""

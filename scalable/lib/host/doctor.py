@@ -1,33 +1,32 @@
-"""The doctor: prints every setting with its source, checks the whole installation, says what to put right."""
+"""The doctor: checks the whole installation, in a shell or for the dashboard's page, and says what to put right."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import stat
+import getpass
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Protocol
 
-from scalable.lib.errors import (
-    ConfigurationError,
-    DatabaseUnavailable,
-    ExitCode,
-    ScalableError,
-    SchemaMissing,
-)
+from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.host.bot_check import check_bot
-from scalable.lib.host.finding import Finding, Verdict
+from scalable.lib.host.database_check import check_database
+from scalable.lib.host.finding import Finding, Verdict, conclusion, error, ok, warning
 from scalable.lib.host.installation import Installation
-from scalable.lib.host.packages import check_packages, find_packages
+from scalable.lib.host.machine_check import check_data_folder, check_limits
+from scalable.lib.host.packages import check_packages, find_packages, missing_package
+from scalable.lib.host.public_check import Public, check_public, folder_url
 from scalable.lib.host.release_files import check_files
-from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.explain import slow_plans
-from scalable.lib.queue.registry import Registry
-from scalable.lib.queue.schema import SCHEMA_VERSION, planned_statements, stored_version
+from scalable.lib.host.script_check import check_scripts
+from scalable.lib.host.settings_check import SHELL, check_environment, check_other_side, check_settings_file
+from scalable.lib.host.work_check import check_work
 from scalable.lib.settings import Reading
 from scalable.lib.worker.runners.choose import BotSettings
+
+SCALABLE_FOLDER = Path(__file__).resolve().parents[2]
 
 
 class Settings(Protocol):
@@ -38,9 +37,15 @@ class Settings(Protocol):
     @property
     def settings_file(self) -> Path: ...
     @property
+    def data_dir(self) -> Path: ...
+    @property
     def bot(self) -> BotSettings: ...
     @property
     def bot_token(self) -> str: ...
+    @property
+    def webhook_secret(self) -> str: ...
+    @property
+    def worker_pool_size(self) -> int: ...
     @property
     def readings(self) -> tuple[Reading, ...]: ...
     @property
@@ -50,11 +55,51 @@ class Settings(Protocol):
         """The installation these settings describe."""
 
 
+@dataclass(frozen=True)
+class Viewpoint:
+    """Where the doctor stands: `side` is settings_check's SHELL or WEB, `url` the address of scalable/ where known.
+
+    `server` is what the web server calls itself, `way` how it runs this.
+    """
+
+    side: str = SHELL
+    url: str = ""
+    server: str = ""
+    way: str = ""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Everything the doctor found, for a page; `text` is what may be copied into a question."""
+
+    findings: Sequence[Finding]
+    settings: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        """As the shell prints it."""
+        lines = [*self.settings, "", *(finding.line for finding in self.findings), "", conclusion(self.findings)]
+        return "\n".join(lines)
+
+
 def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
     """Print settings and findings; 0 when everything needed is right, 2 when something is wrong.
 
     Creates the data folder, and without --dry-run the tables, when they are missing: the same the pool would do.
     """
+    options = _parse(arguments)
+    try:
+        config = load()
+    except ConfigurationError as problem:
+        return conclude([*_without_settings(), *(error("settings", line) for line in problem.problems)])
+    except ModuleNotFoundError as problem:  # python-dotenv, which reads the settings file
+        missing_package(problem)
+        return conclude(_without_settings())
+    print("\n".join(settings_lines(config)) + "\n")
+    return conclude(examine(config, options.dry_run, Viewpoint(url=options.url or "")))
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="config.py", description="Shows the settings and checks this installation. Exit code 0 or 2.",
         epilog="config.py init makes the settings file and puts modes and first lines in order; config.py uninstall "
@@ -63,132 +108,93 @@ def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="only show what would be done to the tables, say of the PHP version"
     )
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--url", type=_url, metavar="https://example.com/scalable",
+        help="the public address of this folder: ask there, too, whether the scripts run, whether the secret arrives, "
+             "and whether a private file is shown",
+    )
+    return parser.parse_args(arguments)
+
+
+def _url(text: str) -> str:
     try:
-        config = load()
-    except ConfigurationError as error:
-        findings = [Finding(Verdict.ERROR, "settings", problem) for problem in error.problems]
-        _print_findings(findings)
-        return ExitCode.BAD_CONFIGURATION
-    _print_settings(config)
-    return conclude(examine(config, options.dry_run))
+        return folder_url(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {problem}") from problem
 
 
 def conclude(findings: Sequence[Finding]) -> int:
     """Print them; the exit code they mean."""
-    _print_findings(findings)
+    print("\n".join([*(finding.line for finding in findings), "", conclusion(findings)]))
     wrong = any(finding.verdict is Verdict.ERROR for finding in findings)
     return ExitCode.BAD_CONFIGURATION if wrong else ExitCode.OK
 
 
-def examine(config: Settings, dry_run: bool = False) -> list[Finding]:
+def examine(config: Settings, dry_run: bool = False, viewpoint: Viewpoint = Viewpoint()) -> list[Finding]:
     """Every finding about the installation `config` describes; `dry_run`: the tables are looked at, not touched."""
-    findings = [Finding(Verdict.OK, "python", f"{sys.version.split()[0]} at {sys.executable}")]
-    findings += check_packages(find_packages(config.scalable_folder / "vendor"))
-    findings += check_files(config.scalable_folder)
-    findings += [Finding(Verdict.WARNING, "settings", warning) for warning in config.warnings]
-    findings += _settings_file(config.settings_file)
+    findings = [_itself(viewpoint), *_folder(config.scalable_folder)]
+    findings += [warning("settings", line) for line in config.warnings]
+    findings.append(check_settings_file(config.settings_file))
+    findings += check_environment(config.readings, config.scalable_folder, viewpoint.side)
     findings += check_bot(config.bot, has_token=bool(config.bot_token))
+    findings.append(check_limits(config.worker_pool_size))
     installation = config.installation()
-    folder = _data_folder(installation)
-    findings.append(folder)
-    if folder.verdict is not Verdict.ERROR:
-        findings += _database(installation, dry_run)
+    folder = check_data_folder(installation.data_folder)
+    findings += folder
+    if folder[0].verdict is not Verdict.ERROR:
+        findings += _inside(config, installation, dry_run, viewpoint)
+    if viewpoint.url:
+        findings += check_public(Public(viewpoint.url, config.scalable_folder, config.data_dir, config.webhook_secret))
     return findings
 
 
-def _settings_file(path: Path) -> list[Finding]:
-    if not path.exists():
-        return [Finding(Verdict.OK, "settings file", f"none at {path}: environment and defaults only")]
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        return [Finding(Verdict.WARNING, "settings file", f"{path}, mode {mode:o}: others may read it; chmod 600 it")]
-    return [Finding(Verdict.OK, "settings file", f"{path}, mode {mode:o}")]
-
-
-def _data_folder(installation: Installation) -> Finding:
-    folder = installation.data_folder
+def look_around(config: Settings, viewpoint: Viewpoint) -> Examination:
+    """The same for somebody who is not in a shell. An address that is none is passed over: a browser made it."""
     try:
-        folder.prepare()
-    except ConfigurationError as error:
-        return Finding(Verdict.ERROR, "data folder", str(error))
-    if folder.others_may_enter():
-        return Finding(Verdict.WARNING, "data folder", f"{folder.path}: others may look into it; chmod 700 it")
-    return Finding(Verdict.OK, "data folder", f"{folder.path}, writable and private")
+        url = folder_url(viewpoint.url)
+    except ValueError:
+        url = ""
+    return Examination(examine(config, viewpoint=replace(viewpoint, url=url)), settings_lines(config))
 
 
-def _database(installation: Installation, dry_run: bool) -> list[Finding]:
-    try:
-        queue = installation.queue()
-        server = queue.describe_server()
-        findings = [Finding(Verdict.OK, "database", f"{server.product} {server.version}, {queue.database.place}; "
-                                                    f"jobs are claimed by {server.claim_method}")]
-        if dry_run:
-            return findings + _plan(queue)
-        return [*findings, _table(queue), *_plans(queue), _depth(queue), _workers(queue)]
-    except DatabaseUnavailable as error:
-        return [Finding(Verdict.ERROR, "database", str(error))]
-    except ConfigurationError as error:
-        return [Finding(Verdict.ERROR, "database", problem) for problem in error.problems]
-
-
-def _table(queue: DatabaseQueue) -> Finding:
-    before: Optional[int] = stored_version(queue.database, queue.table)
-    try:
-        queue.ensure_schema()
-    except ScalableError as error:
-        return Finding(Verdict.ERROR, "table", str(error))
-    made = "" if before == SCHEMA_VERSION else " (made just now)" if before is None else f" (brought up from {before})"
-    return Finding(Verdict.OK, "table", f"{queue.table}, version {SCHEMA_VERSION}{made}")
-
-
-def _plan(queue: DatabaseQueue) -> list[Finding]:
-    """What would be done to the tables, statement by statement, and what is in them now."""
-    statements = planned_statements(queue.database, queue.table)
-    if not statements:
-        return [Finding(Verdict.OK, "table", "complete, nothing would be changed"), _depth(queue)]
-    findings = [Finding(Verdict.OK, "would run", statement) for statement in statements]
-    with contextlib.suppress(SchemaMissing):
-        findings.append(_depth(queue))
-    return findings
-
-
-def _plans(queue: DatabaseQueue) -> list[Finding]:
-    """How the server would run what runs all day; a sort or a scan costs little today and everything in a rush."""
-    slow = slow_plans(queue)
-    if not slow:
-        return [Finding(Verdict.OK, "indexes", "claims, reaps and clean-ups use theirs")]
-    remedy = "drop the queue's indexes of that name and run this again, or report it with the lines above"
-    return [Finding(Verdict.ERROR, "indexes", f"{line}; {remedy}") for line in slow]
-
-
-def _depth(queue: DatabaseQueue) -> Finding:
-    counts = queue.counts()
-    seen = f"{counts.pending} pending, {counts.processing} processing, {counts.done} done, {counts.failed} failed"
-    if counts.failed:
-        return Finding(Verdict.WARNING, "queue", f"{seen}; the dashboard says why and runs them again")
-    return Finding(Verdict.OK, "queue", seen)
-
-
-def _workers(queue: DatabaseQueue) -> Finding:
-    alive = Registry(queue.database, queue.table).alive()
-    running = sum(worker.job_id is not None for worker in alive)
-    seen = f"{len(alive)} alive, {running} of them running the bot" if alive else "none is running now"
-    return Finding(Verdict.OK, "workers", seen)
-
-
-def _print_settings(config: Settings) -> None:
+def settings_lines(config: Settings) -> list[str]:
+    """A line for every setting: name, value, source. Secrets only say whether they are set."""
     rows = [(reading.setting.name, reading.shown(), reading.source) for reading in config.readings]
-    name_width = max(len(row[0]) for row in rows)
-    value_width = max(len(row[1]) for row in rows)
-    for name, value, source in rows:
-        print(f"{name:<{name_width}}  {value:<{value_width}}  {source}")
-    print()
+    name_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [f"{name:<{name_width}}  {value:<{value_width}}  {source}" for name, value, source in rows]
 
 
-def _print_findings(findings: Sequence[Finding]) -> None:
-    for finding in findings:
-        print(f"{finding.verdict.value:<8} {finding.subject}: {finding.seen}")
-    errors = sum(finding.verdict is Verdict.ERROR for finding in findings)
-    print()
-    print(f"{errors} thing{'s' * (errors != 1)} to put right." if errors else "Everything needed is in place.")
+def _without_settings() -> list[Finding]:
+    """What can be said when the settings cannot be read."""
+    return [_itself(Viewpoint()), *_folder(SCALABLE_FOLDER)]
+
+
+def _folder(folder: Path) -> list[Finding]:
+    return [*check_packages(find_packages(folder / "vendor")), *check_files(folder), *check_scripts(folder)]
+
+
+def _itself(viewpoint: Viewpoint) -> Finding:
+    seen = f"{sys.version.split()[0]} at {sys.executable or 'a program without a name'}, as user {_user()}"
+    if viewpoint.server:
+        seen += f", under {viewpoint.server} ({viewpoint.way})"
+    return ok("python", seen)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser() if os.geteuid() == os.getuid() else str(os.geteuid())
+    except (KeyError, OSError):
+        return str(os.geteuid())
+
+
+def _inside(config: Settings, installation: Installation, dry_run: bool, viewpoint: Viewpoint) -> list[Finding]:
+    """What needs the data folder."""
+    findings = []
+    if not dry_run:
+        try:
+            secret = installation.data_folder.secret()
+            findings = check_other_side(config.readings, config.data_dir, secret, viewpoint.side)
+        except (ConfigurationError, OSError) as problem:
+            findings = [error("data folder", f"its notes cannot be kept: {problem}")]
+    findings += check_database(installation, config.worker_pool_size, dry_run)
+    return findings + check_work(installation)

@@ -18,7 +18,7 @@ class Installation:
         self, data_folder: DataFolder, address: DatabaseAddress, table: str, retry_policy: RetryPolicy
     ) -> None:
         self.data_folder = data_folder
-        self._address = address
+        self.address = address
         self._table = table
         self._retry_policy = retry_policy
         self._queue: Optional[DatabaseQueue] = None
@@ -29,7 +29,7 @@ class Installation:
         installation is known to use another database."""
         with self._lock:
             if self._queue is None:
-                database = open_database(self._address)
+                database = open_database(self.address)
                 self.data_folder.prepare()
                 self.data_folder.remember_database(f"table {self._table} in {database.identity}")
                 self._queue = DatabaseQueue(database, self._table, self._retry_policy)

@@ -170,6 +170,14 @@ class Database(ABC):
     def existing_indexes(self, session: Session, table: str) -> list[str]:
         """Names of the table's indexes."""
 
+    def connection_limits(self, session: Session) -> Optional[tuple[int, int, int]]:
+        """Open connections, the most of all users, the most of this one (0: no limit); None where nobody counts."""
+        return None
+
+    def rights(self, session: Session) -> tuple[str, list[str]]:
+        """The database's name, and a GRANT statement for each right of this user; none where there are no users."""
+        return "", []
+
     def time_of(self, value: str) -> datetime:
         """A stored time, which both dialects give as text, as an aware UTC datetime."""
         return time_of_text(value)

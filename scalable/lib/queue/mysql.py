@@ -167,6 +167,16 @@ class MySqlDatabase(Database):
             "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS"
             " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000", name=table)]
 
+    def connection_limits(self, session: Session) -> Optional[tuple[int, int, int]]:
+        """From the server's variables; that of the session is this user's own limit, where it has one."""
+        open_now = session.rows("SHOW STATUS LIKE 'Threads_connected'")
+        [limits] = session.rows("SELECT @@max_connections, @@SESSION.max_user_connections")
+        return int(open_now[0][1]), int(limits[0]), int(limits[1])
+
+    def rights(self, session: Session) -> tuple[str, list[str]]:
+        """As the server writes them."""
+        return self._address.database, [str(row[0]) for row in session.rows("SHOW GRANTS")]
+
     def _connect(self) -> Session:
         return _MySqlSession(self._address)
 

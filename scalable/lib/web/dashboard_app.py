@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from bottle import Bottle, HTTPResponse, request
 
@@ -21,6 +21,9 @@ from scalable.lib.web.language import TABLES
 from scalable.lib.web.login import Login, log_out, switch_language
 from scalable.lib.web.views import FORMATS, Views
 from scalable.lib.web.visit import YEAR_SECONDS, DashboardSettings, Visit, packed
+
+if TYPE_CHECKING:
+    from scalable.lib.web.doctor_page import Examine
 
 log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
@@ -48,6 +51,7 @@ class Dashboard:
         refused = self._refused_at_once(path)
         if refused is not None:
             return refused
+        visit = Visit(self._settings)
         try:
             queue = self._open_queue()  # first, because it makes the folder that the secret is kept in
             keys = Keys(self._read_secret(), self._settings.token, self._settings.read_token)
@@ -58,7 +62,7 @@ class Dashboard:
             return self._come_in(visit, login, path) or self._show(visit, queue, path)
         except (DatabaseUnavailable, ConfigurationError) as error:
             log.error(event("dashboard not shown", status=503, cause=error))
-            return self._away()
+            return self._away(visit)
 
     def _refused_at_once(self, path: str) -> Optional[HTTPResponse]:
         visit = Visit(self._settings)
@@ -90,9 +94,18 @@ class Dashboard:
             return views.overview()
         if path == "jobs":
             return views.jobs()
+        if path == "doctor" and self._settings.examine is not None:
+            return self._examined(visit, self._settings.examine)
         if job is not None:
             return views.payload(int(job.group(1))) if job.group(2) else views.job(int(job.group(1)))
         return visit.refuse(404, "not_found")
+
+    def _examined(self, visit: Visit, examine: Examine) -> HTTPResponse:
+        if visit.visitor.role is not Role.OWNER:
+            return visit.refuse(403, "hidden_here")
+        from scalable.lib.web.doctor_page import show_doctor  # here, because hardly any request is for it
+
+        return show_doctor(visit, examine)
 
     def _act(self, visit: Visit, keys: Keys, login: Login, queue: DatabaseQueue) -> HTTPResponse:
         if request.forms.action == "login":
@@ -111,8 +124,7 @@ class Dashboard:
         queue.ensure_schema()  # a button may be pressed before any worker has run
         return Actions(visit, queue, self._announce).act()
 
-    def _away(self) -> HTTPResponse:
-        visit = Visit(self._settings)
+    def _away(self, visit: Visit) -> HTTPResponse:
         if visit.format == "health":
             return visit.json(503, {"ok": False, "reasons": [
                 {"code": "database", "text": "the database cannot be reached"}]})
@@ -120,7 +132,7 @@ class Dashboard:
 
 
 def _exists(path: str) -> bool:
-    return path in ("", "jobs") or _JOB.fullmatch(path) is not None
+    return path in ("", "jobs", "doctor") or _JOB.fullmatch(path) is not None
 
 
 def create_dashboard_app(

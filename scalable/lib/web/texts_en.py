@@ -168,13 +168,22 @@ ENGLISH = {
     "did_webhook_set": "The webhook was set.",
     "webhook_refused": "The webhook was not set: {why}",
     "bad_url": "The address must begin with https:// and hold no spaces.",
+    # doctor
+    "doctor": "Check",
+    "doctor_well": "Everything needed is in place",
+    "doctor_wrong": "One thing to put right|{n} things to put right",
+    "doctor_verdict": "Verdict", "doctor_subject": "What", "doctor_seen": "What was seen",
+    "doctor_remedy": "What to do",
+    "doctor_copy": "To copy into a question",
+    "doctor_copy_hint": "Lines and settings. Passwords and tokens are not in it, names of folders and databases are.",
     # refusals
     "no_job": "There is no job {id}; it may have been deleted.",
     "cannot_retry": "Job {id} is {state}: only failed and expired jobs can be retried.",
     "cannot_run_now": "Job {id} is {state}: only a job that waits for its next attempt can be run now.",
     "cannot_skip": "Job {id} is {state}: only a job that waits can be skipped.",
     "cannot_delete": "Job {id} is {state}: a job that runs cannot be deleted.",
-    "database_away": "The database cannot be reached just now; the server's log says why.",
+    "database_away": "The database cannot be reached just now; the server's log says why, and so does the page Check "
+                     "(dashboard.py/doctor).",
     "form_expired": "This form is not, or no longer, from the dashboard. Open the dashboard again.",
     "unknown_action": "The dashboard does not know this action.",
     "too_large": "This form is too large to be the dashboard's.",

@@ -170,6 +170,15 @@ INDONESIAN = {
     "did_webhook_set": "Webhook sudah dipasang.",
     "webhook_refused": "Webhook tidak dipasang: {why}",
     "bad_url": "Alamat harus diawali https:// dan tidak mengandung spasi.",
+    # doctor
+    "doctor": "Periksa",
+    "doctor_well": "Semua yang diperlukan sudah ada",
+    "doctor_wrong": "Satu hal perlu dibetulkan|{n} hal perlu dibetulkan",
+    "doctor_verdict": "Hasil", "doctor_subject": "Apa", "doctor_seen": "Yang terlihat",
+    "doctor_remedy": "Yang perlu dilakukan",
+    "doctor_copy": "Untuk disalin ke dalam pertanyaan",
+    "doctor_copy_hint": "Semua baris dan pengaturan. Kata sandi dan token tidak ada di dalamnya; nama folder dan "
+                        "basis data ada.",
     # refusals
     "no_job": "Tidak ada pekerjaan {id}; mungkin sudah dihapus.",
     "cannot_retry": "Pekerjaan {id} sedang {state}: hanya yang gagal dan kedaluwarsa dapat diulangi.",
@@ -177,7 +186,8 @@ INDONESIAN = {
                       "sekarang.",
     "cannot_skip": "Pekerjaan {id} sedang {state}: hanya yang menunggu dapat dilewati.",
     "cannot_delete": "Pekerjaan {id} sedang {state}: yang sedang berjalan tidak dapat dihapus.",
-    "database_away": "Basis data tidak dapat dihubungi saat ini; log server menyebutkan sebabnya.",
+    "database_away": "Basis data tidak dapat dihubungi saat ini; log server menyebutkan sebabnya, begitu juga halaman "
+                     "Periksa (dashboard.py/doctor).",
     "form_expired": "Formulir ini bukan, atau bukan lagi, dari dasbor. Buka dasbor lagi.",
     "unknown_action": "Dasbor tidak mengenal tindakan ini.",
     "too_large": "Formulir ini terlalu besar untuk formulir dasbor.",

@@ -15,6 +15,7 @@ from scalable.lib.web.pages import Page, render, script_path
 from scalable.lib.web.responses import json_response, refusal
 
 if TYPE_CHECKING:  # only those who ask Telegram pay for it
+    from scalable.lib.web.doctor_page import Examine
     from scalable.lib.web.webhook_state import MakeApi
 
 SESSION_COOKIE, DEVICE_COOKIE, LANGUAGE_COOKIE = "scalable_session", "scalable_device", "scalable_language"
@@ -42,7 +43,7 @@ MASKS = ("reader", "everyone", "nobody")
 class DashboardSettings:
     """What an owner decides about the dashboard. `mask` is one of MASKS: whom people are hidden from.
 
-    `make_api` is None without a BOT_TOKEN: then nobody can be asked about the webhook.
+    `make_api` is None without a BOT_TOKEN: then nobody can be asked about the webhook. `examine` is the doctor.
     """
 
     token: str = field(repr=False, default="")
@@ -52,6 +53,7 @@ class DashboardSettings:
     queue_order: str = ""
     make_api: Optional[MakeApi] = field(repr=False, default=None)
     webhook_secret: str = field(repr=False, default="")
+    examine: Optional[Examine] = field(repr=False, default=None)
 
 
 class Visit:
@@ -139,14 +141,16 @@ class Visit:
     def keep(self, response: HTTPResponse, name: str, value: str, seconds: int) -> HTTPResponse:
         """The response with a cookie that scripts and other sites do not get; an empty value ends it."""
         response.set_cookie(
-            name, value, path=self.base or "/", httponly=True, samesite="lax", secure=self._is_https(),
+            name, value, path=self.base or "/", httponly=True, samesite="lax", secure=self.scheme == "https",
             max_age=seconds if value else 0,
         )
         return response
 
-    def _is_https(self) -> bool:
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`, as the browser came, a proxy in between or not."""
         forwarded = self.environ.get("HTTP_X_FORWARDED_PROTO", "")
-        return self.environ.get("wsgi.url_scheme") == "https" or forwarded == "https"
+        return "https" if "https" in (self.environ.get("wsgi.url_scheme"), forwarded) else "http"
 
 
 def packed(response: HTTPResponse, tagged: bool = False) -> HTTPResponse:

@@ -1,4 +1,7 @@
-"""Finds a Python program to start our scripts with. A web server that runs Python inside itself is none."""
+"""Finds a Python program to start our scripts with, and asks one what it is.
+
+A web server that runs Python inside itself is none.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,60 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
 
 CHECK = "import sys; sys.exit(sys.version_info < (3, 9))"
 CHECK_SECONDS = 10.0
+# For any Python from 2.6 on: its version, and which of the modules named by the arguments it has not.
+ASK = """
+import sys
+missing = []
+if sys.version_info >= (3, 4):
+    from importlib.util import find_spec
+    sys.path.insert(0, sys.argv[1])
+    missing = [name for name in sys.argv[2:] if find_spec(name) is None]
+sys.stdout.write("%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (",".join(missing),)))
+"""
+# As suexec hands it on; a login shell may look elsewhere first.
+WEB_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Python:
+    """A Python program that was asked: its version, and the modules it has not."""
+
+    path: str
+    version: tuple[int, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def is_new_enough(self) -> bool:
+        """Whether it can run this project."""
+        return self.version >= (3, 9)
+
+    @property
+    def version_text(self) -> str:
+        """As people write it."""
+        return ".".join(str(number) for number in self.version)
+
+
+def ask_python(path: str, vendor: str, modules: Sequence[str]) -> Optional[Python]:
+    """What the program at `path` is, with the folder `vendor` before its own packages; None when it is no Python."""
+    try:
+        done = subprocess.run(
+            [path, "-c", ASK, vendor, *modules], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd="/",
+            timeout=CHECK_SECONDS, check=False, env={"PATH": WEB_PATH},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+) ([\w,]*)", done.stdout)
+    if found is None:
+        return None
+    missing = tuple(name for name in found.group(4).split(",") if name)
+    return Python(path, tuple(int(number) for number in found.groups()[:3]), missing)
 
 
 def find_python(

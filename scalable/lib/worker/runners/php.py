@@ -108,3 +108,16 @@ def ask_php(path: str) -> Optional[Php]:
         return None
     match = re.search(rb"PHP (\d+\.\d+\.\d+)\S* \(([a-z-]+)\)", answer.stdout)
     return Php(path, match.group(1).decode(), match.group(2).decode()) if match else None
+
+
+def mysql_socket(php: Php) -> str:
+    """Where this PHP, of the interface CLI, looks for the database server of `localhost`; empty: it does not say."""
+    code = "echo ini_get('pdo_mysql.default_socket') ?: ini_get('mysqli.default_socket');"
+    try:
+        answer = subprocess.run(
+            [php.path, "-r", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
+            env=ENVIRONMENT, text=True,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.stdout.startswith("/") else ""

@@ -1,0 +1,47 @@
+"""The doctor's look at the workers: the pool, what cron did last, and whether jobs wait for nobody."""
+
+from __future__ import annotations
+
+from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
+from scalable.lib.host.finding import Finding, error, ok, warning
+from scalable.lib.host.installation import Installation
+from scalable.lib.queue.health import NO_WORKER, WAITING, Thresholds, Vitals, read_vitals, verdict
+from scalable.lib.queue.notes import TOTALS
+from scalable.lib.worker.lock import PoolLock
+
+START = "start worker_pool.py, or look at the crontab and its log"
+
+
+def check_work(installation: Installation) -> list[Finding]:
+    """The pool of this machine, and what the database knows of workers anywhere."""
+    try:
+        findings = [_pool(installation)]
+        vitals = read_vitals(installation.queue())
+    except (ConfigurationError, DatabaseUnavailable, SchemaMissing):
+        return []  # told in the lines about the database or the data folder
+    return [*findings, _workers(vitals), *_waiting(vitals)]
+
+
+def _pool(installation: Installation) -> Finding:
+    holder = PoolLock(installation.data_folder.pool_lock).holder()
+    if holder is None:
+        return ok("pool", "none runs now on this data folder; with cron alone that is so between two runs")
+    place = "" if holder.is_here else f" on {holder.host}"
+    return ok("pool", f"runs as process {holder.pid}{place}")
+
+
+def _workers(vitals: Vitals) -> Finding:
+    last = vitals.notes.get(TOTALS)
+    running = sum(worker.job_id is not None for worker in vitals.workers)
+    if vitals.workers:
+        return ok("workers", f"{len(vitals.workers)} alive, {running} of them running the bot")
+    if last is None:
+        return ok("workers", "none is running now, and none has ever run here")
+    seen = f"none is running now; one did its housekeeping {last.age_seconds:.0f} s ago"
+    if any(reason.code == NO_WORKER for reason in verdict(vitals, Thresholds())):
+        return warning("workers", seen, START)
+    return ok("workers", seen)
+
+
+def _waiting(vitals: Vitals) -> list[Finding]:
+    return [error("workers", reason.text, START) for reason in verdict(vitals, Thresholds()) if reason.code == WAITING]

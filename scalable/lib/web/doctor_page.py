@@ -1,0 +1,60 @@
+"""The doctor's page: every finding about this installation as this web server sees it, and the same to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from bottle import HTTPResponse
+
+from scalable.lib.web.visit import Visit
+
+# As the states of jobs are coloured.
+_COLOUR_OF = {"ok": "done", "warning": "pending", "error": "failed"}
+
+
+class Line(Protocol):
+    """One finding; `verdict.value` is ok, warning or error."""
+
+    @property
+    def verdict(self) -> Any: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def seen(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
+
+
+class Examination(Protocol):
+    """What the doctor found. `text` is all of it with every setting, without secrets."""
+
+    @property
+    def findings(self) -> Sequence[Line]: ...
+    @property
+    def text(self) -> str: ...
+
+
+# Of the address of the folder scalable/, the web server's name, and how it runs this.
+Examine = Callable[[str, str, str], Examination]
+
+
+def show_doctor(visit: Visit, examine: Examine) -> HTTPResponse:
+    """The page. Takes some seconds: it starts each PHP and Python it finds, and asks its own address."""
+    environ = visit.environ
+    found = examine(_folder_address(visit), str(environ.get("SERVER_SOFTWARE", "")), _way(environ))
+    errors = sum(line.verdict.value == "error" for line in found.findings)
+    return visit.html(200, "doctor.tpl", visit.page("/doctor"), found=found, errors=errors, colours=_COLOUR_OF)
+
+
+def _folder_address(visit: Visit) -> str:
+    """Where the folder is on the web, as the browser sees it."""
+    return f"{visit.scheme}://{visit.environ.get('HTTP_HOST', '')}{visit.base.rpartition('/')[0]}"
+
+
+def _way(environ: dict[str, Any]) -> str:
+    if "mod_wsgi.version" in environ:
+        return "mod_wsgi"
+    if any(name.startswith("PASSENGER_") for name in environ):
+        return "Passenger"
+    return "CGI" if str(environ.get("GATEWAY_INTERFACE", "")).startswith("CGI/") else "WSGI"
