@@ -10,6 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from scalable.lib.host.doctor import Examination
+from scalable.lib.host.finding import error, ok, warning
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.registry import Beat, Registry
 from scalable.lib.web.server import WebServer
@@ -20,14 +22,19 @@ from tests.support import demo
 from tests.support.chromium import DESKTOP, PHONE
 from tests.support.wsgi_client import Client
 
-PAGES = ("/", "/?span=week", "/jobs", "/jobs?status=failed&q=no+such", "/job/9", "/job/48", "/nothing")
+PAGES = ("/", "/?span=week", "/jobs", "/jobs?status=failed&q=no+such", "/job/9", "/job/48", "/doctor", "/nothing")
+EXAMINED = Examination(
+    (ok("python", "3.11.2 at /usr/bin/python3"), warning("clock", "9 s behind", "ask the host to set it"),
+     error("scripts", f"/home/{'you' * 60}/webhook_queue.py, mode 644: not executable", "chmod 755 <a file>")),
+    ("BOT_MONITOR_TOKEN  (set, hidden)  file",),
+)
 
 
 class Shown:
     """A dashboard with a week behind it, and what was opened of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.client = Client(folder)
+        self.client = Client(folder, examine=lambda *_: EXAMINED)
         demo.fill_jobs(self.client.queue)
         demo.fill_minutes(self.client.queue)
         registry = Registry(self.client.queue.database, "bot_jobs")

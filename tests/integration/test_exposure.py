@@ -10,7 +10,8 @@ from tests.support.site import Site, request, wait_until
 from tests.support.visitor import Visitor
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
-PUBLIC = {"webhook_queue.py", "dashboard.py", "worker.py"}
+SCRIPTS = {"webhook_queue.py", "dashboard.py", "worker.py"}
+PUBLIC = {*SCRIPTS, "doctor.php"}
 HOSTING = REPOSITORY / "examples" / "hosting"
 PRIVATE_WORDS = "words-between-two-people"
 # What a host that ignores .htaccess may do for scripts by itself.
@@ -109,7 +110,7 @@ def test_a_host_with_cgi_in_one_folder_alone_runs_the_scripts_from_there(
     folder.mkdir(mode=0o755)
     text = (HOSTING / "cgi-bin.sh").read_text()
     assert text.count("/home/you") == 1
-    for name in PUBLIC:
+    for name in SCRIPTS:
         (folder / name).write_text(text.replace("/home/you", str(site.root)))
         (folder / name).chmod(0o755)
 

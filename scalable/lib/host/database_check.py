@@ -7,7 +7,7 @@ import os
 from typing import Optional
 
 from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavailable, ScalableError, SchemaMissing
-from scalable.lib.host.finding import Finding, error, ok, warning
+from scalable.lib.host.finding import Finding, Verdict, error, ok, warning
 from scalable.lib.host.installation import Installation
 from scalable.lib.host.packages import missing_package
 from scalable.lib.queue.address import SOCKET_PLACES, MySqlAddress
@@ -40,7 +40,8 @@ def check_database(installation: Installation, pool_size: int, dry_run: bool) ->
         findings += _rights(queue) + _connections(queue, pool_size)
         if dry_run:
             return findings + _plan(queue)
-        return [*findings, _table(queue), _clock(queue), *_plans(queue), _depth(queue)]
+        findings += [_table(queue), _clock(queue)]
+        return findings if findings[-2].verdict is Verdict.ERROR else [*findings, *_plans(queue), _depth(queue)]
     except DatabaseUnavailable as problem:
         return [*findings, error("database", str(problem)), *_local_socket(installation)]
     except ConfigurationError as problem:

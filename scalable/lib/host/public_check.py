@@ -13,7 +13,8 @@ from scalable.lib.host.finding import Finding, error, ok, warning
 from scalable.lib.web.probe import NoAnswer, Seen, is_private_way, probe
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
-NOT_AN_UPDATE = b"{}"
+# An object would be taken for an update of a new kind.
+NOT_AN_UPDATE = b'"asked by the doctor of Scalable mode"'
 # What nobody but the owner may see, and what need not be seen; those in the data folder come on top.
 PRIVATE = (".htenv", ".htaccess", "config.py", "lib/errors.py")
 IN_DATA_FOLDER = (".ht-secret", ".ht-database", ".ht-queue.sqlite3")

@@ -72,7 +72,10 @@ def _read(answer: http.client.HTTPResponse, seconds: float) -> bytes:
     """The beginning of the body; a server that sends it drop by drop is not waited for."""
     ends, body = time.monotonic() + seconds, b""
     while len(body) < MAX_BODY_BYTES and time.monotonic() < ends:
-        part = answer.read1(MAX_BODY_BYTES - len(body))
+        try:
+            part = answer.read1(MAX_BODY_BYTES - len(body))
+        except http.client.IncompleteRead as error:  # the script was cut off; what it said may be the reason
+            return body + error.partial
         if not part:
             break
         body += part

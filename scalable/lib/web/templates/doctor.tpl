@@ -6,7 +6,7 @@
 <thead><tr><th>{{t('doctor_verdict')}}</th><th>{{t('doctor_subject')}}</th><th>{{t('doctor_seen')}}</th><th>{{t('doctor_remedy')}}</th></tr></thead>
 <tbody>
 % for line in found.findings:
-<tr><td><span class="state {{colours[line.verdict.value]}}">{{line.verdict.value}}</span></td><td>{{line.subject}}</td><td class="error" lang="en">{{page.visible(line.seen)}}</td><td class="error" lang="en">{{page.visible(line.remedy)}}</td></tr>
+<tr><td><span class="state {{colours[line.verdict.value]}}">{{line.verdict.value}}</span></td><td>{{line.subject}}</td><td class="error" lang="en" data-label="{{t('doctor_seen')}}">{{page.visible(line.seen)}}</td><td class="error" lang="en" data-label="{{t('doctor_remedy')}}">{{page.visible(line.remedy)}}</td></tr>
 % end
 </tbody>
 </table>

@@ -1,0 +1,91 @@
+"""doctor.php where PHP is old, or may start no programs, and what it reads of a settings file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.need import need
+from tests.support.old_php import old_php_cgi, old_php_cgi_available
+from tests.support.places import REPOSITORY
+from tests.support.site import copy_plugin
+
+PHP = "/usr/bin/php"
+
+
+def run(folder: Path, command: list[str], **environment: str) -> str:
+    done = subprocess.run(
+        [*command, str(folder / "scalable" / "doctor.php")], capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), **environment},
+    )
+    assert done.returncode in (0, 2), done
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    need(None if Path(PHP).exists() else "PHP: php-cli is not installed: python3 tests/install.py")
+    plugin = copy_plugin(tmp_path)
+    (tmp_path / "bot.php").write_text("<?php file_get_contents('php://stdin');")
+    (plugin / ".htenv").write_text("BOT_MONITOR_TOKEN=hush-owner\n")
+    (plugin / ".htenv").chmod(0o600)
+    return tmp_path
+
+
+def test_php_of_another_decade_runs_it_too(folder: Path) -> None:
+    need(old_php_cgi_available())
+
+    said = run(folder, [old_php_cgi(folder), "-q"])
+
+    assert "PHP 7.4" in said
+    assert not re.search("Parse error|Fatal error|Warning:|Deprecated:|Notice:", said)
+    assert "config.py, database" in said
+
+
+def test_it_uses_nothing_that_php_5_4_does_not_know() -> None:
+    source = (REPOSITORY / "scalable" / "doctor.php").read_text()
+    code = re.sub(r"""/\*.*?\*/|//[^\n]*|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", "''", source, flags=re.DOTALL)
+
+    for newer in (r"\?\?", r"\bfn\s*\(", r"\)\s*:\s*\??\w+\s*\{", r"\.\.\.", r"<=>", r"\bint\s+\$", r"\bstring\s+\$",
+                  r"^\s*\[[^\]]*\]\s*=", r"\bmatch\s*\(", r"\?->", r"\bconst\s+\w+\s*="):
+        assert not re.search(newer, code, re.MULTILINE), newer
+
+
+@pytest.mark.parametrize("options", [
+    ["-d", "disable_functions=proc_open,exec,shell_exec,system,passthru,popen"], ["-d", "error_reporting=-1"],
+], ids=["no programs", "every notice"])
+def test_where_php_may_start_no_programs_it_still_says_what_it_sees(folder: Path, options: list[str]) -> None:
+    (folder / "scalable" / "webhook_queue.py").chmod(0o644)
+
+    said = run(folder, [PHP, "-n", "-d", "display_errors=1", *options])
+
+    assert not re.search("Fatal error|Warning:|Deprecated:|Notice:", said)
+    assert re.search("^error +scripts: .*webhook_queue.py, mode 644.*chmod 755", said, re.MULTILINE)
+    if "disable_functions" in options[1]:
+        assert re.search("^warning +php: the host forbids PHP to start programs", said, re.MULTILINE)
+        assert "config.py," not in said
+
+
+@pytest.mark.parametrize("line", [
+    "BOT_MONITOR_TOKEN=hush-owner", "\ufeffBOT_MONITOR_TOKEN='hush-owner'", "export BOT_MONITOR_TOKEN=\"hush-owner\"",
+    "BOT_MONITOR_TOKEN = hush-owner # mine", "BOT_MONITOR_TOKEN='hush-owner' # mine\r",
+])
+def test_it_reads_the_password_as_python_does_and_never_shows_it(folder: Path, line: str) -> None:
+    plugin = folder / "scalable"
+    (plugin / ".htenv").write_text(f"{line}\nBOT_DATA_DIR=hush-owner\n")
+    ask = "$_SERVER['REQUEST_METHOD'] = 'POST'; $_POST = array('token' => $argv[1]); include $argv[2];"
+
+    pages = [
+        subprocess.run(
+            [PHP, "-r", ask, given, str(plugin / "doctor.php")], capture_output=True, text=True, timeout=120,
+            check=True, env={"PATH": "/usr/bin:/bin"},
+        ).stdout
+        for given in ("hush-owner", "hush-owne")
+    ]
+
+    assert "<pre>" in pages[0]
+    assert "<pre>" not in pages[1]
+    assert "hush-owner" not in pages[0] + pages[1]
