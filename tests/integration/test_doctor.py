@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
 from tests.support.databases import Servers
 from tests.support.places import REPOSITORY
 from tests.support.served import ServedSite
-from tests.support.site import Site
+from tests.support.site import Site, wait_until
+from tests.support.visitor import Visitor
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 PHP_BOT = REPOSITORY / "examples" / "bot.php"
@@ -171,3 +174,45 @@ def test_a_process_that_would_use_another_database_stops_and_names_both(
         assert f"MySQL database '{address.database}'" in said
         assert "the embedded SQLite file" in said
     assert site.send({"update_id": 2}).status == 503
+
+
+def test_a_running_pool_and_its_workers_are_seen_in_the_shell_and_on_its_own_page(tmp_path: Path) -> None:
+    with ServedSite(tmp_path, PY_BOT, BOT_MONITOR_TOKEN="let-me-in", BOT_WEBHOOK_SECRET="hush-hush") as site:
+        owner = Visitor(site.dashboard_url).log_in("let-me-in")
+        site.query = "&token=let-me-in"
+        wait_until(lambda: len(site.overview()["workers"]) == 2, site.overview)
+
+        finished = site.run("config.py", "--url", f"{site.url}/scalable")
+        page = owner.page("/doctor")
+
+    assert finished.returncode == 0, finished
+    for text in (finished.stdout, page):
+        assert re.search(r"^ok +pool: runs as process \d+", text, re.MULTILINE)
+        assert re.search(r"^ok +workers: 2 alive, 0 of them running the bot", text, re.MULTILINE)
+        assert re.search(r"^ok +secret: the header arrives", text, re.MULTILINE)
+        assert "hush" not in text
+        assert "let-me-in" not in text
+    assert "(WSGI)" in page
+
+
+@pytest.mark.parametrize(("token", "status"), [("let-me-look", 403), (None, 403), ("let-me-in", 200)])
+def test_the_page_is_for_the_owner(tmp_path: Path, token: Optional[str], status: int) -> None:
+    settings = {"BOT_MONITOR_TOKEN": "let-me-in", "BOT_MONITOR_READ_TOKEN": "let-me-look"}
+    with ServedSite(tmp_path, PY_BOT, **settings) as site:
+        visitor = Visitor(site.dashboard_url)
+        if token:
+            visitor.log_in(token)
+        answer = visitor.get("/doctor")
+
+    assert answer.status == status
+    assert (b"To copy into a question" in answer.body) is (status == 200)
+
+
+@pytest.mark.parametrize("host", ["evil.example/x", "a b", "@", "[::1", "127.0.0.1:99999"])
+def test_a_host_header_that_is_none_is_passed_over(tmp_path: Path, host: str) -> None:
+    with ServedSite(tmp_path, PY_BOT, BOT_MONITOR_TOKEN="let-me-in") as site:
+        owner = Visitor(site.dashboard_url).log_in("let-me-in")
+        answer = owner.get("/doctor", Host=host)
+
+    assert answer.status in (200, 400), answer
+    assert b"webhook: " not in answer.body

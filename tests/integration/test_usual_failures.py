@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -274,6 +275,34 @@ def test_a_healthy_installation_has_nothing_to_put_right_in_any_way(ward: Ward) 
     assert line_with(ward.patient.ask("config.py"), "ok", "queue: 1 pending, 0 processing")  # the doctor stored nothing
     assert "under Apache/2.4" in line_with(said["page"], "python:")
     assert "(CGI)" in line_with(said["page"], "python:")
+
+
+def test_what_the_shell_sees_and_the_web_server_does_not_is_told_on_both_sides(ward: Ward) -> None:
+    ward.patient.ask("page")
+
+    in_shell = ward.patient.in_shell(BOT_WORKER_SLEEP="3")
+    on_page = ward.patient.ask("page")
+
+    assert line_with(in_shell, "warning", "BOT_WORKER_SLEEP: from the environment of this shell")
+    assert line_with(in_shell, "warning", "BOT_WORKER_SLEEP: the web server", "had another value")
+    assert line_with(on_page, "warning", "BOT_WORKER_SLEEP: the shell", "had another value")
+
+
+def test_the_last_run_of_cron_is_told_and_that_it_was_long_ago_is_a_warning(ward: Ward) -> None:
+    patient = ward.patient
+    assert line_with(patient.ask("config.py"), "ok", "workers: none is running now, and none has ever run here")
+    drained = patient.as_customer([SYSTEM_PYTHON, str(patient.plugin / "worker.py"), "--drain", "--max-seconds", "5"])
+    assert drained.returncode == 0, drained
+
+    at_once = patient.ask("config.py")
+    with sqlite3.connect(patient.data / ".ht-queue.sqlite3") as database:
+        changed = database.execute(
+            "UPDATE bot_jobs_meta SET value = '2020-01-01 00:00:00.000 ' || substr(value, 25) WHERE name = 'totals'")
+    later = patient.ask("config.py")
+
+    assert line_with(at_once, "ok", "workers: none is running now; one did its housekeeping")
+    assert changed.rowcount == 1
+    assert "look at the crontab" in line_with(later, "warning", "workers: none is running now; one did its")
 
 
 def test_a_warning_comes_before_the_connections_run_out(ward: Ward) -> None:

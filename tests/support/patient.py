@@ -111,9 +111,10 @@ class Patient:
             assert secret not in said, f"{way} shows a secret"
         return said
 
-    def in_shell(self) -> str:
-        """`config.py`."""
-        done = self.as_customer([SYSTEM_PYTHON, str(self.plugin / "config.py"), "--url", self.url])
+    def in_shell(self, **environment: str) -> str:
+        """`config.py`, with more in the shell's environment."""
+        command = [SYSTEM_PYTHON, str(self.plugin / "config.py"), "--url", self.url]
+        done = self.as_customer(command, **environment)
         assert done.returncode in (0, 2), (done, tail(self.apache.error_log))
         return done.stdout + done.stderr
 

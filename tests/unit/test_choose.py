@@ -53,10 +53,11 @@ def test_a_socket_that_cannot_be_one_is_told_before_anything_is_run():
 @pytest.mark.parametrize(("target", "shown"), [
     ("https://me:hush@example.com/bot.php", "https://…@example.com/bot.php"),
     ("HTTPS://me@example.com", "HTTPS://…@example.com"),
-    ("https://example.com/a@b?c=d@e", "https://example.com/a@b?c=d@e"),
-    ("../bot.php", "../bot.php"),
+    ("https://example.com/a@b?c=d@e", "https://example.com/a@b?…"),
+    ("https://example.com/bot.php?key=hush&again=?", "https://example.com/bot.php?…"),
+    ("../bot.php", "../bot.php"), ("../what?.php", "../what?.php"),
 ])
-def test_user_and_password_of_an_address_are_not_shown(target: str, shown: str):
+def test_user_password_and_query_of_an_address_are_not_shown(target: str, shown: str):
     assert without_password(target) == shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ from bottle import HTTPResponse
 
 from scalable.lib.web.visit import Visit
 
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 # As the states of jobs are coloured.
 _COLOUR_OF = {"ok": "done", "warning": "pending", "error": "failed"}
 
@@ -48,8 +50,9 @@ def show_doctor(visit: Visit, examine: Examine) -> HTTPResponse:
 
 
 def _folder_address(visit: Visit) -> str:
-    """Where the folder is on the web, as the browser sees it."""
-    return f"{visit.scheme}://{visit.environ.get('HTTP_HOST', '')}{visit.base.rpartition('/')[0]}"
+    """Where the folder is on the web, as the browser sees it; empty when the Host header is none."""
+    host = str(visit.environ.get("HTTP_HOST", ""))
+    return f"{visit.scheme}://{host}{visit.base.rpartition('/')[0]}" if _HOST.fullmatch(host) else ""
 
 
 def _way(environ: dict[str, Any]) -> str:

@@ -74,8 +74,11 @@ def function_of(target: str) -> Optional[tuple[Path, str]]:
 
 
 def without_password(target: str) -> str:
-    """The same for people and logs to see: user and password of an address left out."""
-    return re.sub(r"^(https?://)[^/?#]*@", r"\1…@", target, flags=re.IGNORECASE)
+    """The same for people and logs to see: user, password and query of an address, which may be a key, left out."""
+    if not is_address(target):
+        return target
+    shown = re.sub(r"^(https?://)[^/?#]*@", r"\1…@", target, flags=re.IGNORECASE)
+    return re.sub(r"\?.*", "?…", shown, flags=re.DOTALL)
 
 
 def mismatch(target: str, mode: str) -> Optional[str]:
