@@ -170,11 +170,7 @@ class Config:
         """What sends the answers of the bot. Raises ConfigurationError for a BOT_TOKEN or BOT_API_URL that is none."""
         from scalable.lib.worker.replies import ReplySender  # here, because only workers pay for it
 
-        if not self.bot_token:
-            return ReplySender(None)
-        from scalable.lib.telegram.bot_api import BotApi
-
-        return ReplySender(BotApi(self.bot_token, self.bot_api_url))
+        return ReplySender(self.bot_api() if self.bot_token else None)
 
     def drain_starter(self, installation: Installation) -> Any:
         """What starts a worker for some seconds from a web request, or from such a worker itself."""
@@ -250,7 +246,7 @@ class Config:
         )
 
     def examine(self, url: str, server: str, way: str) -> Any:
-        """The doctor, as the dashboard asks for it; see doctor.Viewpoint."""
+        """The doctor, as the dashboard asks for it."""
         from scalable.lib.host.doctor import Viewpoint, look_around  # here, because only its page pays for it
 
         return look_around(self, Viewpoint("web", url, server, way))
@@ -280,11 +276,11 @@ class Config:
         installation = self.installation()
         return Poller(installation.queue(), self.bot_api, self.queue_order, installation.data_folder.poke)
 
-    def bot_api(self, timeout_seconds: float) -> Any:
+    def bot_api(self, timeout_seconds: Optional[float] = None) -> Any:
         """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""
-        from scalable.lib.telegram.bot_api import BotApi
+        from scalable.lib.telegram.bot_api import DEFAULT_TIMEOUT_SECONDS, BotApi
 
-        return BotApi(self.bot_token, self.bot_api_url, timeout_seconds)
+        return BotApi(self.bot_token, self.bot_api_url, timeout_seconds or DEFAULT_TIMEOUT_SECONDS)
 
 
 def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE_FOLDER) -> Config:

@@ -187,7 +187,7 @@ def test_a_running_pool_and_its_workers_are_seen_in_the_shell_and_on_its_own_pag
 
     assert finished.returncode == 0, finished
     for text in (finished.stdout, page):
-        assert re.search(r"^ok +pool: runs as process \d+", text, re.MULTILINE)
+        assert re.search(r"^ok +pool: runs as process \d+, and answers CGI requests, too", text, re.MULTILINE)
         assert re.search(r"^ok +workers: 2 alive, 0 of them running the bot", text, re.MULTILINE)
         assert re.search(r"^ok +secret: the header arrives", text, re.MULTILINE)
         assert "hush" not in text

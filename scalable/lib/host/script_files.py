@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from scalable.lib.host.finding import Finding, Verdict
+from scalable.lib.worker.interpreter import WEB_PATH
 
 SCRIPTS = ("webhook_queue.py", "dashboard.py", "passenger_wsgi.py", "worker.py", "worker_pool.py", "config.py")
 USUAL = "#!/usr/bin/env python3"
-# Where a web server looks for `python3` (suexec's AP_SAFE_PATH); a login shell may look elsewhere first.
-WEB_PATH = "/usr/local/bin:/usr/bin:/bin"
 # The kernel reads no further (Linux, binfmt_script before 5.1).
 MAX_FIRST_LINE = 127
 _BOM = b"\xef\xbb\xbf"

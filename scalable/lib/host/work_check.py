@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import os
+
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
 from scalable.lib.host.finding import Finding, error, ok, warning
 from scalable.lib.host.installation import Installation
 from scalable.lib.queue.health import NO_WORKER, WAITING, Thresholds, Vitals, read_vitals, verdict
 from scalable.lib.queue.notes import TOTALS
+from scalable.lib.web.handover import SOCKET_NAME
 from scalable.lib.worker.lock import PoolLock
 
+GATEWAY = os.fsdecode(SOCKET_NAME)
 START = "start worker_pool.py, or look at the crontab and its log"
 
 
 def check_work(installation: Installation) -> list[Finding]:
     """The pool of this machine, and what the database knows of workers anywhere."""
     try:
-        findings = [_pool(installation)]
+        findings = _pool(installation)
         vitals = read_vitals(installation.queue())
     except (ConfigurationError, DatabaseUnavailable, SchemaMissing):
         return []  # told in the lines about the database or the data folder
     return [*findings, _workers(vitals), *_waiting(vitals)]
 
 
-def _pool(installation: Installation) -> Finding:
-    holder = PoolLock(installation.data_folder.pool_lock).holder()
+def _pool(installation: Installation) -> list[Finding]:
+    folder = installation.data_folder
+    holder = PoolLock(folder.pool_lock).holder()
     if holder is None:
-        return ok("pool", "none runs now on this data folder; with cron alone that is so between two runs")
-    place = "" if holder.is_here else f" on {holder.host}"
-    return ok("pool", f"runs as process {holder.pid}{place}")
+        return [ok("pool", "none runs now on this data folder; with cron alone that is so between two runs")]
+    if not holder.is_here:
+        return [ok("pool", f"runs as process {holder.pid} on {holder.host}")]
+    answers = "answers CGI requests, too" if (folder.path / GATEWAY).is_socket() else "leaves CGI requests alone"
+    return [ok("pool", f"runs as process {holder.pid}, and {answers}")]
 
 
 def _workers(vitals: Vitals) -> Finding:

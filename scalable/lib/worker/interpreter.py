@@ -27,7 +27,7 @@ if sys.version_info >= (3, 4):
     missing = [name for name in sys.argv[2:] if find_spec(name) is None]
 sys.stdout.write("%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (",".join(missing),)))
 """
-# As suexec hands it on; a login shell may look elsewhere first.
+# Where a web server looks for `python3` (suexec's AP_SAFE_PATH); a login shell may look elsewhere first.
 WEB_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
