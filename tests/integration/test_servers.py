@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,14 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from tests.support.apache import Apache, apache_available, start_apache
+from tests.support.apache import (
+    WEB_USER,
+    Apache,
+    apache_available,
+    scripts_can_be_run,
+    start_apache,
+    suexec_available,
+)
 from tests.support.children import DidNotStart, accepts_connections
 from tests.support.database_builds import SERVER_NAMES, find_build
 from tests.support.need import need
@@ -231,6 +239,16 @@ def test_htaccess_is_ignored_or_refused_as_the_host_says(site: Path, tmp_path: P
             post(f"{apache.url}/scalable/.htaccess", b"")
     finally:
         stop_and_check(apache)
+
+
+def test_apache_is_ready_only_when_its_web_user_may_reach_the_process_of_scripts(tmp_path: Path) -> None:
+    need(suexec_available())  # only root starts as one user and serves as another
+    assert not scripts_can_be_run(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "cgid.1"))
+        assert not scripts_can_be_run(tmp_path)
+        shutil.chown(tmp_path / "cgid.1", WEB_USER)
+        assert scripts_can_be_run(tmp_path)
 
 
 def test_apache_runs_php_by_php_cgi(site: Path, tmp_path: Path) -> None:

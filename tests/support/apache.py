@@ -7,6 +7,7 @@ short environment. Knows nothing about what the site is.
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -161,7 +162,8 @@ def start_apache(
         **_of_this_machine(),
     )
     (folder / "apache.conf").write_text(configuration)
-    return _run(folder, {"PATH": SHORT_PATH, "LANG": "C", **variables}, port, socket_folder)
+    variables = {"PATH": SHORT_PATH, "LANG": "C", **variables}
+    return _run(folder, variables, port, socket_folder, with_cgid=cgi_module == "cgid")
 
 
 def _socket_folder() -> Path:
@@ -178,7 +180,7 @@ def _of_this_machine() -> dict[str, str]:
     }
 
 
-def _run(folder: Path, environment: dict[str, str], port: int, socket_folder: Path) -> Apache:
+def _run(folder: Path, environment: dict[str, str], port: int, socket_folder: Path, *, with_cgid: bool) -> Apache:
     log = folder / "error.log"
     command = [str(PROGRAM), "-f", str(folder / "apache.conf"), "-DFOREGROUND"]
     # TERM and not KILL: only the parent gets the signal, and it has to end its own children.
@@ -187,12 +189,27 @@ def _run(folder: Path, environment: dict[str, str], port: int, socket_folder: Pa
     try:
         child.start()
         wait_until_ready(
-            child, lambda: accepts_connections(port), what="Apache", log=log, timeout_seconds=START_TIMEOUT_SECONDS
+            child,
+            lambda: accepts_connections(port) and (not with_cgid or scripts_can_be_run(socket_folder)),
+            what="Apache",
+            log=log,
+            timeout_seconds=START_TIMEOUT_SECONDS,
         )
     except BaseException:
         apache.stop()
         raise
     return apache
+
+
+def scripts_can_be_run(socket_folder: Path) -> bool:
+    """Whether the web user may reach mod_cgid's process by now.
+
+    Its socket belongs to root until it listens, and only then to the web user; a script asked for in between is
+    answered 503 at once ("Permission denied" in the log).
+    """
+    wanted = pwd.getpwnam(WEB_USER).pw_uid if os.geteuid() == 0 else os.geteuid()
+    sockets = list(socket_folder.glob("cgid*"))
+    return bool(sockets) and all(socket.stat().st_uid == wanted for socket in sockets)
 
 
 def _load_modules(names: tuple[str, ...]) -> str:
