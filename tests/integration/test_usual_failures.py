@@ -27,7 +27,7 @@ from tests.support.apache import (
 )
 from tests.support.databases import Servers
 from tests.support.need import need, old_python
-from tests.support.patient import WAYS, Patient, command_in, is_root, line_with
+from tests.support.patient import NO_ANSWER, WAYS, Patient, command_in, is_root, line_with
 from tests.support.site import SYSTEM_PYTHON, request
 
 BOM = b"\xef\xbb\xbf"
@@ -183,18 +183,19 @@ class Failure:
 ALL = tuple(WAYS)
 WITHOUT_PAGE = ("config.py", "doctor.php", "php doctor.php")
 PYTHON_ONLY = ("config.py", "page")
+NOT_STARTED = (500, NO_ANSWER)
 FAILURES = {
     "wrong mode": Failure(
         wrong_mode, (403, 500), ALL, "error", ("webhook_queue.py, mode 644", "not executable"), "chmod 755", True),
     "group-writable folder": Failure(
-        group_writable_folder, (500,), WITHOUT_PAGE, "error", ("mode 775", "suexec runs no script"), "chmod 755", True),
+        group_writable_folder, NOT_STARTED, WITHOUT_PAGE, "error", ("mode 775", "suexec runs no script"), "chmod 755", True),
     "CRLF": Failure(
-        windows_line_ends, (500,), WITHOUT_PAGE, "error", ("webhook_queue.py has Windows line ends",), "sed -i", True),
+        windows_line_ends, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py has Windows line ends",), "sed -i", True),
     "BOM": Failure(
-        byte_order_mark, (500,), WITHOUT_PAGE, "error", ("webhook_queue.py begins with a byte order mark",), "sed -i",
+        byte_order_mark, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py begins with a byte order mark",), "sed -i",
         True),
     "old Python": Failure(
-        python_is_too_old, (500,), WITHOUT_PAGE, "error", ("Python 3.6.", "3.9 or newer is needed"),
+        python_is_too_old, NOT_STARTED, WITHOUT_PAGE, "error", ("Python 3.6.", "3.9 or newer is needed"),
         "make the first line of"),
     "missing package": Failure(
         package_is_missing, (500,), WITHOUT_PAGE, "error", ("python-dotenv is missing",),
