@@ -188,12 +188,14 @@ FAILURES = {
     "wrong mode": Failure(
         wrong_mode, (403, 500), ALL, "error", ("webhook_queue.py, mode 644", "not executable"), "chmod 755", True),
     "group-writable folder": Failure(
-        group_writable_folder, NOT_STARTED, WITHOUT_PAGE, "error", ("mode 775", "suexec runs no script"), "chmod 755", True),
+        group_writable_folder, NOT_STARTED, WITHOUT_PAGE, "error", ("mode 775", "suexec runs no script"),
+        "chmod 755", True),
     "CRLF": Failure(
-        windows_line_ends, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py has Windows line ends",), "sed -i", True),
-    "BOM": Failure(
-        byte_order_mark, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py begins with a byte order mark",), "sed -i",
+        windows_line_ends, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py has Windows line ends",), "sed -i",
         True),
+    "BOM": Failure(
+        byte_order_mark, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py begins with a byte order mark",),
+        "sed -i", True),
     "old Python": Failure(
         python_is_too_old, NOT_STARTED, WITHOUT_PAGE, "error", ("Python 3.6.", "3.9 or newer is needed"),
         "make the first line of"),
