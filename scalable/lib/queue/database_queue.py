@@ -39,6 +39,8 @@ from scalable.lib.queue.schema import ensure_schema
 from scalable.lib.queue.search import Filter
 
 MAX_ERROR_CHARACTERS = 4000
+# Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
+MOST_AT_ONCE = 32
 
 
 def open_database(address: DatabaseAddress) -> Database:
@@ -80,13 +82,31 @@ class DatabaseQueue:
 
     def _enqueue(self, job: NewJob) -> Enqueued:
         try:
-            insert, values = self._jobs.sql(sql.ENQUEUE), {**vars(job), "priority": job.priority}
+            insert, values = self._jobs.sql(sql.ENQUEUE), _row(job)
             return Enqueued(self.database.run(lambda session: session.insert(insert, **values)), duplicate=False)
         except DuplicateKey:
             found = self._jobs.rows(sql.FIND_UPDATE, update_id=job.update_id)
             if not found:  # pruned between the two statements, so it is no duplicate any more
                 return self._enqueue(job)
             return Enqueued(int(found[0][0]), duplicate=True)
+
+    def enqueue_many(self, jobs: Sequence[NewJob]) -> list[int]:
+        """Store 1 to MOST_AT_ONCE new pending jobs in this order by one statement; their ids. Commits before it returns.
+
+        Raises DuplicateKey when one of the updates is there already, or comes twice, and has then stored none of them.
+        So has SchemaMissing. ValueError: too many, or a job without `update_id`, which could not be stored safely twice.
+        """
+        update_ids = [job.update_id for job in jobs]
+        if not 1 <= len(jobs) <= MOST_AT_ONCE or None in update_ids:
+            raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
+        insert = self._jobs.sql(sql.enqueue_rows(len(jobs)))
+        values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in _row(job).items()}
+        first_or_last = self.database.run(lambda session: session.insert(insert, **values))
+        if len(jobs) == 1:
+            return [first_or_last]
+        # Which id each of them has, no server promises in all its modes.
+        ids = dict(self._jobs.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
+        return [ids[update_id] for update_id in update_ids]
 
     def lean_enqueue(self) -> Optional[LeanEnqueue]:
         """How the usual `enqueue` is done in a process that lives for it alone; None where it cannot be."""
@@ -275,6 +295,10 @@ class DatabaseQueue:
 
     def _change(self, statement: str, lease: Lease, **values: Any) -> int:
         return self._jobs.change(statement, id=lease.job_id, token=lease.token, **values)
+
+
+def _row(job: NewJob) -> dict[str, Any]:
+    return {**vars(job), "priority": job.priority}
 
 
 def _short(error: str) -> str:

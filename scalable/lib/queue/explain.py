@@ -15,6 +15,7 @@ from scalable.lib.queue.registry import RUNNING
 _TIME = "2026-01-01 00:00:00.000"
 # What runs again and again while the queue is used; the values only have to be of the right kind.
 STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "find what was stored": (sql.FIND_UPDATES, {"ids": [1, 2, 3], "limit": 32}),
     "claim": (sql.CANDIDATES, {"limit": 4}),
     "park": (sql.BLOCKED, {"limit": 500}),
     "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),

@@ -14,14 +14,35 @@ count. That is what makes two of them at once safe: the second one matches no ro
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 from scalable.lib.queue.rows import SUMMARY
 
-# A new pending job. The unique index one_update refuses a second delivery of the same update.
-ENQUEUE = """
+_NEW_ROW = """
+    (:payload, :update_id, :update_type, :lane, :priority, {in:urgent_seconds}, {in:expires_seconds}, {now}, {now})"""
+_INTO = """
 INSERT INTO {jobs}
     (payload, update_id, update_type, lane, priority, urgent_until, expires_at, available_at, created_at)
-VALUES
-    (:payload, :update_id, :update_type, :lane, :priority, {in:urgent_seconds}, {in:expires_seconds}, {now}, {now})
+VALUES"""
+
+# A new pending job. The unique index one_update refuses a second delivery of the same update.
+ENQUEUE = f"{_INTO}{_NEW_ROW}\n"
+
+
+@lru_cache(maxsize=None)
+def enqueue_rows(count: int) -> str:
+    """The same of `count` jobs, all or none; the parameters of each end in its number: `:payload_0`, `:payload_1` …"""
+    rows = (re.sub(r":(\w+)", rf":\1_{number}", _NEW_ROW) for number in range(count))
+    return f"{_INTO}{','.join(rows)}\n"
+
+
+# The jobs of some updates. By index one_update.
+FIND_UPDATES = """
+SELECT update_id, id
+FROM {jobs} {use:one_update}
+WHERE update_id IN ({ids})
+LIMIT :limit
 """
 
 # The job an update already has. By index one_update.
