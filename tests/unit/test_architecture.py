@@ -55,8 +55,8 @@ ALLOWED = {
     "scalable.lib.web": (*_BASE, *_QUEUE, "scalable.lib.telegram", "scalable.__version__"),
     "scalable.lib.host": (
         *_BASE, "scalable.lib.settings", "scalable.lib.queue", "scalable.lib.telegram", "scalable.lib.worker",
-        "scalable.lib.web.handover", "scalable.lib.web.overview", "scalable.lib.web.probe", "scalable.lib.web.readable",
-        "scalable.lib.web.webhook_state",
+        "scalable.lib.web.handover", "scalable.lib.web.incoming", "scalable.lib.web.overview", "scalable.lib.web.probe",
+        "scalable.lib.web.readable", "scalable.lib.web.webhook_state",
     ),
     "scalable.config": ("scalable.lib",),
     **{f"scalable.{name[:-3]}": _EVERYTHING for name in ENTRY_SCRIPTS if name != "config.py"},

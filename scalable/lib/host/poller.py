@@ -23,11 +23,11 @@ from scalable.lib.errors import (
 )
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.registry import Registry
 from scalable.lib.queue.webhook_note import from_telegram
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.telegram.update import read_update
+from scalable.lib.web.incoming import log_enqueued, new_job
 from scalable.lib.worker.stop import StopSignal
 
 log = logging.getLogger(__name__)
@@ -127,14 +127,9 @@ class Poller:
             # As Telegram writes it in a webhook: no spaces, everything but ASCII escaped.
             body = json.dumps(update, separators=(",", ":")).encode("ascii")
             read = read_update(body, self._order)
-            enqueued = self._queue.enqueue(NewJob(
-                read.payload, read.update_id, read.update_type, read.lane, read.urgent_seconds, read.expires_seconds
-            ))
+            enqueued = self._queue.enqueue(new_job(read))
             self._next_id, self._is_confirmed = update["update_id"] + 1, False
-            name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
-            log.info(event(
-                name, id=enqueued.job_id, update_id=read.update_id, type=read.update_type, bytes=len(body)
-            ))
+            log_enqueued(enqueued, read, len(body))
             self._announce()
 
     def _pause_after(self, error: Exception) -> float:

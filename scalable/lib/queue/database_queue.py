@@ -91,10 +91,10 @@ class DatabaseQueue:
             return Enqueued(int(found[0][0]), duplicate=True)
 
     def enqueue_many(self, jobs: Sequence[NewJob]) -> list[int]:
-        """Store 1 to MOST_AT_ONCE new pending jobs in this order by one statement; their ids. Commits before it returns.
+        """Store 1 to MOST_AT_ONCE new pending jobs, in this order, by one statement; their ids. Commits before it returns.
 
-        Raises DuplicateKey when one of the updates is there already, or comes twice, and has then stored none of them.
-        So has SchemaMissing. ValueError: too many, or a job without `update_id`, which could not be stored safely twice.
+        Raises DuplicateKey when one of the updates is there already or comes twice, and SchemaMissing; then none of them
+        was stored. ValueError for too many, and for a job without `update_id`: it could be stored twice.
         """
         update_ids = [job.update_id for job in jobs]
         if not 1 <= len(jobs) <= MOST_AT_ONCE or None in update_ids:

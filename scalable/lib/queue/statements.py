@@ -15,7 +15,7 @@ count. That is what makes two of them at once safe: the second one matches no ro
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 
 from scalable.lib.queue.rows import SUMMARY
 
@@ -30,7 +30,7 @@ VALUES"""
 ENQUEUE = f"{_INTO}{_NEW_ROW}\n"
 
 
-@lru_cache(maxsize=None)
+@cache
 def enqueue_rows(count: int) -> str:
     """The same of `count` jobs, all or none; the parameters of each end in its number: `:payload_0`, `:payload_1` …"""
     rows = (re.sub(r":(\w+)", rf":\1_{number}", _NEW_ROW) for number in range(count))

@@ -12,12 +12,12 @@ from typing import Any, Optional
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, NotAnUpdate
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import NewJob
-from scalable.lib.telegram.update import Update, read_update
+from scalable.lib.telegram.update import read_update
 from scalable.lib.web.after_answer import after_answers
 from scalable.lib.web.answers import JsonAnswer, refused, stored
 from scalable.lib.web.body import MAX_UPDATE_BYTES, BodyRefused, read_body
 from scalable.lib.web.guard import Wsgi, guarded
+from scalable.lib.web.incoming import log_enqueued, new_job
 from scalable.lib.web.telegram_secret import SECRET_HEADER, is_telegram
 
 log = logging.getLogger(__name__)
@@ -65,21 +65,12 @@ def _enqueue(
         log.warning(event("update refused", status=400, cause=error, bytes=len(body)))
         return refused(400, str(error))
     try:
-        enqueued = open_queue().enqueue(_new_job(update))
+        enqueued = open_queue().enqueue(new_job(update))
     except (DatabaseUnavailable, ConfigurationError) as error:
         return _come_again(error)
     announce()
-    if log.isEnabledFor(logging.INFO):
-        name = "duplicate update ignored" if enqueued.duplicate else "update enqueued"
-        log.info(event(name, id=enqueued.job_id, update_id=update.update_id, type=update.update_type, bytes=len(body)))
+    log_enqueued(enqueued, update, len(body))
     return stored(enqueued.job_id, duplicate=enqueued.duplicate)
-
-
-def _new_job(update: Update) -> NewJob:
-    return NewJob(
-        update.payload, update.update_id, update.update_type, update.lane, update.urgent_seconds,
-        update.expires_seconds,
-    )
 
 
 def _wrong_method() -> JsonAnswer:
