@@ -45,13 +45,10 @@ def main(arguments):
     return run_pool(
         queue, size=config.worker_pool_size, worker_script=str(config.scalable_folder / "worker.py"),
         bot_timeout_seconds=config.bot.timeout_seconds,
-        server=web_server(config, installation, options.serve),
-        gateway=config.open_gateway(installation),
-        has_password=bool(config.monitor_token),
-        housekeeping=config.housekeeping(queue),
+        server=web_server(config, installation, options.serve), gateway=config.open_gateway(installation),
+        has_password=bool(config.monitor_token), housekeeping=config.housekeeping(queue),
         pokes=folder.open_pokes(), sleep_seconds=config.worker_sleep_seconds,
-        check=lambda: load_config(os.environ).check_bot(os.environ),
-        alert=config.alert(queue),
+        check=lambda: load_config(os.environ).check_bot(os.environ), alert=config.alert(queue),
     )
 
 
@@ -59,9 +56,12 @@ def web_server(config, installation, listen):
     """Webhook and dashboard beside the pool, when they were asked for."""
     if not listen:
         return None
+    from scalable.lib.web.express import Express
     from scalable.lib.web.server import WebServer
 
-    return WebServer(config.create_site(installation, prefix="/scalable"), listen)
+    webhook, poke = "/scalable/webhook_queue.py", installation.data_folder.poke
+    express = Express(webhook, installation.queue, config.webhook_secret, config.queue_order, poke)
+    return WebServer(config.create_site(installation, prefix="/scalable"), listen, express)
 
 
 if __name__ == "__main__":

@@ -91,9 +91,9 @@ class DatabaseQueue:
             return Enqueued(int(found[0][0]), duplicate=True)
 
     def enqueue_many(self, jobs: Sequence[NewJob]) -> list[int]:
-        """Store 1 to MOST_AT_ONCE new pending jobs, in this order, by one statement; their ids. Commits before it returns.
+        """Store 1 to MOST_AT_ONCE new pending jobs, in this order, by one statement, and commit; their ids.
 
-        Raises DuplicateKey when one of the updates is there already or comes twice, and SchemaMissing; then none of them
+        Raises DuplicateKey when an update is there already or comes twice, and SchemaMissing; then none of them
         was stored. ValueError for too many, and for a job without `update_id`: it could be stored twice.
         """
         update_ids = [job.update_id for job in jobs]

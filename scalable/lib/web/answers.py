@@ -36,7 +36,14 @@ class JsonAnswer:
 
     def for_cgi(self) -> bytes:
         """The same as a CGI script writes it (RFC 3875, 6.2)."""
-        lines = [f"Status: {self.status_line}", *(f"{name}: {value}" for name, value in self._headers.items())]
+        return self._written(f"Status: {self.status_line}")
+
+    def for_http(self, date: str) -> bytes:
+        """The same on a connection that stays open; `date` is the time in the words of HTTP (RFC 9110, 5.6.7)."""
+        return self._written(f"HTTP/1.1 {self.status_line}", f"Date: {date}")
+
+    def _written(self, *first: str) -> bytes:
+        lines = [*first, *(f"{name}: {value}" for name, value in self._headers.items())]
         return "\r\n".join([*lines, "", ""]).encode() + self._content
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any
+from typing import Any, Optional
 
-from waitress.server import create_server
+from waitress.server import BaseWSGIServer, create_server
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.web.body import MAX_UPDATE_BYTES
+from scalable.lib.web.express import Express
 
 THREADS = 8
 
@@ -23,9 +24,12 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 class WebServer:
-    """Listens from the moment it is made, answers from `start` on, ends with the process or at `stop`."""
+    """Listens from the moment it is made, answers from `start` on, ends with the process or at `stop`.
 
-    def __init__(self, application: Any, listen: str) -> None:
+    `express` answers the usual updates, `application` everything else.
+    """
+
+    def __init__(self, application: Any, listen: str, express: Optional[Express] = None) -> None:
         host, port = parse_listen(listen)
         try:
             # Far above the application's own limit: waitress cuts the connection, the application says what is wrong.
@@ -37,14 +41,21 @@ class WebServer:
             why = error.strerror or error
             raise ConfigurationError(f"--serve {listen}: cannot listen there ({why}); choose another") from error
         # `localhost` may mean two addresses; then waitress returns a server of several sockets.
-        listening: Any = getattr(server, "effective_listen", None)
-        self.port = int(listening[0][1] if listening else server.effective_port)
+        everything = getattr(server, "map", {0: server}).values()
+        of_sockets: list[Any] = [each for each in everything if isinstance(each, BaseWSGIServer)]
+        if express is not None:
+            for each in of_sockets:
+                each.channel_class = express.channel
+        self._express = express
+        self.port = int(of_sockets[0].effective_port)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._server = server
         self._thread = threading.Thread(target=self._server.run, name="web server", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer, in a thread of its own."""
+        """Begin to answer, in threads of its own."""
+        if self._express is not None:
+            self._express.start()
         self._thread.start()
 
     def stop(self) -> None:
