@@ -25,7 +25,7 @@ TABLES = ("bot_jobs", "bot_jobs_workers", "bot_jobs_minutes", "php_jobs")
 ROUNDS, CGI_REQUESTS, REQUESTS, CONNECTIONS = 10, 20, 400, 8
 # Keeps the one worker busy, so that only the webhook is measured and not what workers do meanwhile.
 SLEEPING_BOT = "import time\ntime.sleep(3600)\n"
-QUICK_LINE = "#!/usr/bin/python3 -IS"
+QUICK_LINE = "#!/usr/bin/python3 -S"
 EMPTY_APP = """
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "13")])
@@ -80,7 +80,7 @@ def run(server: Server, say: Callable[[str], None]) -> str:
 
 
 def _start_sooner(site: Site) -> None:
-    """Give the script the first line of one that knows its interpreter: no `env`, no `site`."""
+    """Give the script the first line that `config.py init` gives it: no `env`, no `site`."""
     script = site.plugin / "webhook_queue.py"
     script.write_text(f"{QUICK_LINE}\n{script.read_text().partition(chr(10))[2]}")
 

@@ -27,12 +27,12 @@ def start(name: str, script: str) -> None:
     here = os.path.dirname(os.path.abspath(script))
     # The script's own folder goes: `config.py` and others in it would hide what other packages import by that name.
     sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != os.path.realpath(here)]
-    if os.path.isdir(os.path.join(here, "vendor")):
-        sys.path.insert(0, os.path.join(here, "vendor"))
-    elif sys.flags.no_site:  # `#!/usr/bin/python3 -IS` starts sooner, but then the packages have to be in `vendor`
+    if sys.flags.no_site:  # the first line that `config.py init` writes: only now are packages worth looking for
         import site
 
         site.main()
+    if os.path.isdir(os.path.join(here, "vendor")):
+        sys.path.insert(0, os.path.join(here, "vendor"))
     _complete_package(here)
 
 

@@ -173,7 +173,7 @@ def test_the_first_line_names_the_python_that_ran_it_where_the_web_server_would_
         [str(site / "scalable" / "config.py")], capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": SHORT_PATH, "BOT_LEGACY_PATH": "../bot.py"},
     )
-    assert first == f"#!{sys.executable}"
+    assert first == f"#!{sys.executable} -S"
     assert f"at {sys.executable}" in started.stdout
 
 

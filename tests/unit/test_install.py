@@ -17,23 +17,39 @@ PUBLIC = Path("/home/you/public_html/x")
 
 @pytest.fixture
 def web_path(tmp_path: Path) -> str:
-    """A PATH where `python3` is the one that runs this."""
-    (tmp_path / "python3").symlink_to(sys.executable)
+    """A PATH where `python3` is another name of `python3.11`."""
+    (tmp_path / "python3.11").touch(mode=0o755)
+    (tmp_path / "python3").symlink_to("python3.11")
     return str(tmp_path)
 
 
-def test_the_usual_first_line_stays_where_it_finds_the_same_python(web_path: str) -> None:
-    assert first_line(USUAL, sys.executable, web_path) == USUAL
+def test_where_the_web_server_finds_the_same_python_the_line_has_the_name_it_finds_it_by(web_path: str) -> None:
+    assert first_line(USUAL, f"{web_path}/python3.11", web_path) == f"#!{web_path}/python3 -S"
 
 
 def test_where_it_finds_another_or_none_the_line_names_the_python_itself(web_path: str) -> None:
-    assert first_line(USUAL, "/opt/python311/bin/python3", web_path) == "#!/opt/python311/bin/python3"
-    assert first_line("", "/opt/python311/bin/python3", "/nowhere") == "#!/opt/python311/bin/python3"
+    assert first_line(USUAL, "/opt/python311/bin/python3", web_path) == "#!/opt/python311/bin/python3 -S"
+    assert first_line("", "/opt/python311/bin/python3", "/nowhere") == "#!/opt/python311/bin/python3 -S"
+
+
+def test_a_line_it_wrote_itself_stays(web_path: str) -> None:
+    line = first_line(USUAL, f"{web_path}/python3.11", web_path)
+
+    assert first_line(line, "/opt/other/python3", "/nowhere") == line
+
+
+def test_the_python_of_a_virtual_environment_is_not_taken_for_its_base(web_path: str, tmp_path: Path) -> None:
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    python = tmp_path / "env" / "bin" / "python"
+    python.symlink_to(f"{web_path}/python3.11")
+
+    assert first_line(USUAL, str(python), web_path) == f"#!{python} -S"
 
 
 def test_an_interpreter_the_owner_chose_stays_as_long_as_it_is_there(web_path: str) -> None:
     assert first_line("#!/bin/sh", sys.executable, web_path) == "#!/bin/sh"
-    assert first_line("#!/opt/gone/python3", sys.executable, web_path) == USUAL
+    assert first_line("#!/opt/gone/python3", f"{web_path}/python3.11", web_path) == f"#!{web_path}/python3 -S"
 
 
 @pytest.mark.parametrize("python", ["/home/my folder/python3", "/" + "x" * 126])

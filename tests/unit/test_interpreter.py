@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.worker.interpreter import find_python
+from scalable.lib.worker.interpreter import ask_python, find_python
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -63,3 +63,11 @@ def test_one_that_does_not_run_or_is_too_old_is_passed_over(tmp_path: Path, text
 def test_without_any_it_says_where_it_looked(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=rf"this process is lswsgi, and there is none in {tmp_path}/bin"):
         find_python("lswsgi", [str(tmp_path), str(tmp_path)])
+
+
+def test_a_python_is_asked_with_the_options_its_first_line_gives_it(tmp_path: Path) -> None:
+    quick = ask_python(sys.executable, str(tmp_path), ("bottle", "nowhere"), ["-S"])
+
+    assert quick is not None
+    assert quick.missing == ("nowhere",), "packages are found although it starts without them"
+    assert ask_python(sys.executable, str(tmp_path), (), ["-Z"]) is None

@@ -120,7 +120,7 @@ def _interpreter(line: str, names: str, folder: Path, web_path: str) -> Finding:
     path = _program(line, web_path)
     if path is None:
         return error("interpreter", f"the web server finds no program for {line!r}, the first line of {names}", better)
-    python = ask_python(path, str(folder / "vendor"), tuple(PACKAGES))
+    python = ask_python(path, str(folder / "vendor"), tuple(PACKAGES), _options(line))
     if python is None:
         return error("interpreter", f"{line!r} of {names}: {path} is no Python that runs", better)
     return _judge(python, names, better)
@@ -145,6 +145,12 @@ def _program(line: str, web_path: str) -> Optional[str]:
         asked = [word for word in words[1:] if not word.startswith("-")]
         return shutil.which(asked[0], path=web_path) if asked else None
     return words[0] if os.access(words[0], os.X_OK) else None
+
+
+def _options(line: str) -> list[str]:
+    """What the program gets before the script's name: all the rest of the line, as one word (execve(2))."""
+    program, _, rest = line[2:].strip().partition(" ")
+    return [rest.strip()] if rest.strip() and os.path.basename(program) != "env" else []
 
 
 def _first_line(start: bytes) -> str:

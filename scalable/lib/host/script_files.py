@@ -18,6 +18,8 @@ from scalable.lib.worker.interpreter import WEB_PATH
 
 SCRIPTS = ("webhook_queue.py", "dashboard.py", "passenger_wsgi.py", "worker.py", "worker_pool.py", "config.py")
 USUAL = "#!/usr/bin/env python3"
+# Python starts in two thirds of the time, because it does not look for packages: lib/start.py does, when it needs some.
+SOONER = "-S"
 # The kernel reads no further (Linux, binfmt_script before 5.1).
 MAX_FIRST_LINE = 127
 _BOM = b"\xef\xbb\xbf"
@@ -44,10 +46,15 @@ def first_line(current: str, python: str, web_path: str = WEB_PATH) -> str:
     if chosen and os.path.basename(chosen) != "env" and os.access(chosen, os.X_OK):
         return current
     found = shutil.which("python3", path=web_path)
-    if found is not None and os.path.realpath(found) == os.path.realpath(python):
-        return USUAL
-    line = f"#!{python}"
+    if found is not None and os.path.realpath(found) == os.path.realpath(python) and not _is_virtual(python):
+        python = found  # that name stays when the host renews its Python
+    line = f"#!{python} {SOONER}"
     return USUAL if " " in python or len(line) > MAX_FIRST_LINE else line
+
+
+def _is_virtual(python: str) -> bool:
+    """Whether it is that of a virtual environment, which has the same program as its base, and other packages."""
+    return os.path.exists(os.path.join(os.path.dirname(os.path.dirname(python)), "pyvenv.cfg"))
 
 
 def _attempt(name: str, change: Callable[[], str]) -> list[Finding]:

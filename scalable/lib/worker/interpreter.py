@@ -23,6 +23,9 @@ import sys
 missing = []
 if sys.version_info >= (3, 4):
     from importlib.util import find_spec
+    if sys.flags.no_site:
+        import site
+        site.main()
     sys.path.insert(0, sys.argv[1])
     missing = [name for name in sys.argv[2:] if find_spec(name) is None]
 sys.stdout.write("%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (",".join(missing),)))
@@ -50,12 +53,15 @@ class Python:
         return ".".join(str(number) for number in self.version)
 
 
-def ask_python(path: str, vendor: str, modules: Sequence[str]) -> Optional[Python]:
-    """What the program at `path` is, with the folder `vendor` before its own packages; None when it is no Python."""
+def ask_python(path: str, vendor: str, modules: Sequence[str], options: Sequence[str] = ()) -> Optional[Python]:
+    """What the program at `path` is, with the folder `vendor` before its own packages; None when it is no Python.
+
+    `options` are those it is started with; some keep it from finding packages.
+    """
     try:
         done = subprocess.run(
-            [path, "-c", ASK, vendor, *modules], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd="/",
-            timeout=CHECK_SECONDS, check=False, env={"PATH": WEB_PATH},
+            [path, *options, "-c", ASK, vendor, *modules], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            cwd="/", timeout=CHECK_SECONDS, check=False, env={"PATH": WEB_PATH},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
