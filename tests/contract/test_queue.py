@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Callable
 
 import pytest
 
-from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
+from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
 from tests.support.databases import let_pass
@@ -21,6 +23,10 @@ def enqueue(queue: DatabaseQueue, update_id: int) -> int:
 def claim(queue: DatabaseQueue, worker: str = "worker a") -> ClaimedJob:
     (job,) = queue.claim(worker, LEASE_SECONDS)
     return job
+
+
+def drop(queue: DatabaseQueue, table: str) -> None:
+    queue.database.run(lambda session: session.execute(f"DROP TABLE {table}"))
 
 
 def fail_for_good(queue: DatabaseQueue) -> None:
@@ -79,12 +85,43 @@ class TestEnqueue:
         assert claim(queue).update_id == update_id
 
     def test_enqueue_makes_the_table_when_it_is_missing_and_goes_on(self, queue: DatabaseQueue) -> None:
-        queue.database.run(lambda session: session.execute("DROP TABLE bot_jobs"))
-        queue.database.run(lambda session: session.execute("DROP TABLE bot_jobs_meta"))
+        drop(queue, "bot_jobs")
+        drop(queue, "bot_jobs_meta")
 
         job_id = enqueue(queue, 7)
 
         assert claim(queue).id == job_id
+
+    def test_a_table_that_was_dropped_alone_is_made_anew_although_the_note_says_it_is_there(
+        self, queue: DatabaseQueue, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        drop(queue, "bot_jobs")
+
+        with caplog.at_level("WARNING"):
+            job_id = enqueue(queue, 7)
+
+        assert claim(queue).id == job_id
+        assert "tables were not complete, and are again table=bot_jobs" in caplog.text
+
+    def test_of_several_who_find_it_dropped_each_stores_its_update(self, queue: DatabaseQueue) -> None:
+        begin = threading.Barrier(4)
+        drop(queue, "bot_jobs")
+
+        def store(update_id: int) -> int:
+            begin.wait(10)
+            return enqueue(queue, update_id)
+
+        with ThreadPoolExecutor(4) as threads:
+            ids = list(threads.map(store, range(4)))
+
+        assert [queue.find(job_id).update_id for job_id in ids] == [0, 1, 2, 3]
+
+    def test_a_table_of_a_newer_version_is_not_made_by_an_older_program(self, queue: DatabaseQueue) -> None:
+        drop(queue, "bot_jobs")
+        queue.database.run(lambda session: session.execute("UPDATE bot_jobs_meta SET value = '999'"))
+
+        with pytest.raises(ConfigurationError, match="version 999"):
+            enqueue(queue, 7)
 
 
 class TestClaim:

@@ -218,6 +218,17 @@ def test_while_the_database_is_away_telegram_is_asked_to_come_again(pool: Pool, 
     assert client.answer()[2] == {"ok": True, "queued_job_id": 1}
 
 
+def test_a_table_that_somebody_dropped_is_made_anew(pool: Pool, client: Client) -> None:
+    pool.queue.database.run(lambda session: session.execute("DROP TABLE bot_jobs"))
+
+    for number in (7, 8):
+        client.send(request(update(number)))
+        assert client.answer()[0] == 200
+
+    assert (pool.queue.together, pool.queue.alone) == ([[7], [8]], [7])
+    assert pool.queue.counts() == Counts(pending=2)
+
+
 def test_a_failure_nobody_foresaw_is_logged_and_the_updates_take_the_usual_way(
     pool: Pool, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,7 +35,7 @@ from scalable.lib.queue.lean import LeanEnqueue
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import summary
-from scalable.lib.queue.schema import ensure_schema
+from scalable.lib.queue.schema import ensure_schema, repair_schema
 from scalable.lib.queue.search import Filter
 
 MAX_ERROR_CHARACTERS = 4000
@@ -73,11 +73,14 @@ class DatabaseQueue:
         ensure_schema(self.database, self.table)
 
     def enqueue(self, job: NewJob) -> Enqueued:
-        """Store a new pending job, or find the one its update_id already has. Commits before it returns."""
+        """Store a new pending job, or find the one its update_id already has. Commits before it returns.
+
+        Makes the tables where they are missing, also one that somebody dropped.
+        """
         try:
             return self._enqueue(job)
         except SchemaMissing:
-            self.ensure_schema()
+            repair_schema(self.database, self.table)
             return self._enqueue(job)
 
     def _enqueue(self, job: NewJob) -> Enqueued:

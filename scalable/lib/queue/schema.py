@@ -23,15 +23,34 @@ def ensure_schema(database: Database, table: str) -> None:
     Safe to repeat and safe in two processes at once. Raises ConfigurationError when the tables are of a newer version,
     DatabaseUnavailable when the server cannot be reached.
     """
+    version = _known_version(database, table)
+    if version != SCHEMA_VERSION:
+        made = _complete(database, table)
+        log.info(event("schema brought up to date", table=table, version=SCHEMA_VERSION, statements=made))
+
+
+def repair_schema(database: Database, table: str) -> None:
+    """The same, whatever the stored version says: for whoever found a table or a column missing."""
+    version = _known_version(database, table)
+    made = _complete(database, table)
+    if made:
+        name = "tables were not complete, and are again" if version == SCHEMA_VERSION else "schema brought up to date"
+        log.warning(event(name, table=table, version=SCHEMA_VERSION, statements=made))
+
+
+def _known_version(database: Database, table: str) -> Optional[int]:
+    """The stored version. Raises ConfigurationError for one this program does not know."""
     version = stored_version(database, table)
     if version is not None and version > SCHEMA_VERSION:
         raise ConfigurationError(
             f"table {table!r} is of version {version}, this program knows {SCHEMA_VERSION}: "
             "a newer Scalable mode uses it; copy that version's folder here"
         )
-    if version == SCHEMA_VERSION:
-        return
+    return version
 
+
+def _complete(database: Database, table: str) -> int:
+    """Run what is missing, and note the version; how many statements that took."""
     def upgrade(session: Session) -> int:
         with database.schema_lock(session, table):
             statements = missing_statements(database, session, table)
@@ -42,10 +61,9 @@ def ensure_schema(database: Database, table: str) -> None:
         return len(statements)
 
     try:
-        made = database.run(upgrade, transaction=database.ddl_in_transaction)
+        return database.run(upgrade, transaction=database.ddl_in_transaction)
     except DuplicateKey:  # another process wrote the version between our two statements: it did the same work
-        return
-    log.info(event("schema brought up to date", table=table, version=SCHEMA_VERSION, statements=made))
+        return 0
 
 
 def planned_statements(database: Database, table: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The webhook: takes one update, enqueues it, answers. Never runs a bot and never touches the schema by itself.
+"""The webhook: takes one update, enqueues it, answers. Never runs a bot.
 
 Without a framework: what it needs of one is less than a process that answers one request should spend on importing it.
 """
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Optional
 
-from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, NotAnUpdate
+from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, NotAnUpdate, SchemaMissing
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.telegram.update import read_update
@@ -66,7 +66,7 @@ def _enqueue(
         return refused(400, str(error))
     try:
         enqueued = open_queue().enqueue(new_job(update))
-    except (DatabaseUnavailable, ConfigurationError) as error:
+    except (DatabaseUnavailable, ConfigurationError, SchemaMissing) as error:
         return _come_again(error)
     announce()
     log_enqueued(enqueued, update, len(body))
