@@ -181,8 +181,8 @@ class TestShell:
 
     @pytest.mark.parametrize(("arguments", "settings", "message"), [
         (["webhook"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
-        (["webhook", "--set", "x"], {}, "--set 'x': expected an address"),
-        (["webhook", "--back"], {}, "is not known: name the address with --set URL"),
+        (["webhook", "--set", "x"], {}, "set 'x': expected an address"),
+        (["webhook", "--back"], {}, "is not known: name the address: webhook_queue.py rollback URL"),
     ])
     def test_a_wrong_command_says_why(
         self, site: ServedSite, arguments: list[str], settings: dict[str, str], message: str

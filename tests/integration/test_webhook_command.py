@@ -153,7 +153,7 @@ def test_what_telegram_refuses_is_said_in_its_words(site: ServedSite, telegram: 
     (["info"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
     (["poll"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
     (["set", "example.com"], {}, "set 'example.com': expected an address such as https://"),
-    (["rollback"], {}, "is not known: name the address: rollback URL"),
+    (["rollback"], {}, "is not known: name the address: webhook_queue.py rollback URL"),
     (["set", OURS, "--max-connections", "0"], {}, "'0': expected a whole number from 1 to 100"),
     (["set", OURS, "--max-connections", "101"], {}, "'101': expected a whole number from 1 to 100"),
     (["set", OURS, "--max-connections", "ten"], {}, "'ten': expected a whole number from 1 to 100"),

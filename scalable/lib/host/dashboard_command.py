@@ -14,9 +14,9 @@ from scalable.lib.host.terminal import (
     counts_lines,
     detail_lines,
     job_lines,
-    webhook_lines,
     worker_lines,
 )
+from scalable.lib.host.webhook_command import administer, parse_webhook_options
 from scalable.lib.queue.browse import Browse
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.health import check_health, in_words
@@ -49,9 +49,9 @@ def parse_dashboard_options(arguments: Sequence[str]) -> argparse.Namespace:
     delete.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("pause", help="begin no job until resume; updates are still stored")
     commands.add_parser("resume", help="go on after pause")
-    webhook = commands.add_parser("webhook", help="what Telegram says of the webhook; needs BOT_TOKEN")
-    webhook.add_argument("--set", metavar="URL", dest="webhook_url", help="let Telegram bring updates there")
-    webhook.add_argument("--back", action="store_true", help="back to where it pointed before it was set from here")
+    webhook = commands.add_parser("webhook", help="the same as: webhook_queue.py info")
+    webhook.add_argument("--set", metavar="URL", dest="webhook_url", help="the same as: webhook_queue.py set URL")
+    webhook.add_argument("--back", action="store_true", help="the same as: webhook_queue.py rollback")
     return parser.parse_args(arguments)
 
 
@@ -200,18 +200,10 @@ class _Shell:
         print("the queue goes on" if self._queue.resume() else "the queue was not paused")
         return ExitCode.OK
 
-
     def webhook(self) -> int:
-        if self._webhook is None:
-            raise ConfigurationError("BOT_TOKEN is empty: set it to ask Telegram about the webhook")
-        options = self._options
-        url = options.webhook_url or (self._webhook.look_up().before if options.back else "")
-        if options.back and not url:
-            raise ConfigurationError("where the webhook pointed before is not known: name the address with --set URL")
-        if url and not url.startswith(("https://", "http://")):
-            raise ConfigurationError(f"--set {url!r}: expected an address that begins with https://")
-        print("\n".join(webhook_lines(self._webhook.point_at(url) if url else self._webhook.look_up())))
-        return ExitCode.OK
+        url, back = self._options.webhook_url, self._options.back
+        arguments = ["set", url] if url else ["rollback"] if back else ["info"]
+        return administer(parse_webhook_options(arguments), self._queue, self._webhook)
 
 
 def _agreed(question: str) -> bool:

@@ -48,24 +48,34 @@ def run_webhook_command(
 
     Raises ConfigurationError, or BotApiError with Telegram's reason; then nothing was changed.
     """
-    if webhook is None:
-        raise ConfigurationError("BOT_TOKEN is empty: set it, because Telegram asks for it with every question")
-    queue.ensure_schema()
     if options.command == "poll":
+        _known(webhook)
+        queue.ensure_schema()
         return create_poller().run()
+    return administer(options, queue, webhook)
+
+
+def administer(options: argparse.Namespace, queue: DatabaseQueue, webhook: Optional[WebhookState]) -> int:
+    """The same without `poll`."""
+    state = _known(webhook)
+    queue.ensure_schema()
     if options.command == "info":
-        seen = webhook.look_up()
+        seen = state.look_up()
         _show(seen)
         return ExitCode.UNEXPECTED if seen.trouble else ExitCode.OK
     if options.command == "delete":
-        _show(webhook.take_away())
-        return ExitCode.OK
-    if options.command == "rollback":
-        url = _checked(options.url or webhook.look_up().before, "rollback")
-        _show(webhook.point_at(url))
-        return ExitCode.OK
-    _show(webhook.point_at(_checked(options.url, "set"), options.max_connections))
+        _show(state.take_away())
+    elif options.command == "rollback":
+        _show(state.point_at(_checked(options.url or state.look_up().before, "rollback")))
+    else:
+        _show(state.point_at(_checked(options.url, "set"), options.max_connections))
     return ExitCode.OK
+
+
+def _known(webhook: Optional[WebhookState]) -> WebhookState:
+    if webhook is None:
+        raise ConfigurationError("BOT_TOKEN is empty: set it, because Telegram asks for it with every question")
+    return webhook
 
 
 def _show(seen: WebhookSeen) -> None:
@@ -93,7 +103,8 @@ def _checked(url: str, command: str) -> str:
     from scalable.lib.web.webhook_state import is_address
 
     if not url:
-        raise ConfigurationError("where the webhook pointed before is not known: name the address: rollback URL")
+        remedy = "name the address: webhook_queue.py rollback URL"
+        raise ConfigurationError(f"where the webhook pointed before is not known: {remedy}")
     if not is_address(url):
         raise ConfigurationError(f"{command} {url!r}: expected an address such as https://example.com/bot.php")
     return url
