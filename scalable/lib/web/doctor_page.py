@@ -44,7 +44,8 @@ Examine = Callable[[str, str, str], Examination]
 def show_doctor(visit: Visit, examine: Examine) -> HTTPResponse:
     """The page. Takes some seconds: it starts each PHP and Python it finds, and asks its own address."""
     environ = visit.environ
-    found = examine(_folder_address(visit), str(environ.get("SERVER_SOFTWARE", "")), _way(environ))
+    server = str(environ.get("SERVER_SOFTWARE") or "a web server without a name")
+    found = examine(_folder_address(visit), server, _way(environ))
     errors = sum(line.verdict.value == "error" for line in found.findings)
     return visit.html(200, "doctor.tpl", visit.page("/doctor"), found=found, errors=errors, colours=_COLOUR_OF)
 
