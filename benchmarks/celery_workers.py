@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import warnings
 from typing import Any, Callable
@@ -69,16 +68,7 @@ def _fill(address: MySqlAddress, jobs: int) -> None:
 def drain(address: MySqlAddress, workers: int, race: Race) -> float:
     """Seconds until all tasks were run, by a worker of that many processes; `race` is of its one consumer."""
     consumer = CONTEXT.Process(target=_consume, args=(address, workers, race))
-    consumer.start()
-    try:
-        return race.seconds(LONGEST_SECONDS)
-    finally:
-        if consumer.pid and consumer.is_alive():
-            os.kill(consumer.pid, signal.SIGTERM)  # Celery's word for: finish what you are doing and end
-        consumer.join(15)
-        if consumer.is_alive():
-            consumer.kill()
-            consumer.join()
+    return race.by(consumer, signal.SIGTERM, LONGEST_SECONDS)  # Celery's word for: finish what you are doing and end
 
 
 def _consume(address: MySqlAddress, workers: int, race: Race) -> None:
