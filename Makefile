@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long fuzz lint audit pictures bench-queue dist clean
+.PHONY: help run test test-quick test-long fuzz lint audit pictures bench dist clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -42,8 +42,10 @@ pictures: $(VENV)/.dev ## Take the pictures of the README anew
 	$(BIN)/python tests/install.py
 	$(BIN)/python -m tests.browser.pictures
 
-bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 12 minutes, 20 at most
-	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks
+bench: $(VENV)/.bench ## Speed on a MariaDB and PHP of its own, as ratios, with charts; about 13 minutes, 20 at most
+	$(BIN)/python tests/install.py
+	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks --save benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.charts benchmarks/RESULTS.md docs
 
 dist: $(VENV)/.run ## The release: a zip in dist/ that needs no pip where it is unpacked
 	@$(BIN)/python tools/dist.py

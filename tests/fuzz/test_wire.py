@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from scalable.lib.errors import NotUsual
 from scalable.lib.queue import lean_mysql
-from scalable.lib.queue.lean import NotUsual
 from scalable.lib.web import handover
 from scalable.lib.worker.runners.fastcgi_client import Ended, FastCgiConnection
 from scalable.lib.worker.runners.fastcgi_protocol import begin_request, finish_request

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _socket
 
-from scalable.lib.queue.lean import NotUsual
+from scalable.lib.errors import NotUsual
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 UTF8MB4_GENERAL_CI = 45

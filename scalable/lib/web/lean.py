@@ -46,8 +46,7 @@ def answer_update(folder: str, environment: dict[bytes, bytes]) -> None:
 
 def _stored(note: LeanNote, body: bytes) -> bytes | None:
     """The answer for an update that is stored now; None for one that is not, or may not be."""
-    from scalable.lib.errors import NotAnUpdate
-    from scalable.lib.queue.lean import NotUsual
+    from scalable.lib.errors import NotAnUpdate, NotUsual
     from scalable.lib.queue.turns import turn_of
     from scalable.lib.telegram.update import read_update
     from scalable.lib.web.answers import stored
