@@ -16,9 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pymysql
 
+from scalable.lib.queue.address import MySqlAddress
 from tests.support.children import Child, free_port, tail, wait_until_ready
 from tests.support.database_builds import (
     ADMIN_USER,
@@ -34,6 +36,8 @@ from tests.support.servers import DatabaseServer, available
 NODES = 3
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 START_TIMEOUT_SECONDS = 60.0
+# A statement waits until its node has all that was committed anywhere before (manual: "wsrep_sync_wait").
+EVERYTHING = 7
 NEW_CLUSTER = "--wsrep-new-cluster"
 # What belongs to a node and not to its data.
 OF_ONE_NODE = shutil.ignore_patterns("galera.cache", "gvwstate.dat")
@@ -128,15 +132,24 @@ class GaleraNode:
     def sees(self) -> View | None:
         """What it says; None while it does not answer."""
         try:
-            with self.server.connect(as_admin=True) as connection, connection.cursor() as cursor:
-                cursor.execute("SHOW STATUS LIKE 'wsrep_%'")
-                status = dict(cursor.fetchall())
+            status = dict(self.ask("SHOW STATUS LIKE 'wsrep_%'"))
         except (pymysql.err.Error, OSError):
             return None
         return View(
             int(status.get("wsrep_cluster_size", 0)), status.get("wsrep_ready") == "ON",
             status.get("wsrep_local_state_comment", ""),
         )
+
+    def ask(self, statement: str, database: str | None = None, wait_for: int = 0) -> list[tuple[Any, ...]]:
+        """The rows of a statement of the administrator; `wait_for` is its wsrep_sync_wait."""
+        with self.server.connect(database, as_admin=True) as connection, connection.cursor() as cursor:
+            cursor.execute("SET SESSION wsrep_sync_wait = %s", (wait_for,))
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def set(self, option: str, value: str) -> None:
+        """Change an option of the provider while it runs (manual: "wsrep_provider_options")."""
+        self.ask(f"SET GLOBAL wsrep_provider_options = '{option}={value}'")
 
     def log_tail(self) -> str:
         """The end of its log, for a message."""
@@ -220,6 +233,37 @@ class GaleraCluster:
         """Start a killed node on what it had; returns when it has caught up. Raises DidNotStart."""
         node = self.nodes[number]
         node.start(f"--wsrep-start-position={node.position()}")
+
+    def create_database(self) -> str:
+        """An empty database that every node has; its name."""
+        name = self.nodes[0].server.create_database()
+        self.settle()
+        return name
+
+    def address(self, number: int, database: str) -> MySqlAddress:
+        """A database as it is reached at one node."""
+        server = self.nodes[number].server
+        return MySqlAddress(server.host, server.port, None, database, server.user, server.password)
+
+    def settle(self) -> None:
+        """Return when every node has what was committed at any node before."""
+        for node in self.nodes:
+            node.ask("SELECT 1", wait_for=EVERYTHING)
+
+    @contextmanager
+    def held_back(self, number: int, database: str) -> Iterator[None]:
+        """While the block runs, the node gets what others commit but does not show it: as one that cannot keep up.
+
+        It applies changes in their order, and the first of them is to a table that somebody locked there.
+        """
+        other = self.nodes[(number + 1) % NODES]
+        other.ask("CREATE TABLE IF NOT EXISTS obstacle (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY)", database)
+        self.settle()
+        with self.nodes[number].server.connect(database, as_admin=True) as holder, holder.cursor() as cursor:
+            cursor.execute("LOCK TABLES obstacle WRITE")
+            other.ask("INSERT INTO obstacle VALUES ()", database)
+            yield
+            cursor.execute("UNLOCK TABLES")
 
     def log_tails(self) -> list[str]:
         """The ends of all logs, for a message."""

@@ -41,14 +41,19 @@ SESSION = (
     f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
+# On a Galera node a statement of any kind first waits until the node has what was committed at any other before: ids
+# follow each other in the order of arrival, and a lease is known at whichever node its owner speaks to. MariaDB without
+# Galera ignores it, MySQL does not know it. Measured with three nodes: 0.1 to 0.6 ms for a statement.
+SEES_ALL_NODES = "SET SESSION wsrep_sync_wait = 7"
 KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
 
-# Client error numbers of the MySQL manual (CR_*), and two of the server's that mean the connection is over.
-_LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN}
+# Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over. One to a
+# Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node that works.
+_LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047}
 # 1050, 1060, 1061: another process made the table, column or index first; look again and find it.
 _MADE_MEANWHILE = {ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME}
-# 1213 deadlock, 1205 lock wait, 1020 record changed since last read, 1047 WSREP not ready, 1180 commit failed.
-_CONFLICTS = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, 1047, ER.ERROR_DURING_COMMIT}
+# 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit failed.
+_CONFLICTS = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT}
 _SCHEMA = {ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS}
 
 
@@ -120,7 +125,7 @@ class MySqlDatabase(Database):
 
     @contextmanager
     def schema_lock(self, session: Session, table: str) -> Iterator[None]:
-        """A server-wide lock by name, where the server has one (a Galera cluster does not, and needs none).
+        """A server-wide lock by name, where the server has one. On Galera it is the node's own; two nodes do without.
 
         Not getting it is no error: every step may be lost to another process, and is then found done.
         """
@@ -217,6 +222,17 @@ class _MySqlSession(Session):
             self.setup.append(KEEPS_TIMES)
         for statement in self.setup[1:]:
             self._cursor.execute(statement)
+        if self._is_known(SEES_ALL_NODES):
+            self.setup.append(SEES_ALL_NODES)
+
+    def _is_known(self, setting: str) -> bool:
+        try:
+            self._cursor.execute(setting)
+        except pymysql.err.OperationalError as error:
+            if error.args[0] != ER.UNKNOWN_SYSTEM_VARIABLE:
+                raise
+            return False
+        return True
 
     def execute(self, sql: str, **parameters: Any) -> int:
         return int(self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None))

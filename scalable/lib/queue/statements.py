@@ -81,10 +81,11 @@ LIMIT 1
 # Parks jobs behind another one, as one transaction of the two. By primary key. Marking the blocker comes first: it
 # waits for a blocker that is just ending, and then finds it ended; or the blocker's end finds the mark, and unparks.
 # One that was given back meanwhile does not block what comes before it: `:first` is the first of the jobs to park.
-# `updated_at` stays: while a job runs, it is the time of the last heartbeat.
+# `updated_at` stays: while a job runs, it is the time of the last heartbeat. The mark changes every time, 1, 2, 1, 2:
+# between nodes of a Galera cluster only rows that change are in each other's way.
 MARK_BLOCKER = """
 UPDATE {jobs}
-SET has_followers = 1, updated_at = updated_at
+SET has_followers = CASE has_followers WHEN 1 THEN 2 ELSE 1 END, updated_at = updated_at
 WHERE id = :id
   AND (status = 'processing' OR (status = 'pending' AND id < :first))
 """
