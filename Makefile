@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long lint pictures bench-queue dist clean
+.PHONY: help run test test-quick test-long cluster lint pictures bench-queue dist clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -23,6 +23,10 @@ test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: hal
 	$(BIN)/python tests/install.py
 	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/contract/test_queue_model.py tests/contract/test_lane_races.py \
 		tests/integration/test_worker_chaos.py
+
+cluster: $(VENV)/.dev ## Three hosts on a MariaDB Galera cluster, each node killed in turn: under 10 minutes
+	$(BIN)/python tests/install.py --only galera-4 mariadb-server-core
+	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/integration/test_galera.py tests/integration/test_galera_rules.py
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

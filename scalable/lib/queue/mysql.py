@@ -178,6 +178,14 @@ class MySqlDatabase(Database):
         [limits] = session.rows("SELECT @@max_connections, @@SESSION.max_user_connections")
         return int(open_now[0][1]), int(limits[0]), int(limits[1])
 
+    def cluster_node(self, session: Session) -> Optional[tuple[str, int, str]]:
+        """Of a Galera cluster, as its node sees it."""
+        if not _is_galera(session):
+            return None
+        said = dict(session.rows("SHOW STATUS LIKE 'wsrep_%'"))
+        [(_, name)] = session.rows("SHOW VARIABLES LIKE 'wsrep_node_name'")
+        return str(name), int(said["wsrep_cluster_size"]), str(said["wsrep_local_state_comment"])
+
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """As the server writes them."""
         return self._address.database, [str(row[0]) for row in session.rows("SHOW GRANTS")]
@@ -200,9 +208,13 @@ class MySqlDatabase(Database):
         return Meaning.UNAVAILABLE
 
 
-def _has_skip_locked(session: Session) -> bool:
+def _is_galera(session: Session) -> bool:
     wsrep = session.rows("SHOW VARIABLES LIKE 'wsrep_on'")
-    if wsrep and wsrep[0][1] == "ON":
+    return bool(wsrep) and wsrep[0][1] == "ON"
+
+
+def _has_skip_locked(session: Session) -> bool:
+    if _is_galera(session):
         return False
     try:
         session.rows("SELECT 1 FROM (SELECT 1 AS one) AS probe FOR UPDATE SKIP LOCKED")
