@@ -162,6 +162,12 @@ class TestOrder:
         assert [commits(parking), commits(ending)] == [True, False]
 
 
+    def test_a_pool_is_told_that_ids_come_in_steps(self, rig: Rig) -> None:
+        ids = [rig.enqueue(1, update, "chat:1") for update in range(3)]
+
+        assert {later - earlier for earlier, later in zip(ids, ids[1:])} == {rig.queues[1].look().id_step} == {NODES}
+
+
 class TestOnce:
     def test_an_update_delivered_to_all_nodes_at_once_is_one_job(self, rig: Rig) -> None:
         deliveries = [

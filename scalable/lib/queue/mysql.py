@@ -96,6 +96,7 @@ class MySqlDatabase(Database):
         sql = re.sub(r"{(open|running):([\w`]+)}", r"\2.\1_lane", sql)
         sql = re.sub(r"{use:(\w+)}", r"FORCE INDEX (\1)", sql)
         sql = sql.replace("{by_id}", "FORCE INDEX (PRIMARY)").replace("{unsorted}", "ORDER BY NULL")
+        sql = sql.replace("{id_step}", "@@auto_increment_increment")
         return sql.replace("{jobs}", table).replace("{now}", "NOW(3)").replace("{lock}", lock)
 
     def claims_in_transaction(self) -> bool:

@@ -8,6 +8,7 @@ the job with the attempt that ends now, told by `:x` of history.py. {contains:c:
 `:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how often `:x` seconds fit between 1970 and the time
 in column c. {use:x} names the index, {by_id} the primary key: the statistics of a table that fills and empties all day
 are always wrong, and a plan must not change because of them. {unsorted} keeps groups from being sorted for nothing.
+{id_step} is how far the ids that this server makes are apart.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """

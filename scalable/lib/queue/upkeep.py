@@ -192,6 +192,7 @@ def _first_waiting(priority: int) -> str:
 LOOK = f"""
 SELECT
     (SELECT MAX(id) FROM {{jobs}}),
+    {{id_step}},
     {PAUSED},
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE status = 'processing' AND lease_expires_at < {{now}}),
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
@@ -203,9 +204,9 @@ LIMIT 1
 
 def look(table: JobsTable) -> Look:
     """What has come, what is due, and whether there is something to reap or to expire: one statement."""
-    [(newest, paused, ran_out, late, *ages)] = table.rows(LOOK)
+    [(newest, id_step, paused, ran_out, late, *ages)] = table.rows(LOOK)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
-    return Look(newest or 0, min(due) if due else None, bool(ran_out or late))
+    return Look(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
 
 def reap(table: JobsTable, policy: RetryPolicy, worker: Optional[str] = None) -> Reaped:
