@@ -268,7 +268,7 @@ class TestNotReady:
                 with pytest.raises(DatabaseUnavailable):
                     work()
             assert time.monotonic() - began < AT_ONCE_SECONDS
-            relay.target = rig.cluster.nodes[0].server.port
+            relay.targets = (rig.cluster.nodes[0].server.port,)
             assert not balanced.enqueue(NewJob("{}", 2)).duplicate
 
         assert [job.update_id for job in alone.newest(10)] == [2]

@@ -1,4 +1,4 @@
-"""A load balancer of the simplest kind: passes the bytes of each new connection on to the server named last."""
+"""A load balancer of the simplest kind: passes the bytes of each new connection on to the next server that takes it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import threading
 
 
 class Relay:
-    """Listens on `port` of 127.0.0.1; `target` is the port where the next connection goes. Those made before stay."""
+    """Listens on `port` of 127.0.0.1; `targets` are the ports it takes in turn. Connections made before stay."""
 
-    def __init__(self, target: int) -> None:
-        self.target = target
+    def __init__(self, *targets: int) -> None:
+        self.targets = targets
+        self._turn = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -26,9 +27,19 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.target))
+                server = self._next_server()
+                if server is None:
+                    client.close()
+                    continue
                 for source, sink in ((client, server), (server, client)):
                     threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+
+    def _next_server(self) -> socket.socket | None:
+        for _ in self.targets:
+            self._turn += 1
+            with contextlib.suppress(OSError):
+                return socket.create_connection(("127.0.0.1", self.targets[self._turn % len(self.targets)]))
+        return None
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
