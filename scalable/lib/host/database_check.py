@@ -80,7 +80,7 @@ def _cluster(queue: DatabaseQueue) -> list[Finding]:
         return []
     seen = f"Galera node {node.name}, {node.size} in the cluster, {node.state}"
     if not node.is_synced:
-        return [warning("cluster", seen, "it is behind or busy with another node; statements wait until it is Synced")]
+        return [warning("cluster", seen, "behind, or busy with another node: statements may wait until it is Synced")]
     if node.size < SAFE_CLUSTER:
         remedy = "three or more go on when one dies: bring back the one that is missing, or add one"
         return [warning("cluster", seen, remedy)]
