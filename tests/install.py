@@ -81,6 +81,7 @@ SYSTEM_PACKAGES = (
     SystemPackage("libapache2-mod-passenger", "the scripts under Passenger", "/usr/lib/apache2/*/mod_passenger.so"),
     SystemPackage("mariadb-server-core", "the tests on MariaDB, the machine's own release", "/usr/sbin/mariadbd"),
     SystemPackage("mariadb-client-core", "looking into a test database by hand", "/usr/bin/mariadb"),
+    SystemPackage("galera-4", "a MariaDB cluster of three nodes", "/usr/lib/galera/libgalera_smm.so"),
     SystemPackage("php-cli", "the tests of a bot run by php", "/usr/bin/php"),
     SystemPackage("php-cgi", "the tests of a bot run by php-cgi", "/usr/bin/php-cgi"),
     SystemPackage("python3", "the scripts under Apache, run by the machine's own Python", "/usr/bin/python3"),

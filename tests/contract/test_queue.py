@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
 from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, WrongState
+from scalable.lib.queue import upkeep
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
 from tests.support.databases import let_pass
@@ -295,6 +296,24 @@ class TestReap:
         let_pass(queue, 5.1)
         assert claim(queue, "worker b").attempt == 2
         assert "worker a died" in (queue.find(job_id).error_message or "")
+
+    def test_a_lease_that_is_extended_after_the_reaper_read_it_is_kept(
+        self, queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As by a worker whose database was away until this moment."""
+        enqueue(queue, 1)
+        lease = claim(queue).lease
+        let_pass(queue, LEASE_SECONDS + 1)
+        end_run = upkeep.end_run
+
+        def extended_first(*arguments: Any, **values: Any) -> bool:
+            queue.heartbeat(lease, LEASE_SECONDS)
+            return end_run(*arguments, **values)
+
+        monkeypatch.setattr(upkeep, "end_run", extended_first)
+
+        assert queue.reap() == Reaped()
+        queue.complete(lease)
 
     def test_a_job_that_kills_its_workers_fails_when_its_attempts_are_used_up(self, queue: DatabaseQueue) -> None:
         job_id = enqueue(queue, 1)

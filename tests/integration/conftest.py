@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.apache import MPM_OF_CGI_MODULE, apache_available
 from tests.support.databases import Servers
+from tests.support.galera import GaleraCluster, galera_available, running_cluster
 from tests.support.need import need
 from tests.support.passenger import Passenger, passenger_available
 from tests.support.site import SYSTEM_PYTHON, Site
@@ -33,6 +34,14 @@ def database_settings(servers: Servers, name: str) -> dict[str, str]:
         "BOT_DB_USER": address.user,
         "BOT_DB_PASS": address.password,
     }
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GaleraCluster]:
+    """A Galera cluster of three nodes. A test that cuts it down brings it back."""
+    need(galera_available())
+    with running_cluster(tmp_path_factory.mktemp("galera")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Optional
 import pytest
 
 from tests.support.databases import Servers
+from tests.support.galera import GaleraCluster
 from tests.support.places import REPOSITORY
 from tests.support.served import ServedSite
 from tests.support.site import Site, wait_until
@@ -74,6 +75,20 @@ def test_it_names_the_server_its_version_and_how_jobs_are_claimed(
     assert finished.returncode == 0
     assert product in line_about("database", finished)
     assert claims in line_about("database", finished)
+
+
+def test_it_says_which_node_of_a_galera_cluster_answers_and_how_that_is(
+    tmp_path: Path, cluster: GaleraCluster
+) -> None:
+    address = cluster.address(1, cluster.create_database())
+    finished = doctor(
+        tmp_path, BOT_DB_HOST=f"{address.host}:{address.port}", BOT_DB_NAME=address.database,
+        BOT_DB_USER=address.user, BOT_DB_PASS=address.password,
+    )
+
+    assert finished.returncode == 0
+    assert line_about("cluster", finished) == "ok       cluster: Galera node node-1, 3 in the cluster, Synced"
+    assert "conditional UPDATE" in line_about("database", finished)
 
 
 def test_secrets_are_never_shown(tmp_path: Path, servers: Servers) -> None:

@@ -27,7 +27,7 @@ update = json.load(sys.stdin)
 
 def write(event):
     line = {"event": event, "update": update["update_id"], "lane": update["lane"], "pid": os.getpid(),
-            "worker": os.getppid(), "at": time.monotonic()}
+            "worker": os.getppid(), "host": os.uname().nodename, "at": time.monotonic()}
     with open("journal", "a") as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
         journal.write(json.dumps(line) + "\\n")
@@ -65,6 +65,7 @@ class Run:
     start: float
     end: float
     result: str
+    host: str = ""
 
 
 def kill_one_worker(pool: int, chance: random.Random) -> Kill | None:
@@ -124,7 +125,10 @@ def _comes_to(pid: int, states: str) -> bool:
 
 
 def read_runs(journal: Path, kills: Sequence[Kill]) -> tuple[list[Run], list[str]]:
-    """All runs in the order of their starts, and what is wrong with the journal itself."""
+    """All runs in the order of their starts, and what is wrong with the journal itself.
+
+    While the bots still write, a run that has not ended is missing, and told as wrong.
+    """
     killed_at = {bot: kill.gone for kill in kills for bot in kill.bots}
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     wrong = [f"two live runs of a lane: {line}" for line in lines if line["event"] == "beside another"]
@@ -138,7 +142,7 @@ def read_runs(journal: Path, kills: Sequence[Kill]) -> tuple[list[Run], list[str
             wrong.append(f"a run without an end, and nobody killed it: {line}")
             continue
         result, at = ("killed", killed_at[line["pid"]]) if end is None else (end["event"], end["at"])
-        runs.append(Run(line["update"], line["lane"], line["worker"], line["at"], at, result))
+        runs.append(Run(line["update"], line["lane"], line["worker"], line["at"], at, result, line["host"]))
     return sorted(runs, key=lambda run: run.start), wrong
 
 

@@ -21,13 +21,15 @@ ENGLISH, INDONESIAN = ROOT / "README.md", ROOT / "README.id.md"
 READMES = (ENGLISH, INDONESIAN)
 SETTINGS_EXAMPLE = SCALABLE / ".htenv.example"
 ACCESS_FILE = SCALABLE / ".htaccess"
+GROWING = ROOT / "docs" / "growing.md"
 DOCUMENTS = (
-    *READMES, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", ROOT / "examples" / "updates" / "README.md",
+    *READMES, GROWING, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md",
+    ROOT / "examples" / "updates" / "README.md",
 )  # fmt: skip
 ALL_TEXTS = (*DOCUMENTS, SETTINGS_EXAMPLE, ACCESS_FILE)
 EMPTY = {ENGLISH: "empty", INDONESIAN: "kosong"}
 # Made by the owner or the program; a fresh copy has none of them.
-MADE_LATER = {"scalable/.htenv", "scalable/.htdata", "scalable/vendor"}
+MADE_LATER = {"scalable/.htenv", "scalable/.htdata", "scalable/.htdata/.ht-database", "scalable/vendor"}
 HOSTS = {"127.0.0.1", "example.com", "api.telegram.org", "core.telegram.org"}
 
 each_readme = pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
@@ -171,9 +173,9 @@ def test_map_of_the_folders_is_complete(readme: Path) -> None:
     assert scripts | folders <= set(named)
 
 
-@each_readme
-def test_every_command_names_a_script_and_options_it_has(readme: Path, tmp_path: Path) -> None:
-    commands = re.findall(r"python3 \S*scalable/(\w+\.py)([^\n`>&]*)", read(readme))
+@pytest.mark.parametrize("page", [*READMES, GROWING], ids=lambda path: path.name)
+def test_every_command_names_a_script_and_options_it_has(page: Path, tmp_path: Path) -> None:
+    commands = re.findall(r"python3 \S*scalable/(\w+\.py)([^\n`>&]*)", read(page))
     assert commands
     for script, rest in set(commands):
         assert (SCALABLE / script).is_file(), script

@@ -14,18 +14,19 @@ STEP_SECONDS = 1.0
 class History:
     """A queue, its watch, and the looks at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, id_step: int = 1) -> None:
+        self.id_step = id_step
         self.clock = FakeClock()
         self.watch = Watch(STEP_SECONDS, self.clock)
         self.newest_id = 100
         self.look()
 
     def look(self, due_in_seconds: float | None = None) -> float:
-        self.watch.looked(Look(self.newest_id, due_in_seconds, False))
+        self.watch.looked(Look(self.newest_id, due_in_seconds, False, self.id_step))
         return self.watch.next_look_seconds()
 
     def arrives(self, *, poked: bool) -> None:
-        self.newest_id += 1
+        self.newest_id += self.id_step
         if poked:
             self.watch.poked()
 
@@ -49,6 +50,16 @@ def test_looks_are_at_every_step_while_there_is_traffic(history: History):
         history.arrives(poked=True)
         history.clock.advance(1)
         assert history.look() == STEP_SECONDS
+
+
+def test_looks_are_rare_after_a_quiet_minute_where_ids_come_in_steps_of_three():
+    history = History(id_step=3)
+    history.arrives(poked=True)
+
+    assert history.passes(QUIET_SECONDS + 20) == QUIET_STEP_SECONDS
+
+    history.newest_id += 1  # at another server of the cluster, and so not announced here
+    assert history.passes(QUIET_SECONDS + 20) == STEP_SECONDS
 
 
 def test_looks_are_rare_after_a_quiet_minute(history: History):

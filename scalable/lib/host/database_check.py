@@ -18,6 +18,7 @@ from scalable.lib.queue.server_check import (
     DAILY_RIGHTS,
     TABLE_RIGHTS,
     clock_difference,
+    cluster_node,
     connection_limits,
     missing_rights,
 )
@@ -27,6 +28,8 @@ from scalable.lib.worker.runners.php import find_php, mysql_socket
 CLOCK_SECONDS = 5.0
 # Beside the workers: upkeep, and web requests that come at the same time.
 MORE_CONNECTIONS = 3
+# The smallest that goes on when one node dies.
+SAFE_CLUSTER = 3
 
 
 def check_database(installation: Installation, pool_size: int, dry_run: bool) -> list[Finding]:
@@ -37,7 +40,7 @@ def check_database(installation: Installation, pool_size: int, dry_run: bool) ->
         server = queue.describe_server()
         findings = [ok("database", f"{server.product} {server.version}, {queue.database.place}; "
                                    f"jobs are claimed by {server.claim_method}")]
-        findings += _rights(queue) + _connections(queue, pool_size)
+        findings += _cluster(queue) + _rights(queue) + _connections(queue, pool_size)
         if dry_run:
             return findings + _plan(queue)
         findings += [_table(queue), _clock(queue)]
@@ -69,6 +72,19 @@ def _socket_of_php() -> str:
         return mysql_socket(find_php())
     except BotMissing:
         return ""
+
+
+def _cluster(queue: DatabaseQueue) -> list[Finding]:
+    node = cluster_node(queue.database)
+    if node is None:
+        return []
+    seen = f"Galera node {node.name}, {node.size} in the cluster, {node.state}"
+    if not node.is_synced:
+        return [warning("cluster", seen, "behind, or busy with another node: statements may wait until it is Synced")]
+    if node.size < SAFE_CLUSTER:
+        remedy = "three or more go on when one dies: bring back the one that is missing, or add one"
+        return [warning("cluster", seen, remedy)]
+    return [ok("cluster", seen)]
 
 
 def _rights(queue: DatabaseQueue) -> list[Finding]:

@@ -174,6 +174,10 @@ class Database(ABC):
         """Open connections, the most of all users, the most of this one (0: no limit); None where nobody counts."""
         return None
 
+    def cluster_node(self, session: Session) -> Optional[tuple[str, int, str]]:
+        """Name of the server among its cluster's, how many these are, and its state; None where there is no cluster."""
+        return None
+
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """The database's name, and a GRANT statement for each right of this user; none where there are no users."""
         return "", []

@@ -131,12 +131,14 @@ class Look:
     """The queue at a glance: the newest job's id, 0 without any; whether `reap` or `expire` would find something.
 
     `due_in_seconds`: until the first waiting job is due, 0 or less when one is; None when none waits, and while the
-    queue is paused.
+    queue is paused. `id_step`: from one id to the next where nobody else makes any; in a cluster each server counts in
+    steps, so that no two make the same.
     """
 
     newest_id: int
     due_in_seconds: Optional[float]
     needs_upkeep: bool
+    id_step: int = 1
 
 
 @dataclass(frozen=True)

@@ -41,14 +41,19 @@ SESSION = (
     f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
+# On a Galera node a statement of any kind first waits until the node has what was committed at any other before: ids
+# follow each other in the order of arrival, and a lease is known at whichever node its owner speaks to. MariaDB without
+# Galera ignores it, MySQL does not know it. Measured with three nodes: 0.1 to 0.6 ms for a statement.
+SEES_ALL_NODES = "SET SESSION wsrep_sync_wait = 7"
 KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
 
-# Client error numbers of the MySQL manual (CR_*), and two of the server's that mean the connection is over.
-_LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN}
+# Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over. One to a
+# Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node that works.
+_LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047}
 # 1050, 1060, 1061: another process made the table, column or index first; look again and find it.
 _MADE_MEANWHILE = {ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME}
-# 1213 deadlock, 1205 lock wait, 1020 record changed since last read, 1047 WSREP not ready, 1180 commit failed.
-_CONFLICTS = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, 1047, ER.ERROR_DURING_COMMIT}
+# 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit failed.
+_CONFLICTS = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT}
 _SCHEMA = {ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS}
 
 
@@ -91,6 +96,7 @@ class MySqlDatabase(Database):
         sql = re.sub(r"{(open|running):([\w`]+)}", r"\2.\1_lane", sql)
         sql = re.sub(r"{use:(\w+)}", r"FORCE INDEX (\1)", sql)
         sql = sql.replace("{by_id}", "FORCE INDEX (PRIMARY)").replace("{unsorted}", "ORDER BY NULL")
+        sql = sql.replace("{id_step}", "@@auto_increment_increment")
         return sql.replace("{jobs}", table).replace("{now}", "NOW(3)").replace("{lock}", lock)
 
     def claims_in_transaction(self) -> bool:
@@ -120,7 +126,7 @@ class MySqlDatabase(Database):
 
     @contextmanager
     def schema_lock(self, session: Session, table: str) -> Iterator[None]:
-        """A server-wide lock by name, where the server has one (a Galera cluster does not, and needs none).
+        """A server-wide lock by name, where the server has one. On Galera it is the node's own; two nodes do without.
 
         Not getting it is no error: every step may be lost to another process, and is then found done.
         """
@@ -173,6 +179,14 @@ class MySqlDatabase(Database):
         [limits] = session.rows("SELECT @@max_connections, @@SESSION.max_user_connections")
         return int(open_now[0][1]), int(limits[0]), int(limits[1])
 
+    def cluster_node(self, session: Session) -> Optional[tuple[str, int, str]]:
+        """Of a Galera cluster, as its node sees it."""
+        if not _is_galera(session):
+            return None
+        said = dict(session.rows("SHOW STATUS LIKE 'wsrep_%'"))
+        [(_, name)] = session.rows("SHOW VARIABLES LIKE 'wsrep_node_name'")
+        return str(name), int(said["wsrep_cluster_size"]), str(said["wsrep_local_state_comment"])
+
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """As the server writes them."""
         return self._address.database, [str(row[0]) for row in session.rows("SHOW GRANTS")]
@@ -195,9 +209,13 @@ class MySqlDatabase(Database):
         return Meaning.UNAVAILABLE
 
 
-def _has_skip_locked(session: Session) -> bool:
+def _is_galera(session: Session) -> bool:
     wsrep = session.rows("SHOW VARIABLES LIKE 'wsrep_on'")
-    if wsrep and wsrep[0][1] == "ON":
+    return bool(wsrep) and wsrep[0][1] == "ON"
+
+
+def _has_skip_locked(session: Session) -> bool:
+    if _is_galera(session):
         return False
     try:
         session.rows("SELECT 1 FROM (SELECT 1 AS one) AS probe FOR UPDATE SKIP LOCKED")
@@ -217,6 +235,17 @@ class _MySqlSession(Session):
             self.setup.append(KEEPS_TIMES)
         for statement in self.setup[1:]:
             self._cursor.execute(statement)
+        if self._is_known(SEES_ALL_NODES):
+            self.setup.append(SEES_ALL_NODES)
+
+    def _is_known(self, setting: str) -> bool:
+        try:
+            self._cursor.execute(setting)
+        except pymysql.err.OperationalError as error:
+            if error.args[0] != ER.UNKNOWN_SYSTEM_VARIABLE:
+                raise
+            return False
+        return True
 
     def execute(self, sql: str, **parameters: Any) -> int:
         return int(self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None))

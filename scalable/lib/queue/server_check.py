@@ -32,6 +32,20 @@ class ConnectionLimits:
         return min(self.all_users, self.this_user or self.all_users)
 
 
+@dataclass(frozen=True)
+class ClusterNode:
+    """A server of a cluster: its own name, how many it sees with itself, and its state in the cluster's words."""
+
+    name: str
+    size: int
+    state: str
+
+    @property
+    def is_synced(self) -> bool:
+        """True when it is a full member."""
+        return self.state == "Synced"
+
+
 def clock_difference(queue: DatabaseQueue) -> float:
     """Seconds that the database's clock is ahead of this machine's; negative when it is behind."""
     minutes = Minutes(queue.database, queue.table)
@@ -46,6 +60,12 @@ def connection_limits(database: Database) -> Optional[ConnectionLimits]:
     """None where there are none, as in a file."""
     found = database.run(database.connection_limits)
     return None if found is None else ConnectionLimits(found[0], found[1], found[2] or None)
+
+
+def cluster_node(database: Database) -> Optional[ClusterNode]:
+    """None where the server is no part of a cluster."""
+    found = database.run(database.cluster_node)
+    return None if found is None else ClusterNode(*found)
 
 
 def missing_rights(database: Database, wanted: tuple[str, ...]) -> list[str]:

@@ -62,7 +62,7 @@ class SqliteDatabase(Database):
         sql = re.sub(r"{open:(\w+)}", r"\1.status IN ('pending', 'processing') AND \1.lane", sql)
         sql = re.sub(r"{running:(\w+)}", r"\1.status = 'processing' AND \1.lane", sql)
         sql = re.sub(r"{use:(\w+)}", lambda found: f'INDEXED BY "{self.index_name(table, found.group(1))}"', sql)
-        sql = sql.replace("{by_id}", "NOT INDEXED").replace("{unsorted}", "")
+        sql = sql.replace("{by_id}", "NOT INDEXED").replace("{unsorted}", "").replace("{id_step}", "1")
         return sql.replace("{jobs}", table).replace("{now}", _NOW).replace("{lock}", "")
 
     def claims_in_transaction(self) -> bool:

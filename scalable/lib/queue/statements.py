@@ -8,6 +8,7 @@ the job with the attempt that ends now, told by `:x` of history.py. {contains:c:
 `:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how often `:x` seconds fit between 1970 and the time
 in column c. {use:x} names the index, {by_id} the primary key: the statistics of a table that fills and empties all day
 are always wrong, and a plan must not change because of them. {unsorted} keeps groups from being sorted for nothing.
+{id_step} is how far the ids that this server makes are apart.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
@@ -102,10 +103,11 @@ LIMIT 1
 # Parks jobs behind another one, as one transaction of the two. By primary key. Marking the blocker comes first: it
 # waits for a blocker that is just ending, and then finds it ended; or the blocker's end finds the mark, and unparks.
 # One that was given back meanwhile does not block what comes before it: `:first` is the first of the jobs to park.
-# `updated_at` stays: while a job runs, it is the time of the last heartbeat.
+# `updated_at` stays: while a job runs, it is the time of the last heartbeat. The mark changes every time, 1, 2, 1, 2:
+# between nodes of a Galera cluster only rows that change are in each other's way.
 MARK_BLOCKER = """
 UPDATE {jobs}
-SET has_followers = 1, updated_at = updated_at
+SET has_followers = CASE has_followers WHEN 1 THEN 2 ELSE 1 END, updated_at = updated_at
 WHERE id = :id
   AND (status = 'processing' OR (status = 'pending' AND id < :first))
 """

@@ -42,6 +42,7 @@ LIMIT :limit
 """
 
 # Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
+# {ran_out} is RAN_OUT, or nothing when the owner is dead.
 REVOKE_TO_PENDING = """
 UPDATE {jobs}
 SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
@@ -49,6 +50,7 @@ SET history = {history:past}, status = 'pending', available_at = {in:seconds}, u
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {ran_out}
   {alone}
 """
 
@@ -59,8 +61,12 @@ SET history = {history:past}, status = 'failed', processed_at = {now}, updated_a
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+  {ran_out}
   {alone}
 """
+
+# It was extended after it was read, when the owner's database had been away until that moment.
+RAN_OUT = "AND lease_expires_at < {now}"
 
 # Jobs that are not worth running any more, or never expire and are not in a hurry any more. By index turn, among the
 # urgent ones only; one that expires stays urgent until then, so it is found here.
@@ -186,6 +192,7 @@ def _first_waiting(priority: int) -> str:
 LOOK = f"""
 SELECT
     (SELECT MAX(id) FROM {{jobs}}),
+    {{id_step}},
     {PAUSED},
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE status = 'processing' AND lease_expires_at < {{now}}),
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
@@ -197,9 +204,9 @@ LIMIT 1
 
 def look(table: JobsTable) -> Look:
     """What has come, what is due, and whether there is something to reap or to expire: one statement."""
-    [(newest, paused, ran_out, late, *ages)] = table.rows(LOOK)
+    [(newest, id_step, paused, ran_out, late, *ages)] = table.rows(LOOK)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
-    return Look(newest or 0, min(due) if due else None, bool(ran_out or late))
+    return Look(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
 
 def reap(table: JobsTable, policy: RetryPolicy, worker: Optional[str] = None) -> Reaped:
@@ -208,15 +215,19 @@ def reap(table: JobsTable, policy: RetryPolicy, worker: Optional[str] = None) ->
         leases = table.rows(EXPIRED_LEASES, limit=BATCH)
     else:
         leases = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH)
+    to_failed, to_pending = (
+        statement.replace("{ran_out}", RAN_OUT if worker is None else "")
+        for statement in (REVOKE_TO_FAILED, REVOKE_TO_PENDING)
+    )
     retried = failed = 0
     for job_id, attempts, token, holder, beat_at in leases:
         heard = f"{table.database.time_of(beat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
         told = {"token": token, "error": error, "past": past(DIED, holder or "", error)}
         if policy.used_up(attempts):
-            failed += end_run(table, REVOKE_TO_FAILED, job_id, **told)
+            failed += end_run(table, to_failed, job_id, **told)
         else:
-            retried += end_run(table, REVOKE_TO_PENDING, job_id, seconds=policy.delay_seconds(attempts), **told)
+            retried += end_run(table, to_pending, job_id, seconds=policy.delay_seconds(attempts), **told)
     return Reaped(retried, failed)
 
 

@@ -6,6 +6,7 @@ nobody announced depends on it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Optional
@@ -55,7 +56,7 @@ class Watch:
             self._announced = self._arrived
         if self._newest_id is not None and look.newest_id > self._newest_id:
             self._traffic_at = self._clock()
-            self._arrived += look.newest_id - self._newest_id
+            self._arrived += math.ceil((look.newest_id - self._newest_id) / look.id_step)
         self._announced = min(self._announced, self._arrived)  # a duplicate is announced, and is no new row
         self._newest_id = look.newest_id
         self._due_in_seconds = look.due_in_seconds
