@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long lint pictures bench-queue dist clean
+.PHONY: help run test test-quick test-long lint pictures bench-queue stress dist clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -22,7 +22,7 @@ test-quick: $(VENV)/.dev ## Only what needs no server: a few seconds
 test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: half an hour
 	$(BIN)/python tests/install.py
 	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/contract/test_queue_model.py tests/contract/test_lane_races.py \
-		tests/integration/test_worker_chaos.py
+		tests/integration/test_worker_chaos.py tests/stress
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -34,6 +34,10 @@ pictures: $(VENV)/.dev ## Take the pictures of the README anew
 
 bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 12 minutes, 20 at most
 	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks
+
+stress: $(VENV)/.dev ## Chaos on real parts, 100,000 updates, judged at the end; as root, about 12 minutes; SEED=… again
+	$(BIN)/python tests/install.py
+	@SEED=$(SEED) timeout --foreground --kill-after=20 900 $(BIN)/python -m tests.stress
 
 dist: $(VENV)/.run ## The release: a zip in dist/ that needs no pip where it is unpacked
 	@$(BIN)/python tools/dist.py

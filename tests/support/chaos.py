@@ -13,6 +13,7 @@ import signal
 import time
 from pathlib import Path
 
+from tests.support.guarded import is_guard
 from tests.support.judge import Kill, Note
 
 STEP_SECONDS = 0.005
@@ -51,19 +52,13 @@ def kill_one_worker(pool: int, chance: random.Random) -> Kill | None:
         return None
     worker = chance.choice(workers)
     # Stopped first, so that it cannot start another bot while it is looked at.
-    if not _send(worker, signal.SIGSTOP) or not _comes_to(worker, "TZX"):
+    if not _send(worker, signal.SIGSTOP) or not comes_to(worker, "TZX"):
         return None
-    bots = tuple(child for child in children(worker) if not _is_guard(child))
+    bots = tuple(child for child in children(worker) if not is_guard(child))
     at = time.monotonic()
     _send(worker, signal.SIGKILL)
-    assert all(_comes_to(bot, "ZX") for bot in bots), f"a bot of the dead worker {worker} lives on: {bots}"
+    assert all(comes_to(bot, "ZX") for bot in bots), f"a bot of the dead worker {worker} lives on: {bots}"
     return Kill(worker, bots, at, time.monotonic())
-
-
-def _is_guard(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return b"scalable-guard" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
 
 
 def children(pid: int) -> list[int]:
@@ -91,7 +86,8 @@ def _send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
-def _comes_to(pid: int, states: str) -> bool:
+def comes_to(pid: int, states: str) -> bool:
+    """Whether the process gets into one of these states within some seconds: letters of proc(5), X when it is gone."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while _state(pid) not in states:
         if time.monotonic() > deadline:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 SUCCEEDED, FAILED, KILLED = "succeeded", "failed", "killed"
 FINAL = ("done", "failed", "expired")
-# A lease counts from the claim, and a batch is claimed this long before the last of it may begin.
-CLAIMED_BEFORE_SECONDS = 2.0
+# A lease counts from the claim. Its answer may take 10 s, and the last of a batch may begin a second after it.
+CLAIMED_BEFORE_SECONDS = 11.0
 # A bot that wrote its last line still has to tell its worker; killed before that, it did not succeed for the worker.
 ANSWER_SECONDS = 1.0
 
@@ -146,11 +146,11 @@ def _wrong_states(story: Story, by_update: Mapping[int, list[Run]]) -> Iterator[
 
 def _wrong_reruns(story: Story, by_update: Mapping[int, list[Run]]) -> Iterator[str]:
     """A rerun comes after a failure, a death or the end of the lease, never before, and has waited."""
-    died = {kill.worker: kill.at for kill in story.kills if kill.worker}
-    killed_bots = defaultdict(list)
+    died = {kill.worker: kill for kill in story.kills if kill.worker}
+    killed_bots: dict[int, list[Kill]] = defaultdict(list)
     for kill in story.kills:
         for bot in kill.bots:
-            killed_bots[bot].append(kill.at)
+            killed_bots[bot].append(kill)
     for runs in by_update.values():
         for before, again in zip(runs, runs[1:]):
             lease_ended = _lease_end(story, before, died, killed_bots)
@@ -161,16 +161,17 @@ def _wrong_reruns(story: Story, by_update: Mapping[int, list[Run]]) -> Iterator[
 
 
 def _lease_end(
-    story: Story, before: Run, died: Mapping[int, float], killed_bots: Mapping[int, list[float]]
+    story: Story, before: Run, died: Mapping[int, Kill], killed_bots: Mapping[int, list[Kill]]
 ) -> float | None:
     """The first moment at which the next run may begin; None: never."""
     if before.result == FAILED:  # whatever became of the worker: it may have told the queue before it died
         return before.end + story.delay_seconds
     ends = [before.start - CLAIMED_BEFORE_SECONDS + story.lease_seconds]
-    if died.get(before.worker, 0.0) >= before.start:
-        ends.append(died[before.worker] + story.delay_seconds)
-    ends += [at + story.delay_seconds for at in killed_bots.get(before.bot, [])
-             if before.start <= at <= before.end + ANSWER_SECONDS]
+    death = died.get(before.worker)
+    if death is not None and death.gone >= before.start:  # a bot may still get to its first line after that
+        ends.append(death.at + story.delay_seconds)
+    ends += [kill.at + story.delay_seconds for kill in killed_bots.get(before.bot, [])
+             if before.start <= kill.gone and kill.at <= before.end + ANSWER_SECONDS]
     earliest = min(ends)
     return None if earliest == float("inf") else earliest
 

@@ -31,6 +31,7 @@ class TestTheRuns:
     @pytest.mark.parametrize("told", [
         story(run(1, 1.0, 2.0), run(2, 2.0, 2.5)),
         story(run(1, 2.0, 2.6, KILLED, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
+        story(run(1, 2.55, 2.6, KILLED, worker=11, bot=5), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
         story(run(1, 1.0, 2.4, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
         story(run(1, 2.0, 3.0, KILLED, bot=7), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
         story(run(1, 2.0, 2.9, bot=7), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
@@ -41,7 +42,8 @@ class TestTheRuns:
         story(run(1, 0.0, 0.5, "failed"), run(2, 1.0, 2.0), states={1: "failed", 2: "done"},
               always_fail=frozenset({1})),
     ], ids=[
-        "one after the other", "again after the death of its worker", "again although it succeeded: the worker died",
+        "one after the other", "again after the death of its worker",
+        "again: it began while its worker was being killed", "again although it succeeded: the worker died",
         "again after the death of its bot", "again: the bot died before it could answer", "again after its delay",
         "again after its lease", "two lanes at once", "too late", "failed for good",
     ])
@@ -66,7 +68,7 @@ class TestTheRuns:
          "run again although it succeeded"),
         (story(run(1, 1.0, 2.0, "failed"), run(1, 2.5, 3.0), run(2, 3.0, 4.0)), "run again before its lease"),
         (story(run(1, 2.0, 2.6, KILLED, worker=11), run(1, 3.0, 3.2), run(2, 5.0, 6.0)), "run again before its lease"),
-        (story(run(1, 2.6, 2.7, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)), "run again before its lease"),
+        (story(run(1, 2.7, 2.8, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)), "run again before its lease"),
     ], ids=[
         "a lost update", "an update left waiting", "an update left running", "done without a run",
         "done without a success", "failed without a run", "expired without a deadline", "a success that cannot be",
