@@ -13,5 +13,5 @@ def short_plan(seed: int) -> Plan:
 
 def long_plan(seed: int, updates: int) -> Plan:
     """Nine minutes of arrivals for 100,000 updates."""
-    return Plan(updates=updates, rate=180.0, every=4.0, calm_seconds=15.0, seed=seed, disk_megabytes=96,
+    return Plan(updates=updates, rate=180.0, every=6.0, calm_seconds=15.0, seed=seed, disk_megabytes=96,
                 database_megabytes=1_024)
