@@ -22,7 +22,8 @@ READMES = (ENGLISH, INDONESIAN)
 SETTINGS_EXAMPLE = SCALABLE / ".htenv.example"
 ACCESS_FILE = SCALABLE / ".htaccess"
 DOCUMENTS = (
-    *READMES, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", ROOT / "examples" / "updates" / "README.md",
+    *READMES, ROOT / "CHANGELOG.md", ROOT / "docs" / "stress.md", ROOT / "examples" / "README.md",
+    ROOT / "examples" / "updates" / "README.md",
 )  # fmt: skip
 ALL_TEXTS = (*DOCUMENTS, SETTINGS_EXAMPLE, ACCESS_FILE)
 EMPTY = {ENGLISH: "empty", INDONESIAN: "kosong"}
