@@ -35,9 +35,9 @@ pictures: $(VENV)/.dev ## Take the pictures of the README anew
 bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 12 minutes, 20 at most
 	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks
 
-stress: $(VENV)/.dev ## Chaos on real parts, 100,000 updates, judged at the end; as root, about 12 minutes; SEED=… again
+stress: $(VENV)/.dev ## Chaos on real parts, 100,000 updates, judged at the end; as root, about 12 minutes, 20 at most
 	$(BIN)/python tests/install.py
-	@SEED=$(SEED) timeout --foreground --kill-after=20 900 $(BIN)/python -m tests.stress
+	@SEED=$(SEED) UPDATES=$(UPDATES) timeout --foreground --kill-after=20 1200 $(BIN)/python -m tests.stress
 
 dist: $(VENV)/.run ## The release: a zip in dist/ that needs no pip where it is unpacked
 	@$(BIN)/python tools/dist.py

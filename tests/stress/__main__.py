@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ def main() -> int:
     plan = long_plan(int(os.environ.get("SEED") or random.randrange(10**6)), int(os.environ.get("UPDATES") or 100_000))
     print(f"seed {plan.seed}: {plan.updates:,} updates at {plan.rate:g} a second; the same again: "
           f"make stress SEED={plan.seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that its disks are unmounted
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
         outcome = play(plan, Path(folder))
     print(report(outcome))

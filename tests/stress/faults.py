@@ -26,8 +26,8 @@ from tests.support.judge import Kill
 from tests.support.servers import DatabaseServer
 
 BALLAST_BYTES = 1 << 16
-# How long a bot at work is looked for.
-LOOK_SECONDS = 3.0
+# How long something to strike is looked for: a bot at work, a worker of a pool that was killed just now.
+LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ class Faults:
         }
 
     def happen(self, strikes: list[Strike]) -> None:
-        """Do all of it in time; one that comes too late for that comes at once."""
+        """Do all of it in time; one that comes too late for that, or finds nothing to strike, comes when it can."""
         began = time.monotonic()
         for strike in strikes:
             time.sleep(max(0.0, began + strike.at - time.monotonic()))
-            if self._ways[strike.kind]():
-                self.done[strike.kind] += 1
+            gives_up = time.monotonic() + LOOK_SECONDS
+            while not (struck := self._ways[strike.kind]()) and time.monotonic() < gives_up:
+                self._pause(0.0, 0.02)
+            self.done[strike.kind] += struck
 
     def _pause(self, least: float, most: float) -> None:
         time.sleep(self._chance.uniform(least, most))
@@ -81,17 +83,12 @@ class Faults:
 
     def _kill_bot(self) -> bool:
         """The php-cgi of a worker on one host, or the PHP program of an update on the other; one that is at work."""
-        ends = time.monotonic() + LOOK_SECONDS
-        while time.monotonic() < ends:
-            workers = [worker for host in self._hosts for worker in children(host.site.pool.pid)]
-            found = [child for worker in workers for child in children(worker)]
-            bots = [child for child in found if not is_guard(child) and _is_at_work(child)]
-            if bots:
-                return self._kill_this(self._chance.choice(bots))
-        return False
-
-    def _kill_this(self, bot: int) -> bool:
-        at = time.monotonic()
+        workers = [worker for host in self._hosts for worker in children(host.site.pool.pid)]
+        found = [child for worker in workers for child in children(worker)]
+        bots = [child for child in found if not is_guard(child) and _is_at_work(child)]
+        if not bots:
+            return False
+        bot, at = self._chance.choice(bots), time.monotonic()
         try:
             os.kill(bot, signal.SIGKILL)
         except ProcessLookupError:

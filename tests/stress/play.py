@@ -84,7 +84,7 @@ def play(plan: Plan, folder: Path) -> Outcome:
     runs, wrongs = read_runs(read_journal(folder / "journal"), faults.kills)
     wrongs += find_wrongs(_story(accepted, states, runs, faults))
     return Outcome(
-        plan.seed, seconds, plan.updates, accepted, states, runs, faults.done, senders.refusals, pool_starts, wrongs
+        plan.seed, seconds, plan.updates, accepted, states, runs, faults.done, senders.refusals(), pool_starts, wrongs
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -17,6 +18,7 @@ from tests.support.kept_connection import KeptConnection
 
 # Telegram waits as long as Retry-After says; that would make a test of failures a test of patience.
 AGAIN_SECONDS = 1.0
+LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Senders:
     """One connection for each of `urls`, which may name a place several times. A lane always takes the same one."""
 
     def __init__(self, urls: Sequence[str]) -> None:
-        self.refusals: dict[str, int] = {}
+        self._refusals: SimpleQueue[str] = SimpleQueue()
         self._lines: list[SimpleQueue[Arrival | None]] = [SimpleQueue() for _ in urls]
         self._accepted: list[list[Accepted]] = [[] for _ in urls]
         self._give_up = threading.Event()
@@ -52,13 +54,21 @@ class Senders:
         for line in self._lines:
             line.put(None)
 
-    def finish(self, within_seconds: float) -> list[Accepted]:
-        """All that was accepted, in Telegram's order. What is not accepted in time stays out."""
-        ends = time.monotonic() + within_seconds
-        for thread in self._threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+    def finish(self, patience_seconds: float) -> list[Accepted]:
+        """All that was accepted, in Telegram's order; what is not when nothing more was for so long stays out."""
+        count, ends = -1, 0.0
+        while any(thread.is_alive() for thread in self._threads):
+            if (accepted := sum(map(len, self._accepted))) != count:
+                count, ends = accepted, time.monotonic() + patience_seconds
+            if time.monotonic() > ends:
+                break
+            time.sleep(LOOK_SECONDS)
         self._give_up.set()
         return sorted((each for line in self._accepted for each in line), key=lambda each: each.arrival.update)
+
+    def refusals(self) -> Counter[str]:
+        """How often which status came that was no success, or why there was none; asked once, at the end."""
+        return Counter(self._refusals.get() for _ in range(self._refusals.qsize()))
 
     def _send_all(self, url: str, number: int) -> None:
         connection = KeptConnection(url)
@@ -70,7 +80,7 @@ class Senders:
                 if said.startswith("200"):
                     self._accepted[number].append(Accepted(arrival, time.monotonic(), tries))
                     break
-                self.refusals[said] = self.refusals.get(said, 0) + 1
+                self._refusals.put(said)
                 self._give_up.wait(AGAIN_SECONDS)
         connection.close()
 
