@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long fuzz cluster lint audit pictures bench dist clean
+.PHONY: help run test test-quick test-long fuzz cluster lint audit pictures bench stress dist clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -22,7 +22,7 @@ test-quick: $(VENV)/.dev ## Only what needs no server: a few seconds
 test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: half an hour
 	$(BIN)/python tests/install.py
 	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/contract/test_queue_model.py tests/contract/test_lane_races.py \
-		tests/integration/test_worker_chaos.py
+		tests/integration/test_worker_chaos.py tests/stress
 
 fuzz: $(VENV)/.dev ## Everything that is read from outside, given twenty times as many inputs of chance as in `make test`
 	$(BIN)/python tests/install.py
@@ -49,6 +49,10 @@ bench: $(VENV)/.bench ## Speed on a MariaDB and PHP of its own, as ratios, with 
 	$(BIN)/python tests/install.py
 	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks --save benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.charts benchmarks/RESULTS.md docs
+
+stress: $(VENV)/.dev ## Chaos on real parts, 100,000 updates, judged at the end; as root, about 12 minutes, 20 at most
+	$(BIN)/python tests/install.py
+	@SEED=$(SEED) UPDATES=$(UPDATES) timeout --foreground --kill-after=20 1200 $(BIN)/python -m tests.stress
 
 dist: $(VENV)/.run ## The release: a zip in dist/ that needs no pip where it is unpacked
 	@$(BIN)/python tools/dist.py

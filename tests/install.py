@@ -91,6 +91,7 @@ SYSTEM_PACKAGES = (
     SystemPackage("openssl", "a certificate nobody signed, for the tests of TLS", "/usr/bin/openssl"),
     SystemPackage("chromium", "the tests of the dashboard in a browser", "/usr/bin/chromium"),
     SystemPackage("fonts-dejavu-core", "letters in that browser", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+    SystemPackage("libfaketime", "a worker whose clock is wrong", "/usr/lib/*/faketime/libfaketime.so.1"),
     SystemPackage("php-mysql", "the example bot's own database", "/usr/lib/php/*/pdo_mysql.so"),
 )
 PRIVATE_PROGRAMS = (

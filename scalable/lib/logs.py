@@ -25,7 +25,14 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     """
     import logging
 
-    handler = logging.StreamHandler(stream or sys.stderr)
+    class Lines(logging.StreamHandler):  # type: ignore[type-arg]
+        """Left out where they cannot be written: the default writes twenty more of each into a disk that is full."""
+
+        def handleError(self, record: logging.LogRecord) -> None:
+            if not isinstance(sys.exc_info()[1], OSError):
+                super().handleError(record)
+
+    handler = Lines(stream or sys.stderr)
     formatter = logging.Formatter(LINE, TIME)
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)

@@ -17,9 +17,10 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.bots import python_bot
-from tests.support.chaos import JOURNAL_BOT, Kill, Run, find_wrongs, read_runs
+from tests.support.chaos import JOURNAL_BOT, read_journal
 from tests.support.children import tail
 from tests.support.galera import NODES, GaleraCluster
+from tests.support.judge import Kill, Run, Story, find_wrongs, read_runs
 from tests.support.long import LONG, sized
 from tests.support.many_hosts import Host, Telegram
 from tests.support.relay import Relay
@@ -85,7 +86,7 @@ class Scene:
         """How many runs began at these hosts since that time."""
         if not self.journal.exists():
             return 0
-        runs, _ = read_runs(self.journal, [])
+        runs, _ = read_runs(read_journal(self.journal), [])
         return sum(run.start > since and run.host in hosts for run in runs)
 
     def wait_for_starts(self, wanted: int, hosts: set[str]) -> None:
@@ -146,7 +147,7 @@ def wait_for_the_end(scene: Scene, queue: DatabaseQueue) -> None:
 def ended_leases(runs: Sequence[Run], outages: Sequence[Outage]) -> list[Kill]:
     """Workers that may have lost leases, as the judge wants to know it: from when on another run is right."""
     return [
-        Kill(run.worker, (), outage.killed + LONG_OUTAGE_ENDS_LEASES_SECONDS, outage.killed)
+        Kill(run.worker, (), outage.killed + LONG_OUTAGE_ENDS_LEASES_SECONDS, outage.back)
         for outage in outages if outage.back - outage.killed > LONG_OUTAGE_SECONDS
         for run in runs if run.host == outage.host and outage.killed - 1 < run.end < outage.back
     ]
@@ -177,8 +178,9 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_nodes_die_and_co
     for number in range(NODES):
         scene.count_conflicts(number)
 
-    runs, wrong = read_runs(scene.journal, [])
-    wrong += find_wrongs(runs, ended_leases(runs, outages), states, RETRY_BASE_SECONDS)
+    runs, wrong = read_runs(read_journal(scene.journal), [])
+    accepted = dict(sorted(telegram.accepted.items()))
+    wrong += find_wrongs(Story(accepted, states, runs, ended_leases(runs, outages), RETRY_BASE_SECONDS))
     print(f"\n{len(telegram.accepted)} updates, {len(runs)} runs, {len(outages)} nodes killed, "
           f"{scene.conflicts} conflicts between nodes, {sum(telegram.refused.values())} deliveries refused and "
           f"repeated, {time.monotonic() - began:.0f} seconds")

@@ -16,9 +16,10 @@ from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.integration.conftest import database_settings
 from tests.support.bots import python_bot
-from tests.support.chaos import JOURNAL_BOT, Kill, Run, find_wrongs, kill_one_worker, read_runs
+from tests.support.chaos import JOURNAL_BOT, kill_one_worker, read_journal
 from tests.support.children import tail
 from tests.support.databases import Servers
+from tests.support.judge import Kill, Story, find_wrongs, read_runs
 from tests.support.long import sized
 from tests.support.served import ServedSite
 from tests.support.site import wait_until
@@ -80,42 +81,13 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_workers_are_kill
         states = {job.update_id or 0: job.status for job in queue.newest(EVERYTHING)}
         queue.close()
 
-    runs, wrong = read_runs(tmp_path / "journal", kills)
-    wrong += find_wrongs(runs, kills, states, RETRY_BASE_SECONDS)
+    notes = read_journal(tmp_path / "journal")
+    runs, wrong = read_runs(notes, kills)
+    lanes = {note.update: note.lane for note in sorted(notes, key=lambda note: note.update)}
+    wrong += find_wrongs(Story(lanes, states, runs, kills, RETRY_BASE_SECONDS))
     print(f"{len(states)} updates, {len(runs)} runs, {len(kills)} workers killed, {sum(bool(k.bots) for k in kills)} "
           f"with a bot; failed: {sum(state == 'failed' for state in states.values())}")
     assert wrong == []
     assert len(kills) >= 6  # a pool whose workers die waits longer and longer before it starts new ones
     assert any(kill.bots for kill in kills)
     assert all(states[number] == "failed" for number in states if number % ALWAYS_FAILS == 0)
-
-
-class TestTheJudge:
-    """It would be worth nothing if it never found anything."""
-
-    def run(self, update: int, start: float, end: float, result: str = "succeeded", worker: int = 10) -> Run:
-        return Run(update, "chat:1", worker, start, end, result)
-
-    def test_it_accepts_one_after_the_other_and_a_rerun_after_a_death(self) -> None:
-        runs = [
-            self.run(1, 1.0, 2.0), self.run(2, 2.0, 2.5, "killed", 11), self.run(2, 4.0, 4.2, "failed"),
-            self.run(2, 6.0, 6.5), self.run(3, 6.5, 7.0),
-        ]
-
-        assert find_wrongs(runs, [Kill(11, (5,), 2.5, 2.6)], {1: "done", 2: "done", 3: "done"}, 1.0) == []
-
-    @pytest.mark.parametrize(
-        ("runs", "states"),
-        [
-            (((1, 1.0, 2.0), (2, 1.5, 3.0)), {1: "done", 2: "done"}),
-            (((2, 1.0, 2.0), (1, 3.0, 4.0)), {1: "done", 2: "done"}),
-            (((1, 1.0, 2.0), (2, 3.0, 4.0), (1, 5.0, 6.0)), {1: "done", 2: "done"}),
-            (((1, 1.0, 2.0), (1, 5.0, 6.0)), {1: "done"}),
-            (((1, 1.0, 2.0, "failed"), (1, 2.5, 3.0)), {1: "done"}),
-            (((1, 1.0, 2.0, "failed"),), {1: "done"}),
-            (((1, 1.0, 2.0),), {1: "done", 2: "pending"}),
-        ],
-        ids=["overlap", "inversion", "late rerun", "rerun without need", "no delay", "done for nothing", "lost"],
-    )
-    def test_it_finds(self, runs: tuple[tuple[int, float, float]], states: dict[int, str]) -> None:
-        assert find_wrongs([self.run(*run) for run in runs], [], states, 1.0) != []

@@ -49,7 +49,7 @@ class Telegram:
             threading.Thread(target=self._deliver, args=(range(number, chats, len(hosts)), random.Random(number)))
             for number in range(len(hosts))
         ]
-        self.accepted: list[int] = []
+        self.accepted: dict[int, str] = {}
         self.refused: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class Telegram:
             while not self._is_taken(chance.choice(self._hosts), update):
                 if self._give_up.wait(AGAIN_SECONDS):
                     return
-            self.accepted.append(update["update_id"])
+            self.accepted[update["update_id"]] = update["lane"]
 
     def _update(self, chat: int) -> dict[str, Any]:
         with self._lock:

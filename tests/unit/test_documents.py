@@ -23,7 +23,7 @@ SETTINGS_EXAMPLE = SCALABLE / ".htenv.example"
 ACCESS_FILE = SCALABLE / ".htaccess"
 GROWING = ROOT / "docs" / "growing.md"
 DOCUMENTS = (
-    *READMES, GROWING, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md",
+    *READMES, GROWING, ROOT / "CHANGELOG.md", ROOT / "docs" / "stress.md", ROOT / "examples" / "README.md",
     ROOT / "examples" / "updates" / "README.md",
 )  # fmt: skip
 ALL_TEXTS = (*DOCUMENTS, SETTINGS_EXAMPLE, ACCESS_FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import re
@@ -90,3 +91,24 @@ def test_a_lasting_condition_is_logged_once_in_a_while():
         clock.advance(30)
 
     assert heard == [True, False, True, False, True]
+
+
+def test_a_log_on_a_full_disk_is_left_out_in_silence(
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Each line that does not fit would otherwise write a traceback of twenty more into what is full.
+    with open("/dev/full", "w", buffering=1) as full:
+        configure_logging("INFO", full)
+        logging.getLogger("worker").info("job done id=1")
+        with contextlib.suppress(OSError):
+            full.close()
+
+    assert capsys.readouterr().err == ""
+
+
+def test_a_log_line_that_is_a_mistake_of_the_program_is_still_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", io.StringIO())
+
+    logging.getLogger("worker").info("job done id=%d", "one")
+
+    assert "Logging error" in capsys.readouterr().err

@@ -111,3 +111,18 @@ def test_without_a_limit_there_are_as_many_as_are_borrowed():
     lines = [sessions.borrow() for _ in range(7)]
 
     assert exchange.open() == len({id(line) for line in lines}) == 7
+
+
+def test_what_a_burst_of_threads_opened_is_closed_within_seconds_but_for_the_one_in_use():
+    # A web server of eight threads that keeps all eight leaves none to the workers of a host with ten.
+    exchange, now = Exchange(), [100.0]
+    sessions = Sessions(exchange.connect, clock=lambda: now[0])
+    for line in [sessions.borrow() for _ in range(8)]:
+        sessions.give_back(line)
+    assert exchange.open() == 8
+
+    for _ in range(3):
+        now[0] += 1.5
+        sessions.give_back(sessions.borrow())
+
+    assert exchange.open() == 1

@@ -13,8 +13,9 @@ from typing import Generic, Optional, Protocol, TypeVar
 
 from scalable.lib.errors import DatabaseUnavailable
 
-# Well under the 60 s after which some hosts close a connection that nobody uses.
-IDLE_SECONDS = 30.0
+# The one used last stays. Others go so soon because what a burst of requests opened is missing where the server allows
+# few connections: workers that find none left wait ever longer before they ask again.
+IDLE_SECONDS = 2.0
 # Whoever waits longer for one of a limited number would wait for ever.
 TURN_SECONDS = 30.0
 

@@ -1,0 +1,1 @@
+"""Bounded chaos on real parts: `make stress`."""

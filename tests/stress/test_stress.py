@@ -1,0 +1,33 @@
+"""The short form of `make stress`, in every `make test`; with LONG_TESTS=1 the long one."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.stress.hosts import cannot_run
+from tests.stress.plans import long_plan, short_plan
+from tests.stress.play import SERVER, SHARES, play
+from tests.stress.report import report
+from tests.support.long import LONG, sized
+from tests.support.need import need
+from tests.support.servers import available
+
+
+@pytest.mark.timeout(sized(300, 1200))
+def test_nothing_is_lost_reordered_or_run_beside_itself_while_everything_is_killed_filled_and_turned(
+    tmp_path: Path
+) -> None:
+    need(cannot_run())
+    need(available(SERVER))
+    seed = int(os.environ.get("SEED") or random.randrange(10**6))
+
+    outcome = play(long_plan(seed, 100_000) if LONG else short_plan(seed), tmp_path)
+
+    print(report(outcome))
+    assert outcome.wrongs == [], report(outcome)
+    assert len(outcome.accepted) == outcome.sent, report(outcome)
+    assert {kind for kind, times in outcome.faults.items() if times} == set(SHARES), report(outcome)
