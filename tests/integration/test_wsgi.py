@@ -119,11 +119,12 @@ def test_a_missing_package_answers_500_in_json_and_names_it_in_the_log(tmp_path:
     }
     plugin = tmp_path / "scalable"
     shutil.copytree(SCRIPTS, plugin, ignore=shutil.ignore_patterns("vendor", ".htdata", ".htenv", "__pycache__"))
-    (plugin / "vendor").mkdir()
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=60)
 
     def run(script: str, **changed: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-I", "-S", str(plugin / script)], stdin=subprocess.DEVNULL, capture_output=True,
+            [str(bare / "bin" / "python"), "-I", str(plugin / script)], stdin=subprocess.DEVNULL, capture_output=True,
             text=True, env={**environment, **changed}, timeout=60,
         )
 
