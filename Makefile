@@ -19,7 +19,7 @@ test: $(VENV)/.dev ## Everything, on real servers; installs what is missing wher
 test-quick: $(VENV)/.dev ## Only what needs no server: a few seconds
 	$(BIN)/python -m pytest tests/unit
 
-test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: half an hour
+test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: three quarters of an hour
 	$(BIN)/python tests/install.py
 	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/contract/test_queue_model.py tests/contract/test_lane_races.py \
 		tests/integration/test_worker_chaos.py tests/stress

@@ -40,6 +40,8 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # A line for each request of a rush, which is no more than what a queue is for.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     # Nobody shows them, and a busy worker writes thousands of lines a second.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

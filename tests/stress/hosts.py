@@ -6,8 +6,8 @@ Knows how they are started and kept running, as a service manager does; nothing 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,8 +38,11 @@ class Host:
 
 def cannot_run() -> str | None:
     """Why there can be no such host on this machine, in one line; None when there can be."""
-    if os.geteuid() != 0:
-        return "a disk that fills is mounted for it: run it as root"
+    try:
+        with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder) / "disk", 1):
+            pass
+    except subprocess.CalledProcessError as error:
+        return f"a disk that fills is mounted for it, which needs root ({error.stderr.decode().splitlines()[0]})"
     if not _libfaketime():
         return "libfaketime is not installed: python3 tests/install.py --only libfaketime"
     return None
@@ -66,7 +69,8 @@ def _libfaketime() -> str:
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     """A disk of its own at `folder`, in memory; gone afterwards with all that is on it."""
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "stress", str(folder)], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "stress", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
     try:
         yield folder
     finally:

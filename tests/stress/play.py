@@ -7,7 +7,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ SHARES = {
 class Plan:
     """How much is done: so many updates, at so many a second, and something goes wrong about `every` seconds.
 
-    Nothing goes wrong any more in the `calm_seconds` before the last update.
+    Nothing goes wrong any more in the `calm_seconds` before the last update, and only what is among `troubles` before.
     """
 
     updates: int
@@ -51,20 +51,27 @@ class Plan:
     seed: int
     disk_megabytes: int
     database_megabytes: int
+    troubles: tuple[str, ...] = tuple(SHARES)
 
     def strikes(self) -> list[Strike]:
         """When which fault is to happen: each kind once at least."""
+        if not self.troubles:
+            return []
         chance = random.Random(f"faults {self.seed}")
         seconds = self.updates / self.rate - self.calm_seconds
-        more = max(0, int(seconds / self.every) - len(SHARES))
-        kinds = [*SHARES, *chance.choices(list(SHARES), list(SHARES.values()), k=more)]
+        more = max(0, int(seconds / self.every) - len(self.troubles))
+        shares = [SHARES[kind] for kind in self.troubles]
+        kinds = [*self.troubles, *chance.choices(self.troubles, shares, k=more)]
         chance.shuffle(kinds)
         step = seconds / len(kinds)
         return [Strike(step * (number + chance.random()), kind) for number, kind in enumerate(kinds)]
 
 
-def play(plan: Plan, folder: Path) -> Outcome:
-    """Do all of it inside `folder`, and say what came of it. Raises AssertionError when updates are never finished."""
+def play(plan: Plan, folder: Path, **settings: str) -> Outcome:
+    """Do all of it inside `folder`, and say what came of it. `settings` are for both hosts, beside those they need.
+
+    Raises AssertionError when updates are never finished.
+    """
     (folder / "lanes").mkdir()
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -72,7 +79,7 @@ def play(plan: Plan, folder: Path) -> Outcome:
         server = start_server(SERVER, disk, extra_args=(f"--max-connections={CONNECTIONS}",))
         stack.callback(server.stop)
         database = server.create_database()
-        hosts = [stack.enter_context(host) for host in _hosts(plan, folder, server, database)]
+        hosts = [stack.enter_context(host) for host in _hosts(plan, folder, server, database, settings)]
         faults = Faults(hosts, server, database, random.Random(f"faults {plan.seed} at work"))
         stack.enter_context(kept_running(hosts))
         senders = _send(plan, hosts, faults)
@@ -89,10 +96,10 @@ def play(plan: Plan, folder: Path) -> Outcome:
 
 
 def _hosts(
-    plan: Plan, folder: Path, server: DatabaseServer, database: str
+    plan: Plan, folder: Path, server: DatabaseServer, database: str, more: Mapping[str, str]
 ) -> Iterator[contextlib.AbstractContextManager[Host]]:
     settings = {
-        "BOT_DB_HOST": f"127.0.0.1:{server.port}", "BOT_DB_NAME": database, "BOT_DB_USER": server.user,
+        **more, "BOT_DB_HOST": f"127.0.0.1:{server.port}", "BOT_DB_NAME": database, "BOT_DB_USER": server.user,
         "BOT_DB_PASS": server.password, "BOT_JOURNAL": str(folder / "journal"), "BOT_JOB_MAX_ATTEMPTS": "4",
         "BOT_JOB_RETRY_BASE": str(RETRY_BASE_SECONDS), "BOT_JOB_RETRY_MAX": "2",
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.stress.hosts import cannot_run
-from tests.stress.plans import long_plan, short_plan
+from tests.stress.plans import calm_plan, long_plan, short_plan
 from tests.stress.play import SERVER, SHARES, play
 from tests.stress.report import report
 from tests.support.long import LONG, sized
@@ -31,3 +31,16 @@ def test_nothing_is_lost_reordered_or_run_beside_itself_while_everything_is_kill
     assert outcome.wrongs == [], report(outcome)
     assert len(outcome.accepted) == outcome.sent, report(outcome)
     assert {kind for kind, times in outcome.faults.items() if times} == set(SHARES), report(outcome)
+
+
+@pytest.mark.timeout(180)
+def test_the_whole_of_it_notices_when_lanes_are_not_kept(tmp_path: Path) -> None:
+    # Without lanes the same updates, hosts and bots break the order of busy chats at once; nothing has to be killed.
+    need(cannot_run())
+    need(available(SERVER))
+
+    outcome = play(calm_plan(1), tmp_path, BOT_QUEUE_ORDER="none")
+
+    assert any("two live runs of a lane" in wrong for wrong in outcome.wrongs), report(outcome)
+    assert any("was over" in wrong for wrong in outcome.wrongs), report(outcome)
+    assert not any("lost" in wrong for wrong in outcome.wrongs), report(outcome)

@@ -22,12 +22,11 @@ from scalable.lib.queue.server_check import (
     connection_limits,
     missing_rights,
 )
+from scalable.lib.queue.sessions import POOL_CONNECTIONS
 from scalable.lib.worker.runners.php import find_php, mysql_socket
 
 # Telegram's times and the database's are compared; a minute's difference shows as a wrong age.
 CLOCK_SECONDS = 5.0
-# Beside the workers: upkeep, and web requests that come at the same time.
-MORE_CONNECTIONS = 3
 # The smallest that goes on when one node dies.
 SAFE_CLUSTER = 3
 
@@ -103,7 +102,7 @@ def _connections(queue: DatabaseQueue, pool_size: int) -> list[Finding]:
     limits = connection_limits(queue.database)
     if limits is None:
         return []
-    needed = pool_size + MORE_CONNECTIONS
+    needed = pool_size + POOL_CONNECTIONS
     own = f", {limits.this_user} for this user" if limits.this_user else ""
     seen = f"{limits.open_now} open of {limits.all_users}{own}"
     if limits.most < needed:

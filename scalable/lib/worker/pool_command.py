@@ -13,6 +13,7 @@ from typing import Optional, Protocol
 from scalable.lib.errors import AlreadyRunning
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.sessions import POOL_CONNECTIONS
 from scalable.lib.worker.command import positive_seconds
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.lock import PoolLock
@@ -116,6 +117,7 @@ def run_pool(
     called about once a minute, by one pool of all that share the queue.
     Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
+    queue.database.limit_connections(POOL_CONNECTIONS)
     queue.ensure_schema()
     name, bell = process_name(), Bell(size)
     watch = Watch(sleep_seconds, hears_pokes=pokes is not None)
