@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long lint pictures bench-queue dist clean
+.PHONY: help run test test-quick test-long fuzz lint audit pictures bench dist clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -24,16 +24,28 @@ test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: hal
 	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/contract/test_queue_model.py tests/contract/test_lane_races.py \
 		tests/integration/test_worker_chaos.py
 
-lint: $(VENV)/.dev ## ruff and mypy
+fuzz: $(VENV)/.dev ## Everything that is read from outside, given twenty times as many inputs of chance as in `make test`
+	$(BIN)/python tests/install.py
+	LONG_TESTS=1 timeout --foreground 1800 $(BIN)/python -m pytest --numprocesses 2 tests/fuzz \
+		tests/integration/test_dashboard_hostile.py
+
+lint: $(VENV)/.dev ## ruff, mypy and bandit
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive scalable examples tools
+
+audit: $(VENV)/.audit ## Known holes in what is shipped and used; asks the package index
+	$(VENV)/audit/bin/pip-audit --strict --requirement requirements.txt
+
 
 pictures: $(VENV)/.dev ## Take the pictures of the README anew
 	$(BIN)/python tests/install.py
 	$(BIN)/python -m tests.browser.pictures
 
-bench-queue: $(VENV)/.bench ## The queue's speed on a MariaDB of its own, as ratios; about 12 minutes, 20 at most
-	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks
+bench: $(VENV)/.bench ## Speed on a MariaDB and PHP of its own, as ratios, with charts; about 13 minutes, 20 at most
+	$(BIN)/python tests/install.py
+	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks --save benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.charts benchmarks/RESULTS.md docs
 
 dist: $(VENV)/.run ## The release: a zip in dist/ that needs no pip where it is unpacked
 	@$(BIN)/python tools/dist.py
@@ -53,6 +65,11 @@ $(VENV)/.run: $(VENV)/bin/python requirements.txt
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/bin/python
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev requirements-bench.txt

@@ -16,7 +16,7 @@ from tests.support.database_builds import NotAvailable
 # Title of each part; its module has `run(server, say)`.
 PARTS = {
     "growth": "Growth: what a job costs when there are many",
-    "drain": "Drain: jobs per second, against huey",
+    "drain": "Drain: jobs per second, against huey and Celery",
     "enqueue": "Enqueue: what the queue adds to an INSERT",
     "bots": "Bots: updates per second through a real bot",
     "webhook": "Webhook: how long it takes on each kind of host, against PHP",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Callable
 
@@ -52,16 +51,7 @@ def left(address: MySqlAddress) -> int:
 def drain(address: MySqlAddress, race: Race) -> float:
     """Seconds until all tasks were run, by a consumer of that many worker processes."""
     consumer = CONTEXT.Process(target=_consume, args=(address, race))
-    consumer.start()
-    try:
-        return race.seconds(LONGEST_SECONDS)
-    finally:
-        if consumer.pid and consumer.is_alive():
-            os.kill(consumer.pid, signal.SIGINT)  # huey's word for: finish what you are doing and end
-        consumer.join(15)
-        if consumer.is_alive():
-            consumer.kill()
-            consumer.join()
+    return race.by(consumer, signal.SIGINT, LONGEST_SECONDS)  # huey's word for: finish what you are doing and end
 
 
 def _consume(address: MySqlAddress, race: Race) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("PyMySQL", "huey", "peewee")
+PACKAGES = ("PyMySQL", "huey", "peewee", "celery", "SQLAlchemy")
 
 
 def describe(server_version: str, server_options: tuple[str, ...]) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
 from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
 
 from benchmarks.failed import BenchmarkFailed
 
@@ -48,6 +51,19 @@ class Race:
         if not self._over.wait(at_most):
             raise BenchmarkFailed(f"{self._count.value} of {self.jobs} jobs done after {at_most:.0f} s")
         return float(self._ended.value - started)
+
+    def by(self, program: BaseProcess, stop: signal.Signals, at_most: float) -> float:
+        """Start a program that drains the queue with processes of its own, and take its `seconds`; `stop` ends it."""
+        program.start()
+        try:
+            return self.seconds(at_most)
+        finally:
+            if program.pid and program.is_alive():
+                os.kill(program.pid, stop)
+            program.join(15)
+            if program.is_alive():
+                program.kill()
+                program.join()
 
     def check(self) -> None:
         """Nobody ran a job twice. Raises BenchmarkFailed."""

@@ -157,7 +157,7 @@ def post(url: str, params: Json) -> Json:
     """The answer of the Bot API; an empty one when something else answered."""
     request = urllib.request.Request(url, to_json(params), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=API_TIMEOUT_SECONDS) as response:
+        with urllib.request.urlopen(request, timeout=API_TIMEOUT_SECONDS) as response:  # nosec B310  # BOT_API_URL is the owner's
             body = response.read()
     except urllib.error.HTTPError as error:
         body = error.read()  # The reason of an error is in the body.

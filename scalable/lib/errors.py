@@ -85,6 +85,10 @@ class NotAnUpdate(ScalableError):
     """What came in is not the JSON of one Telegram update."""
 
 
+class NotUsual(ScalableError):
+    """Not the usual case, which is all that a lean way knows: whoever knows all cases has to do it."""
+
+
 class AlreadyRunning(ScalableError):
     """Another pool of this installation holds the lock; `pid` is its process, when it could be read."""
 

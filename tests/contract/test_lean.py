@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from scalable.lib.errors import NotUsual
 from scalable.lib.queue.address import DatabaseAddress, MySqlAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.lean import LeanEnqueue, NotUsual
+from scalable.lib.queue.lean import LeanEnqueue
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.turns import turn_of
 from tests.support.databases import DATABASES, Servers

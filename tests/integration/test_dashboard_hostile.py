@@ -9,12 +9,12 @@ from html.parser import HTMLParser
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from scalable.lib.queue.job import NewJob
 from scalable.lib.web.access import Keys, Role, Visitor
-from tests.support.long import LONG
+from tests.support.fuzz import fuzzed
 from tests.support.wsgi_client import OWNER, READER, SECRET, Client
 
 HOSTILE = (
@@ -150,10 +150,6 @@ HEADERS = some.fixed_dictionaries({}, optional={
     for name in ("HTTP_COOKIE", "HTTP_ACCEPT_LANGUAGE", "HTTP_IF_NONE_MATCH", "HTTP_ACCEPT_ENCODING",
                  "HTTP_X_FORWARDED_FOR", "HTTP_SEC_FETCH_SITE", "HTTP_X_FORWARDED_PROTO")
 })
-FUZZ = settings(
-    max_examples=5000 if LONG else 300, deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 EXPECTED = {200, 303, 304, 400, 403, 404, 405, 409, 413, 429, 503}
 
 
@@ -161,7 +157,7 @@ def encoded(pairs: list[tuple[str, str]]) -> str:
     return urlencode(pairs, errors="surrogatepass", quote_via=quote)
 
 
-@FUZZ
+@fuzzed(300)
 @given(path=PATHS, query=PAIRS, form=PAIRS, method=some.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS"]),
        headers=HEADERS, cookie=some.sampled_from(["", OWNER, READER]))
 def test_no_request_breaks_it_or_changes_anything(
@@ -184,7 +180,7 @@ ACTIONS = some.one_of(TEXT, some.sampled_from([
 ]))
 
 
-@FUZZ
+@fuzzed(300)
 @given(form=PAIRS, query=PAIRS, action=ACTIONS, sure=some.sampled_from(["", "yes"]))
 def test_no_form_breaks_it_even_with_its_token(
     client: Client, form: list[tuple[str, str]], query: list[tuple[str, str]], action: str, sure: str

@@ -192,7 +192,7 @@ def test_a_running_pool_and_its_workers_are_seen_in_the_shell_and_on_its_own_pag
         assert re.search(r"^ok +secret: the header arrives", text, re.MULTILINE)
         assert "hush" not in text
         assert "let-me-in" not in text
-    assert "(WSGI)" in page
+    assert "under a web server without a name (WSGI)" in page
 
 
 @pytest.mark.parametrize(("token", "status"), [("let-me-look", 403), (None, 403), ("let-me-in", 200)])

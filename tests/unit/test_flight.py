@@ -221,6 +221,17 @@ def test_a_job_that_is_due_and_cannot_be_taken_is_not_asked_for_without_a_pause(
     assert 0 < (flight(bench, tmp_path, lingers=True).pause_seconds() or 0) < LOOK_SECONDS
 
 
+def test_while_it_cannot_be_taken_it_is_asked_for_ever_more_seldom(tmp_path: Path):
+    bench = Bench(tmp_path)
+    bench.enqueue()
+    lingering = flight(bench, tmp_path, lingers=True)
+
+    pauses = [lingering.pause_seconds() or 0 for _ in range(8)]
+
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LOOK_SECONDS
+
+
 def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path: Path):
     bench = Bench(tmp_path)
     bench.enqueue()

@@ -8,9 +8,7 @@ because it has an update_id. A test compares the rows of both on every database.
 
 from __future__ import annotations
 
-
-class NotUsual(Exception):
-    """Not the usual case: whoever knows all cases has to do it."""
+from scalable.lib.errors import NotUsual
 
 
 class LeanEnqueue:

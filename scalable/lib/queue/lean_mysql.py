@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _socket
 
-from scalable.lib.queue.lean import NotUsual
+from scalable.lib.errors import NotUsual
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 UTF8MB4_GENERAL_CI = 45
@@ -90,7 +90,7 @@ class Connection:
 
     def _receive(self) -> bytes:
         head = self._exactly(4)
-        self._sequence = head[3] + 1
+        self._sequence = (head[3] + 1) % 256
         return self._exactly(int.from_bytes(head[:3], "little")) or b"\xff"
 
     def _exactly(self, length: int) -> bytes:
@@ -154,7 +154,7 @@ def _sha1(content: bytes) -> bytes:
         from _sha1 import sha1  # type: ignore[import-not-found]  # hashlib loads OpenSSL, which takes 4 ms
     except ImportError:
         from hashlib import sha1
-    return bytes(sha1(content).digest())
+    return bytes(sha1(content, usedforsecurity=False).digest())  # as the protocol has it
 
 
 def _sha256(content: bytes) -> bytes:

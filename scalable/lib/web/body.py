@@ -7,6 +7,8 @@ if TYPE_CHECKING:  # a CGI process may read this for each update, and `typing` t
     from typing import Any
 
 MAX_UPDATE_BYTES = 1024 * 1024
+# Python reads no number of more than 4300 digits.
+MAX_LENGTH_DIGITS = 18
 
 class BodyRefused(Exception):
     """The body cannot be taken; `status` is the answer, the text says why."""
@@ -32,7 +34,7 @@ def read_body(environ: dict[str, Any], max_bytes: int) -> bytes:
         return body
     if not length.isascii() or not (length or "0").isdigit():
         raise BodyRefused(400, "the Content-Length is not a number")
-    if int(length or 0) > max_bytes:
+    if len(length) > MAX_LENGTH_DIGITS or int(length or 0) > max_bytes:
         raise BodyRefused(413, f"the request body is larger than {max_bytes} bytes")
     body = _read(environ["wsgi.input"], int(length or 0))
     if len(body) < int(length or 0):

@@ -9,6 +9,7 @@ from io import BufferedReader, RawIOBase
 from typing import Any, BinaryIO
 from wsgiref.handlers import BaseCGIHandler
 
+from scalable.lib.web.body import MAX_LENGTH_DIGITS
 from scalable.lib.web.guard import Wsgi
 
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
@@ -42,7 +43,8 @@ def answer_request(
     to the application to refuse.
     """
     length = variables.get("CONTENT_LENGTH", "")
-    body = LimitedBody(stream, int(length) if length.isascii() and length.isdigit() else 0)
+    is_number = length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS
+    body = LimitedBody(stream, int(length) if is_number else 0)
     # Apache leaves out what is empty, WSGI wants it there.
     environ = {"SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", **variables}
     _Handler(BufferedReader(body), output, errors, environ, multithread, not multithread).run(application)

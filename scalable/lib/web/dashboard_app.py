@@ -23,7 +23,7 @@ from scalable.lib.web.views import FORMATS, Views
 from scalable.lib.web.visit import YEAR_SECONDS, DashboardSettings, Visit, packed
 
 if TYPE_CHECKING:
-    from scalable.lib.web.doctor_page import Examine
+    from scalable.lib.web.examination import Examine
 
 log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from bottle import HTTPResponse
 
+from scalable.lib.web.examination import Examine
 from scalable.lib.web.visit import Visit
 
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
@@ -15,36 +15,11 @@ _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASC
 _COLOUR_OF = {"ok": "done", "warning": "pending", "error": "failed"}
 
 
-class Line(Protocol):
-    """One finding; `verdict.value` is ok, warning or error."""
-
-    @property
-    def verdict(self) -> Any: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def seen(self) -> str: ...
-    @property
-    def remedy(self) -> str: ...
-
-
-class Examination(Protocol):
-    """What the doctor found. `text` is all of it with every setting, without secrets."""
-
-    @property
-    def findings(self) -> Sequence[Line]: ...
-    @property
-    def text(self) -> str: ...
-
-
-# Of the address of the folder scalable/, the web server's name, and how it runs this.
-Examine = Callable[[str, str, str], Examination]
-
-
 def show_doctor(visit: Visit, examine: Examine) -> HTTPResponse:
     """The page. Takes some seconds: it starts each PHP and Python it finds, and asks its own address."""
     environ = visit.environ
-    found = examine(_folder_address(visit), str(environ.get("SERVER_SOFTWARE", "")), _way(environ))
+    server = str(environ.get("SERVER_SOFTWARE") or "a web server without a name")
+    found = examine(_folder_address(visit), server, _way(environ))
     errors = sum(line.verdict.value == "error" for line in found.findings)
     return visit.html(200, "doctor.tpl", visit.page("/doctor"), found=found, errors=errors, colours=_COLOUR_OF)
 

@@ -20,6 +20,7 @@ SOCKET_NAME = b".ht-gateway.sock"
 GREETING = b"scalable 1\n"
 # A larger body is refused anyway, and does not have to be passed on for that.
 MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_LENGTH_DIGITS = 10
 # So long a gateway whose threads are all busy is waited for, and then so long for its answer: with the time that this
 # process then needs for itself, still under the 60 s after which Telegram gives up.
 GREETING_SECONDS = 1.0
@@ -35,7 +36,9 @@ def hand_over(script: str, environment: "dict[bytes, bytes]") -> None:
     """
     folder, _, name = script.rpartition("/")
     length = environment.get(b"CONTENT_LENGTH") or b"0"
-    if not length.isdigit() or int(length) > MAX_BODY_BYTES or b"HTTP_TRANSFER_ENCODING" in environment:
+    if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS or int(length) > MAX_BODY_BYTES:
+        return
+    if b"HTTP_TRANSFER_ENCODING" in environment:
         return
     socket_path = guess_data_folder(folder.encode("utf-8", "surrogateescape"), environment) + b"/" + SOCKET_NAME
     if not _exists(socket_path):
@@ -118,6 +121,8 @@ def _received(connection: _socket.socket) -> "bytes | None":
             return None
         received += more
     length, _, content = received.partition(b":")
+    if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
+        return None
     parts, missing = [content], int(length) + 1 - len(content)
     while missing > 0:
         more = connection.recv(min(missing, 1 << 20))
@@ -125,7 +130,8 @@ def _received(connection: _socket.socket) -> "bytes | None":
             return None
         parts.append(more)
         missing -= len(more)
-    return b"".join(parts)[:-1]
+    whole = b"".join(parts)
+    return whole[:-1] if missing == 0 and whole.endswith(b",") else None
 
 
 def _read(file: int, length: int) -> bytes:

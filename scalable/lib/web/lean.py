@@ -27,12 +27,14 @@ def answer_update(folder: str, environment: dict[bytes, bytes]) -> None:
     note = find_note(data_folder.decode("utf-8", "surrogateescape"), fingerprint(folder, environment))
     if note is None:
         return
-    from scalable.lib.web.body import MAX_UPDATE_BYTES
+    from scalable.lib.web.body import MAX_LENGTH_DIGITS, MAX_UPDATE_BYTES
     from scalable.lib.web.telegram_secret import SECRET_VARIABLE, is_telegram
 
     given = environment.get(SECRET_VARIABLE.encode(), b"").decode("utf-8", "surrogateescape")
     length = environment.get(b"CONTENT_LENGTH", b"")
-    if not is_telegram({SECRET_VARIABLE: given}, note.secret) or not length.isdigit() or int(length) > MAX_UPDATE_BYTES:
+    if not is_telegram({SECRET_VARIABLE: given}, note.secret) or not length.isdigit():
+        return
+    if len(length) > MAX_LENGTH_DIGITS or int(length) > MAX_UPDATE_BYTES:
         return
     body = sys.stdin.buffer.read(int(length))
     answer = _stored(note, body) if len(body) == int(length) else None
@@ -44,8 +46,7 @@ def answer_update(folder: str, environment: dict[bytes, bytes]) -> None:
 
 def _stored(note: LeanNote, body: bytes) -> bytes | None:
     """The answer for an update that is stored now; None for one that is not, or may not be."""
-    from scalable.lib.errors import NotAnUpdate
-    from scalable.lib.queue.lean import NotUsual
+    from scalable.lib.errors import NotAnUpdate, NotUsual
     from scalable.lib.queue.turns import turn_of
     from scalable.lib.telegram.update import read_update
     from scalable.lib.web.answers import stored

@@ -65,7 +65,7 @@ ENGLISH = {
     "hour": "Hour", "day": "Day", "week": "Week",
     "chart_jobs": "Jobs per minute",
     "chart_times": "Wait and run time in seconds",
-    "chart_empty": "Nothing has been counted in this time.",
+    "chart_empty": "Nothing has been counted in this time. What happens now is here within two minutes.",
     "as_table": "As a table",
     "time": "Time",
     "series_in": "in", "series_done": "done", "series_failed": "failed", "series_retried": "tried again",

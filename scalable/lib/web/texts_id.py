@@ -65,7 +65,7 @@ INDONESIAN = {
     "hour": "Jam", "day": "Hari", "week": "Minggu",
     "chart_jobs": "Pekerjaan per menit",
     "chart_times": "Waktu tunggu dan lama berjalan dalam detik",
-    "chart_empty": "Tidak ada yang dihitung dalam waktu ini.",
+    "chart_empty": "Tidak ada yang dihitung dalam waktu ini. Yang terjadi sekarang tampil di sini dalam dua menit.",
     "as_table": "Sebagai tabel",
     "time": "Waktu",
     "series_in": "masuk", "series_done": "selesai", "series_failed": "gagal", "series_retried": "dicoba lagi",

@@ -15,7 +15,7 @@ from scalable.lib.web.pages import Page, render, script_path
 from scalable.lib.web.responses import json_response, refusal
 
 if TYPE_CHECKING:  # only those who ask Telegram pay for it
-    from scalable.lib.web.doctor_page import Examine
+    from scalable.lib.web.examination import Examine
     from scalable.lib.web.webhook_state import MakeApi
 
 SESSION_COOKIE, DEVICE_COOKIE, LANGUAGE_COOKIE = "scalable_session", "scalable_device", "scalable_language"

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # A job that is put off for longer waits for whoever comes next; the ordinary delays are shorter.
 LINGER_SECONDS = 120.0
 LOOK_SECONDS = 0.5
-# A job may be due and still not be there to take: its lane is busy elsewhere.
+# A job may be due and still not be there to take: its lane is busy elsewhere. The pauses grow from this one.
 SHORTEST_SECONDS = 0.05
 
 
@@ -78,13 +78,15 @@ class Flight:
         self._lock = lock
         self._lingers = lingers
         self._successor = successor
+        self._shortest = SHORTEST_SECONDS
 
     def pause_seconds(self) -> Optional[float]:
         """How long to wait before looking for work again, when there is none; None: not at all."""
         due_in_seconds = self._queue.look().due_in_seconds if self._lingers else None
         if due_in_seconds is None or due_in_seconds > LINGER_SECONDS:
             return None
-        return min(max(due_in_seconds, SHORTEST_SECONDS), LOOK_SECONDS)
+        self._shortest = SHORTEST_SECONDS if due_in_seconds > 0 else min(self._shortest * 2, LOOK_SECONDS)
+        return min(max(due_in_seconds, self._shortest), LOOK_SECONDS)
 
     def land(self) -> None:
         """Let the lock go, then look once more; what is left goes to the successor."""

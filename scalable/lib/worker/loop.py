@@ -136,7 +136,7 @@ class WorkerLoop:
         if self._limits.drain and self._clock() - self._away_since > DRAIN_PATIENCE_SECONDS:
             raise error
         self._database_wait = min(max(self._database_wait * 2, 0.5), LONGEST_DATABASE_WAIT_SECONDS)
-        self._stop.wait(self._within(ends, self._database_wait * random.uniform(0.5, 1.0)))
+        self._stop.wait(self._within(ends, self._database_wait * random.uniform(0.5, 1.0)))  # nosec B311  # no secret
 
     def _reached(self, tally: Tally, ends: Optional[float]) -> bool:
         if self._limits.max_jobs is not None and tally.runs >= self._limits.max_jobs:

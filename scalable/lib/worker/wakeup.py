@@ -44,7 +44,7 @@ class Polling:
         """See Idleness.wait."""
         if self._seconds > REST_SECONDS:
             rest()
-        stop.wait(min(self._seconds * random.uniform(0.8, 1.2), most_seconds))
+        stop.wait(min(self._seconds * random.uniform(0.8, 1.2), most_seconds))  # nosec B311  # no secret
 
 
 class Listening:
