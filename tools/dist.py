@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = "scalable"
-DOCUMENTS = ("README.md", "README.id.md", "CHANGELOG.md", "LICENSE")
+DOCUMENTS = ("README.md", "README.id.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
 PAGES = "docs/*.md"
 SUMS = "SHA256SUMS"
 PACKAGES = ROOT / "requirements-dist.txt"
