@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import posixpath
 import re
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = "scalable"
-DOCUMENTS = ("README.md", "README.id.md", "CHANGELOG.md", "LICENSE")
+DOCUMENTS = ("README.md", "README.id.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
+PAGES = "docs/*.md"
 SUMS = "SHA256SUMS"
 PACKAGES = ROOT / "requirements-dist.txt"
 FILE_MODE, PROGRAM_MODE, FOLDER_MODE = 0o644, 0o755, 0o755
@@ -85,15 +87,20 @@ def version() -> str:
 
 def _of_the_project() -> dict[str, File]:
     """What git knows below scalable/, and the documents beside it. A file git does not know may be a secret."""
-    names = [name for name in _git("ls-files", "-z", "--", PLUGIN, *DOCUMENTS).split("\0") if name]
-    shipped = {name.partition("/")[2] or name for name in names}
+    names = [name for name in _git("ls-files", "-z", "--", PLUGIN, *DOCUMENTS, PAGES).split("\0") if name]
+    shipped = {_place(name) for name in names}
     files = {}
     for name in names:
         content = (ROOT / name).read_bytes()
         if name.endswith(".md"):
-            content = _without_dead_links(content.decode("utf-8"), shipped).encode("utf-8")
-        files[name.partition("/")[2] or name] = File(content, _mode(name, content))
+            content = _without_dead_links(content.decode("utf-8"), _place(name), shipped).encode("utf-8")
+        files[_place(name)] = File(content, _mode(name, content))
     return files
+
+
+def _place(name: str) -> str:
+    """Where a file of the project is in the release: what is in scalable/ at its root, other files as they are."""
+    return name[len(PLUGIN) + 1 :] if name.startswith(f"{PLUGIN}/") else name
 
 
 def _mode(name: str, content: bytes) -> int:
@@ -101,11 +108,12 @@ def _mode(name: str, content: bytes) -> int:
     return PROGRAM_MODE if is_program else FILE_MODE
 
 
-def _without_dead_links(text: str, shipped: set[str]) -> str:
+def _without_dead_links(text: str, document: str, shipped: set[str]) -> str:
     """Links and pictures that lead to what stays in the project become their text."""
 
     def shown(link: re.Match[str]) -> str:
-        return link.group(0) if link.group(2) in shipped else link.group(1)
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(document), link.group(2)))
+        return link.group(0) if target in shipped else link.group(1)
 
     return _LINK.sub(shown, text)
 

@@ -185,7 +185,9 @@ def test_commands_for_this_very_host_are_shown_and_work_as_shown(site: Path, tel
 
     plugin = site / "scalable"
     assert f"  * * * * * {sys.executable} {plugin}/worker_pool.py --ensure >> " in shown
+    assert f"  * * * * * {sys.executable} {plugin}/worker_pool.py --cron >> " in shown
     assert f"  * * * * * {sys.executable} {plugin}/worker.py --drain --max-seconds 50 >> " in shown
+    assert shown.index(" --ensure >> ") < shown.index(" --cron >> ") < shown.index(" --drain ")
     put, back = re.findall(r"^  (\S+ \S+webhook_queue\.py .+)$", shown, re.MULTILINE)
     ours = "https://bots.example.com/shop/scalable/webhook_queue.py"
     for line, expected in ((put, ours), (back, "https://bots.example.com/shop/bot.py?key=1")):

@@ -12,13 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.children import Child, free_port, tail
+from tests.support.newcomer import LEFT_BEHIND
 from tests.support.places import REPOSITORY
 from tests.support.site import request, wait_until
-
-# Nothing of the tests' own virtual environment or caches goes along.
-LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv", ".cache", "__pycache__", ".*_cache", ".hypothesis", ".htdata", "vendor"
-)
 
 
 @pytest.mark.timeout(300)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import re
 import shutil
 import stat
@@ -16,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_newcomer import LEFT_BEHIND
 from tests.integration.test_python_versions import cgi
 from tests.support.apache import SHORT_PATH, apache_available
 from tests.support.need import need, old_python
+from tests.support.newcomer import LEFT_BEHIND
 from tests.support.places import REPOSITORY
 from tests.support.release import WHEELS, as_owner, bare_python, build_release, unpack
 from tests.support.site import Site
@@ -139,10 +140,15 @@ def test_every_package_is_there_pure_python_with_its_description_and_licence(rel
 def test_documents_in_it_link_only_to_what_is_in_it(release: Path) -> None:
     with zipfile.ZipFile(release) as archive:
         names = {name.removeprefix("scalable/") for name in archive.namelist()}
-        texts = [archive.read(f"scalable/{name}").decode() for name in ("README.md", "README.id.md", "CHANGELOG.md")]
+        documents = [name for name in names if re.match(r"(docs/)?[^/]+\.md$", name)]
+        texts = {name: archive.read(f"scalable/{name}").decode() for name in documents}
 
-    targets = {target for text in texts for target in re.findall(r"\]\(([^)#]+)", text)}
-    assert targets
+    targets = {
+        posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+        for name, text in texts.items() for target in re.findall(r"\]\((?!https:)([^)#]+)", text)
+    }  # fmt: skip
+    assert {"README.md", "README.id.md", "CHANGELOG.md", "docs/operations.md", "docs/settings.md"} <= set(texts)
+    assert "docs/hosting.md" in targets
     assert targets <= names
 
 

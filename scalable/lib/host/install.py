@@ -109,8 +109,10 @@ def _next_steps(place: Place, config: Config) -> list[str]:
     webhook = webhook_address(place.folder, config.bot.file, seen.url)
     back = bot_address(place.folder, config.bot.file, seen.url, seen.before)
     steps = [
-        "Cron, where programs may stay (starts the pool when none runs):", f"  {cron_line(place, '--ensure')}",
-        "Cron, where they may not:", f"  {cron_line(place, '--drain --max-seconds 50', 'worker.py')}",
+        "Cron, one of these three. Where programs may stay (starts the pool when none runs):",
+        f"  {cron_line(place, '--ensure')}",
+        "Where they may not (works for a minute, then ends):", f"  {cron_line(place, '--cron')}",
+        "Where they are ended within that minute:", f"  {cron_line(place, '--drain --max-seconds 50', 'worker.py')}",
         "Webhook:", f"  {command(place, 'webhook_queue.py', 'set', webhook)}",
         "Back to the bot alone:", f"  {command(place, 'webhook_queue.py', 'rollback', back)}",
     ]

@@ -14,7 +14,7 @@ from scalable.lib.host.finding import Finding, error, ok, warning
 LITTLE_SPACE_BYTES = 50 * 1024 * 1024
 TRIAL_BYTES = 256 * 1024
 MEGABYTE = 1024 * 1024
-# Of one worker's Python and its bot; measured, see README.
+# Of one worker's Python and its bot; measured, see docs/hosting.md.
 MEMORY_OF_A_PROCESS = 128 * MEGABYTE
 # Locks of these are not to be relied on (sqlite.org/faq.html#q5).
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "fuse.gluster", "ceph", "afs", "9p")
