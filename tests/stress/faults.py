@@ -10,6 +10,7 @@ import errno
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -52,6 +53,7 @@ class Faults:
         self._server = server
         self._database = database
         self._chance = chance
+        self._over = threading.Event()
         self._ways: dict[str, Callable[[], bool]] = {
             "worker killed": self._kill_worker,
             "bot killed": self._kill_bot,
@@ -67,11 +69,16 @@ class Faults:
         """Do all of it in time; one that comes too late for that, or finds nothing to strike, comes when it can."""
         began = time.monotonic()
         for strike in strikes:
-            time.sleep(max(0.0, began + strike.at - time.monotonic()))
+            if self._over.wait(max(0.0, began + strike.at - time.monotonic())):
+                return
             gives_up = time.monotonic() + LOOK_SECONDS
             while not (struck := self._ways[strike.kind]()) and time.monotonic() < gives_up:
                 self._pause(0.0, 0.02)
             self.done[strike.kind] += struck
+
+    def stop(self) -> None:
+        """Leave out what has not happened yet."""
+        self._over.set()
 
     def _pause(self, least: float, most: float) -> None:
         time.sleep(self._chance.uniform(least, most))

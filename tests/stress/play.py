@@ -135,6 +135,9 @@ def _send(plan: Plan, hosts: list[Host], faults: Faults) -> Senders:
     trouble.start()
     try:
         senders.run(arrivals(plan.updates, random.Random(f"arrivals {plan.seed}"), fails_one_in=500), plan.rate)
+    except BaseException:
+        faults.stop()
+        raise
     finally:
         trouble.join()
     if failures:

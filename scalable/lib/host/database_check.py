@@ -11,7 +11,7 @@ from scalable.lib.host.finding import Finding, Verdict, error, ok, warning
 from scalable.lib.host.installation import Installation
 from scalable.lib.host.packages import missing_package
 from scalable.lib.queue.address import SOCKET_PLACES, MySqlAddress
-from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.database_queue import POOL_CONNECTIONS, DatabaseQueue
 from scalable.lib.queue.explain import slow_plans
 from scalable.lib.queue.schema import SCHEMA_VERSION, planned_statements, stored_version
 from scalable.lib.queue.server_check import (
@@ -22,7 +22,6 @@ from scalable.lib.queue.server_check import (
     connection_limits,
     missing_rights,
 )
-from scalable.lib.queue.sessions import POOL_CONNECTIONS
 from scalable.lib.worker.runners.php import find_php, mysql_socket
 
 # Telegram's times and the database's are compared; a minute's difference shows as a wrong age.

@@ -38,6 +38,8 @@ from scalable.lib.queue.rows import summary
 from scalable.lib.queue.schema import ensure_schema, repair_schema
 from scalable.lib.queue.search import Filter
 
+# Of the process of a pool, whose web server, watcher and maintenance take turns at them; each worker has one more.
+POOL_CONNECTIONS = 3
 MAX_ERROR_CHARACTERS = 4000
 # Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
 MOST_AT_ONCE = 32

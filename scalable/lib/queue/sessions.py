@@ -16,8 +16,6 @@ from scalable.lib.errors import DatabaseUnavailable
 # The one used last stays. Others go so soon because what a burst of requests opened is missing where the server allows
 # few connections: workers that find none left wait ever longer before they ask again.
 IDLE_SECONDS = 2.0
-# Of the process of a pool, whose web server, watcher and maintenance take turns at them; each worker has one more.
-POOL_CONNECTIONS = 3
 # Whoever waits longer for one of a limited number would wait for ever.
 TURN_SECONDS = 30.0
 

@@ -12,8 +12,7 @@ from typing import Optional, Protocol
 
 from scalable.lib.errors import AlreadyRunning
 from scalable.lib.logs import event
-from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.sessions import POOL_CONNECTIONS
+from scalable.lib.queue.database_queue import POOL_CONNECTIONS, DatabaseQueue
 from scalable.lib.worker.command import positive_seconds
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.lock import PoolLock
