@@ -1,3 +1,3 @@
 """Scalable mode: a durable queue and a pool of workers between Telegram and an existing bot."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
