@@ -1,7 +1,7 @@
 """Every command of the documents, typed in its order: README by somebody new with a fresh clone, the pages by an owner.
 
-The one list of commands that are not typed here is NOT_TYPED, each with what runs it instead; one of make stands for the
-same with variables behind it, too.
+The one list of commands that are not typed here is NOT_TYPED, each with what runs it instead. One of make stands for
+the same with variables behind it, too.
 """
 
 from __future__ import annotations
