@@ -16,8 +16,9 @@ import pytest
 from benchmarks.machine import memory_megabytes
 from tests.integration.conftest import database_settings
 from tests.support.bots import python_bot
-from tests.support.chaos import JOURNAL_BOT, children, find_wrongs, read_runs
+from tests.support.chaos import JOURNAL_BOT, children, read_journal
 from tests.support.databases import Servers, let_pass
+from tests.support.judge import Story, find_wrongs, read_runs
 from tests.support.site import wait_until
 from tests.support.ticks import COUNTING_BOT, GATED_BOT, NO_DATABASE, Started, Ticks, php_bot
 
@@ -195,8 +196,10 @@ def test_lanes_keep_their_order_and_nothing_runs_twice(make: MakeTicks) -> None:
     tick.child.send(signal.SIGTERM)
 
     assert tick.end() == 0
-    runs, wrong = read_runs(ticks.folder / "journal", [])
-    assert wrong + find_wrongs(runs, [], ticks.states(), 1.0) == []
+    notes = read_journal(ticks.folder / "journal")
+    runs, wrong = read_runs(notes, [])
+    lanes = {note.update: note.lane for note in sorted(notes, key=lambda note: note.update)}
+    assert wrong + find_wrongs(Story(lanes, ticks.states(), runs, [], 1.0)) == []
     assert Counter(ticks.states().values()) == {"done": 117, "failed": 3}
 
 

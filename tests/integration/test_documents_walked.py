@@ -38,6 +38,7 @@ NOT_TYPED = {
         "sudo systemctl stop mariadb": CLUSTER,
         "sudo galera_new_cluster": CLUSTER,
         "sudo systemctl restart mariadb": CLUSTER,
+        "sudo mariadb -e \"SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'\"": CLUSTER,
     },
     "docs/stress.md": {"make stress": LONG},
 }

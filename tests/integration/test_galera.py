@@ -14,15 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.bots import python_bot
 from tests.support.chaos import JOURNAL_BOT, read_journal
 from tests.support.children import tail
+from tests.support.documents import read
 from tests.support.galera import NODES, GaleraCluster
 from tests.support.judge import Kill, Run, Story, find_wrongs, read_runs
 from tests.support.long import LONG, sized
 from tests.support.many_hosts import Host, Telegram
+from tests.support.places import REPOSITORY
 from tests.support.relay import Relay
 from tests.support.site import wait_until
 
@@ -194,3 +198,29 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_nodes_die_and_co
     assert all(states[number] == "failed" for number in states if number % ALWAYS_FAILS == 0)
     assert set(telegram.refused) >= {outage.host for outage in outages} - {scene.hosts[BALANCED].name}
     assert all(scene.rows(number) == scene.rows(0) for number in range(NODES))
+
+
+def test_the_last_node_refuses_everything_until_it_is_told_to_go_on_alone(cluster: GaleraCluster) -> None:
+    statement = "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'"
+    assert statement in read(REPOSITORY / "docs" / "growing.md")
+    database = cluster.create_database()
+    queue = DatabaseQueue(open_database(cluster.address(0, database)), "bot_jobs", RetryPolicy())
+    queue.ensure_schema()
+    for number in (1, 2):
+        cluster.kill(number)
+    try:
+        wait_until(lambda: (view := cluster.sees(0)) is not None and not view.is_ready, cluster.log_tails)
+        with pytest.raises(DatabaseUnavailable, match="WSREP has not yet prepared node"):
+            queue.enqueue(NewJob("{}", 1))
+
+        cluster.nodes[0].ask(statement)
+
+        wait_until(lambda: (view := cluster.sees(0)) is not None and view.is_synced, cluster.log_tails)
+        queue.enqueue(NewJob("{}", 2))
+    finally:
+        for number in (1, 2):
+            cluster.bring_back(number)
+    queue.close()
+    cluster.settle()
+    updates = [cluster.nodes[number].ask("SELECT update_id FROM bot_jobs", database) for number in range(NODES)]
+    assert [sorted(rows) for rows in updates] == [[(2,)]] * NODES
