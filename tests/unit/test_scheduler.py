@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from scalable.lib.errors import NoProcessLeft
 from scalable.lib.worker import scheduler
@@ -42,6 +43,24 @@ def test_all_of_them_run_at_the_same_time_and_join_waits_for_the_last():
     slots.join()
 
     assert sorted(ended) == [0, 1, 2, 3]
+
+
+def test_a_scheduler_that_is_slow_to_forget_what_it_began_is_not_shut_down_meanwhile(monkeypatch: pytest.MonkeyPatch):
+    real, ended, shown = BackgroundScheduler.remove_job, threading.Event(), []
+
+    def remove_job(self: BackgroundScheduler, *arguments: str) -> None:
+        ended.wait(0.3)
+        real(self, *arguments)
+
+    monkeypatch.setattr(BackgroundScheduler, "remove_job", remove_job)
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+
+    slots = Slots([lambda: None] * 2)
+    slots.start()
+    slots.join()
+    ended.set()
+
+    assert shown == []
 
 
 def test_each_runs_once():

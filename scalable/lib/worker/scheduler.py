@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 
+from apscheduler.events import EVENT_JOB_REMOVED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
@@ -27,12 +28,14 @@ class Slots:
     def __init__(self, works: Sequence[Callable[[], None]]) -> None:
         self._works = works
         self._begun = threading.Semaphore(0)
+        self._handed_over = threading.Semaphore(0)
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
             executors={"default": ThreadPoolExecutor(len(works))},
             # Late or not, each runs once.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
+        self._scheduler.add_listener(lambda _: self._handed_over.release(), EVENT_JOB_REMOVED)
 
     def start(self) -> None:
         """Begin all of them. Raises NoProcessLeft when not one thread could be started."""
@@ -40,7 +43,10 @@ class Slots:
         for work in self._works:
             self._scheduler.add_job(self._begin, DateTrigger(now, timezone.utc), args=[work])
         self._scheduler.start()
-        begun, wanted = self._count_begun(), len(self._works)
+        ends = time.monotonic() + START_SECONDS
+        begun, wanted = self._count(self._begun, ends), len(self._works)
+        # In a thread of its own the scheduler hands them over, and forgets them; it must not be shut down meanwhile.
+        self._count(self._handed_over, ends)
         if begun == 0:
             raise NoProcessLeft(f"none of {wanted} workers could be started: {NO_THREADS}")
         if begun < wanted:
@@ -54,10 +60,9 @@ class Slots:
         self._begun.release()
         work()
 
-    def _count_begun(self) -> int:
-        """How many have begun. Only then may the scheduler be shut down: it hands them over in a thread of its own."""
-        ends = time.monotonic() + START_SECONDS
-        begun = 0
-        while begun < len(self._works) and self._begun.acquire(timeout=max(0.0, ends - time.monotonic())):
-            begun += 1
-        return begun
+    def _count(self, done: threading.Semaphore, ends: float) -> int:
+        """For how many of the works it is done by then."""
+        count = 0
+        while count < len(self._works) and done.acquire(timeout=max(0.0, ends - time.monotonic())):
+            count += 1
+        return count
