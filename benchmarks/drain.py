@@ -16,7 +16,7 @@ from benchmarks.server import DURABLE, IN_MEMORY, Server, make_queue
 from scalable.lib.queue.database_queue import open_database
 
 GOAL = 8.0
-WORKERS, JOBS, LANES, ROUNDS = 4, 4_000, 1_000, 4
+WORKERS, JOBS, LANES, ROUNDS = 4, 4_000, 1_000, 3
 # Fewer, or it would take most of the time; that is kind to it, for it slows down as its table grows.
 CELERY_JOBS = 1_000
 TABLE = "bot_jobs"

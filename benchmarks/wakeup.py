@@ -21,7 +21,7 @@ TABLES = ("bot_jobs", "bot_jobs_workers", "bot_jobs_minutes")
 UPDATES = 500
 MEDIAN_GOAL_MS, P99_GOAL_MS = 10.0, 50.0
 # Longer than the pool waits before it believes that all is quiet; then so long that rare things happen, too.
-QUIET_SECONDS, IDLE_SECONDS = 75.0, 120.0
+QUIET_SECONDS, IDLE_SECONDS = 75.0, 90.0
 QUERIES_GOAL = 0.2
 MEMORY_GOAL_MB = {"processes": 140.0, "threads": 60.0}
 
