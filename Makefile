@@ -45,7 +45,7 @@ pictures: $(VENV)/.dev ## Take the pictures of the README anew
 	$(BIN)/python tests/install.py
 	$(BIN)/python -m tests.browser.pictures
 
-bench: $(VENV)/.bench ## Speed on a MariaDB and PHP of its own, as ratios, with charts; about 13 minutes, 20 at most
+bench: $(VENV)/.bench ## Speed on a MariaDB and PHP of its own, as ratios, with charts; about 15 minutes, 20 at most
 	$(BIN)/python tests/install.py
 	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks --save benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.charts benchmarks/RESULTS.md docs
