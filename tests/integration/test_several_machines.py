@@ -113,7 +113,8 @@ class Queue:
     def held_by(self, machine: str) -> set[int]:
         """Ids of the updates whose lease a worker of that machine has."""
         return {int(str(row[0])) for row in self.ask(
-            f"SELECT update_id FROM bot_jobs WHERE status = 'processing' AND reserved_by LIKE '{machine}:%' LIMIT 1000"
+            "SELECT update_id FROM bot_jobs WHERE status = 'processing'"
+            f" AND reserved_by LIKE '{machine}:%' LIMIT 1000"
         )}
 
     def leader(self) -> str:

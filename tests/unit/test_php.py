@@ -16,9 +16,8 @@ VERSION = "8.1.2"
 def fake_php(folder: Path, name: str, interface: str, version: str = VERSION) -> str:
     """A program that introduces itself as PHP; serving a request, php-cgi would take the question for one."""
     folder.mkdir(exist_ok=True, parents=True)
-    return str(shell_bot(folder, (
-        f'[ -z "$REQUEST_METHOD" ] && [ "$1" = -v ] && echo "PHP {version}-1ubuntu ({interface}) (built: Jan  1 2025)"'
-    ), name))
+    says = f"PHP {version}-1ubuntu ({interface}) (built: Jan  1 2025)"
+    return str(shell_bot(folder, f'[ -z "$REQUEST_METHOD" ] && [ "$1" = -v ] && echo "{says}"', name))
 
 
 @pytest.fixture(autouse=True)

@@ -147,7 +147,8 @@ def test_the_deadline_ends_the_children_of_the_program_too(tmp_path: Path):
     lock = tmp_path / "lock"
     bot = python_bot(tmp_path, (
         "import subprocess, sys, time\n"
-        f"child = subprocess.Popen([sys.executable, '-IS', '-c', {STAYS!r}, {str(lock)!r}], stdout=subprocess.PIPE)\n"
+        f"child = subprocess.Popen([sys.executable, '-IS', '-c', {STAYS!r}, {str(lock)!r}],\n"
+        "                         stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
         "print('child holds'); sys.stdout.flush()\n"
         "time.sleep(600)\n"
@@ -164,7 +165,8 @@ def test_a_child_that_ignores_term_goes_with_a_program_that_does_not(tmp_path: P
     stays = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAYS
     bot = python_bot(tmp_path, (
         "import subprocess, sys, time\n"
-        f"child = subprocess.Popen([sys.executable, '-IS', '-c', {stays!r}, {str(lock)!r}], stdout=subprocess.PIPE)\n"
+        f"child = subprocess.Popen([sys.executable, '-IS', '-c', {stays!r}, {str(lock)!r}],\n"
+        "                         stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
         "print('child holds'); sys.stdout.flush()\n"
         "time.sleep(600)\n"

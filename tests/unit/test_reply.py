@@ -25,7 +25,8 @@ WARNING = b"\nWarning: Undefined variable $x in /home/me/bot.php on line 3\n"
 
 @pytest.mark.parametrize("body", [
     CALL,
-    b'{"method": "sendMessage",\n "text": "\xf0\x9f\x91\x8b <b> & \\ud83d\\udc4b", "reply_markup": {"keyboard": [[]]}}',
+    b'{"method": "sendMessage",\n'
+    b' "text": "\xf0\x9f\x91\x8b <b> & \\ud83d\\udc4b", "reply_markup": {"keyboard": [[]]}}',
     b'{"chat_id":1,"text":"the method comes last","method":"sendMessage"}',
     b'{"method":"sendMessage","reply_markup":{"method":"other"},"chat_id":12345678901234567890}',
     b'{"method":"sendMessage","text":"lone \\ud800 surrogate"}',

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.host.finding import Finding, Verdict
+from scalable.lib.host.finding import Finding, Verdict, warning
 from scalable.lib.worker.runners.choose import BotSettings, checked, create_runner
 from scalable.lib.worker.runners.php import CGI, Php, find_php
 
@@ -69,14 +69,11 @@ def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:
 def _source(bot: BotSettings, source: str, has_token: bool) -> list[Finding]:
     findings = []
     if bot.chosen_mode == "cli" and _READS_BODY.search(source) and not _READS_STDIN.search(source):
-        findings.append(Finding(Verdict.WARNING, "bot", (
-            "its file reads php://input, which is empty in mode cli: set BOT_LEGACY_MODE=fastcgi, or let it read "
-            "php://stdin"
-        )))
+        seen = "its file reads php://input, which is empty in mode cli"
+        findings.append(warning("bot", f"{seen}: set BOT_LEGACY_MODE=fastcgi, or let it read php://stdin"))
     if not has_token and _ANSWERS.search(source):
-        findings.append(Finding(Verdict.WARNING, "bot", (
-            "its file seems to answer in the HTTP response ('method'), and nobody would send that on: set BOT_TOKEN"
-        )))
+        seen = "its file seems to answer in the HTTP response ('method'), and nobody would send that on"
+        findings.append(warning("bot", f"{seen}: set BOT_TOKEN"))
     return findings
 
 

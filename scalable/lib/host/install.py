@@ -86,10 +86,8 @@ def _write_settings(place: Place) -> list[Finding]:
     written = write_settings(place.settings_file, place.folder / EXAMPLE, place.environment, more)
     findings = [Finding(Verdict.OK, "settings", f"{name} written to {place.settings_file}") for name in written]
     if "BOT_WEBHOOK_SECRET" in written:
-        findings.append(Finding(Verdict.WARNING, "settings", (
-            "BOT_WEBHOOK_SECRET is new: updates without it are refused, and wait at Telegram, until the webhook is set "
-            "(again) with the command below"
-        )))
+        seen = "BOT_WEBHOOK_SECRET is new: updates without it are refused, and wait at Telegram, until the webhook is"
+        findings.append(Finding(Verdict.WARNING, "settings", f"{seen} set (again) with the command below"))
     return findings
 
 
