@@ -82,7 +82,9 @@ def _bare_starts(count: int = CLI.jobs) -> Passed:
         started = time.monotonic()
         subprocess.run(
             ["xargs", "-a", str(names), "-P", str(WORKERS), "-n", "1", "php", str(BOT)],
-            check=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL,
+            check=True,
+            timeout=PATIENCE_SECONDS,
+            stdin=subprocess.DEVNULL,
         )
         return Passed(count / (time.monotonic() - started))
 
@@ -115,9 +117,16 @@ def _span(queue: DatabaseQueue) -> float:
 def _settings(server: Server, folder: Path, mode: str) -> dict[str, str]:
     address = server.address
     return {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "BOT_CONFIG": "", "BOT_DATA_DIR": str(folder / "data"),
-        "BOT_LEGACY_PATH": str(BOT), "BOT_LEGACY_MODE": mode, "BOT_WORKER_POOL_SIZE": str(WORKERS),
-        "BOT_DB_HOST": str(address.socket), "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "BOT_CONFIG": "",
+        "BOT_DATA_DIR": str(folder / "data"),
+        "BOT_LEGACY_PATH": str(BOT),
+        "BOT_LEGACY_MODE": mode,
+        "BOT_WORKER_POOL_SIZE": str(WORKERS),
+        "BOT_DB_HOST": str(address.socket),
+        "BOT_DB_NAME": address.database,
+        "BOT_DB_USER": address.user,
         "BOT_DB_PASS": address.password,
     }
 
@@ -141,8 +150,15 @@ def _report(passed: dict[str, list[Passed]]) -> str:
         elif name == FASTCGI.name:
             goal = f"{verdict(by_cli.median, at_least=FASTCGI_GOAL)} (≥ {FASTCGI_GOAL:.0f} × cli)"
         megabytes = statistics.median(each.megabytes for each in passed[name])
-        rows.append([name, spread(values).text(0), bare.text(), by_cli.text(), f"{megabytes:.0f}" if megabytes else "",
-                     goal])
-    heads = ["way to run the bot", "updates/s (rounds)", "times bare (rounds)", "times cli (rounds)",
-             "memory of the pool, MB", "goal"]
+        rows.append(
+            [name, spread(values).text(0), bare.text(), by_cli.text(), f"{megabytes:.0f}" if megabytes else "", goal]
+        )
+    heads = [
+        "way to run the bot",
+        "updates/s (rounds)",
+        "times bare (rounds)",
+        "times cli (rounds)",
+        "memory of the pool, MB",
+        "goal",
+    ]
     return table(heads, rows) + "\n\nMemory is the proportional set size of the pool and of all processes below it."

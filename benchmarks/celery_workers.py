@@ -22,11 +22,18 @@ LONGEST_SECONDS = 120.0
 # As on the command line: celery worker --pool prefork --concurrency 4, with nothing that only costs here: no results,
 # no remote control, no news among workers. Prefetching and acknowledging are the defaults.
 SETTINGS = {
-    "task_ignore_result": True, "worker_enable_remote_control": False, "task_default_queue": QUEUE,
-    "broker_connection_retry_on_startup": False, "worker_hijack_root_logger": False,
+    "task_ignore_result": True,
+    "worker_enable_remote_control": False,
+    "task_default_queue": QUEUE,
+    "broker_connection_retry_on_startup": False,
+    "worker_hijack_root_logger": False,
 }
 OPTIONS = {
-    "pool": "prefork", "loglevel": "ERROR", "without_gossip": True, "without_mingle": True, "without_heartbeat": True,
+    "pool": "prefork",
+    "loglevel": "ERROR",
+    "without_gossip": True,
+    "without_mingle": True,
+    "without_heartbeat": True,
     "quiet": True,
 }
 
@@ -35,7 +42,8 @@ def make_celery(address: MySqlAddress, finished: Callable[[], None] = lambda: No
     """A Celery on the database, and its one task."""
     user, password, socket = (quote(str(text), safe="") for text in (address.user, address.password, address.socket))
     celery = Celery(
-        "benchmark", broker=f"sqla+mysql+pymysql://{user}:{password}@/{address.database}?unix_socket={socket}",
+        "benchmark",
+        broker=f"sqla+mysql+pymysql://{user}:{password}@/{address.database}?unix_socket={socket}",
     )
     celery.conf.update(SETTINGS)
 

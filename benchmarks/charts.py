@@ -36,12 +36,24 @@ class Chart:
 
 
 CHARTS = (
-    Chart("drain", "Jobs per second: four worker processes, a bot that does nothing", "Drain", "jobs/s (rounds)",
-          others=("huey", "Celery")),
-    Chart("bots", "Updates per second through a real PHP bot (logarithmic)", "Bots", "updates/s (rounds)",
-          others=("bare",), logarithmic=True),
-    Chart("growth", "Time for a job, times that with 1,000 jobs waiting", "Growth", "ratio of medians (rounds)",
-          goal=1.5),
+    Chart(
+        "drain",
+        "Jobs per second: four worker processes, a bot that does nothing",
+        "Drain",
+        "jobs/s (rounds)",
+        others=("huey", "Celery"),
+    ),
+    Chart(
+        "bots",
+        "Updates per second through a real PHP bot (logarithmic)",
+        "Bots",
+        "updates/s (rounds)",
+        others=("bare",),
+        logarithmic=True,
+    ),
+    Chart(
+        "growth", "Time for a job, times that with 1,000 jobs waiting", "Growth", "ratio of medians (rounds)", goal=1.5
+    ),
     Chart("webhook", "The webhook, times as fast as its peer on the same host (goals marked)", "Webhook", "ratio"),
 )
 
@@ -72,7 +84,10 @@ def _picture(chart: Chart, rows: list[Bar]) -> Figure:
     axes = figure.add_subplot()
     names = [row.name for row in rows]
     axes.barh(
-        names, [row.median for row in rows], height=0.6, log=chart.logarithmic,
+        names,
+        [row.median for row in rows],
+        height=0.6,
+        log=chart.logarithmic,
         color=[OTHERS if row.name.startswith(chart.others or ("\0",)) else OURS for row in rows],
         xerr=[[row.median - row.low for row in rows], [row.high - row.median for row in rows]],
         error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 3},

@@ -56,7 +56,8 @@ WAYS = (
 def run(server: Server, say: Callable[[str], None]) -> str:
     """Markdown: jobs per second of every way, and how many times huey's in the same round."""
     contests: dict[str, Callable[[], Drained]] = {
-        HUEY: partial(_huey, server), CELERY: partial(_celery, server),
+        HUEY: partial(_huey, server),
+        CELERY: partial(_celery, server),
         **{way.name: partial(_ours, server, way) for way in WAYS},
     }
     drained: dict[str, list[Drained]] = {name: [] for name in contests}
@@ -124,12 +125,22 @@ def _report(drained: dict[str, list[Drained]]) -> str:
     rows = []
     for name in drained:
         ratio = ratios(rates[name], rates[HUEY])
-        rows.append([
-            name, spread(rates[name]).text(0), ratio.text(),
-            f"{statistics.median(result.statements for result in drained[name]):.1f}",
-            f"{statistics.median(result.fsyncs for result in drained[name]):.2f}",
-            "" if name in (HUEY, CELERY) else verdict(ratio.median, at_least=GOAL),
-        ])
-    heads = ["queue", "jobs/s (rounds)", "times huey (rounds)", "statements per job", "fsyncs per job",
-             f"goal ≥ {GOAL:.0f}"]
+        rows.append(
+            [
+                name,
+                spread(rates[name]).text(0),
+                ratio.text(),
+                f"{statistics.median(result.statements for result in drained[name]):.1f}",
+                f"{statistics.median(result.fsyncs for result in drained[name]):.2f}",
+                "" if name in (HUEY, CELERY) else verdict(ratio.median, at_least=GOAL),
+            ]
+        )
+    heads = [
+        "queue",
+        "jobs/s (rounds)",
+        "times huey (rounds)",
+        "statements per job",
+        "fsyncs per job",
+        f"goal ≥ {GOAL:.0f}",
+    ]
     return table(heads, rows)

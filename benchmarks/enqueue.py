@@ -89,8 +89,11 @@ def _insert(server: Server, name: str, jobs: list[NewJob]) -> float:
 
 
 def _report(rates: dict[str, list[float]]) -> str:
-    names = {TABLE: "queue.enqueue", SAME: "bare INSERT, same columns and indexes",
-             PLAIN: "bare INSERT, primary key only (for information)"}
+    names = {
+        TABLE: "queue.enqueue",
+        SAME: "bare INSERT, same columns and indexes",
+        PLAIN: "bare INSERT, primary key only (for information)",
+    }
     rows = []
     for name, title in names.items():
         ratio = ratios(rates[TABLE], rates[name])

@@ -19,10 +19,21 @@ UPDATE = {
     "update_id": int(NUMBER_MARK),
     "message": {
         "message_id": 90210,
-        "from": {"id": 5550001234, "is_bot": False, "first_name": "Ada", "last_name": "Lovelace",
-                 "username": "ada_lovelace", "language_code": "en", "is_premium": True},
-        "chat": {"id": -1001234567890, "title": "Analytical engines", "username": "analytical_engines",
-                 "type": "supergroup"},
+        "from": {
+            "id": 5550001234,
+            "is_bot": False,
+            "first_name": "Ada",
+            "last_name": "Lovelace",
+            "username": "ada_lovelace",
+            "language_code": "en",
+            "is_premium": True,
+        },
+        "chat": {
+            "id": -1001234567890,
+            "title": "Analytical engines",
+            "username": "analytical_engines",
+            "type": "supergroup",
+        },
         "date": 1767225600,
         "text": "/remind tomorrow 09:00 Read the notes about the numbers once more, and answer the two letters.",
         "entities": [{"offset": 0, "length": 7, "type": "bot_command"}],
@@ -80,7 +91,10 @@ def fill(connection: pymysql.connections.Connection[Any], table: str, rows: Rows
         [(start,)] = cursor.fetchall()
         last = start + rows.count
         values = {
-            **vars(rows), "head": HEAD, "tail": TAIL, "last": last,
+            **vars(rows),
+            "head": HEAD,
+            "tail": TAIL,
+            "last": last,
             "attempts": int(rows.status in ("done", "failed") or rows.due_in_seconds > 0),
         }
         for first in range(start + 1, last + 1, CHUNK):

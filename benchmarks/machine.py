@@ -20,14 +20,16 @@ def describe(server_version: str, server_options: tuple[str, ...]) -> str:
     """Markdown lines: machine, its disk's fsync, versions, and the commit that was measured."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     kernel = platform.release().partition("-")[0]
-    return "\n".join([
-        f"- Machine: {_processor()}, {os.cpu_count()} cores, {_memory_gigabytes()} GB, Linux {kernel}; "
-        f"one fsync of 4 kB takes {_fsync_milliseconds():.2f} ms (median)",
-        f"- Server: {server_version} with {' '.join(server_options)}, over its Unix socket, every commit "
-        "flushed to disk unless a table says otherwise",
-        f"- Client: Python {platform.python_version()}, {packages}",
-        f"- Measured: commit {_commit()}, {time.strftime('%Y-%m-%d')}",
-    ])
+    return "\n".join(
+        [
+            f"- Machine: {_processor()}, {os.cpu_count()} cores, {_memory_gigabytes()} GB, Linux {kernel}; "
+            f"one fsync of 4 kB takes {_fsync_milliseconds():.2f} ms (median)",
+            f"- Server: {server_version} with {' '.join(server_options)}, over its Unix socket, every commit "
+            "flushed to disk unless a table says otherwise",
+            f"- Client: Python {platform.python_version()}, {packages}",
+            f"- Measured: commit {_commit()}, {time.strftime('%Y-%m-%d')}",
+        ]
+    )
 
 
 def load() -> str:
@@ -57,8 +59,14 @@ def _fsync_milliseconds(times: int = 100) -> float:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10,
-                          cwd=Path(__file__).parent, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        cwd=Path(__file__).parent,
+        check=False,
+    )
     return done.stdout.strip() or "unknown"
 
 

@@ -37,11 +37,20 @@ def run(server: Server, say: Callable[[str], None]) -> str:
 def _pool(server: Server, mode: str) -> Iterator[ServedSite]:
     server.drop(*TABLES)
     address = server.address
-    with TemporaryDirectory(prefix="bench-wakeup-") as folder, ServedSite(
-        Path(folder), BOT, BOT_LEGACY_MODE=mode, BOT_WORKER_POOL_SIZE="4", BOT_WORKER_SLEEP="1",
-        BOT_DB_HOST=str(address.socket), BOT_DB_NAME=address.database, BOT_DB_USER=address.user,
-        BOT_DB_PASS=address.password,
-    ) as site:
+    with (
+        TemporaryDirectory(prefix="bench-wakeup-") as folder,
+        ServedSite(
+            Path(folder),
+            BOT,
+            BOT_LEGACY_MODE=mode,
+            BOT_WORKER_POOL_SIZE="4",
+            BOT_WORKER_SLEEP="1",
+            BOT_DB_HOST=str(address.socket),
+            BOT_DB_NAME=address.database,
+            BOT_DB_USER=address.user,
+            BOT_DB_PASS=address.password,
+        ) as site,
+    ):
         yield site
 
 
@@ -84,23 +93,41 @@ def _idle(server: Server, say: Callable[[str], None]) -> str:
     per_second = queries / IDLE_SECONDS
     say(f"idle: {per_second:.3f} queries/s, {100 * cpu / IDLE_SECONDS:.2f} % of a core, {megabytes:.0f} MB")
     goal = MEMORY_GOAL_MB["processes"]
-    return table(["idle pool of four workers", "figure", "goal"], [
-        ["queries per second", f"{per_second:.3f}", f"{verdict(per_second, at_most=QUERIES_GOAL)} (≤ {QUERIES_GOAL})"],
-        ["share of one core, %", f"{100 * cpu / IDLE_SECONDS:.2f}", ""],
-        ["memory, MB (proportional set size, web server included)", f"{megabytes:.0f}",
-         f"{verdict(megabytes, at_most=goal)} (≤ {goal:.0f})"],
-        _threads_row(server, say),
-    ])
+    return table(
+        ["idle pool of four workers", "figure", "goal"],
+        [
+            [
+                "queries per second",
+                f"{per_second:.3f}",
+                f"{verdict(per_second, at_most=QUERIES_GOAL)} (≤ {QUERIES_GOAL})",
+            ],
+            ["share of one core, %", f"{100 * cpu / IDLE_SECONDS:.2f}", ""],
+            [
+                "memory, MB (proportional set size, web server included)",
+                f"{megabytes:.0f}",
+                f"{verdict(megabytes, at_most=goal)} (≤ {goal:.0f})",
+            ],
+            _threads_row(server, say),
+        ],
+    )
 
 
 def _threads_row(server: Server, say: Callable[[str], None]) -> list[str]:
     """Memory of `worker_pool.py --cron` when every one of its four workers has run a bot."""
     server.drop(*TABLES)
     address = server.address
-    with TemporaryDirectory(prefix="bench-threads-") as folder, Ticks(
-        Path(folder), BOT, BOT_WORKER_POOL_SIZE="4", BOT_DB_HOST=str(address.socket), BOT_DB_NAME=address.database,
-        BOT_DB_USER=address.user, BOT_DB_PASS=address.password,
-    ) as ticks:
+    with (
+        TemporaryDirectory(prefix="bench-threads-") as folder,
+        Ticks(
+            Path(folder),
+            BOT,
+            BOT_WORKER_POOL_SIZE="4",
+            BOT_DB_HOST=str(address.socket),
+            BOT_DB_NAME=address.database,
+            BOT_DB_USER=address.user,
+            BOT_DB_PASS=address.password,
+        ) as ticks,
+    ):
         for number in range(1, 101):
             ticks.store(number)
         tick = ticks.start("worker_pool.py", "--cron", "--max-seconds", "50")
@@ -108,5 +135,8 @@ def _threads_row(server: Server, say: Callable[[str], None]) -> list[str]:
         megabytes = memory_megabytes(tick.child.pid)
     say(f"threads: {megabytes:.0f} MB")
     goal = MEMORY_GOAL_MB["threads"]
-    return ["memory of `--cron`, MB (proportional set size)", f"{megabytes:.0f}",
-            f"{verdict(megabytes, at_most=goal)} (≤ {goal:.0f})"]
+    return [
+        "memory of `--cron`, MB (proportional set size)",
+        f"{megabytes:.0f}",
+        f"{verdict(megabytes, at_most=goal)} (≤ {goal:.0f})",
+    ]

@@ -86,7 +86,13 @@ def _start_sooner(site: Site) -> None:
 
 
 def _slower(
-    name: str, peer: str, ours: str, theirs: str, ids: Iterator[int], requests: int, goal: float,
+    name: str,
+    peer: str,
+    ours: str,
+    theirs: str,
+    ids: Iterator[int],
+    requests: int,
+    goal: float,
     say: Callable[[str], None],
 ) -> list[str]:
     """A row of medians in milliseconds, one request at a time."""
@@ -103,8 +109,14 @@ def _faster(
 
 
 def _row(
-    name: str, peer: str, pairs: list[list[float]], unit: str, connections: int, goal: str,
-    judge: Callable[[float], str], say: Callable[[str], None],
+    name: str,
+    peer: str,
+    pairs: list[list[float]],
+    unit: str,
+    connections: int,
+    goal: str,
+    judge: Callable[[float], str],
+    say: Callable[[str], None],
 ) -> list[str]:
     ours, theirs = zip(*pairs)
     ratio = ratios(ours, theirs)
@@ -137,12 +149,19 @@ def _site(server: Server) -> Iterator[Site]:
         bot = home / "bot.py"
         bot.write_text(SLEEPING_BOT)
         settings = {
-            "BOT_DB_HOST": str(socket), "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
-            "BOT_DB_PASS": address.password, "BOT_LEGACY_TIMEOUT": "3600", "BOT_WORKER_POOL_SIZE": "1",
+            "BOT_DB_HOST": str(socket),
+            "BOT_DB_NAME": address.database,
+            "BOT_DB_USER": address.user,
+            "BOT_DB_PASS": address.password,
+            "BOT_LEGACY_TIMEOUT": "3600",
+            "BOT_WORKER_POOL_SIZE": "1",
             "BOT_LOG_LEVEL": "WARNING",
         }
         extra = APACHE.format(
-            modules=MODULES_FOLDER, socket=fpm.socket, passenger=passenger.configuration, empty=_empty_app(home),
+            modules=MODULES_FOLDER,
+            socket=fpm.socket,
+            passenger=passenger.configuration,
+            empty=_empty_app(home),
             python=SYSTEM_PYTHON,
         )
         site = Site(home, bot, settings, handler_php="cgi", extra_config=extra)

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """The dashboard: counts, the newest jobs and retry, as a page, as JSON, and in a shell."""
+
 # --- start block, the same in every entry script: finds the package `scalable` wherever this folder was put ---
 import sys
 
 if not __name__.startswith("scalable."):
     if sys.version_info < (3, 9):
         import os
+
         line = "Scalable mode needs Python 3.9 or newer; this is %d.%d\n" % sys.version_info[:2]
         if "GATEWAY_INTERFACE" in os.environ:
             sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n" + line)
@@ -15,6 +17,7 @@ if not __name__.startswith("scalable."):
         sys.modules["scalable"] = type(sys)("scalable")
         sys.modules["scalable"].__path__ = [__file__.rpartition("/")[0] or "."]
     from scalable.lib.start import start
+
     start(__name__, __file__)
 # --- end of the start block ---
 import os

@@ -3,12 +3,14 @@
 
 Fetched from a web server with ?token=... it starts such a drain, and answers with what that did.
 """
+
 # --- start block, the same in every entry script: finds the package `scalable` wherever this folder was put ---
 import sys
 
 if not __name__.startswith("scalable."):
     if sys.version_info < (3, 9):
         import os
+
         line = "Scalable mode needs Python 3.9 or newer; this is %d.%d\n" % sys.version_info[:2]
         if "GATEWAY_INTERFACE" in os.environ:
             sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n" + line)
@@ -18,6 +20,7 @@ if not __name__.startswith("scalable."):
         sys.modules["scalable"] = type(sys)("scalable")
         sys.modules["scalable"].__path__ = [__file__.rpartition("/")[0] or "."]
     from scalable.lib.start import start
+
     start(__name__, __file__)
 # --- end of the start block ---
 import os
@@ -54,7 +57,12 @@ def main(arguments):
     installation = config.installation()
     queue = installation.queue()
     return run_worker_command(
-        options, queue, runner, config.reply_sender(), config.worker_sleep_seconds, config.housekeeping(queue),
+        options,
+        queue,
+        runner,
+        config.reply_sender(),
+        config.worker_sleep_seconds,
+        config.housekeeping(queue),
         config.kick(installation),
     )
 

@@ -50,8 +50,13 @@ def main(arguments: Sequence[str]) -> int:
     """Write the zip and its hash into a folder, and print where."""
     parser = argparse.ArgumentParser(prog="tools/dist.py", description="Builds the release.")
     parser.add_argument("--to", type=Path, default=ROOT / "dist", metavar="FOLDER", help="where to (default: dist)")
-    parser.add_argument("--wheels", type=Path, default=ROOT / ".cache" / "wheels", metavar="FOLDER",
-                        help="where downloaded packages are kept")
+    parser.add_argument(
+        "--wheels",
+        type=Path,
+        default=ROOT / ".cache" / "wheels",
+        metavar="FOLDER",
+        help="where downloaded packages are kept",
+    )
     options = parser.parse_args(arguments)
     try:
         path = build(options.to, options.wheels)
@@ -81,7 +86,7 @@ def version() -> str:
     text = (ROOT / PLUGIN / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if found is None:
-        raise CannotBuild(f"{PLUGIN}/__init__.py: expected a line __version__ = \"…\"")
+        raise CannotBuild(f'{PLUGIN}/__init__.py: expected a line __version__ = "…"')
     return found.group(1)
 
 
@@ -136,8 +141,24 @@ def _wheel(wheels: Path, name: str, number: str, expected: str) -> Path:
     with tempfile.TemporaryDirectory(dir=wheels) as folder:
         wanted = Path(folder) / "wanted.txt"
         wanted.write_text(f"{name}=={number} --hash=sha256:{expected}\n", encoding="ascii")
-        _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-              "--only-binary", ":all:", "--require-hashes", "--dest", folder, "--requirement", str(wanted)])
+        _run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "--require-hashes",
+                "--dest",
+                folder,
+                "--requirement",
+                str(wanted),
+            ]
+        )
         [wheel] = Path(folder).glob("*.whl")
         wheel.replace(kept)
     return kept

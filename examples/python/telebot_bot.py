@@ -1,8 +1,8 @@
 """The example bot on pyTelegramBotAPI (telebot), called inside the worker with one update after the other.
 
-    BOT_LEGACY_PATH=../examples/python/telebot_bot.py:handle
-    BOT_TOKEN       the bot's token, in the environment of the worker
-    BOT_API_URL     another Bot API server (default https://api.telegram.org)
+BOT_LEGACY_PATH=../examples/python/telebot_bot.py:handle
+BOT_TOKEN       the bot's token, in the environment of the worker
+BOT_API_URL     another Bot API server (default https://api.telegram.org)
 """
 
 from __future__ import annotations

@@ -89,8 +89,12 @@ def _by_the_pool(request: pytest.FixtureRequest, servers: Servers, folder: Path)
     address = servers.fresh_database(DATABASE)
     bot = folder / "bot.py"
     bot.write_text(BOT)
-    database = {"BOT_DB_HOST": address.socket or "", "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
-                "BOT_DB_PASS": address.password}
+    database = {
+        "BOT_DB_HOST": address.socket or "",
+        "BOT_DB_NAME": address.database,
+        "BOT_DB_USER": address.user,
+        "BOT_DB_PASS": address.password,
+    }
     with ServedSite(folder, bot, **database, **SETTINGS) as site:
         site.query = f"&token={TOKEN}"
         yield Place(site, folder, DatabaseQueue(open_database(address), "bot_jobs", RetryPolicy()))

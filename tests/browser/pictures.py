@@ -70,8 +70,14 @@ def _fill(client: Client) -> None:
     demo.fill_jobs(queue)
     demo.fill_minutes(queue)
     now = int(time.time())
-    seen = WebhookSeen("https://example.com/scalable/webhook_queue.py", 0, now - 90_000,
-                       "Wrong response from the webhook: 503 Service Unavailable", 10, now)
+    seen = WebhookSeen(
+        "https://example.com/scalable/webhook_queue.py",
+        0,
+        now - 90_000,
+        "Wrong response from the webhook: 503 Service Unavailable",
+        10,
+        now,
+    )
     Notes(queue.database, queue.table).write(WEBHOOK, seen.to_text())
     registry = Registry(queue.database, queue.table)
     for number in range(1, 5):

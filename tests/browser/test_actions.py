@@ -68,7 +68,8 @@ def test_five_thousand_failed_jobs_are_retried_with_progress(
 
     page.get_by_role("button", name="Retry all failed jobs").click()
     expect(page.get_by_role("heading")).to_have_text(
-        "Retry all failed jobs that match? Each starts anew with all its attempts.")
+        "Retry all failed jobs that match? Each starts anew with all its attempts."
+    )
     page.get_by_role("button", name="Yes, do it").click()
     steps = 0
     while not has_scripts and page.get_by_role("button", name="Continue").count():

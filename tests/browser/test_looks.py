@@ -24,8 +24,11 @@ from tests.support.wsgi_client import Client
 
 PAGES = ("/", "/?span=week", "/jobs", "/jobs?status=failed&q=no+such", "/job/9", "/job/48", "/doctor", "/nothing")
 EXAMINED = Examination(
-    (ok("python", "3.11.2 at /usr/bin/python3"), warning("clock", "9 s behind", "ask the host to set it"),
-     error("scripts", f"/home/{'you' * 60}/webhook_queue.py, mode 644: not executable", "chmod 755 <a file>")),
+    (
+        ok("python", "3.11.2 at /usr/bin/python3"),
+        warning("clock", "9 s behind", "ask the host to set it"),
+        error("scripts", f"/home/{'you' * 60}/webhook_queue.py, mode 644: not executable", "chmod 755 <a file>"),
+    ),
     ("BOT_MONITOR_TOKEN  (set, hidden)  file",),
 )
 
@@ -66,13 +69,19 @@ def serious(page: Page) -> list[str]:
     found = Axe().run(page)
     return [
         f"{each['id']} ({each['impact']}): {[node['target'] for node in each['nodes']][:3]}"
-        for each in found.response["violations"] if each["impact"] in ("serious", "critical", "moderate")
+        for each in found.response["violations"]
+        if each["impact"] in ("serious", "critical", "moderate")
     ]
 
 
-@pytest.mark.parametrize("look", [
-    {"viewport": DESKTOP, "color_scheme": "light"}, {"viewport": PHONE, "color_scheme": "dark", "locale": "id-ID"},
-], ids=["desktop", "dark phone in Indonesian"])
+@pytest.mark.parametrize(
+    "look",
+    [
+        {"viewport": DESKTOP, "color_scheme": "light"},
+        {"viewport": PHONE, "color_scheme": "dark", "locale": "id-ID"},
+    ],
+    ids=["desktop", "dark phone in Indonesian"],
+)
 def test_axe_finds_nothing(shown: Shown, open_page: OpenPage, look: dict[str, object]) -> None:
     assert serious(open_one(open_page, shown, "/", None, **look)) == [], "the question for the password"
     page = open_one(open_page, shown, "/", **look)

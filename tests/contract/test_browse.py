@@ -53,7 +53,11 @@ class TestCounts:
         counts = browse.counts(notes.read())
 
         assert counts == {
-            "pending": Count(4), "processing": Count(1), "done": Count(2), "failed": Count(3), "expired": Count(0),
+            "pending": Count(4),
+            "processing": Count(1),
+            "done": Count(2),
+            "failed": Count(3),
+            "expired": Count(0),
             "total": Count(10),
         }
 
@@ -122,9 +126,7 @@ class TestTotals:
         counted = {status: counted.number for status, counted in read_totals(notes.read()).items()}
         assert counted == {"pending": 4, "processing": 1, "done": 2, "failed": 3, "expired": 0}
 
-    def test_it_is_done_once_a_minute_and_less_often_when_it_takes_long(
-        self, queue: DatabaseQueue
-    ) -> None:
+    def test_it_is_done_once_a_minute_and_less_often_when_it_takes_long(self, queue: DatabaseQueue) -> None:
         class Slow(FakeClock):
             def __call__(self) -> float:
                 self.now += 10.0
@@ -148,11 +150,17 @@ class TestTotals:
 
 def age_notes(queue: DatabaseQueue, seconds: int) -> None:
     """As if every note had been written that long ago."""
-    join = "{ago:seconds} || substr(value, 24)" if "SQLite" in queue.database.place else (
-        "CONCAT(DATE_FORMAT({ago:seconds}, '%Y-%m-%d %H:%i:%s.000'), SUBSTR(value, 24))")
+    join = (
+        "{ago:seconds} || substr(value, 24)"
+        if "SQLite" in queue.database.place
+        else ("CONCAT(DATE_FORMAT({ago:seconds}, '%Y-%m-%d %H:%i:%s.000'), SUBSTR(value, 24))")
+    )
     statement = queue.database.render(f"UPDATE bot_jobs_meta SET value = {join} WHERE name <> 'schema_version'")
-    queue.database.run(lambda session: session.execute(statement.replace("%", "%%") if "CONCAT" in join else statement,
-                                                       seconds=seconds))
+    queue.database.run(
+        lambda session: session.execute(
+            statement.replace("%", "%%") if "CONCAT" in join else statement, seconds=seconds
+        )
+    )
 
 
 class TestWaiting:

@@ -54,9 +54,7 @@ def run_together(target: object, address: DatabaseAddress, number: int) -> list[
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(number)
     reports: Queue[object] = context.Queue()
-    processes = [
-        context.Process(target=target, args=(address, barrier, reports), daemon=True) for _ in range(number)
-    ]
+    processes = [context.Process(target=target, args=(address, barrier, reports), daemon=True) for _ in range(number)]
     for process in processes:
         process.start()
     found = [reports.get(timeout=120) for _ in processes]

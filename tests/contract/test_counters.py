@@ -43,8 +43,10 @@ def counters(queue: DatabaseQueue, clock: FakeClock) -> Counters:
 
 def totals(minutes: Minutes) -> tuple[int, int, int, int]:
     found = minutes.read(HOUR)
-    return tuple(sum(getattr(minute, name) for minute in found)  # type: ignore[return-value]
-                 for name in ("done", "failed", "retried", "expired"))
+    return tuple(
+        sum(getattr(minute, name) for minute in found)  # type: ignore[return-value]
+        for name in ("done", "failed", "retried", "expired")
+    )
 
 
 def together(work: Callable[[], Any], number: int) -> list[Any]:
@@ -165,9 +167,20 @@ class TestPercentiles:
         assert 0.032 <= (percentile(runs, 0.5) or 0) <= 0.064
         assert 16.384 <= (percentile(runs, 0.95) or 0) <= 32.768
 
-    @pytest.mark.parametrize(("seconds", "bucket"), [
-        (-1, 0), (0, 0), (0.0009, 0), (0.001, 1), (0.002, 2), (0.0039, 2), (0.004, 3), (60, 16), (1e9, BUCKETS - 1),
-    ])
+    @pytest.mark.parametrize(
+        ("seconds", "bucket"),
+        [
+            (-1, 0),
+            (0, 0),
+            (0.0009, 0),
+            (0.001, 1),
+            (0.002, 2),
+            (0.0039, 2),
+            (0.004, 3),
+            (60, 16),
+            (1e9, BUCKETS - 1),
+        ],
+    )
     def test_every_time_has_a_bucket(self, seconds: float, bucket: int) -> None:
         assert bucket_of(seconds) == bucket
 

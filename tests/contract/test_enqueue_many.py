@@ -45,8 +45,12 @@ def test_a_lane_keeps_the_order_in_which_they_were_given(queue: DatabaseQueue) -
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=["short", "quotes", "four bytes", "control"])
 def test_the_rows_are_those_of_one_after_the_other(queue: DatabaseQueue, payload: str) -> None:
-    kinds = [("message", "chat:-1001", None, None), ("callback_query", "user:5", 150.0, None),
-             ("inline_query", "inline:5", 30.0, 30.0), (None, None, None, None)]
+    kinds = [
+        ("message", "chat:-1001", None, None),
+        ("callback_query", "user:5", 150.0, None),
+        ("inline_query", "inline:5", 30.0, 30.0),
+        (None, None, None, None),
+    ]
     queue.enqueue_many([NewJob(payload, number, *kind) for number, kind in enumerate(kinds)])
     together = rows(queue)
     for number, kind in enumerate(kinds):

@@ -40,7 +40,7 @@ def test_a_job_that_succeeds_at_once_has_one_attempt(queue: DatabaseQueue) -> No
 def test_every_failed_attempt_keeps_its_own_time_worker_and_output(queue: DatabaseQueue) -> None:
     job_id = queue.enqueue(NewJob("{}")).job_id
     for worker, delay in (("worker a", 5), ("worker b", 10)):
-        queue.retry(claim(queue, worker).lease, f"exit code 1\n{worker} | says \"no\" 😀\n", delay)
+        queue.retry(claim(queue, worker).lease, f'exit code 1\n{worker} | says "no" 😀\n', delay)
         let_pass(queue, delay + 0.5)
     queue.fail(claim(queue, "worker c").lease, "exit code 255")
 
@@ -60,7 +60,8 @@ def test_the_attempt_at_hand_is_told_while_it_runs(queue: DatabaseQueue) -> None
     claim(queue, "worker b")
 
     assert [(past.outcome, past.ended_at is None) for past in detail(queue, job_id).past] == [
-        ("retried", False), ("running", True),
+        ("retried", False),
+        ("running", True),
     ]
 
 
@@ -78,7 +79,10 @@ def test_a_dead_worker_and_a_job_given_back_are_told(queue: DatabaseQueue) -> No
     past = detail(queue, job_id).past
 
     assert [(each.attempt, each.outcome, each.worker) for each in past] == [
-        (1, "released", "worker a"), (1, "died", "worker b"), (2, "released", "worker c"), (2, "died", "worker d"),
+        (1, "released", "worker a"),
+        (1, "died", "worker b"),
+        (2, "released", "worker c"),
+        (2, "died", "worker d"),
     ]
     assert past[1].output.startswith("worker worker b died or lost its database during attempt 1")
 
@@ -93,7 +97,11 @@ def test_what_a_person_did_is_told(queue: DatabaseQueue) -> None:
     queue.complete(claim(queue).lease)
 
     assert [each.outcome for each in detail(queue, job_id).past] == [
-        "failed", "requeued", "skipped", "requeued", "done",
+        "failed",
+        "requeued",
+        "skipped",
+        "requeued",
+        "done",
     ]
 
 

@@ -90,9 +90,7 @@ def work(
         reports.put(repr(error))
 
 
-def arrive(
-    address: DatabaseAddress, load: Load, barrier: Barrier, no_more: Event, reports: Queue[object]
-) -> None:
+def arrive(address: DatabaseAddress, load: Load, barrier: Barrier, no_more: Event, reports: Queue[object]) -> None:
     """Enqueue the second half, as one webhook does: one after the other, so that a lane's ids grow with time."""
     try:
         queue = open_queue(address, False)
@@ -151,8 +149,13 @@ def test_the_check_sees_an_overlap_and_an_inversion() -> None:
 @pytest.mark.parametrize("limit", [1, 3], ids=["one by one", "in threes"])
 @pytest.mark.parametrize(
     ("name", "without_locks"),
-    [("sqlite", False), ("mariadb-10.5", False), ("mariadb-10.11", False), ("mariadb-10.11", True),
-     ("mysql-9.7", False)],
+    [
+        ("sqlite", False),
+        ("mariadb-10.5", False),
+        ("mariadb-10.11", False),
+        ("mariadb-10.11", True),
+        ("mysql-9.7", False),
+    ],
     ids=["sqlite", "mariadb-10.5", "mariadb-10.11", "mariadb-10.11 without SKIP LOCKED", "mysql-9.7"],
 )
 def test_every_job_runs_once_and_every_lane_in_order(

@@ -44,7 +44,11 @@ class TestOrder:
         one, other, free, also_free = put(queue, "chat:1"), put(queue, "chat:2"), put(queue, None), put(queue, None)
 
         assert sorted(claimed_ids(queue) + claimed_ids(queue) + claimed_ids(queue) + claimed_ids(queue)) == [
-            one, other, free, also_free]
+            one,
+            other,
+            free,
+            also_free,
+        ]
 
     def test_a_batch_never_holds_two_jobs_of_one_lane(self, queue: DatabaseQueue) -> None:
         for lane in ("chat:1", "chat:1", "chat:1", "chat:2", "chat:2", "chat:3"):
@@ -190,10 +194,8 @@ class TestOrder:
                 ran.setdefault(job.lane, []).append(job.id)
                 queue.complete(job.lease)
 
-        assert {lane: ids for lane, ids in ran.items() if lane} == {
-            lane: ids for lane, ids in expected.items() if lane}
+        assert {lane: ids for lane, ids in ran.items() if lane} == {lane: ids for lane, ids in expected.items() if lane}
         assert queue.counts() == Counts(done=60)
-
 
     def test_looking_for_lanes_that_lost_their_head_takes_no_longer_for_one_long_lane(
         self, queue: DatabaseQueue

@@ -20,8 +20,12 @@ from scalable.lib.queue.turns import turn_of
 from tests.support.databases import DATABASES, Servers
 
 TEXTS = {
-    "plain": '{"update_id": 1}', "quotes": "'\"`\\ \\' :lane :payload %s %(x)s {now} ;--", "four bytes": "😀 ż 漢字",
-    "long": "x" * 700_000, "control": "\x01\t\r\n", "empty": "",
+    "plain": '{"update_id": 1}',
+    "quotes": "'\"`\\ \\' :lane :payload %s %(x)s {now} ;--",
+    "four bytes": "😀 ż 漢字",
+    "long": "x" * 700_000,
+    "control": "\x01\t\r\n",
+    "empty": "",
 }
 
 
@@ -37,6 +41,7 @@ def lean(queue: DatabaseQueue) -> LeanEnqueue:
 
 def row(queue: DatabaseQueue, job_id: int) -> dict[str, Any]:
     """Every column but the id and what only grows; times as seconds from the time the row was made."""
+
     def work(session: Any) -> list[tuple[Any, ...]]:
         return session.rows(f"SELECT {', '.join(names)} FROM bot_jobs WHERE id = :id LIMIT 1", id=job_id)
 
@@ -53,12 +58,21 @@ def row(queue: DatabaseQueue, job_id: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-@pytest.mark.parametrize(("update_type", "lane", "urgent", "expires"), [
-    ("message", "chat:-1001234567890", None, None), ("callback_query", "user:5", 150.0, None),
-    ("inline_query", "inline:5", 30.0, 30.0), (None, None, None, None),
-])
+@pytest.mark.parametrize(
+    ("update_type", "lane", "urgent", "expires"),
+    [
+        ("message", "chat:-1001234567890", None, None),
+        ("callback_query", "user:5", 150.0, None),
+        ("inline_query", "inline:5", 30.0, 30.0),
+        (None, None, None, None),
+    ],
+)
 def test_both_ways_store_the_same_row(
-    queue: DatabaseQueue, text: str, update_type: str | None, lane: str | None, urgent: float | None,
+    queue: DatabaseQueue,
+    text: str,
+    update_type: str | None,
+    lane: str | None,
+    urgent: float | None,
     expires: float | None,
 ) -> None:
     job = NewJob(text, 7, update_type, lane, urgent, expires)
@@ -126,10 +140,19 @@ def changed(found: LeanEnqueue, **changes: Any) -> LeanEnqueue:
     return LeanEnqueue(**{name: changes.get(name, getattr(found, name)) for name in LeanEnqueue.__slots__})
 
 
-@pytest.mark.parametrize("change", [
-    {"account": 1}, {"account": 2}, {"address": "/no/such/socket"}, {"address": ["127.0.0.1", 1]},
-    {"session": ["SET no_such_variable = 1"]}, {"statement": "nonsense"}, {"statement": "SELECT 1"},
-], ids=repr)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"account": 1},
+        {"account": 2},
+        {"address": "/no/such/socket"},
+        {"address": ["127.0.0.1", 1]},
+        {"session": ["SET no_such_variable = 1"]},
+        {"statement": "nonsense"},
+        {"statement": "SELECT 1"},
+    ],
+    ids=repr,
+)
 def test_whatever_the_server_does_not_simply_do_is_not_usual(
     server_queue: DatabaseQueue, change: dict[str, Any]
 ) -> None:

@@ -28,7 +28,13 @@ LOOKS = (
     ("/job/1", ""), ("/job/500", ""), ("/job/500/payload", ""), ("/job/9999", ""),
 )  # fmt: skip
 PRESSES = (
-    "retry:1", "run-now:2", "skip:500", "delete:501", "pause", "resume", "retry-matching:failed",
+    "retry:1",
+    "run-now:2",
+    "skip:500",
+    "delete:501",
+    "pause",
+    "resume",
+    "retry-matching:failed",
     "retry-matching:expired",
 )
 # It has as many rows as there are workers, and is read as a whole.
@@ -42,7 +48,8 @@ class Heard:
         self.asked: dict[str, dict[str, Any]] = {}
         run = queue.database.run
         monkeypatch.setattr(
-            queue.database, "run",
+            queue.database,
+            "run",
             lambda work, transaction=False: run(lambda session: work(_Listening(session, self.asked)), transaction),
         )
 
@@ -90,7 +97,8 @@ def test_every_question_of_the_dashboard_uses_an_index(
 
     assert len(heard.asked) >= (20 if use is open_everything else 6), list(heard.asked)
     slow = {
-        sql: steps for sql, values in heard.asked.items()
+        sql: steps
+        for sql, values in heard.asked.items()
         if SMALL not in sql and (steps := slow_steps(queue.database, sql, values))
     }
     assert slow == {}

@@ -397,9 +397,7 @@ class TestLook:
 
     def test_times_are_utc_by_the_databases_clock(self, queue: DatabaseQueue) -> None:
         job = queue.find(enqueue(queue, 1))
-        ((now,),) = queue.database.run(
-            lambda session: session.rows(queue.database.render("SELECT {now}"))
-        )
+        ((now,),) = queue.database.run(lambda session: session.rows(queue.database.render("SELECT {now}")))
 
         age = (queue.database.time_of(now) - job.created_at).total_seconds()
 

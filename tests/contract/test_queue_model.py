@@ -35,7 +35,10 @@ WORKERS = ("worker a", "worker b", "worker c")
 EVERYTHING = 1000
 # Short form, long form.
 EXAMPLES = {
-    "sqlite": (1000, 20_000), "mariadb-10.5": (200, 3000), "mariadb-10.11": (200, 3000), "mysql-9.7": (200, 3000),
+    "sqlite": (1000, 20_000),
+    "mariadb-10.5": (200, 3000),
+    "mariadb-10.11": (200, 3000),
+    "mysql-9.7": (200, 3000),
 }
 some_lease = st.integers(0, 1000)
 some_job = st.integers(0, 1000)
@@ -52,8 +55,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         self.queue.database.run(lambda session: session.execute(f"DELETE FROM {self.queue.table}"))
 
-    @rule(lane=st.sampled_from(LANES), deadlines=st.sampled_from(DEADLINES),
-          update_id=st.none() | st.integers(1, 9))
+    @rule(lane=st.sampled_from(LANES), deadlines=st.sampled_from(DEADLINES), update_id=st.none() | st.integers(1, 9))
     def enqueue(self, lane: str | None, deadlines: tuple[float | None, float | None], update_id: int | None) -> None:
         known = self.model.find_update(update_id)
         job = NewJob("{}", update_id, "message", lane, *deadlines)
@@ -95,13 +97,18 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(among=st.lists(some_lease, min_size=1, max_size=4))
     def complete_many(self, among: list[int]) -> None:
-        leases = list({(lease.job_id, lease.token): lease
-                       for lease in (self.leases[which % len(self.leases)] for which in among)}.values())
+        leases = list(
+            {
+                (lease.job_id, lease.token): lease
+                for lease in (self.leases[which % len(self.leases)] for which in among)
+            }.values()
+        )
         held = [lease for lease in leases if self.model.holds(lease.job_id, lease.token)]
         repeated = [lease for lease in leases if self.model.was_repeated(lease.job_id, lease.token, DONE)]
         lost = self.queue.complete_many(leases)
         assert sorted(lease.token for lease in lost) == sorted(
-            lease.token for lease in leases if lease not in held and lease not in repeated)
+            lease.token for lease in leases if lease not in held and lease not in repeated
+        )
         for lease in held:
             self.model.end(lease.job_id, DONE)
 
@@ -109,7 +116,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(which=some_lease)
     def fail(self, which: int) -> None:
         self._finish(
-            which, lambda lease: self.queue.fail(lease, "exit code 1"), FAILED,
+            which,
+            lambda lease: self.queue.fail(lease, "exit code 1"),
+            FAILED,
             lambda job_id: self.model.end(job_id, FAILED),
         )
 
@@ -117,7 +126,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(which=some_lease, seconds=st.sampled_from(DELAYS))
     def retry(self, which: int, seconds: float) -> None:
         self._finish(
-            which, lambda lease: self.queue.retry(lease, "exit code 1", seconds), PENDING,
+            which,
+            lambda lease: self.queue.retry(lease, "exit code 1", seconds),
+            PENDING,
             lambda job_id: self.model.wait(job_id, seconds),
         )
 
@@ -138,9 +149,7 @@ class QueueMachine(RuleBasedStateMachine):
 
         self._finish(which, lambda lease: self.queue.heartbeat(lease, LEASE_SECONDS), "no state", extend)
 
-    def _finish(
-        self, which: int, verb: Callable[[Lease], None], becomes: str, in_model: Callable[[int], None]
-    ) -> None:
+    def _finish(self, which: int, verb: Callable[[Lease], None], becomes: str, in_model: Callable[[int], None]) -> None:
         """Mostly a live lease, sometimes any that was ever given: workers that come back late use those."""
         live = [lease for lease in self.leases if self.model.holds(lease.job_id, lease.token)]
         among = live if live and which % 4 else self.leases
@@ -252,9 +261,16 @@ def test_the_queue_does_what_its_model_says(address: DatabaseAddress, database_n
     queue.ensure_schema()
     machine = type("Machine", (QueueMachine,), {"queue": queue})
 
-    run_state_machine_as_test(machine, settings=settings(
-        max_examples=sized(*EXAMPLES[database_name]), stateful_step_count=sized(40, 60), deadline=None,
-        derandomize=bool(os.environ.get("CI")), suppress_health_check=list(HealthCheck), print_blob=True,
-        database=None,
-    ))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=sized(*EXAMPLES[database_name]),
+            stateful_step_count=sized(40, 60),
+            deadline=None,
+            derandomize=bool(os.environ.get("CI")),
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+            database=None,
+        ),
+    )
     queue.close()

@@ -116,7 +116,9 @@ def test_only_workers_silent_for_a_day_are_deleted(queue: DatabaseQueue, registr
 def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(queue: DatabaseQueue, registry: Registry) -> None:
     job_id = queue.enqueue(NewJob("{}", 7, "message")).job_id
     for statement in (
-        "DROP TABLE bot_jobs_workers", "DROP TABLE bot_jobs_minutes", "UPDATE bot_jobs_meta SET value = '1'",
+        "DROP TABLE bot_jobs_workers",
+        "DROP TABLE bot_jobs_minutes",
+        "UPDATE bot_jobs_meta SET value = '1'",
     ):
         queue.database.run(lambda session, statement=statement: session.execute(statement))
 

@@ -98,8 +98,10 @@ def test_type_and_lane_are_found_among_many_others(
     monkeypatch.setattr(search_module, "FIRST_STEP", 3)
     monkeypatch.setattr(search_module, "LONGEST_STEP", 5)
     monkeypatch.setattr(search_module, "STATE_STEP", 4)
-    wanted = [add(queue, 10 * number, chat=number % 2, update_type="poll" if number % 3 else "message")
-              for number in range(30)]
+    wanted = [
+        add(queue, 10 * number, chat=number % 2, update_type="poll" if number % 3 else "message")
+        for number in range(30)
+    ]
     polls = [job_id for number, job_id in enumerate(wanted) if number % 3][::-1]
     both = [job_id for number, job_id in enumerate(wanted) if number % 3 and number % 2][::-1]
 

@@ -63,7 +63,9 @@ def queue(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Database
 def test_the_doctor_shows_what_it_would_do_and_does_nothing(queue: DatabaseQueue, tmp_path: Path) -> None:
     address = queue.database._address  # type: ignore[attr-defined]
     settings = {
-        "BOT_DB_HOST": address.socket, "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
+        "BOT_DB_HOST": address.socket,
+        "BOT_DB_NAME": address.database,
+        "BOT_DB_USER": address.user,
         "BOT_DB_PASS": address.password,
     }
     site = ServedSite(tmp_path, REPOSITORY / "examples" / "bot.py", **settings)
@@ -167,8 +169,11 @@ def test_a_row_the_old_program_gives_back_in_its_own_time_runs_too(queue: Databa
     """Given a PHP worker that was still at it when the table was taken over, and whose bot failed."""
     queue.ensure_schema()
     queue.adopt()
-    execute(queue.database, "UPDATE bot_jobs SET status = 'pending', available_at = NOW() + INTERVAL 7 HOUR,"
-                            " reserved_at = NULL WHERE id = 3")
+    execute(
+        queue.database,
+        "UPDATE bot_jobs SET status = 'pending', available_at = NOW() + INTERVAL 7 HOUR,"
+        " reserved_at = NULL WHERE id = 3",
+    )
 
     assert queue.adopt() == Adopted(waiting=1)
     assert 3 in drained(queue)
@@ -177,8 +182,11 @@ def test_a_row_the_old_program_gives_back_in_its_own_time_runs_too(queue: Databa
 def test_the_old_programs_statements_still_work_on_the_new_table(queue: DatabaseQueue) -> None:
     queue.ensure_schema()
 
-    execute(queue.database, "UPDATE bot_jobs SET status = 'processing', attempts = attempts + 1,"
-                            " reserved_at = NOW() WHERE id = 5 AND status = 'pending'")
+    execute(
+        queue.database,
+        "UPDATE bot_jobs SET status = 'processing', attempts = attempts + 1,"
+        " reserved_at = NOW() WHERE id = 5 AND status = 'pending'",
+    )
     execute(queue.database, "UPDATE bot_jobs SET status = 'done', processed_at = NOW() WHERE id = 5")
 
     assert queue.find(5).status == "done"

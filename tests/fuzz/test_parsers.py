@@ -35,8 +35,35 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[type[Exception], ...]]] 
     "history": (lambda text: read_history(text, datetime.fromisoformat), ()),
 }
 GRAINS = (
-    "localhost", "127.0.0.1", "[::1]", ":", "/", "3306", "9" * 5000, "http://", "https://", "user:hush@", "@", "?", "#",
-    "unix:", "|", "[", "]", "{", "}", '"', "2026-01-01 00:00:00", "\n", "\0", "\ud800", "٣", " ", "%", "..", "xn--",
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    ":",
+    "/",
+    "3306",
+    "9" * 5000,
+    "http://",
+    "https://",
+    "user:hush@",
+    "@",
+    "?",
+    "#",
+    "unix:",
+    "|",
+    "[",
+    "]",
+    "{",
+    "}",
+    '"',
+    "2026-01-01 00:00:00",
+    "\n",
+    "\0",
+    "\ud800",
+    "٣",
+    " ",
+    "%",
+    "..",
+    "xn--",
 )
 texts = st.lists(st.one_of(st.sampled_from(GRAINS), st.text(max_size=8)), max_size=8).map("".join)
 
@@ -74,9 +101,27 @@ def test_a_settings_file_is_read_whole_or_the_line_is_named(content: bytes) -> N
 
 KINDS = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/html", "")
 BODY_GRAINS = (
-    b'{"method":', b'"sendMessage"', b"}", b"{", b"[" * 3000, b'"chat_id":1', b",", b"method=", b"sendMessage", b"&",
-    b"--x\r\n", b"Content-Disposition: form-data; name=method", b"\r\n\r\n", b"--x--", b"\xef\xbb\xbf", b"\xff",
-    b"PHP Warning: x in y on line 3", b"\n", b"9" * 5000, b"NaN", b"\\ud800",
+    b'{"method":',
+    b'"sendMessage"',
+    b"}",
+    b"{",
+    b"[" * 3000,
+    b'"chat_id":1',
+    b",",
+    b"method=",
+    b"sendMessage",
+    b"&",
+    b"--x\r\n",
+    b"Content-Disposition: form-data; name=method",
+    b"\r\n\r\n",
+    b"--x--",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"PHP Warning: x in y on line 3",
+    b"\n",
+    b"9" * 5000,
+    b"NaN",
+    b"\\ud800",
 )
 bodies = st.lists(st.one_of(st.sampled_from(BODY_GRAINS), st.binary(max_size=6)), max_size=10).map(b"".join)
 

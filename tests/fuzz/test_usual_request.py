@@ -15,17 +15,44 @@ from tests.support.fuzz import fuzzed
 PATH = b"/scalable/webhook_queue.py"
 BODY = b'{"update_id": 1}'
 LINES = (
-    b"Host: x", b"Content-Type: application/json", b"Content-Length: 16", b"content-length: 16", b"Content-Length: 016",
-    b"X-Telegram-Bot-Api-Secret-Token: hush", b"Connection: keep-alive", b"Connection: close", b"Expect: 100-continue",
-    b"Transfer-Encoding: chunked", b"Transfer_Encoding: chunked", b"Content-Length : 16", b"Content-Length:\t16 ",
-    b"Content-Length: +16", b"Content-Length: 1_6", b"Content-Length: 16, 16", b" folded: x", b"Upgrade: h2c",
-    b"X: \x0b", b"X-Empty:", b"X: a\rTransfer-Encoding: chunked", b"X: a\nTransfer-Encoding: chunked", b"X\x00: a",
-    b"X: \xff", b"",
+    b"Host: x",
+    b"Content-Type: application/json",
+    b"Content-Length: 16",
+    b"content-length: 16",
+    b"Content-Length: 016",
+    b"X-Telegram-Bot-Api-Secret-Token: hush",
+    b"Connection: keep-alive",
+    b"Connection: close",
+    b"Expect: 100-continue",
+    b"Transfer-Encoding: chunked",
+    b"Transfer_Encoding: chunked",
+    b"Content-Length : 16",
+    b"Content-Length:\t16 ",
+    b"Content-Length: +16",
+    b"Content-Length: 1_6",
+    b"Content-Length: 16, 16",
+    b" folded: x",
+    b"Upgrade: h2c",
+    b"X: \x0b",
+    b"X-Empty:",
+    b"X: a\rTransfer-Encoding: chunked",
+    b"X: a\nTransfer-Encoding: chunked",
+    b"X\x00: a",
+    b"X: \xff",
+    b"",
 )
 ENDS = (b"\r\n", b"\n", b"\r")
-FIRST = (b"POST " + PATH + b" HTTP/1.1", b"POST " + PATH + b" HTTP/1.0", b"GET " + PATH + b" HTTP/1.1",
-         b"POST  " + PATH + b" HTTP/1.1", b"POST " + PATH + b"?x=1 HTTP/1.1", b"POST " + PATH + b"/ HTTP/1.1",
-         b"POST http://x" + PATH + b" HTTP/1.1", b"post " + PATH + b" HTTP/1.1", b"POST " + PATH + b" HTTP/1.1 ")
+FIRST = (
+    b"POST " + PATH + b" HTTP/1.1",
+    b"POST " + PATH + b" HTTP/1.0",
+    b"GET " + PATH + b" HTTP/1.1",
+    b"POST  " + PATH + b" HTTP/1.1",
+    b"POST " + PATH + b"?x=1 HTTP/1.1",
+    b"POST " + PATH + b"/ HTTP/1.1",
+    b"POST http://x" + PATH + b" HTTP/1.1",
+    b"post " + PATH + b" HTTP/1.1",
+    b"POST " + PATH + b" HTTP/1.1 ",
+)
 USUAL = b"\r\n".join([FIRST[0], *LINES[:3], b"", BODY])
 
 
@@ -45,7 +72,7 @@ def requests(draw: Callable[..., bytes]) -> bytes:
 def read_by_waitress(data: bytes) -> HTTPRequestParser:
     parser = HTTPRequestParser(Adjustments())
     while data and not parser.completed:
-        data = data[parser.received(data):]
+        data = data[parser.received(data) :]
     assert not data, "waitress would find another request behind it"
     return parser
 
@@ -79,7 +106,16 @@ def test_the_usual_request_is_read_and_any_other_is_left_alone() -> None:
     assert (found.body, found.secret) == (BODY, "")
     assert with_secret is not None
     assert with_secret.secret == "hush"
-    for other in (USUAL[:-1], USUAL + b"x", USUAL[1:], USUAL.replace(b"\r\n", b"\n"), USUAL.replace(b" 16", b" 16,16"),
-                  USUAL.replace(b"Host: x", b"Expect: 100-continue"), USUAL.replace(b"Host: x", b"Connection: close"),
-                  USUAL.replace(b"Host: x", b"Content-Length: 16"), USUAL.replace(b"1.1", b"1.0"), b""):
+    for other in (
+        USUAL[:-1],
+        USUAL + b"x",
+        USUAL[1:],
+        USUAL.replace(b"\r\n", b"\n"),
+        USUAL.replace(b" 16", b" 16,16"),
+        USUAL.replace(b"Host: x", b"Expect: 100-continue"),
+        USUAL.replace(b"Host: x", b"Connection: close"),
+        USUAL.replace(b"Host: x", b"Content-Length: 16"),
+        USUAL.replace(b"1.1", b"1.0"),
+        b"",
+    ):
         assert read_usual_request(other, PATH) is None, other

@@ -32,10 +32,11 @@ class Webhook(NamedTuple):
 
     def stored(self) -> list[str]:
         """The payloads in the table, in the order they came in."""
+
         def work(session: Any) -> list[tuple[Any, ...]]:
             return session.rows("SELECT payload FROM bot_jobs ORDER BY id LIMIT 100000")
 
-        return [payload for payload, in self.queue.database.run(work)]
+        return [payload for (payload,) in self.queue.database.run(work)]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def bodies(draw: Callable[..., Any]) -> bytes:
     body: bytes = draw(st.one_of(st.sampled_from(SEEDS), st.binary(max_size=300), st.builds(_update, st.text())))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(body)))
-        body = body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)):]
+        body = body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
     return body
 
 
@@ -62,33 +63,63 @@ def _update(text: str) -> bytes:
     return json.dumps({"update_id": len(text) * 7919, "message": {"text": text, "chat": {"id": 1}}}).encode()
 
 
-lengths = st.one_of(st.none(), st.sampled_from(
-    ["", "0", "-1", "1e3", "+5", "٣", "9" * 30, "9" * 5000, "0x10", " 7", "7\n"],
-))
+lengths = st.one_of(
+    st.none(),
+    st.sampled_from(
+        ["", "0", "-1", "1e3", "+5", "٣", "9" * 30, "9" * 5000, "0x10", " 7", "7\n"],
+    ),
+)
 
 
 @fuzzed(400)
 @example(
-    body=b"{}", method="POST", length="9" * 5000, chunked=False, terminated=False, path="", query="", secret=SECRET,
+    body=b"{}",
+    method="POST",
+    length="9" * 5000,
+    chunked=False,
+    terminated=False,
+    path="",
+    query="",
+    secret=SECRET,
 )
 @given(
-    body=bodies(), method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "HEAD", "DELETE", "X"]),
-    length=lengths, chunked=st.booleans(), terminated=st.booleans(), path=st.text(max_size=20),
-    query=st.text(max_size=20), secret=st.one_of(st.just(SECRET), st.none(), st.text(max_size=20)),
+    body=bodies(),
+    method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "HEAD", "DELETE", "X"]),
+    length=lengths,
+    chunked=st.booleans(),
+    terminated=st.booleans(),
+    path=st.text(max_size=20),
+    query=st.text(max_size=20),
+    secret=st.one_of(st.just(SECRET), st.none(), st.text(max_size=20)),
 )
 def test_every_request_has_an_answer_and_only_200_leaves_a_row(
-    webhook: Webhook, body: bytes, method: str, length: str | None, chunked: bool, terminated: bool, path: str,
-    query: str, secret: str | None,
+    webhook: Webhook,
+    body: bytes,
+    method: str,
+    length: str | None,
+    chunked: bool,
+    terminated: bool,
+    path: str,
+    query: str,
+    secret: str | None,
 ) -> None:
     before = webhook.stored()
     headers = {} if secret is None else {"HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN": _on_the_wire(secret)}
     if chunked:
         headers["HTTP_TRANSFER_ENCODING"] = "chunked"
-    status, answered = ask(webhook.application, method, _on_the_wire(f"/{path}"), body, {
-        "CONTENT_LENGTH": str(len(body)) if length is None else length, "QUERY_STRING": _on_the_wire(query),
-        "wsgi.input_terminated": terminated, **headers,
-    })
-    new = webhook.stored()[len(before):]
+    status, answered = ask(
+        webhook.application,
+        method,
+        _on_the_wire(f"/{path}"),
+        body,
+        {
+            "CONTENT_LENGTH": str(len(body)) if length is None else length,
+            "QUERY_STRING": _on_the_wire(query),
+            "wsgi.input_terminated": terminated,
+            **headers,
+        },
+    )
+    new = webhook.stored()[len(before) :]
 
     assert status in ANSWERS
     if status == 200:
@@ -107,10 +138,20 @@ def _on_the_wire(text: str) -> str:
 
 def ask(application: Any, method: str, path: str, body: bytes, more: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     environ = {
-        "REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path, "REMOTE_ADDR": "203.0.113.7",
-        "SERVER_NAME": "bot.example.com", "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.url_scheme": "https", "wsgi.version": (1, 0), "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": io.StringIO(), "wsgi.multithread": True, "wsgi.multiprocess": False, "wsgi.run_once": False,
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "REMOTE_ADDR": "203.0.113.7",
+        "SERVER_NAME": "bot.example.com",
+        "SERVER_PORT": "443",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "https",
+        "wsgi.version": (1, 0),
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
         **more,
     }
     said: list[int] = []

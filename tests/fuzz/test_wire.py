@@ -29,8 +29,12 @@ AMPLE_SECONDS = 20.0
 
 pieces = st.lists(st.binary(max_size=60), max_size=6)
 records = st.builds(
-    record, st.integers(0, 12), st.binary(max_size=60), request_id=st.sampled_from([0, 1, 2]),
-    padding=st.integers(0, 255), version=st.sampled_from([1, 1, 1, 0, 2]),
+    record,
+    st.integers(0, 12),
+    st.binary(max_size=60),
+    request_id=st.sampled_from([0, 1, 2]),
+    padding=st.integers(0, 255),
+    version=st.sampled_from([1, 1, 1, 0, 2]),
 )
 
 
@@ -40,11 +44,13 @@ def packet(content: bytes, number: int) -> bytes:
 
 
 GREETING = packet(
-    b"\x0a10.11.6-MariaDB\0" + bytes(4) + b"saltsalt\0" + bytes(18) + b"saltsaltsalt\0mysql_native_password\0", 0,
+    b"\x0a10.11.6-MariaDB\0" + bytes(4) + b"saltsalt\0" + bytes(18) + b"saltsaltsalt\0mysql_native_password\0",
+    0,
 )
 OK = b"\0\0\1\2\0\0\0"
-packets = st.builds(packet, st.one_of(st.binary(max_size=40), st.sampled_from([OK, b"\1\3", b"\1\4", b""])),
-                    st.integers(0, 255))
+packets = st.builds(
+    packet, st.one_of(st.binary(max_size=40), st.sampled_from([OK, b"\1\3", b"\1\4", b""])), st.integers(0, 255)
+)
 
 
 @contextmanager
@@ -136,7 +142,10 @@ def test_a_mysql_server_that_says_anything_is_usual_or_not_and_never_falsely_tha
     said = [GREETING, *words] if greets else words
     try:
         made = lean_mysql.insert(
-            server(said), ["user", "word", "bot"], [], "INSERT INTO bot_jobs (payload) VALUES (:payload)",
+            server(said),
+            ["user", "word", "bot"],
+            [],
+            "INSERT INTO bot_jobs (payload) VALUES (:payload)",
             {"payload": "{}"},
         )
     except NotUsual:

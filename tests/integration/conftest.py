@@ -58,7 +58,11 @@ def make_site(servers: Servers) -> Iterator[Callable[..., Site]]:
     home.chmod(0o711)
 
     def make(
-        bot: Path, database: str, allow_override: str = "All", web_server: str = "cgid", extra: str = "",
+        bot: Path,
+        database: str,
+        allow_override: str = "All",
+        web_server: str = "cgid",
+        extra: str = "",
         **settings: str,
     ) -> Site:
         folder = home / f"host{len(sites)}"
@@ -104,7 +108,9 @@ def make_wsgi_host(tmp_path: Path, servers: Servers) -> Iterator[Callable[..., t
 
 @pytest.fixture(params=["wsgi", "cgid", "cgi", "passenger"])
 def make_web_host(
-    request: pytest.FixtureRequest, tmp_path: Path, make_wsgi_host: Callable[..., tuple[WebHost, Ticks]],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    make_wsgi_host: Callable[..., tuple[WebHost, Ticks]],
     make_site: Callable[..., Site],
 ) -> Iterator[Callable[..., WebHost]]:
     """The same on every kind of web server."""
@@ -117,9 +123,7 @@ def make_web_host(
             bot.write_text(code)
             site = make_site(bot, database, web_server=request.param, **{**OPEN, **settings})
             process = site.apache.process
-            host = WebHost(
-                f"{site.apache.url}/scalable", site.root, site.plugin / ".htdata", process, site.logs
-            )
+            host = WebHost(f"{site.apache.url}/scalable", site.root, site.plugin / ".htdata", process, site.logs)
             stack.callback(host.wait_until_nothing_is_left)
             stack.callback(host.let_go)
             return host

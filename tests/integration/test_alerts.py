@@ -25,8 +25,11 @@ def api() -> Iterator[FakeBotApi]:
 @pytest.fixture
 def site(tmp_path: Path, api: FakeBotApi) -> ServedSite:
     site = ServedSite(
-        tmp_path, python_bot(tmp_path, "import sys; sys.stdin.read()"),
-        BOT_TOKEN=TOKEN, BOT_API_URL=api.url, BOT_ALERT_CHAT_ID=CHAT,
+        tmp_path,
+        python_bot(tmp_path, "import sys; sys.stdin.read()"),
+        BOT_TOKEN=TOKEN,
+        BOT_API_URL=api.url,
+        BOT_ALERT_CHAT_ID=CHAT,
     )
     site.run("dashboard.py", "pause").check_returncode()
     return site
@@ -58,8 +61,12 @@ def test_the_resident_pool_tells_its_owner_and_a_shell_gives_the_same_verdict(si
 @pytest.mark.timeout(120)
 def test_so_does_a_pool_that_lives_for_one_tick_of_cron(site: ServedSite, api: FakeBotApi):
     tick = subprocess.run(
-        site.command("worker_pool.py", "--cron", "--max-seconds", "25"), env=site.environment, timeout=90, check=True,
-        capture_output=True, text=True,
+        site.command("worker_pool.py", "--cron", "--max-seconds", "25"),
+        env=site.environment,
+        timeout=90,
+        check=True,
+        capture_output=True,
+        text=True,
     )
 
     assert (tick.stdout, tick.stderr) == ("", "")

@@ -61,9 +61,7 @@ def under_apache(make_site: Callable[..., Site]) -> Site:
     return make_site(PY_BOT, "sqlite", BOT_WEBHOOK_SECRET=SECRET)
 
 
-def assert_refused(
-    site: Site | ServedSite, body: bytes, headers: dict[str, str], status: int, message: str
-) -> None:
+def assert_refused(site: Site | ServedSite, body: bytes, headers: dict[str, str], status: int, message: str) -> None:
     before = site.counts()
 
     answer = site.send(body, **{HEADER: SECRET, **headers})

@@ -22,8 +22,10 @@ from tests.support.visitor import Visitor
 
 BOT = REPOSITORY / "examples" / "bot.py"
 HOSTS = {
-    "cgid": {"cgi_module": "cgid"}, "cgi": {"cgi_module": "cgi"},
-    "cgid, suexec": {"cgi_module": "cgid", "suexec": True}, "cgi, suexec": {"cgi_module": "cgi", "suexec": True},
+    "cgid": {"cgi_module": "cgid"},
+    "cgi": {"cgi_module": "cgi"},
+    "cgid, suexec": {"cgi_module": "cgid", "suexec": True},
+    "cgi, suexec": {"cgi_module": "cgi", "suexec": True},
 }
 # By the web server's configuration; suexec is known to strip it.
 FROM_THE_SERVER = {"BOT_QUEUE_TABLE": "of_the_environment"}
@@ -95,7 +97,7 @@ def test_a_host_with_suexec_strips_settings_of_the_environment_and_others_pass_t
     site.send({"update_id": 104})
 
     with sqlite3.connect(site.plugin / ".htdata" / ".ht-queue.sqlite3") as connection:
-        tables = {name for name, in connection.execute("SELECT name FROM sqlite_master LIMIT 100")}
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master LIMIT 100")}
     connection.close()
     assert ("of_the_environment" in tables, "bot_jobs" in tables) == ((False, True) if site.stripped else (True, False))
 

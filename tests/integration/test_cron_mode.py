@@ -35,6 +35,7 @@ def make(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> It
     """Makes an installation for a bot with this code; every way to store the queue."""
     settings = database_settings(servers, request.param)
     with ExitStack() as stack:
+
         def make(code: str | Path, **changes: str) -> Ticks:
             bot = code if isinstance(code, Path) else python_bot(tmp_path, code)
             return stack.enter_context(

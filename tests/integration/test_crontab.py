@@ -49,7 +49,9 @@ def runs(cron: SiteCron) -> Counter[int]:
 
 def test_there_is_a_line_for_each_way() -> None:
     assert [re.search(r"(\w+\.py) (--\w+)", each).groups() for each in LINES] == [  # type: ignore[union-attr]
-        ("worker_pool.py", "--cron"), ("worker.py", "--drain"), ("worker_pool.py", "--ensure"),
+        ("worker_pool.py", "--cron"),
+        ("worker.py", "--drain"),
+        ("worker_pool.py", "--ensure"),
     ]
 
 

@@ -77,8 +77,18 @@ def test_the_json_is_what_the_readme_says(site: ServedSite) -> None:
     overview = site.overview()
 
     assert set(overview) == {
-        "counts", "counts_exact", "counted_at", "health", "paused", "waiting", "per_minute", "last_hour", "workers",
-        "database", "webhook", "jobs",
+        "counts",
+        "counts_exact",
+        "counted_at",
+        "health",
+        "paused",
+        "waiting",
+        "per_minute",
+        "last_hour",
+        "workers",
+        "database",
+        "webhook",
+        "jobs",
     }
     assert list(overview["counts"]) == ["pending", "processing", "done", "failed", "expired", "total"]
     assert set(overview["counts_exact"].values()) == {True}
@@ -94,8 +104,19 @@ def test_the_json_shows_the_workers_that_are_alive(site: ServedSite) -> None:
 
     (first, second) = site.overview()["workers"]
     assert first["pid"] != second["pid"]
-    assert {"name", "host", "pid", "started_at", "heartbeat_at", "runs", "succeeded", "retried", "failed",
-            "memory_kb", "job_id"} == set(first)
+    assert {
+        "name",
+        "host",
+        "pid",
+        "started_at",
+        "heartbeat_at",
+        "runs",
+        "succeeded",
+        "retried",
+        "failed",
+        "memory_kb",
+        "job_id",
+    } == set(first)
 
 
 def test_a_list_of_jobs_is_json_too(site: ServedSite, visitor: Visitor) -> None:
@@ -116,8 +137,13 @@ def test_the_metrics_can_be_read_by_prometheus_and_say_the_same_as_the_json(site
     jobs = {sample.labels["state"]: sample.value for sample in families["scalable_jobs"].samples}
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert jobs["failed"] == site.counts()["failed"]
-    assert {"scalable_healthy", "scalable_paused", "scalable_oldest_waiting_seconds", "scalable_workers",
-            "scalable_build_info"} <= set(families)
+    assert {
+        "scalable_healthy",
+        "scalable_paused",
+        "scalable_oldest_waiting_seconds",
+        "scalable_workers",
+        "scalable_build_info",
+    } <= set(families)
 
 
 def test_health_is_a_status_for_a_monitor_with_the_reasons(site: ServedSite, visitor: Visitor) -> None:
@@ -236,7 +262,9 @@ def test_all_that_match_are_retried_in_steps_that_go_on_by_a_button(tmp_path: Pa
 
         assert answer.headers["Location"].endswith("?did=retry_all&n=3")
         assert {job["lane"]: job["status"] for job in site.overview()["jobs"]} == {
-            "chat:1": "pending", "chat:2": "failed"}
+            "chat:1": "pending",
+            "chat:2": "failed",
+        }
         log = site.log.read_text()
         assert "jobs retried by hand state=failed count=3 address=127.0.0.1" in log
 
@@ -313,8 +341,18 @@ def test_nothing_a_bot_prints_becomes_part_of_the_page(site: ServedSite, visitor
 
 def test_every_answer_forbids_foreign_scripts_framing_and_caching(site: ServedSite, visitor: Visitor) -> None:
     job_id = failed_job(site)
-    for place in ("", "?format=json", "?format=prometheus", "?format=health", "/jobs", f"/job/{job_id}",
-                  f"/job/{job_id}/payload", "/job/999999", "/nothing", "?part=live"):
+    for place in (
+        "",
+        "?format=json",
+        "?format=prometheus",
+        "?format=health",
+        "/jobs",
+        f"/job/{job_id}",
+        f"/job/{job_id}/payload",
+        "/job/999999",
+        "/nothing",
+        "?part=live",
+    ):
         headers = visitor.get(place).headers
 
         policy = headers["Content-Security-Policy"]
@@ -369,8 +407,15 @@ def test_static_files_are_served_and_nothing_else(site: ServedSite, visitor: Vis
         answer = visitor.get(f"/static/{name}?v=1")
         assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (200, kind)
         assert answer.headers["Cache-Control"] == "max-age=31536000"
-    for path in ("/static/../dashboard_app.py", "/static/%2e%2e/dashboard_app.py", "/static/none.css", "/other",
-                 "/static/uplot.LICENSE", "/static/", "/static/dashboard.css/x"):
+    for path in (
+        "/static/../dashboard_app.py",
+        "/static/%2e%2e/dashboard_app.py",
+        "/static/none.css",
+        "/other",
+        "/static/uplot.LICENSE",
+        "/static/",
+        "/static/dashboard.css/x",
+    ):
         assert visitor.get(path).status == 404, path
 
 

@@ -52,10 +52,18 @@ def from_address(site: ServedSite, name: str) -> Visitor:
 
 
 class TestWithoutAPassword:
-    @pytest.mark.parametrize("headers", [
-        {"X_Forwarded_For": "203.0.113.7"}, {"Forwarded": "for=203.0.113.7"}, {"X_Real_IP": "203.0.113.7"},
-        {"Via": "1.1 proxy"}, {"Host": "bot.example.org"}, {"Host": "127.0.0.1.example.org"},
-    ], ids=lambda headers: "{}: {}".format(*next(iter(headers.items()))))
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"X_Forwarded_For": "203.0.113.7"},
+            {"Forwarded": "for=203.0.113.7"},
+            {"X_Real_IP": "203.0.113.7"},
+            {"Via": "1.1 proxy"},
+            {"Host": "bot.example.org"},
+            {"Host": "127.0.0.1.example.org"},
+        ],
+        ids=lambda headers: "{}: {}".format(*next(iter(headers.items()))),
+    )
     def test_anyone_but_this_machine_sees_the_counts_and_how_to_see_more(
         self, open_site: ServedSite, headers: dict[str, str]
     ) -> None:
@@ -143,8 +151,18 @@ class TestLogin:
         assert answer.all_headers("Set-Cookie") == []
         assert visitor.get("?format=json").status == 403
 
-    @pytest.mark.parametrize("query", ["?token=wrong", "?token=let-me-i", "?token=%FF", "?token=%C3%BF", "?token=%00",
-                                       "?token=let-me-in%0d%0aSet-Cookie:x", "?token=wrong&format=json"])
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "?token=wrong",
+            "?token=let-me-i",
+            "?token=%FF",
+            "?token=%C3%BF",
+            "?token=%00",
+            "?token=let-me-in%0d%0aSet-Cookie:x",
+            "?token=wrong&format=json",
+        ],
+    )
     def test_a_wrong_password_gets_nothing(self, visitor: Visitor, query: str) -> None:
         answer = visitor.get(query)
 
@@ -152,11 +170,18 @@ class TestLogin:
         assert answer.all_headers("Set-Cookie") == []
         assert "pending" not in answer.body.decode()
 
-    @pytest.mark.parametrize("cookie", [
-        "scalable_session=owner", "scalable_session=", "scalable_session=owner.9999999999." + "0" * 64,
-        'scalable_session="owner"; scalable_session=x', "scalable_session=%00", "scalable_session=" + "x" * 5000,
-        "scalable_device=x; scalable_language=../../etc",
-    ])
+    @pytest.mark.parametrize(
+        "cookie",
+        [
+            "scalable_session=owner",
+            "scalable_session=",
+            "scalable_session=owner.9999999999." + "0" * 64,
+            'scalable_session="owner"; scalable_session=x',
+            "scalable_session=%00",
+            "scalable_session=" + "x" * 5000,
+            "scalable_device=x; scalable_language=../../etc",
+        ],
+    )
     def test_a_cookie_that_was_made_up_is_none(self, visitor: Visitor, cookie: str) -> None:
         answer = visitor.get("/jobs", Cookie=cookie)
 
@@ -241,9 +266,13 @@ class TestReader:
             assert (answer.status, "may look" in answer.body.decode()) == (403, True)
         assert site.counts()["failed"] == 1
 
-    @pytest.mark.parametrize(("mask", "owner_sees", "reader_sees"), [
-        ("everyone", False, False), ("nobody", True, True),
-    ])
+    @pytest.mark.parametrize(
+        ("mask", "owner_sees", "reader_sees"),
+        [
+            ("everyone", False, False),
+            ("nobody", True, True),
+        ],
+    )
     def test_the_owner_decides_who_sees_people(
         self, tmp_path: Path, mask: str, owner_sees: bool, reader_sees: bool
     ) -> None:
@@ -285,13 +314,22 @@ class TestForgery:
         assert site.counts()["failed"] == 1
         assert visitor.get().status == 200
 
-    @pytest.mark.parametrize("back", [
-        "//evil.example", "https://evil.example", "/\\evil.example", "/jobs\r\nSet-Cookie: x=1", "/job/1/../../x",
-        "javascript:alert(1)", "/jobs?a=<b>", "\x00", "/job/" + "9" * 30, "/jobs#x",
-    ])
-    def test_a_form_leads_back_to_the_dashboard_and_nowhere_else(
-        self, open_site: ServedSite, back: str
-    ) -> None:
+    @pytest.mark.parametrize(
+        "back",
+        [
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "/jobs\r\nSet-Cookie: x=1",
+            "/job/1/../../x",
+            "javascript:alert(1)",
+            "/jobs?a=<b>",
+            "\x00",
+            "/job/" + "9" * 30,
+            "/jobs#x",
+        ],
+    )
+    def test_a_form_leads_back_to_the_dashboard_and_nowhere_else(self, open_site: ServedSite, back: str) -> None:
         visitor = Visitor(open_site.dashboard_url)
 
         answer = visitor.press("resume", back=back)
@@ -299,10 +337,16 @@ class TestForgery:
         assert answer.headers["Location"] == "/scalable/dashboard.py/?did=resume&n=0"
         assert "Set-Cookie" not in answer.headers
 
-    @pytest.mark.parametrize("place", [
-        "//evil.example/?lang=id", "/%0d%0aSet-Cookie:%20x=1?lang=id", "/jobs/?lang=id", "/job/x?lang=id",
-        "/%2f%2fevil.example?lang=id",
-    ])
+    @pytest.mark.parametrize(
+        "place",
+        [
+            "//evil.example/?lang=id",
+            "/%0d%0aSet-Cookie:%20x=1?lang=id",
+            "/jobs/?lang=id",
+            "/job/x?lang=id",
+            "/%2f%2fevil.example?lang=id",
+        ],
+    )
     def test_the_switch_of_language_leads_nowhere_else(self, open_site: ServedSite, place: str) -> None:
         answer = request(open_site.dashboard_url + place)
 

@@ -20,7 +20,7 @@ from tests.support.wsgi_client import OWNER, READER, SECRET, Client
 HOSTILE = (
     "<script>document.title='owned'</script>",
     "</pre></details></td></table><img src=x onerror=alert(1)>",
-    "\" onmouseover=\"alert(1)\" x=\"",
+    '" onmouseover="alert(1)" x="',
     "' onfocus='alert(1)' autofocus='",
     "{{7*7}} % import os",
     "javascript:alert(1)",
@@ -36,10 +36,54 @@ HOSTILE = (
     "עברית العربية ไทย हिन्दी 漢字",
 )
 TAGS = {
-    "html", "head", "meta", "title", "link", "script", "noscript", "body", "a", "header", "nav", "img", "div", "span",
-    "form", "input", "button", "main", "p", "footer", "section", "h1", "h2", "dl", "dt", "dd", "ol", "li", "ul",
-    "strong", "small", "details", "summary", "pre", "table", "thead", "tbody", "tr", "th", "td", "time", "label",
-    "select", "option", "datalist", "figure", "figcaption", "progress",
+    "html",
+    "head",
+    "meta",
+    "title",
+    "link",
+    "script",
+    "noscript",
+    "body",
+    "a",
+    "header",
+    "nav",
+    "img",
+    "div",
+    "span",
+    "form",
+    "input",
+    "button",
+    "main",
+    "p",
+    "footer",
+    "section",
+    "h1",
+    "h2",
+    "dl",
+    "dt",
+    "dd",
+    "ol",
+    "li",
+    "ul",
+    "strong",
+    "small",
+    "details",
+    "summary",
+    "pre",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "time",
+    "label",
+    "select",
+    "option",
+    "datalist",
+    "figure",
+    "figcaption",
+    "progress",
 }
 
 
@@ -130,26 +174,96 @@ def test_the_download_is_what_came_byte_for_byte(client: Client) -> None:
 # A fuzzer: everything an address, a form and the headers may hold, in the shapes the dashboard looks at
 
 TEXT = some.one_of(
-    some.text(max_size=40), some.sampled_from(HOSTILE).map(lambda text: text[:300]),
-    some.sampled_from(["", "0", "1", "-1", "17", "9" * 18, "9" * 30, "yes", "json", "failed", "done", "live", "charts",
-                       "week", "retry:1", "delete:1", "retry-matching:failed", "/jobs", "//x",
-                       "2026-01-01 00:00:00.000/1"]),
+    some.text(max_size=40),
+    some.sampled_from(HOSTILE).map(lambda text: text[:300]),
+    some.sampled_from(
+        [
+            "",
+            "0",
+            "1",
+            "-1",
+            "17",
+            "9" * 18,
+            "9" * 30,
+            "yes",
+            "json",
+            "failed",
+            "done",
+            "live",
+            "charts",
+            "week",
+            "retry:1",
+            "delete:1",
+            "retry-matching:failed",
+            "/jobs",
+            "//x",
+            "2026-01-01 00:00:00.000/1",
+        ]
+    ),
 )
-NAMES = some.sampled_from([
-    "format", "part", "span", "status", "type", "lane", "q", "before", "did", "n", "lang", "token", "waiting", "silent",
-    "action", "id", "csrf", "sure", "back", "after", "until", "requeued", "looked_at", "v", "x",
-])
+NAMES = some.sampled_from(
+    [
+        "format",
+        "part",
+        "span",
+        "status",
+        "type",
+        "lane",
+        "q",
+        "before",
+        "did",
+        "n",
+        "lang",
+        "token",
+        "waiting",
+        "silent",
+        "action",
+        "id",
+        "csrf",
+        "sure",
+        "back",
+        "after",
+        "until",
+        "requeued",
+        "looked_at",
+        "v",
+        "x",
+    ]
+)
 PAIRS = some.lists(some.tuples(NAMES, TEXT), max_size=5)
 PATHS = some.one_of(
-    some.sampled_from(["", "/", "/jobs", "/job/1", "/job/3/payload", "/static/dashboard.css", "/static/../x", "/job/",
-                       "/job/99999999999999999999", "//", "/jobs/"]),
+    some.sampled_from(
+        [
+            "",
+            "/",
+            "/jobs",
+            "/job/1",
+            "/job/3/payload",
+            "/static/dashboard.css",
+            "/static/../x",
+            "/job/",
+            "/job/99999999999999999999",
+            "//",
+            "/jobs/",
+        ]
+    ),
     some.text(max_size=20).map(lambda text: "/" + text),
 )
-HEADERS = some.fixed_dictionaries({}, optional={
-    name: some.text(some.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
-    for name in ("HTTP_COOKIE", "HTTP_ACCEPT_LANGUAGE", "HTTP_IF_NONE_MATCH", "HTTP_ACCEPT_ENCODING",
-                 "HTTP_X_FORWARDED_FOR", "HTTP_SEC_FETCH_SITE", "HTTP_X_FORWARDED_PROTO")
-})
+HEADERS = some.fixed_dictionaries(
+    {},
+    optional={
+        name: some.text(some.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+        for name in (
+            "HTTP_COOKIE",
+            "HTTP_ACCEPT_LANGUAGE",
+            "HTTP_IF_NONE_MATCH",
+            "HTTP_ACCEPT_ENCODING",
+            "HTTP_X_FORWARDED_FOR",
+            "HTTP_SEC_FETCH_SITE",
+            "HTTP_X_FORWARDED_PROTO",
+        )
+    },
+)
 EXPECTED = {200, 303, 304, 400, 403, 404, 405, 409, 413, 429, 503}
 
 
@@ -158,11 +272,22 @@ def encoded(pairs: list[tuple[str, str]]) -> str:
 
 
 @fuzzed(300)
-@given(path=PATHS, query=PAIRS, form=PAIRS, method=some.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS"]),
-       headers=HEADERS, cookie=some.sampled_from(["", OWNER, READER]))
+@given(
+    path=PATHS,
+    query=PAIRS,
+    form=PAIRS,
+    method=some.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS"]),
+    headers=HEADERS,
+    cookie=some.sampled_from(["", OWNER, READER]),
+)
 def test_no_request_breaks_it_or_changes_anything(
-    client: Client, path: str, query: list[tuple[str, str]], form: list[tuple[str, str]], method: str,
-    headers: dict[str, str], cookie: str,
+    client: Client,
+    path: str,
+    query: list[tuple[str, str]],
+    form: list[tuple[str, str]],
+    method: str,
+    headers: dict[str, str],
+    cookie: str,
 ) -> None:
     before = client.queue.counts()
     if cookie:
@@ -174,10 +299,24 @@ def test_no_request_breaks_it_or_changes_anything(
     assert client.queue.counts() == before
 
 
-ACTIONS = some.one_of(TEXT, some.sampled_from([
-    "retry:3", "retry", "run-now:4", "skip:5", "delete:999999", "pause", "resume", "retry-matching:failed",
-    "retry-matching:expired", "logout", "login",
-]))
+ACTIONS = some.one_of(
+    TEXT,
+    some.sampled_from(
+        [
+            "retry:3",
+            "retry",
+            "run-now:4",
+            "skip:5",
+            "delete:999999",
+            "pause",
+            "resume",
+            "retry-matching:failed",
+            "retry-matching:expired",
+            "logout",
+            "login",
+        ]
+    ),
+)
 
 
 @fuzzed(300)

@@ -56,6 +56,7 @@ def send(site: ServedSite, number: int, text: str) -> str:
 
 def wait_until_tried(site: ServedSite, status: str) -> None:
     """Return once the newest update was tried, and is in that state now."""
+
     def newest() -> tuple[object, ...]:
         job = site.overview()["jobs"][0]
         return job["attempts"], job["status"]

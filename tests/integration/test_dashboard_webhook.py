@@ -46,7 +46,9 @@ def test_what_telegram_says_is_there_after_the_first_look_and_says_how_old_it_is
     telegram: FakeBotApi, visitor: Visitor
 ) -> None:
     telegram.webhook_facts = {
-        "pending_update_count": 1234, "last_error_date": int(time.time()) - 5_000, "max_connections": 10,
+        "pending_update_count": 1234,
+        "last_error_date": int(time.time()) - 5_000,
+        "max_connections": 10,
         "last_error_message": "Wrong response from the webhook: <b>500</b>",
     }
     assert "Telegram is being asked." in visitor.page()
@@ -179,11 +181,14 @@ class TestShell:
         assert f"webhook: {OLD}" in back.stdout
         assert telegram.webhook_url == OLD
 
-    @pytest.mark.parametrize(("arguments", "settings", "message"), [
-        (["webhook"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
-        (["webhook", "--set", "x"], {}, "set 'x': expected an address"),
-        (["webhook", "--back"], {}, "is not known: name the address: webhook_queue.py rollback URL"),
-    ])
+    @pytest.mark.parametrize(
+        ("arguments", "settings", "message"),
+        [
+            (["webhook"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
+            (["webhook", "--set", "x"], {}, "set 'x': expected an address"),
+            (["webhook", "--back"], {}, "is not known: name the address: webhook_queue.py rollback URL"),
+        ],
+    )
     def test_a_wrong_command_says_why(
         self, site: ServedSite, arguments: list[str], settings: dict[str, str], message: str
     ) -> None:

@@ -32,8 +32,11 @@ def line_about(subject: str, finished: subprocess.CompletedProcess[str]) -> str:
 def mysql(servers: Servers, name: str, **changes: str) -> dict[str, str]:
     address = servers.fresh_database(name)
     return {
-        "BOT_DB_HOST": str(address.socket), "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
-        "BOT_DB_PASS": address.password, **changes,
+        "BOT_DB_HOST": str(address.socket),
+        "BOT_DB_NAME": address.database,
+        "BOT_DB_USER": address.user,
+        "BOT_DB_PASS": address.password,
+        **changes,
     }
 
 
@@ -64,8 +67,11 @@ def test_it_makes_the_private_data_folder_and_the_table_and_shows_the_depth(tmp_
 
 @pytest.mark.parametrize(
     ("name", "product", "claims"),
-    [("mariadb-10.5", "MariaDB 10.5", "conditional UPDATE"), ("mariadb-10.11", "MariaDB 10.11", "SKIP LOCKED"),
-     ("mysql-9.7", "MySQL 9.7", "SKIP LOCKED")],
+    [
+        ("mariadb-10.5", "MariaDB 10.5", "conditional UPDATE"),
+        ("mariadb-10.11", "MariaDB 10.11", "SKIP LOCKED"),
+        ("mysql-9.7", "MySQL 9.7", "SKIP LOCKED"),
+    ],
 )
 def test_it_names_the_server_its_version_and_how_jobs_are_claimed(
     tmp_path: Path, servers: Servers, name: str, product: str, claims: str
@@ -77,13 +83,14 @@ def test_it_names_the_server_its_version_and_how_jobs_are_claimed(
     assert claims in line_about("database", finished)
 
 
-def test_it_says_which_node_of_a_galera_cluster_answers_and_how_that_is(
-    tmp_path: Path, cluster: GaleraCluster
-) -> None:
+def test_it_says_which_node_of_a_galera_cluster_answers_and_how_that_is(tmp_path: Path, cluster: GaleraCluster) -> None:
     address = cluster.address(1, cluster.create_database())
     finished = doctor(
-        tmp_path, BOT_DB_HOST=f"{address.host}:{address.port}", BOT_DB_NAME=address.database,
-        BOT_DB_USER=address.user, BOT_DB_PASS=address.password,
+        tmp_path,
+        BOT_DB_HOST=f"{address.host}:{address.port}",
+        BOT_DB_NAME=address.database,
+        BOT_DB_USER=address.user,
+        BOT_DB_PASS=address.password,
     )
 
     assert finished.returncode == 0

@@ -18,8 +18,13 @@ PHP = "/usr/bin/php"
 
 def run(folder: Path, command: list[str], **environment: str) -> str:
     done = subprocess.run(
-        [*command, str(folder / "scalable" / "doctor.php")], capture_output=True, text=True, timeout=120, check=False,
-        cwd=folder, env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), **environment},
+        [*command, str(folder / "scalable" / "doctor.php")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=folder,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), **environment},
     )
     assert done.returncode in (0, 2), done
     return done.stdout + done.stderr
@@ -49,14 +54,30 @@ def test_it_uses_nothing_that_php_5_4_does_not_know() -> None:
     source = (REPOSITORY / "scalable" / "doctor.php").read_text()
     code = re.sub(r"""/\*.*?\*/|//[^\n]*|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", "''", source, flags=re.DOTALL)
 
-    for newer in (r"\?\?", r"\bfn\s*\(", r"\)\s*:\s*\??\w+\s*\{", r"\.\.\.", r"<=>", r"\bint\s+\$", r"\bstring\s+\$",
-                  r"^\s*\[[^\]]*\]\s*=", r"\bmatch\s*\(", r"\?->", r"\bconst\s+\w+\s*="):
+    for newer in (
+        r"\?\?",
+        r"\bfn\s*\(",
+        r"\)\s*:\s*\??\w+\s*\{",
+        r"\.\.\.",
+        r"<=>",
+        r"\bint\s+\$",
+        r"\bstring\s+\$",
+        r"^\s*\[[^\]]*\]\s*=",
+        r"\bmatch\s*\(",
+        r"\?->",
+        r"\bconst\s+\w+\s*=",
+    ):
         assert not re.search(newer, code, re.MULTILINE), newer
 
 
-@pytest.mark.parametrize("options", [
-    ["-d", "disable_functions=proc_open,exec,shell_exec,system,passthru,popen"], ["-d", "error_reporting=-1"],
-], ids=["no programs", "every notice"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-d", "disable_functions=proc_open,exec,shell_exec,system,passthru,popen"],
+        ["-d", "error_reporting=-1"],
+    ],
+    ids=["no programs", "every notice"],
+)
 def test_where_php_may_start_no_programs_it_still_says_what_it_sees(folder: Path, options: list[str]) -> None:
     (folder / "scalable" / "webhook_queue.py").chmod(0o644)
 
@@ -69,10 +90,16 @@ def test_where_php_may_start_no_programs_it_still_says_what_it_sees(folder: Path
         assert "config.py," not in said
 
 
-@pytest.mark.parametrize("line", [
-    "BOT_MONITOR_TOKEN=hush-owner", "\ufeffBOT_MONITOR_TOKEN='hush-owner'", "export BOT_MONITOR_TOKEN=\"hush-owner\"",
-    "BOT_MONITOR_TOKEN = hush-owner # mine", "BOT_MONITOR_TOKEN='hush-owner' # mine\r",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "BOT_MONITOR_TOKEN=hush-owner",
+        "\ufeffBOT_MONITOR_TOKEN='hush-owner'",
+        'export BOT_MONITOR_TOKEN="hush-owner"',
+        "BOT_MONITOR_TOKEN = hush-owner # mine",
+        "BOT_MONITOR_TOKEN='hush-owner' # mine\r",
+    ],
+)
 def test_it_reads_the_password_as_python_does_and_never_shows_it(folder: Path, line: str) -> None:
     plugin = folder / "scalable"
     (plugin / ".htenv").write_text(f"{line}\nBOT_DATA_DIR=hush-owner\n")
@@ -80,8 +107,12 @@ def test_it_reads_the_password_as_python_does_and_never_shows_it(folder: Path, l
 
     pages = [
         subprocess.run(
-            [PHP, "-r", ask, given, str(plugin / "doctor.php")], capture_output=True, text=True, timeout=120,
-            check=True, env={"PATH": "/usr/bin:/bin"},
+            [PHP, "-r", ask, given, str(plugin / "doctor.php")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            env={"PATH": "/usr/bin:/bin"},
         ).stdout
         for given in ("hush-owner", "hush-owne")
     ]

@@ -77,7 +77,9 @@ def newcomer() -> Iterator[Newcomer]:
 
 
 def walk(
-    newcomer: Newcomer, document: Path, before: Mapping[str, Callable[[], object]],
+    newcomer: Newcomer,
+    document: Path,
+    before: Mapping[str, Callable[[], object]],
     after: Mapping[str, Callable[[], object]],
 ) -> dict[str, str]:
     """What each command printed. `before` and `after`: what happens then, by a part of the command."""
@@ -120,11 +122,14 @@ def test_readme_from_top_to_bottom_by_somebody_with_a_fresh_clone(newcomer: Newc
         assert "sendmessage" in newcomer.telegram.methods()
 
     printed = walk(
-        newcomer, ENGLISH, {
+        newcomer,
+        ENGLISH,
+        {
             "make dist": newcomer.press_ctrl_c,
             "unzip": the_zip_is_uploaded,
             "webhook_queue.py set": cron_and_token_are_set,
-        }, {
+        },
+        {
             "message-fail.json": both_jobs_are_seen,
             "webhook_queue.py set": a_message_is_answered,
         },
@@ -141,10 +146,15 @@ def test_readme_from_top_to_bottom_by_somebody_with_a_fresh_clone(newcomer: Newc
 def test_commands_of_a_page_work_as_written(newcomer: Newcomer, page: Path) -> None:
     PREPARED.get(name_of(page), an_owner)(newcomer)
 
-    walk(newcomer, page, {
-        "webhook_queue.py set": newcomer.use_token,
-        "run-now": lambda: newcomer.run("python3 scalable/worker.py --drain"),  # it fails, and will be tried again
-    }, {})
+    walk(
+        newcomer,
+        page,
+        {
+            "webhook_queue.py set": newcomer.use_token,
+            "run-now": lambda: newcomer.run("python3 scalable/worker.py --drain"),  # it fails, and will be tried again
+        },
+        {},
+    )
 
     newcomer.press_ctrl_c()
 

@@ -100,16 +100,29 @@ ANSWERS = {
     "is replaced": b"old",
 }
 WORDS = {
-    "fails": "no database", "uncaught exception": "no such chat", "syntax error": "yntax",
-    "hides a fatal error": "undefined_function()", "hides it behind 200": "undefined_function()",
-    "allocates without end": "emory", "floods stderr": "eeee", "floods stdout": "oooo", "is replaced": "old",
+    "fails": "no database",
+    "uncaught exception": "no such chat",
+    "syntax error": "yntax",
+    "hides a fatal error": "undefined_function()",
+    "hides it behind 200": "undefined_function()",
+    "allocates without end": "emory",
+    "floods stderr": "eeee",
+    "floods stdout": "oooo",
+    "is replaced": "old",
 }
 ASKED_SECONDS = {"asks to wait, busy": 7.0, "asks to wait, down": 7.0}
 # A function answers by what it returns, and a web server keeps what PHP logs for its own log.
-NOT_SHOWN = {("python", "prints binary"), ("python", "is replaced")} | {("http", bot) for bot in (
-    "uncaught exception", "syntax error", "hides a fatal error", "hides it behind 200", "allocates without end",
-    "floods stderr",
-)}
+NOT_SHOWN = {("python", "prints binary"), ("python", "is replaced")} | {
+    ("http", bot)
+    for bot in (
+        "uncaught exception",
+        "syntax error",
+        "hides a fatal error",
+        "hides it behind 200",
+        "allocates without end",
+        "floods stderr",
+    )
+}
 # Only another process has the new version, or is rid of the bot that does not stop; its pool starts one at once.
 SPENT = {
     ("python", "is replaced"): "the bot's file changed",
@@ -248,10 +261,16 @@ def handle(update):
 """
 
 
-@pytest.mark.parametrize(("does", "words"), [
-    ("os.abort()", r"worker \S+ died or lost its database during attempt 1; last heartbeat at "),
-    ("time.sleep(600)", r"stopped after 1 s \(BOT_LEGACY_TIMEOUT\); the bot did not stop; this worker will be repla"),
-])
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        ("os.abort()", r"worker \S+ died or lost its database during attempt 1; last heartbeat at "),
+        (
+            "time.sleep(600)",
+            r"stopped after 1 s \(BOT_LEGACY_TIMEOUT\); the bot did not stop; this worker will be repla",
+        ),
+    ],
+)
 def test_a_function_that_takes_its_worker_with_it_is_told_and_a_new_worker_goes_on(
     tmp_path: Path, does: str, words: str
 ):

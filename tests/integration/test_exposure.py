@@ -44,7 +44,8 @@ def test_every_file_but_the_web_scripts_is_refused(make_site: Callable[..., Site
     site.send({"update_id": 1})
 
     shown = {
-        path for path in every_file(site)
+        path
+        for path in every_file(site)
         if request(f"{site.apache.url}/scalable/{path}?token=let-me-in").status not in (403, 404)
     }
 
@@ -65,14 +66,12 @@ def test_where_htaccess_is_ignored_settings_and_data_stay_private(make_site: Cal
 
 
 def test_where_htaccess_is_ignored_no_file_of_a_running_installation_tells_a_secret(
-    make_site: Callable[..., Site]
+    make_site: Callable[..., Site],
 ) -> None:
     """Pool, sockets, locks and notes are there; the sources may be read, and are public anyway."""
     secrets = {name: f"123456:secret_{name}-{'x' * 35}" for name in ("BOT_MONITOR_TOKEN", "BOT_TOKEN")}
     secrets["BOT_WEBHOOK_SECRET"] = "secret_of_the_webhook"
-    site = make_site(
-        PY_BOT, "mariadb-10.11", "None", extra=EXECUTED, BOT_API_URL="http://127.0.0.1:1", **secrets
-    )
+    site = make_site(PY_BOT, "mariadb-10.11", "None", extra=EXECUTED, BOT_API_URL="http://127.0.0.1:1", **secrets)
     header = {"X_Telegram_Bot_Api_Secret_Token": secrets["BOT_WEBHOOK_SECRET"]}
     for number in (1, 2):
         assert site.send({"update_id": number, "message": {"text": PRIVATE_WORDS}}, **header).status == 200, site.logs()
@@ -95,15 +94,14 @@ def test_a_host_that_forbids_options_takes_the_variant_without_them(make_site: C
 
     assert site.send({"update_id": 1}).status == 200, site.logs()
     shown = {
-        path for path in every_file(site)
+        path
+        for path in every_file(site)
         if request(f"{site.apache.url}/scalable/{path}?token=let-me-in").status not in (403, 404)
     }
     assert shown == PUBLIC
 
 
-def test_a_host_with_cgi_in_one_folder_alone_runs_the_scripts_from_there(
-    make_site: Callable[..., Site]
-) -> None:
+def test_a_host_with_cgi_in_one_folder_alone_runs_the_scripts_from_there(make_site: Callable[..., Site]) -> None:
     """The folder `scalable/` is not shown at all; links lead to where the scripts are called."""
     site = make_site(PY_BOT, "sqlite", extra=CGI_BIN)
     folder = site.root.parent / "cgi-bin"

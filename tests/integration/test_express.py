@@ -120,8 +120,15 @@ def update(number: int, chat: int = 5) -> bytes:
 
 
 def request(body: bytes, *lines: str, secret: str = SECRET, path: str = PATH, method: str = "POST") -> bytes:
-    head = [f"{method} {path} HTTP/1.1", "Host: x", f"X-Telegram-Bot-Api-Secret-Token: {secret}",
-            f"Content-Length: {len(body)}", *lines, "", ""]
+    head = [
+        f"{method} {path} HTTP/1.1",
+        "Host: x",
+        f"X-Telegram-Bot-Api-Secret-Token: {secret}",
+        f"Content-Length: {len(body)}",
+        *lines,
+        "",
+        "",
+    ]
     return "\r\n".join(head).encode() + body
 
 
@@ -242,15 +249,22 @@ def test_a_failure_nobody_foresaw_is_logged_and_the_updates_take_the_usual_way(
     assert pool.queue.alone == [1]
 
 
-@pytest.mark.parametrize(("sent", "status"), [
-    (request(update(1), secret="wrong"), 401), (request(b"not json"), 400), (request(b""), 400),
-    (request(b"", method="GET"), 405), (request(update(1), path="/elsewhere"), 404),
-    (request(b'{"message": {}}'), 200), (request(update(1), "Expect: 100-continue"), 100),
-    (request(update(1), f"Content-Length: {len(update(1))}"), 400),
-    (request(update(1)).replace(b"Content-Length: ", b"Content-Length:+"), 400),
-    (request(update(1)).replace(b"1.1", b"1.0"), 200),
-    (request(b'{"update_id": 1, "x": "' + b"x" * 20_000 + b'"}'), 200),
-])
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (request(update(1), secret="wrong"), 401),
+        (request(b"not json"), 400),
+        (request(b""), 400),
+        (request(b"", method="GET"), 405),
+        (request(update(1), path="/elsewhere"), 404),
+        (request(b'{"message": {}}'), 200),
+        (request(update(1), "Expect: 100-continue"), 100),
+        (request(update(1), f"Content-Length: {len(update(1))}"), 400),
+        (request(update(1)).replace(b"Content-Length: ", b"Content-Length:+"), 400),
+        (request(update(1)).replace(b"1.1", b"1.0"), 200),
+        (request(b'{"update_id": 1, "x": "' + b"x" * 20_000 + b'"}'), 200),
+    ],
+)
 def test_what_is_not_usual_is_answered_the_usual_way(pool: Pool, client: Client, sent: bytes, status: int) -> None:
     client.send(sent)
 

@@ -31,8 +31,12 @@ def test_a_rush_of_updates_leaves_connections_to_the_workers_and_no_line_for_eac
 ) -> None:
     bot = python_bot(tmp_path, "def handle(update): pass", "bot.py")
     with ServedSite(
-        tmp_path, Path(f"{bot}:handle"), BOT_DB_HOST=f"127.0.0.1:{small_server.port}",
-        BOT_DB_NAME=small_server.create_database(), BOT_DB_USER=small_server.user, BOT_DB_PASS=small_server.password,
+        tmp_path,
+        Path(f"{bot}:handle"),
+        BOT_DB_HOST=f"127.0.0.1:{small_server.port}",
+        BOT_DB_NAME=small_server.create_database(),
+        BOT_DB_USER=small_server.user,
+        BOT_DB_PASS=small_server.password,
         BOT_WORKER_POOL_SIZE="5",
     ) as site:
         senders = Senders([site.webhook_url] * OF_TELEGRAM)

@@ -72,7 +72,12 @@ PLACES = (in_vendor, in_a_virtual_environment, one_of_them_taken_out_of_vendor, 
 def prepare(plugin: Path, python: str, environment: dict[str, str]) -> str:
     """Run `init`; the first line it left."""
     done = subprocess.run(
-        [python, str(plugin / "config.py"), "init"], capture_output=True, text=True, timeout=60, cwd="/", check=False,
+        [python, str(plugin / "config.py"), "init"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd="/",
+        check=False,
         env={"PATH": "/usr/bin:/bin", "BOT_LEGACY_PATH": "../bot.py", **environment},
     )
     assert done.returncode == 0, done

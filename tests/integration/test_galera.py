@@ -76,9 +76,18 @@ class Scene:
         port = self.balancer.port if number == BALANCED else address.port
         name = f"host-{number}"
         return Host(
-            name, folder / name, bot, BOT_DB_HOST=f"{address.host}:{port}", BOT_DB_NAME=address.database,
-            BOT_DB_USER=address.user, BOT_DB_PASS=address.password, BOT_WORKER_POOL_SIZE="2", BOT_WORKER_SLEEP="0.5",
-            BOT_JOB_MAX_ATTEMPTS="5", BOT_JOB_RETRY_BASE=str(RETRY_BASE_SECONDS), BOT_JOB_RETRY_MAX="2",
+            name,
+            folder / name,
+            bot,
+            BOT_DB_HOST=f"{address.host}:{port}",
+            BOT_DB_NAME=address.database,
+            BOT_DB_USER=address.user,
+            BOT_DB_PASS=address.password,
+            BOT_WORKER_POOL_SIZE="2",
+            BOT_WORKER_SLEEP="0.5",
+            BOT_JOB_MAX_ATTEMPTS="5",
+            BOT_JOB_RETRY_BASE=str(RETRY_BASE_SECONDS),
+            BOT_JOB_RETRY_MAX="2",
         )
 
     def queue(self, number: int) -> DatabaseQueue:
@@ -152,8 +161,10 @@ def ended_leases(runs: Sequence[Run], outages: Sequence[Outage]) -> list[Kill]:
     """Workers that may have lost leases, as the judge wants to know it: from when on another run is right."""
     return [
         Kill(run.worker, (), outage.killed + LONG_OUTAGE_ENDS_LEASES_SECONDS, outage.back)
-        for outage in outages if outage.back - outage.killed > LONG_OUTAGE_SECONDS
-        for run in runs if run.host == outage.host and outage.killed - 1 < run.end < outage.back
+        for outage in outages
+        if outage.back - outage.killed > LONG_OUTAGE_SECONDS
+        for run in runs
+        if run.host == outage.host and outage.killed - 1 < run.end < outage.back
     ]
 
 
@@ -185,14 +196,18 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_nodes_die_and_co
     runs, wrong = read_runs(read_journal(scene.journal), [])
     accepted = dict(sorted(telegram.accepted.items()))
     wrong += find_wrongs(Story(accepted, states, runs, ended_leases(runs, outages), RETRY_BASE_SECONDS))
-    print(f"\n{len(telegram.accepted)} updates, {len(runs)} runs, {len(outages)} nodes killed, "
-          f"{scene.conflicts} conflicts between nodes, {sum(telegram.refused.values())} deliveries refused and "
-          f"repeated, {time.monotonic() - began:.0f} seconds")
+    print(
+        f"\n{len(telegram.accepted)} updates, {len(runs)} runs, {len(outages)} nodes killed, "
+        f"{scene.conflicts} conflicts between nodes, {sum(telegram.refused.values())} deliveries refused and "
+        f"repeated, {time.monotonic() - began:.0f} seconds"
+    )
     for outage in outages:
         since = seconds_since(outage.killed)
         first = min(run.start for run in runs if run.start > outage.back and run.host == outage.host)
-        print(f"{outage.host}: its node was killed; noticed after {since(outage.noticed)}, "
-              f"back after {since(outage.back)}, its workers after {since(first)}")
+        print(
+            f"{outage.host}: its node was killed; noticed after {since(outage.noticed)}, "
+            f"back after {since(outage.back)}, its workers after {since(first)}"
+        )
     assert wrong == []
     assert sorted(states) == sorted(telegram.accepted)
     assert all(states[number] == "failed" for number in states if number % ALWAYS_FAILS == 0)

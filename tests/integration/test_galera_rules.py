@@ -66,9 +66,11 @@ class Rig:
 
     def runs(self, number: int, word: str) -> bool:
         """Whether the bot's user has such a statement at that node just now."""
-        return bool(self.cluster.nodes[number].ask(
-            f"SELECT 1 FROM information_schema.PROCESSLIST WHERE USER = 'bot' AND INFO RLIKE '^[[:space:]]*{word}'"
-        ))
+        return bool(
+            self.cluster.nodes[number].ask(
+                f"SELECT 1 FROM information_schema.PROCESSLIST WHERE USER = 'bot' AND INFO RLIKE '^[[:space:]]*{word}'"
+            )
+        )
 
     def open_transaction(self, number: int) -> Session:
         """A connection at that node with a transaction that the test ends."""
@@ -122,13 +124,20 @@ class TestOrder:
     def test_so_does_one_that_the_webhook_of_a_single_request_stores(self, rig: Rig) -> None:
         lean = rig.queues[1].lean_enqueue()
         assert lean is not None
-        row = {"payload": "{}", "update_id": 4, "update_type": "message", "lane": "chat:1", "priority": 2,
-               "urgent_seconds": None, "expires_seconds": None}
+        row = {
+            "payload": "{}",
+            "update_id": 4,
+            "update_type": "message",
+            "lane": "chat:1",
+            "priority": 2,
+            "urgent_seconds": None,
+            "expires_seconds": None,
+        }
         with rig.cluster.held_back(1, rig.database):
             earlier = [rig.enqueue(0, update, "chat:1") for update in (1, 2, 3)]
-            later = rig.begun(1, "INSERT", lambda: insert(
-                lean.address, lean.account, lean.session, lean.statement, dict(row)
-            ))
+            later = rig.begun(
+                1, "INSERT", lambda: insert(lean.address, lean.account, lean.session, lean.statement, dict(row))
+            )
 
         assert later.result() > max(earlier)
 
@@ -160,7 +169,6 @@ class TestOrder:
 
         assert (parked, ended) == ([1, 1], 1)
         assert [commits(parking), commits(ending)] == [True, False]
-
 
     def test_a_pool_is_told_that_ids_come_in_steps(self, rig: Rig) -> None:
         ids = [rig.enqueue(1, update, "chat:1") for update in range(3)]

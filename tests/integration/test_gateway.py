@@ -38,7 +38,9 @@ def database(request: pytest.FixtureRequest, servers: Servers) -> dict[str, str]
         return {}
     address = servers.fresh_database(request.param)
     return {
-        "BOT_DB_HOST": str(address.socket), "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
+        "BOT_DB_HOST": str(address.socket),
+        "BOT_DB_NAME": address.database,
+        "BOT_DB_USER": address.user,
         "BOT_DB_PASS": address.password,
     }
 

@@ -24,8 +24,11 @@ def server_says(folder: Path, settings: str) -> subprocess.CompletedProcess[str]
     file.write_text(settings)
     (program,) = find_build(SYSTEM_SERVER).command
     return subprocess.run(
-        [program, f"--defaults-file={file}", f"--datadir={folder}", "--verbose", "--help"], capture_output=True,
-        text=True, timeout=60, check=False,
+        [program, f"--defaults-file={file}", f"--datadir={folder}", "--verbose", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

@@ -41,12 +41,15 @@ def telegram() -> Iterator[FakeBotApi]:
         yield api
 
 
-def run(
-    site: Path, *arguments: str, script: str = "config.py", **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run(site: Path, *arguments: str, script: str = "config.py", **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(site / "scalable" / script), *arguments], capture_output=True, text=True, timeout=60,
-        cwd="/", check=False, env={"PATH": os.environ["PATH"], "BOT_LEGACY_PATH": "../bot.py", **variables},
+        [sys.executable, str(site / "scalable" / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd="/",
+        check=False,
+        env={"PATH": os.environ["PATH"], "BOT_LEGACY_PATH": "../bot.py", **variables},
     )
 
 
@@ -59,7 +62,8 @@ def everything(site: Path) -> dict[str, tuple[int, str]]:
     """Mode and hash of every file, but those a database, Python and the check itself write."""
     return {
         str(path.relative_to(site)): (path.stat().st_mode, hashlib.sha256(path.read_bytes()).hexdigest())
-        for path in site.rglob("*") if path.is_file() and not {".htdata", "__pycache__"} & set(path.parts)
+        for path in site.rglob("*")
+        if path.is_file() and not {".htdata", "__pycache__"} & set(path.parts)
     }
 
 
@@ -170,7 +174,11 @@ def test_the_first_line_names_the_python_that_ran_it_where_the_web_server_would_
 
     first = (site / "scalable" / "webhook_queue.py").read_text().partition("\n")[0]
     started = subprocess.run(
-        [str(site / "scalable" / "config.py")], capture_output=True, text=True, timeout=60, check=False,
+        [str(site / "scalable" / "config.py")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={"PATH": SHORT_PATH, "BOT_LEGACY_PATH": "../bot.py"},
     )
     assert first == f"#!{sys.executable} -S"
@@ -192,7 +200,11 @@ def test_commands_for_this_very_host_are_shown_and_work_as_shown(site: Path, tel
     ours = "https://bots.example.com/shop/scalable/webhook_queue.py"
     for line, expected in ((put, ours), (back, "https://bots.example.com/shop/bot.py?key=1")):
         done = subprocess.run(
-            ["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False,
+            ["sh", "-c", line],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
             env={"PATH": SHORT_PATH, "BOT_LEGACY_PATH": "../bot.py", **variables},
         )
         assert done.returncode == 0, done
@@ -255,7 +267,11 @@ def test_uninstall_names_the_tables_of_a_server(site: Path, servers: Servers) ->
     address = servers.fresh_database("mariadb-10.11")
 
     done = run(
-        site, "uninstall", BOT_DB_HOST=str(address.socket), BOT_DB_NAME=address.database, BOT_DB_USER=address.user,
+        site,
+        "uninstall",
+        BOT_DB_HOST=str(address.socket),
+        BOT_DB_NAME=address.database,
+        BOT_DB_USER=address.user,
         BOT_DB_PASS=address.password,
     )
 

@@ -51,8 +51,12 @@ def installation(request: pytest.FixtureRequest, servers: Servers, tmp_path: Pat
     settings = [f"BOT_WEBHOOK_SECRET={SECRET}"]
     if request.param != "sqlite":
         address = servers.fresh_database(request.param)
-        settings += [f"BOT_DB_HOST={address.socket}", f"BOT_DB_NAME={address.database}",
-                     f"BOT_DB_USER={address.user}", f"BOT_DB_PASS='{address.password}'"]
+        settings += [
+            f"BOT_DB_HOST={address.socket}",
+            f"BOT_DB_NAME={address.database}",
+            f"BOT_DB_USER={address.user}",
+            f"BOT_DB_PASS='{address.password}'",
+        ]
     installation.write(*settings)
     answer, lean = installation.send({"update_id": 1, "message": {"chat": {"id": 7}}})
     assert (answer.status, lean) == (200, False), answer.log
@@ -81,15 +85,26 @@ def test_the_next_update_is_stored_lean_and_answered_the_same(installation: Inst
     queue.close()
 
 
-@pytest.mark.parametrize(("change", "status"), [
-    ({"method": "GET"}, 405), ({"method": "HEAD"}, 405),
-    ({SECRET_VARIABLE: "wrong"}, 401), ({SECRET_VARIABLE: ""}, 401),
-    ({"body": b""}, 400), ({"body": b"no JSON"}, 400), ({"body": b"[]"}, 400), ({"CONTENT_LENGTH": "100"}, 400),
-    ({"CONTENT_LENGTH": "many"}, 400), ({"CONTENT_LENGTH": "2000000"}, 413),
-    ({"CONTENT_LENGTH": "9" * 5000}, 413),
-    ({"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}, 411), ({"body": b'{"update_id": 1}'}, 200),
-    ({"body": b'{"message": {}}'}, 200),
-], ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"method": "GET"}, 405),
+        ({"method": "HEAD"}, 405),
+        ({SECRET_VARIABLE: "wrong"}, 401),
+        ({SECRET_VARIABLE: ""}, 401),
+        ({"body": b""}, 400),
+        ({"body": b"no JSON"}, 400),
+        ({"body": b"[]"}, 400),
+        ({"CONTENT_LENGTH": "100"}, 400),
+        ({"CONTENT_LENGTH": "many"}, 400),
+        ({"CONTENT_LENGTH": "2000000"}, 413),
+        ({"CONTENT_LENGTH": "9" * 5000}, 413),
+        ({"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}, 411),
+        ({"body": b'{"update_id": 1}'}, 200),
+        ({"body": b'{"message": {}}'}, 200),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
 def test_what_is_not_usual_is_answered_by_the_webhook_itself(
     installation: Installation, change: dict[str, Any], status: int
 ) -> None:

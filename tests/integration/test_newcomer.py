@@ -24,7 +24,8 @@ def test_make_run_takes_the_printed_command_and_ctrl_c_ends_it_cleanly(tmp_path:
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     pip_settings = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     make = Child(
-        ["make", "-C", str(project), "run", f"LISTEN=127.0.0.1:{port}"], log=log,
+        ["make", "-C", str(project), "run", f"LISTEN=127.0.0.1:{port}"],
+        log=log,
         environment={**environment, **pip_settings},
     )
     make.start()

@@ -88,8 +88,14 @@ def test_no_file_of_a_running_installation_is_shown(site: Uploaded, nginx: Nginx
     scripts = {f"/scalable/{name}.py" for name in ("webhook_queue", "dashboard", "worker")}
     addresses = {f"/{path}" for path in paths} - scripts
     for path in ("scalable/.htenv", "scalable/.htdata/.ht-queue.sqlite3", "scalable/config.py"):
-        addresses |= {f"//{path}", f"/x/../{path}", f"/%73calable/{path[9:]}", f"/scalable/./{path[9:]}",
-                      f"/scalable/webhook_queue.py/../{path[9:]}", f"/scalable/webhook_queue.py%2f..%2f{path[9:]}"}
+        addresses |= {
+            f"//{path}",
+            f"/x/../{path}",
+            f"/%73calable/{path[9:]}",
+            f"/scalable/./{path[9:]}",
+            f"/scalable/webhook_queue.py/../{path[9:]}",
+            f"/scalable/webhook_queue.py%2f..%2f{path[9:]}",
+        }
 
     for address in sorted(addresses):
         answer = request(f"{nginx.url}{address}")

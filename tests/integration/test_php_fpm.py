@@ -32,10 +32,12 @@ def fpm(tmp_path: Path) -> Iterator[PhpFpm]:
 @pytest.fixture
 def run(fpm: PhpFpm, tmp_path: Path) -> Run:
     """Runs a bot with this code: run(code, timeout_seconds)."""
+
     def run(code: str, timeout_seconds: float = AMPLE_SECONDS, name: str = "bot") -> Outcome:
         bot = tmp_path / f"{name}.php"
         bot.write_text("<?php " + code)
         return FastCgiRunner(bot, timeout_seconds, HostServer(str(fpm.socket))).run("{}")
+
     return run
 
 

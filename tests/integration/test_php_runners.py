@@ -33,7 +33,9 @@ MIB = 1024 * 1024
 FLUSH = "while (ob_get_level()) { ob_end_flush(); } flush();"
 # What Telegram sends (tdlib/telegram-bot-api, WebhookActor.cpp), but for the permission to compress.
 TELEGRAM_HEADERS = {
-    "Host": "localhost", "X-Telegram-Bot-Api-Secret-Token": SECRET, "Content-Type": "application/json",
+    "Host": "localhost",
+    "X-Telegram-Bot-Api-Secret-Token": SECRET,
+    "Content-Type": "application/json",
     "Connection": "keep-alive",
 }
 
@@ -64,38 +66,55 @@ def bot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PhpBot]:
 
 
 def test_the_bot_finds_the_update_and_the_request(bot: PhpBot):
-    runner = bot.runner("""
+    runner = bot.runner(
+        """
         $body = file_get_contents('php://input');
         echo json_encode(['body' => $body, 'length' => $_SERVER['CONTENT_LENGTH'], 'folder' => getcwd(),
             'method' => $_SERVER['REQUEST_METHOD'], 'get' => $_GET, 'post' => $_POST, 'https' => $_SERVER['HTTPS'],
             'secret' => $_SERVER['HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN'], 'headers' => getallheaders(),
             'same' => getallheaders() === apache_request_headers(), 'token' => getenv('BOT_TOKEN'),
             'self' => $_SERVER['PHP_SELF'], 'file' => __FILE__, 'address' => $_SERVER['REMOTE_ADDR']]);
-    """, secret=SECRET, environment={"BOT_TOKEN": "1:x"})
+    """,
+        secret=SECRET,
+        environment={"BOT_TOKEN": "1:x"},
+    )
 
     found = json.loads(runner.run(UPDATE).answer)
 
     headers = found.pop("headers")
     assert found == {
-        "body": UPDATE, "length": str(len(UPDATE.encode())), "folder": str(bot.path.parent), "method": "POST",
-        "get": [], "post": [], "https": "on", "secret": SECRET, "same": True, "token": "1:x", "self": "/bot.php",
-        "file": str(bot.path), "address": "149.154.167.220",
+        "body": UPDATE,
+        "length": str(len(UPDATE.encode())),
+        "folder": str(bot.path.parent),
+        "method": "POST",
+        "get": [],
+        "post": [],
+        "https": "on",
+        "secret": SECRET,
+        "same": True,
+        "token": "1:x",
+        "self": "/bot.php",
+        "file": str(bot.path),
+        "address": "149.154.167.220",
     }
     assert {name: headers[name] for name in TELEGRAM_HEADERS} == TELEGRAM_HEADERS
     assert headers["Content-Length"] == found["length"]
 
 
-@pytest.mark.parametrize(("code", "kind", "cause", "retry_after_seconds"), [
-    ("echo 'ok';", Kind.SUCCEEDED, "HTTP status 200", None),
-    ("http_response_code(204);", Kind.SUCCEEDED, "HTTP status 204", None),
-    ("http_response_code(500); echo 'no';", Kind.FAILED, "HTTP status 500", None),
-    ("http_response_code(429); header('Retry-After: 7');", Kind.FAILED, "HTTP status 429", 7.0),
-    ("header('HTTP/1.1 503 Busy'); header('Retry-After: 9');", Kind.FAILED, "HTTP status 503", 9.0),
-    ("http_response_code(410);", Kind.FAILED_FOR_GOOD, "HTTP status 410: the bot refuses this update", None),
-    ("header('Location: /x');", Kind.FAILED, "HTTP status 302: a redirect, which is not followed", None),
-    # As for Telegram, which never learns of it.
-    ("echo 'ok'; exit(1);", Kind.SUCCEEDED, "HTTP status 200", None),
-])
+@pytest.mark.parametrize(
+    ("code", "kind", "cause", "retry_after_seconds"),
+    [
+        ("echo 'ok';", Kind.SUCCEEDED, "HTTP status 200", None),
+        ("http_response_code(204);", Kind.SUCCEEDED, "HTTP status 204", None),
+        ("http_response_code(500); echo 'no';", Kind.FAILED, "HTTP status 500", None),
+        ("http_response_code(429); header('Retry-After: 7');", Kind.FAILED, "HTTP status 429", 7.0),
+        ("header('HTTP/1.1 503 Busy'); header('Retry-After: 9');", Kind.FAILED, "HTTP status 503", 9.0),
+        ("http_response_code(410);", Kind.FAILED_FOR_GOOD, "HTTP status 410: the bot refuses this update", None),
+        ("header('Location: /x');", Kind.FAILED, "HTTP status 302: a redirect, which is not followed", None),
+        # As for Telegram, which never learns of it.
+        ("echo 'ok'; exit(1);", Kind.SUCCEEDED, "HTTP status 200", None),
+    ],
+)
 def test_the_status_of_the_response_decides(
     bot: PhpBot, code: str, kind: Kind, cause: str, retry_after_seconds: float | None
 ):
@@ -105,14 +124,15 @@ def test_the_status_of_the_response_decides(
 
 
 @pytest.mark.parametrize("shown", ["1", "0"])
-@pytest.mark.parametrize(("code", "words"), [
-    ("throw new Exception('gave up');", "Uncaught Exception: gave up"),
-    ("ini_set('memory_limit', '16M'); $s = str_repeat('x', 64 << 20);", "Allowed memory size of 16777216 bytes"),
-    ("undefined_function();", "Call to undefined function undefined_function()"),
-])
-def test_a_bot_that_breaks_off_has_failed_and_the_next_update_is_run(
-    bot: PhpBot, code: str, words: str, shown: str
-):
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("throw new Exception('gave up');", "Uncaught Exception: gave up"),
+        ("ini_set('memory_limit', '16M'); $s = str_repeat('x', 64 << 20);", "Allowed memory size of 16777216 bytes"),
+        ("undefined_function();", "Call to undefined function undefined_function()"),
+    ],
+)
+def test_a_bot_that_breaks_off_has_failed_and_the_next_update_is_run(bot: PhpBot, code: str, words: str, shown: str):
     """Given errors that are shown, with status 200, or only logged, with status 500."""
     prefix = f"ini_set('display_errors', '{shown}'); ini_set('log_errors', '1'); ini_set('error_log', '');"
     runner = bot.runner(prefix + code)
@@ -291,11 +311,25 @@ def test_the_example_bot_works_unchanged(bot: PhpBot, tmp_path: Path):
 
 # Of this server and of the way it was asked; TLS, address and name are those of Telegram's call.
 OF_THE_TEST = {
-    "CONTEXT_DOCUMENT_ROOT", "CONTEXT_PREFIX", "ORIG_PATH_INFO", "ORIG_PATH_TRANSLATED", "ORIG_SCRIPT_FILENAME",
-    "ORIG_SCRIPT_NAME", "REDIRECT_HANDLER", "REDIRECT_URL", "SERVER_ADMIN", "SERVER_SIGNATURE", "HTTP_ACCEPT_ENCODING",
+    "CONTEXT_DOCUMENT_ROOT",
+    "CONTEXT_PREFIX",
+    "ORIG_PATH_INFO",
+    "ORIG_PATH_TRANSLATED",
+    "ORIG_SCRIPT_FILENAME",
+    "ORIG_SCRIPT_NAME",
+    "REDIRECT_HANDLER",
+    "REDIRECT_URL",
+    "SERVER_ADMIN",
+    "SERVER_SIGNATURE",
+    "HTTP_ACCEPT_ENCODING",
 }
 DIFFERENT = {
-    "REMOTE_ADDR", "REMOTE_PORT", "REQUEST_SCHEME", "SERVER_PORT", "SERVER_SOFTWARE", "REQUEST_TIME",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "REQUEST_SCHEME",
+    "SERVER_PORT",
+    "SERVER_SOFTWARE",
+    "REQUEST_TIME",
     "REQUEST_TIME_FLOAT",
 }
 

@@ -46,9 +46,7 @@ def site(tmp_path: Path, telegram: FakeBotApi) -> ServedSite:
 @pytest.fixture
 def poll(site: ServedSite) -> Iterator[Child]:
     """The poller, not started yet; its log must not hold the token."""
-    child = Child(
-        site.command("webhook_queue.py", "poll"), log=site.folder / "poll.log", environment=site.environment
-    )
+    child = Child(site.command("webhook_queue.py", "poll"), log=site.folder / "poll.log", environment=site.environment)
     yield child
     child.close()
     assert TOKEN.partition(":")[2] not in said(site)
@@ -126,7 +124,9 @@ def test_a_database_that_goes_away_is_told_and_waited_for_and_nothing_is_lost(
     need(available("mariadb-10.11"))
     server = start_server("mariadb-10.11", tmp_path)
     database = {
-        "BOT_DB_HOST": server.socket, "BOT_DB_NAME": server.create_database(), "BOT_DB_USER": server.user,
+        "BOT_DB_HOST": server.socket,
+        "BOT_DB_NAME": server.create_database(),
+        "BOT_DB_USER": server.user,
         "BOT_DB_PASS": server.password,
     }
     site = ServedSite(tmp_path, PY_BOT, BOT_TOKEN=TOKEN, BOT_API_URL=telegram.url, **database)
@@ -240,13 +240,16 @@ def test_another_poller_that_goes_away_is_waited_for(site: ServedSite, telegram:
     assert jobs(site) == [1]
 
 
-@pytest.mark.parametrize("trouble", [
-    pytest.param(lambda: [fails(500), fails(502)], id="Telegram fails"),
-    pytest.param(lambda: [drops_in_answer(), drops_in_answer()], id="half of the answer"),
-    pytest.param(lambda: [is_busy(1), is_busy(1)], id="too many requests"),
-    pytest.param(lambda: [says(b"<h1>Hello</h1>", 503), says(b'{"ok":true,"result":{}}')], id="not the Bot API"),
-    pytest.param(lambda: [says(b'{"ok":true,"result":[{"message":{}}]}'), fails(500)], id="no number"),
-])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(lambda: [fails(500), fails(502)], id="Telegram fails"),
+        pytest.param(lambda: [drops_in_answer(), drops_in_answer()], id="half of the answer"),
+        pytest.param(lambda: [is_busy(1), is_busy(1)], id="too many requests"),
+        pytest.param(lambda: [says(b"<h1>Hello</h1>", 503), says(b'{"ok":true,"result":{}}')], id="not the Bot API"),
+        pytest.param(lambda: [says(b'{"ok":true,"result":[{"message":{}}]}'), fails(500)], id="no number"),
+    ],
+)
 def test_trouble_is_told_and_waited_out_longer_each_time(
     site: ServedSite, telegram: FakeBotApi, poll: Child, trouble: Callable[[], list[Any]]
 ) -> None:

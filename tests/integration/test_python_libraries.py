@@ -76,8 +76,9 @@ class Bot:
     name: str
 
     def runner(self, timeout_seconds: float = AMPLE_SECONDS) -> PythonRunner:
-        return self.bots.runner((EXAMPLES / "python" / self.name).read_text("utf-8"), file=self.name,
-                                timeout_seconds=timeout_seconds)
+        return self.bots.runner(
+            (EXAMPLES / "python" / self.name).read_text("utf-8"), file=self.name, timeout_seconds=timeout_seconds
+        )
 
 
 @pytest.fixture
@@ -97,17 +98,29 @@ def sample(name: str) -> str:
 def message(text: str, number: int = 1) -> str:
     chat = {"id": 9_900_000_000 + number, "type": "private", "first_name": "Ada"}
     entities = [{"type": "bot_command", "offset": 0, "length": len(text.split(" ")[0])}]
-    return json.dumps({"update_id": number, "message": {
-        "message_id": number, "date": 1_700_000_000, "chat": chat, "text": text, "entities": entities,
-        "from": {"id": chat["id"], "is_bot": False, "first_name": "Ada"},
-    }})
+    return json.dumps(
+        {
+            "update_id": number,
+            "message": {
+                "message_id": number,
+                "date": 1_700_000_000,
+                "chat": chat,
+                "text": text,
+                "entities": entities,
+                "from": {"id": chat["id"], "is_bot": False, "first_name": "Ada"},
+            },
+        }
+    )
 
 
 def calls_of_the_plain_bot(name: str) -> list[dict[str, Any]]:
     """What examples/bot.py would call, as it prints it without a token; the method in lower case."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("BOT_")}
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "bot.py")], input=sample(name).encode(), capture_output=True, timeout=60,
+        [sys.executable, str(EXAMPLES / "bot.py")],
+        input=sample(name).encode(),
+        capture_output=True,
+        timeout=60,
         env=environment,
     )
     calls = [json.loads(line) for line in done.stdout.decode("utf-8").split("\n") if line]
@@ -126,10 +139,19 @@ def differences(expected: Any, made: Any, place: str = "") -> list[str]:
 # Handled
 
 
-@pytest.mark.parametrize("name", [
-    "message-start", "message-help", "message-echo", "message-button", "message-topic", "callback_query",
-    "inline_query", "message-slow",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "message-start",
+        "message-help",
+        "message-echo",
+        "message-button",
+        "message-topic",
+        "callback_query",
+        "inline_query",
+        "message-slow",
+    ],
+)
 def test_it_makes_the_calls_the_plain_example_makes(bot: Bot, api: FakeBotApi, name: str):
     outcome = bot.runner().run(sample(name))
 
@@ -189,16 +211,21 @@ def test_an_exception_in_a_handler_is_a_failed_attempt_that_names_the_line(bot: 
         outcome = runner.run(sample("message-fail"))
 
         assert (outcome.kind, outcome.cause) == (
-            Kind.FAILED, f"RuntimeError: this update asked for a failure with /fail ({bot.name}:{line} in fail)"
+            Kind.FAILED,
+            f"RuntimeError: this update asked for a failure with /fail ({bot.name}:{line} in fail)",
         )
         assert "Traceback (most recent call last):" in outcome.output
     assert runner.run(message("/echo well again")).succeeded
     assert api.named("sendMessage")[0]["text"] == "well again"
 
 
-@pytest.mark.parametrize(("status", "description"), [
-    (400, "Bad Request: chat not found"), (403, "Forbidden: bot was blocked by the user"),
-])
+@pytest.mark.parametrize(
+    ("status", "description"),
+    [
+        (400, "Bad Request: chat not found"),
+        (403, "Forbidden: bot was blocked by the user"),
+    ],
+)
 def test_a_call_that_telegram_refuses_is_a_failed_attempt_with_its_reason(
     bot: Bot, api: FakeBotApi, status: int, description: str
 ):
@@ -277,7 +304,9 @@ def test_a_process_that_ran_it_ends_by_itself(bot: Bot, api: FakeBotApi):
 
     done = subprocess.run(
         [sys.executable, "-c", code, str(REPOSITORY), str(bot.bots.folder / bot.name), message("/start")],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert (done.stdout, done.stderr, done.returncode) == ("SUCCEEDED\n", "", 0)

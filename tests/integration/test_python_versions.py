@@ -20,8 +20,12 @@ UPDATE = (REPOSITORY / "examples" / "updates" / "message-start.json").read_bytes
 
 def cgi(body: bytes) -> dict[str, str]:
     return {
-        "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(body)),
-        "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "REQUEST_METHOD": "POST",
+        "CONTENT_LENGTH": str(len(body)),
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
     }
 
 
@@ -36,7 +40,12 @@ def test_an_update_goes_the_whole_way(tmp_path: Path, version: str) -> None:
     def run(script: str, *arguments: str, body: bytes = b"", **variables: str) -> str:
         finished = subprocess.run(
             [*(python or []), "-W", "error::DeprecationWarning:scalable", str(plugin / script), *arguments],
-            input=body, capture_output=True, timeout=60, cwd="/", env={**environment, **variables}, check=False,
+            input=body,
+            capture_output=True,
+            timeout=60,
+            cwd="/",
+            env={**environment, **variables},
+            check=False,
         )
         assert finished.returncode == 0, finished
         return finished.stdout.decode()
@@ -58,7 +67,11 @@ def test_an_older_python_gets_one_readable_line_and_a_500(tmp_path: Path, versio
     environment = {"PATH": os.environ["PATH"], **cgi(b"{}")}
 
     finished = subprocess.run(
-        [old_python(version), str(plugin / script)], input=b"{}", capture_output=True, timeout=60, env=environment,
+        [old_python(version), str(plugin / script)],
+        input=b"{}",
+        capture_output=True,
+        timeout=60,
+        env=environment,
         check=False,
     )
 

@@ -100,7 +100,9 @@ def test_nothing_is_in_it_that_git_does_not_know(tmp_path: Path) -> None:
         (project / "scalable" / name).write_text("secret\n")
 
     subprocess.run(
-        [sys.executable, str(project / "tools" / "dist.py"), "--wheels", str(WHEELS)], check=True, timeout=120,
+        [sys.executable, str(project / "tools" / "dist.py"), "--wheels", str(WHEELS)],
+        check=True,
+        timeout=120,
         capture_output=True,
     )
 
@@ -168,14 +170,21 @@ def test_an_update_goes_the_whole_way_with_a_python_that_has_no_packages(
     python = bare_python(version, hosting / "pythons")
     plugin = unpack(release, home)
     environment = {
-        "PATH": SHORT_PATH, "HOME": str(home.parent), "BOT_LEGACY_PATH": "../bot.py",
+        "PATH": SHORT_PATH,
+        "HOME": str(home.parent),
+        "BOT_LEGACY_PATH": "../bot.py",
         "LD_LIBRARY_PATH": str(Path(python).parents[1] / "lib"),
     }
 
     def run(script: str, *arguments: str, body: bytes = b"", **variables: str) -> str:
         finished = subprocess.run(
-            as_owner([python, str(plugin / script), *arguments]), input=body, capture_output=True, timeout=60, cwd="/",
-            env={**environment, **variables}, check=False,
+            as_owner([python, str(plugin / script), *arguments]),
+            input=body,
+            capture_output=True,
+            timeout=60,
+            cwd="/",
+            env={**environment, **variables},
+            check=False,
         )
         assert finished.returncode == 0, finished
         return finished.stdout.decode()
@@ -199,8 +208,12 @@ def test_an_older_python_says_one_line(release: Path, home: Path, version: str) 
 
     for script in sorted(SCRIPTS - ({"config.py"} if version == "2.7" else set())):
         finished = subprocess.run(
-            [old_python(version), str(plugin / script)], input=b"{}", capture_output=True, timeout=60,
-            env={"PATH": SHORT_PATH, **cgi(b"{}")}, check=False,
+            [old_python(version), str(plugin / script)],
+            input=b"{}",
+            capture_output=True,
+            timeout=60,
+            env={"PATH": SHORT_PATH, **cgi(b"{}")},
+            check=False,
         )
         head, _, body = finished.stdout.decode().replace("\r\n", "\n").partition("\n\n")
         assert (finished.returncode, head.partition("\n")[0]) == (2, "Status: 500 Internal Server Error")

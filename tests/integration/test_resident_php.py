@@ -234,12 +234,15 @@ def test_an_overdue_bot_goes_with_everything_it_started(make: Make, tmp_path: Pa
     stays = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAYS
     (tmp_path / "stays.py").write_text(stays)
     lock = tmp_path / "lock"
-    runner = make(f"""
+    runner = make(
+        f"""
         $child = popen('exec {sys.executable} -IS {tmp_path}/stays.py {lock}', 'r');
         fgets($child);
         touch('holding');
         sleep(600);
-    """, 3.0)
+    """,
+        3.0,
+    )
 
     outcome = runner.run("{}")
 
@@ -324,8 +327,10 @@ def test_a_symbolic_link_that_was_turned_leads_to_the_new_version_at_once(make: 
 
 
 def test_it_leads_a_session_of_its_own_and_knows_only_its_own_environment(make: Make):
-    runner = make("echo getmypid(), ' ', posix_getsid(0), ' ', getenv('BOT_TOKEN'), ' ', getenv('SHELL') ?: 'none';",
-                  environment={"BOT_TOKEN": "1:x", "SHELL": "/bin/zsh"})
+    runner = make(
+        "echo getmypid(), ' ', posix_getsid(0), ' ', getenv('BOT_TOKEN'), ' ', getenv('SHELL') ?: 'none';",
+        environment={"BOT_TOKEN": "1:x", "SHELL": "/bin/zsh"},
+    )
 
     pid, session, token, shell = runner.run("{}").answer.decode().split(" ")
 
@@ -398,8 +403,11 @@ def worker(make: Make, tmp_path: Path, php: str) -> Iterator[subprocess.Popen[st
     """Another process with a php-cgi of its own; prints each answer, and runs the bot again when it gets a line."""
     make(PID)
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(tmp_path / "bot.php"), str(tmp_path / "data"), php], cwd=ROOT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-c", WORKER, str(tmp_path / "bot.php"), str(tmp_path / "data"), php],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     yield process
     process.kill()

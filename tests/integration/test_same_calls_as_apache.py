@@ -52,19 +52,27 @@ class Bot:
 
 
 ORDERS = Bot(
-    "order_bot.php", "warung-2024",
+    "order_bot.php",
+    "warung-2024",
     (
         ("/start", "/menu", "!add:nasi", "!add:teh", "2 mie", "3 teh", "/cart", "/pay", "1 nasi", "/cart"),
         ("/menu", "1 teh", "2 teh", "3 teh", "4 teh", "5 teh", "?Pesanan #5", "!add:mie", "/cart", "ありがとう 🙇 <&>"),
         ("/cart", "/pay", "/pay", "7 nasi", "/start", "/menu", "!add:teh", "/cart"),
     ),
     {
-        "sendmessage": 37, "editmessagetext": 4, "answercallbackquery": 5, "sendchataction": 6, "answerinlinequery": 1,
-        "answerprecheckoutquery": 1, "answershippingquery": 1, "approvechatjoinrequest": 1,
+        "sendmessage": 37,
+        "editmessagetext": 4,
+        "answercallbackquery": 5,
+        "sendchataction": 6,
+        "answerinlinequery": 1,
+        "answerprecheckoutquery": 1,
+        "answershippingquery": 1,
+        "approvechatjoinrequest": 1,
     },
 )
 QUIZ = Bot(
-    "form_bot.php", "quiz_secret-7",
+    "form_bot.php",
+    "quiz_secret-7",
     (
         ("/start", "!0|4", "/ask 2", "!1|Kyoto", "!1|Tokyo", "/score", "a+b = c & d", "100% ✓"),
         ("/ask 3", "!2|ya", "/break", "/score", "/ask 1", "!0|3", "/score", "two\nlines"),
@@ -120,11 +128,16 @@ def test_the_same_calls_are_made_behind_the_queue(apaches: Apaches, tmp_path: Pa
     apaches.api.forget()
     own = Path(shutil.copytree(BOTS, tmp_path / "public_html")) / bot.file
     settings = {
-        "BOT_TOKEN": TOKEN, "BOT_API_URL": apaches.api.url, "BOT_WEBHOOK_SECRET": bot.secret, "BOT_LEGACY_MODE": mode,
-        "BOT_LEGACY_PATH": apaches.address("http", bot) if mode == "http" else str(own), "BOT_WORKER_POOL_SIZE": "4",
+        "BOT_TOKEN": TOKEN,
+        "BOT_API_URL": apaches.api.url,
+        "BOT_WEBHOOK_SECRET": bot.secret,
+        "BOT_LEGACY_MODE": mode,
+        "BOT_LEGACY_PATH": apaches.address("http", bot) if mode == "http" else str(own),
+        "BOT_WORKER_POOL_SIZE": "4",
     }
     sent: list[int] = []
     with ServedSite(tmp_path, own, **settings) as site:
+
         def deliver(update: Mapping[str, Any]) -> None:
             answer = site.send(update, X_Telegram_Bot_Api_Secret_Token=bot.secret)
             assert answer.status == 200, answer
@@ -174,14 +187,20 @@ class Person:
 
     def _press(self, data: str, number: int) -> None:
         edits = len(self._seen("editMessageText"))
-        self._send(callback_query={
-            "id": str(self._next_update), "from": self._user, "message": self._message(number, "?"),
-            "chat_instance": "1", "data": data,
-        })
+        self._send(
+            callback_query={
+                "id": str(self._next_update),
+                "from": self._user,
+                "message": self._message(number, "?"),
+                "chat_instance": "1",
+                "data": data,
+            }
+        )
         self._wait_for(lambda: len(self._seen("editMessageText")) > edits)
 
     def _number_of(self, words: str) -> int:
         """The number of the newest message with these words, in it or on its buttons, once there is one."""
+
         def numbers() -> list[int]:
             messages = enumerate(self._seen("sendMessage"), 1)
             return [number for number, sent in messages if words in json.dumps(sent, ensure_ascii=False)]
@@ -229,13 +248,17 @@ def _pairs(left: list[Any], right: list[Any]) -> list[tuple[Any, Any]]:
     return list(zip(left + [None] * (length - len(left)), right + [None] * (length - len(right))))
 
 
-@pytest.mark.parametrize("queued", [
-    {"7": [("sendmessage", {"text": "a"})]},
-    {"7": [("sendmessage", {"text": "b"}), ("sendmessage", {"text": "a"})]},
-    {"7": [("sendmessage", {"text": "a"}), ("sendmessage", {"text": "B"})]},
-    {"7": [("sendmessage", {"text": "a"}), ("sendmessage", {"text": "b"}), ("sendmessage", {"text": "b"})]},
-    {"7": [("sendmessage", {"text": "a"}), ("sendmessage", {"text": "b"})], "8": [("sendmessage", {"text": "a"})]},
-], ids=["missing", "order", "other", "twice", "other chat"])
+@pytest.mark.parametrize(
+    "queued",
+    [
+        {"7": [("sendmessage", {"text": "a"})]},
+        {"7": [("sendmessage", {"text": "b"}), ("sendmessage", {"text": "a"})]},
+        {"7": [("sendmessage", {"text": "a"}), ("sendmessage", {"text": "B"})]},
+        {"7": [("sendmessage", {"text": "a"}), ("sendmessage", {"text": "b"}), ("sendmessage", {"text": "b"})]},
+        {"7": [("sendmessage", {"text": "a"}), ("sendmessage", {"text": "b"})], "8": [("sendmessage", {"text": "a"})]},
+    ],
+    ids=["missing", "order", "other", "twice", "other chat"],
+)
 def test_a_difference_would_be_found(queued: Calls):
     directly = {"7": [("sendmessage", {"text": "a"}), ("sendmessage", {"text": "b"})]}
 

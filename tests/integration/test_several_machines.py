@@ -75,9 +75,19 @@ class Machine:
         environment = {**settings, "PATH": os.environ["PATH"], "BOT_DATA_DIR": str(home / name)}
         # What `unshare` starts is the machine's first process and dies with it; setpriv's own signal does not pass on.
         command = [
-            "unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
-            "sh", "-c", 'hostname "$0" && exec "$@"', name,
-            sys.executable, str(REPOSITORY / "scalable" / "worker_pool.py"),
+            "unshare",
+            "--uts",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--",
+            "sh",
+            "-c",
+            'hostname "$0" && exec "$@"',
+            name,
+            sys.executable,
+            str(REPOSITORY / "scalable" / "worker_pool.py"),
         ]
         self.pool = Child(command, log=self.log, environment=environment)
 
@@ -97,9 +107,11 @@ class Queue:
 
     def __init__(self, settings: dict[str, str]) -> None:
         host, port = settings["BOT_DB_HOST"].split(":")
-        database = open_database(MySqlAddress(
-            host, int(port), None, settings["BOT_DB_NAME"], settings["BOT_DB_USER"], settings["BOT_DB_PASS"]
-        ))
+        database = open_database(
+            MySqlAddress(
+                host, int(port), None, settings["BOT_DB_NAME"], settings["BOT_DB_USER"], settings["BOT_DB_PASS"]
+            )
+        )
         self.queue = DatabaseQueue(database, "bot_jobs", RetryPolicy())
 
     def ask(self, statement: str) -> list[tuple[object, ...]]:
@@ -112,10 +124,13 @@ class Queue:
 
     def held_by(self, machine: str) -> set[int]:
         """Ids of the updates whose lease a worker of that machine has."""
-        return {int(str(row[0])) for row in self.ask(
-            "SELECT update_id FROM bot_jobs WHERE status = 'processing'"
-            f" AND reserved_by LIKE '{machine}:%' LIMIT 1000"
-        )}
+        return {
+            int(str(row[0]))
+            for row in self.ask(
+                "SELECT update_id FROM bot_jobs WHERE status = 'processing'"
+                f" AND reserved_by LIKE '{machine}:%' LIMIT 1000"
+            )
+        }
 
     def leader(self) -> str:
         """The machine that leads; empty when none does."""
@@ -165,8 +180,12 @@ def reruns(lines: list[Line], held: set[int]) -> list[str]:
 def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Servers, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     settings = {
-        **database_settings(servers, "mariadb-10.11"), "BOT_CONFIG": "", "BOT_JOURNAL": str(journal),
-        "BOT_LEGACY_PATH": str(python_bot(tmp_path, BOT)), "BOT_WORKER_POOL_SIZE": "2", "BOT_WORKER_SLEEP": "0.5",
+        **database_settings(servers, "mariadb-10.11"),
+        "BOT_CONFIG": "",
+        "BOT_JOURNAL": str(journal),
+        "BOT_LEGACY_PATH": str(python_bot(tmp_path, BOT)),
+        "BOT_WORKER_POOL_SIZE": "2",
+        "BOT_WORKER_SLEEP": "0.5",
     }
     shared = Queue(settings)
     shared.queue.ensure_schema()
@@ -177,7 +196,8 @@ def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Server
     with three_machines(tmp_path, settings) as machines:
         wait_until(
             lambda: {line.host for line in read_journal(journal)} == set(NAMES) and shared.leader() != "",
-            lambda: [tail(machine.log) for machine in machines.values()], timeout_seconds=60,
+            lambda: [tail(machine.log) for machine in machines.values()],
+            timeout_seconds=60,
         )
         victim = shared.leader()
         wait_until(lambda: len(shared.held_by(victim)) >= 2, lambda: tail(machines[victim].log))
@@ -186,7 +206,8 @@ def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Server
         held = shared.held_by(victim)
         wait_until(
             lambda: shared.queue.counts().done == UPDATES,
-            lambda: (shared.queue.counts(), [tail(machine.log) for machine in machines.values()]), timeout_seconds=150,
+            lambda: (shared.queue.counts(), [tail(machine.log) for machine in machines.values()]),
+            timeout_seconds=150,
         )
 
     lines = read_journal(journal)
@@ -206,8 +227,11 @@ def test_a_machine_that_ends_in_order_leaves_nothing_behind_and_lets_another_one
     servers: Servers, tmp_path: Path
 ) -> None:
     settings = {
-        **database_settings(servers, "mariadb-10.11"), "BOT_CONFIG": "", "BOT_JOURNAL": str(tmp_path / "journal"),
-        "BOT_LEGACY_PATH": str(python_bot(tmp_path, BOT)), "BOT_WORKER_POOL_SIZE": "2",
+        **database_settings(servers, "mariadb-10.11"),
+        "BOT_CONFIG": "",
+        "BOT_JOURNAL": str(tmp_path / "journal"),
+        "BOT_LEGACY_PATH": str(python_bot(tmp_path, BOT)),
+        "BOT_WORKER_POOL_SIZE": "2",
     }
     shared = Queue(settings)
     with three_machines(tmp_path, settings) as machines:

@@ -95,10 +95,17 @@ def test_a_time_that_is_none_is_named(make_web_host: MakeHost, given: str) -> No
     assert "expected a whole number from 1 to 25" in answer.body.decode()
 
 
-@pytest.mark.parametrize(("settings", "line"), [
-    ({"BOT_LEGACY_PATH": "../absent.php"}, "error: the bot or PHP is missing; the reason is in the file .ht-drain.log"),
-    ({"BOT_PHP_BINARY": "/absent", "BOT_LEGACY_PATH": "../bot.php", "BOT_LEGACY_MODE": "cgi"}, "error: "),
-], ids=["no bot", "no PHP"])
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"BOT_LEGACY_PATH": "../absent.php"},
+            "error: the bot or PHP is missing; the reason is in the file .ht-drain.log",
+        ),
+        ({"BOT_PHP_BINARY": "/absent", "BOT_LEGACY_PATH": "../bot.php", "BOT_LEGACY_MODE": "cgi"}, "error: "),
+    ],
+    ids=["no bot", "no PHP"],
+)
 def test_a_drain_that_cannot_work_is_told_to_the_cron_and_explained_to_the_owner(
     make_web_host: MakeHost, settings: dict[str, str], line: str
 ) -> None:

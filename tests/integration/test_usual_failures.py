@@ -53,10 +53,15 @@ class Ward:
     def use_database(self, **changes: str) -> None:
         """Put the queue on a database server."""
         address = self.servers.fresh_database(SERVER)
-        self.patient.write_settings(**{
-            "BOT_DB_HOST": f"127.0.0.1:{address.port}", "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
-            "BOT_DB_PASS": address.password, **changes,
-        })
+        self.patient.write_settings(
+            **{
+                "BOT_DB_HOST": f"127.0.0.1:{address.port}",
+                "BOT_DB_NAME": address.database,
+                "BOT_DB_USER": address.user,
+                "BOT_DB_PASS": address.password,
+                **changes,
+            }
+        )
 
 
 @pytest.fixture
@@ -186,41 +191,83 @@ PYTHON_ONLY = ("config.py", "page")
 NOT_STARTED = (500, NO_ANSWER)
 FAILURES = {
     "wrong mode": Failure(
-        wrong_mode, (403, 500), ALL, "error", ("webhook_queue.py, mode 644", "not executable"), "chmod 755", True),
+        wrong_mode, (403, 500), ALL, "error", ("webhook_queue.py, mode 644", "not executable"), "chmod 755", True
+    ),
     "group-writable folder": Failure(
-        group_writable_folder, NOT_STARTED, WITHOUT_PAGE, "error", ("mode 775", "suexec runs no script"),
-        "chmod 755", True),
+        group_writable_folder,
+        NOT_STARTED,
+        WITHOUT_PAGE,
+        "error",
+        ("mode 775", "suexec runs no script"),
+        "chmod 755",
+        True,
+    ),
     "CRLF": Failure(
-        windows_line_ends, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py has Windows line ends",), "sed -i",
-        True),
+        windows_line_ends,
+        NOT_STARTED,
+        WITHOUT_PAGE,
+        "error",
+        ("webhook_queue.py has Windows line ends",),
+        "sed -i",
+        True,
+    ),
     "BOM": Failure(
-        byte_order_mark, NOT_STARTED, WITHOUT_PAGE, "error", ("webhook_queue.py begins with a byte order mark",),
-        "sed -i", True),
+        byte_order_mark,
+        NOT_STARTED,
+        WITHOUT_PAGE,
+        "error",
+        ("webhook_queue.py begins with a byte order mark",),
+        "sed -i",
+        True,
+    ),
     "old Python": Failure(
-        python_is_too_old, NOT_STARTED, WITHOUT_PAGE, "error", ("Python 3.6.", "3.9 or newer is needed"),
-        "make the first line of"),
+        python_is_too_old,
+        NOT_STARTED,
+        WITHOUT_PAGE,
+        "error",
+        ("Python 3.6.", "3.9 or newer is needed"),
+        "make the first line of",
+    ),
     "missing package": Failure(
-        package_is_missing, (500,), WITHOUT_PAGE, "error", ("python-dotenv is missing",),
-        "-m pip install --target"),
+        package_is_missing, (500,), WITHOUT_PAGE, "error", ("python-dotenv is missing",), "-m pip install --target"
+    ),
     "SetEnv stripped": Failure(
-        variables_are_stripped, (200,), PYTHON_ONLY, "error", ("SetEnv BOT_QUEUE_TABLE", "does not reach"),
-        "write it into the settings file"),
+        variables_are_stripped,
+        (200,),
+        PYTHON_ONLY,
+        "error",
+        ("SetEnv BOT_QUEUE_TABLE", "does not reach"),
+        "write it into the settings file",
+    ),
     "localhost socket": Failure(
-        localhost_is_a_socket_elsewhere, (503,), ALL, "error", ("localhost means the server's socket",),
-        "set BOT_DB_HOST"),
+        localhost_is_a_socket_elsewhere,
+        (503,),
+        ALL,
+        "error",
+        ("localhost means the server's socket",),
+        "set BOT_DB_HOST",
+    ),
     "wrong password": Failure(
-        wrong_password, (503,), ALL, "error", ("Access denied for user",), "check BOT_DB_USER and BOT_DB_PASS"),
+        wrong_password, (503,), ALL, "error", ("Access denied for user",), "check BOT_DB_USER and BOT_DB_PASS"
+    ),
     "connection limit": Failure(
-        too_many_connections, (503,), ALL, "error", ("max_user_connections",), "lower BOT_WORKER_POOL_SIZE"),
+        too_many_connections, (503,), ALL, "error", ("max_user_connections",), "lower BOT_WORKER_POOL_SIZE"
+    ),
     "no ExecCGI": Failure(
-        cgi_is_off, (403,), ("config.py", "doctor.php"), "error", ("no ExecCGI",), "ask the host for ExecCGI"),
+        cgi_is_off, (403,), ("config.py", "doctor.php"), "error", ("no ExecCGI",), "ask the host for ExecCGI"
+    ),
     "wrong PHP": Failure(
-        php_is_another_program, (200,), ALL, "error", ("BOT_PHP_BINARY='/usr/bin/php-cgi'", "it is cgi-fcgi"),
-        "expected PHP's command-line program"),
-    "full disk": Failure(
-        disk_is_full, (503,), ALL, "error", ("the disk is full",), "delete what is not needed"),
+        php_is_another_program,
+        (200,),
+        ALL,
+        "error",
+        ("BOT_PHP_BINARY='/usr/bin/php-cgi'", "it is cgi-fcgi"),
+        "expected PHP's command-line program",
+    ),
+    "full disk": Failure(disk_is_full, (503,), ALL, "error", ("the disk is full",), "delete what is not needed"),
     "unwritable data folder": Failure(
-        data_folder_is_anothers, (503,), WITHOUT_PAGE, "error", ("may not write here",), "as the folder's owner"),
+        data_folder_is_anothers, (503,), WITHOUT_PAGE, "error", ("may not write here",), "as the folder's owner"
+    ),
 }
 
 
@@ -256,8 +303,12 @@ def test_missing_php_is_named_with_what_to_do(ward: Ward) -> None:
     command = [SYSTEM_PYTHON, str(ward.patient.plugin / "config.py")]
 
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", hide, "sh", *shell, *command], capture_output=True, text=True, timeout=120,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin", "HOME": str(ward.patient.site)}, check=False,
+        ["unshare", "--mount", "sh", "-c", hide, "sh", *shell, *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin", "HOME": str(ward.patient.site)},
+        check=False,
     )
 
     assert done.returncode == 2, done
@@ -300,7 +351,8 @@ def test_the_last_run_of_cron_is_told_and_that_it_was_long_ago_is_a_warning(ward
     at_once = patient.ask("config.py")
     with sqlite3.connect(patient.data / ".ht-queue.sqlite3") as database:
         changed = database.execute(
-            "UPDATE bot_jobs_meta SET value = '2020-01-01 00:00:00.000 ' || substr(value, 25) WHERE name = 'totals'")
+            "UPDATE bot_jobs_meta SET value = '2020-01-01 00:00:00.000 ' || substr(value, 25) WHERE name = 'totals'"
+        )
     later = patient.ask("config.py")
 
     assert line_with(at_once, "ok", "workers: none is running now; one did its housekeeping")
@@ -313,8 +365,9 @@ def test_a_warning_comes_before_the_connections_run_out(ward: Ward) -> None:
     server, name = ward.servers.get(SERVER), ward.patient.settings["BOT_DB_NAME"]
     with server.connect(as_admin=True) as admin, admin.cursor() as cursor:
         cursor.execute(f"CREATE USER 'some{name[-8:]}'@'%%' IDENTIFIED BY %s", (server.password,))
-        cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{name}`.* TO 'some{name[-8:]}'@'%' "
-                       "WITH MAX_USER_CONNECTIONS 5")
+        cursor.execute(
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{name}`.* TO 'some{name[-8:]}'@'%' WITH MAX_USER_CONNECTIONS 5"
+        )
     ward.patient.ask("config.py")  # as the user who may make tables
     ward.patient.write_settings(BOT_DB_USER=f"some{name[-8:]}")
 
@@ -341,7 +394,7 @@ def test_a_private_file_that_anybody_can_fetch_is_an_error(ward: Ward) -> None:
     """A host that neither reads .htaccess nor keeps .ht files back."""
     (ward.patient.plugin / ".htaccess").unlink()
     (ward.patient.plugin / ".htenv").chmod(0o644)
-    open_all = "<FilesMatch \"^\\.ht\">\n    Require all granted\n</FilesMatch>\n"
+    open_all = '<FilesMatch "^\\.ht">\n    Require all granted\n</FilesMatch>\n'
     ward.patient.restart_apache(open_all)
     assert request(f"{ward.patient.url}/.htenv").status == 200
 
@@ -371,9 +424,7 @@ class TestWhoMayAskDoctorPhp:
         ward.patient.write_settings(BOT_MONITOR_TOKEN="")
 
         for body in (b"token=", b"token=x"):
-            answer = request(
-                f"{ward.patient.url}/doctor.php", body, Content_Type="application/x-www-form-urlencoded"
-            )
+            answer = request(f"{ward.patient.url}/doctor.php", body, Content_Type="application/x-www-form-urlencoded")
             assert answer.status == 403
             assert b"BOT_MONITOR_TOKEN" in answer.body
             assert b"<form" not in answer.body

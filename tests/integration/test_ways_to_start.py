@@ -43,7 +43,9 @@ def settings(request: pytest.FixtureRequest, servers: Servers) -> dict[str, str]
         return {}
     address = servers.fresh_database(request.param)
     return {
-        "BOT_DB_HOST": str(address.socket), "BOT_DB_NAME": address.database, "BOT_DB_USER": address.user,
+        "BOT_DB_HOST": str(address.socket),
+        "BOT_DB_NAME": address.database,
+        "BOT_DB_USER": address.user,
         "BOT_DB_PASS": address.password,
     }
 
@@ -210,13 +212,13 @@ class TestHostileSurroundings:
 
     def test_no_shared_memory_and_no_temporary_folder(self, tmp_path: Path) -> None:
         site = self.served(tmp_path, TMPDIR="/nowhere")
-        hidden = ["unshare", "--mount", "--", "sh", "-c", "mount -t tmpfs -o ro none /dev/shm && exec \"$@\"", "sh"]
+        hidden = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o ro none /dev/shm && exec "$@"', "sh"]
         site.pool = Child([*hidden, *site.pool_command()], log=site.log, environment=site.environment)
         self.works(site)
 
     def test_standard_output_and_error_that_are_closed(self, tmp_path: Path) -> None:
         site = self.served(tmp_path)
-        closed = ["sh", "-c", "exec \"$@\" >&- 2>&-", "sh"]
+        closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh"]
         site.pool = Child([*closed, *site.pool_command()], log=site.log, environment=site.environment)
         self.works(site)
 
@@ -228,8 +230,19 @@ class TestHostileSurroundings:
             os.chown(path, NOBODY_ELSE, NOBODY_ELSE)
         let_others_pass(tmp_path)
         # Threads count as well: those of the web server, the watcher, the scheduler.
-        limited = ["setpriv", f"--reuid={NOBODY_ELSE}", f"--regid={NOBODY_ELSE}", "--clear-groups", "--", "prlimit",
-                   "--nproc=20", "--", SYSTEM_PYTHON, str(plugin / "worker_pool.py"), *site.pool_command()[2:]]
+        limited = [
+            "setpriv",
+            f"--reuid={NOBODY_ELSE}",
+            f"--regid={NOBODY_ELSE}",
+            "--clear-groups",
+            "--",
+            "prlimit",
+            "--nproc=20",
+            "--",
+            SYSTEM_PYTHON,
+            str(plugin / "worker_pool.py"),
+            *site.pool_command()[2:],
+        ]
         site.pool = Child(limited, log=site.log, environment=site.environment)
         with site:
             wait_until(lambda: "worker not started" in site.log.read_text(), lambda: tail(site.log))
@@ -282,10 +295,20 @@ def put(site: ServedSite, update_id: int, text: str) -> None:
     """Deliver an update to the installation's webhook as a CGI request, without any server."""
     body = f'{{"update_id": {update_id}, "message": {{"chat": {{"id": {update_id}}}, "text": "{text}"}}}}'.encode()
     answer = subprocess.run(
-        site.command("webhook_queue.py"), input=body, capture_output=True, timeout=30, check=True,
-        env={**site.environment, "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST",
-             "CONTENT_LENGTH": str(len(body)), "SERVER_NAME": "localhost", "SERVER_PORT": "80",
-             "SERVER_PROTOCOL": "HTTP/1.1"},
+        site.command("webhook_queue.py"),
+        input=body,
+        capture_output=True,
+        timeout=30,
+        check=True,
+        env={
+            **site.environment,
+            "GATEWAY_INTERFACE": "CGI/1.1",
+            "REQUEST_METHOD": "POST",
+            "CONTENT_LENGTH": str(len(body)),
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+        },
     )
     assert answer.stdout.startswith(b"Status: 200 OK"), answer
 

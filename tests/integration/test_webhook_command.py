@@ -51,12 +51,18 @@ def test_set_sends_the_secret_keeps_the_types_of_updates_and_shows_what_telegram
 
     assert done.returncode == 0
     assert sent(telegram, "setwebhook") == {
-        "url": OURS, "max_connections": 10, "secret_token": "hush-secret",
+        "url": OURS,
+        "max_connections": 10,
+        "secret_token": "hush-secret",
         "allowed_updates": ["message", "message_reaction"],
     }
     assert done.stdout.splitlines() == [
-        f"webhook: {OURS}", "wait at Telegram: 3", "last failed delivery:", "deliveries at the same time: 10 at most",
-        "types of updates: message, message_reaction", f"before: {BOTS_OWN}",
+        f"webhook: {OURS}",
+        "wait at Telegram: 3",
+        "last failed delivery:",
+        "deliveries at the same time: 10 at most",
+        "types of updates: message, message_reaction",
+        f"before: {BOTS_OWN}",
     ]
 
 
@@ -120,7 +126,9 @@ def test_delete_remembers_the_bots_own_address(site: ServedSite, telegram: FakeB
 
 def test_info_only_looks(site: ServedSite, telegram: FakeBotApi) -> None:
     telegram.webhook_facts = {
-        "last_error_date": 1700000000, "last_error_message": "Connection timed out", "has_custom_certificate": True,
+        "last_error_date": 1700000000,
+        "last_error_message": "Connection timed out",
+        "has_custom_certificate": True,
     }
 
     done = command(site, "info")
@@ -149,17 +157,20 @@ def test_what_telegram_refuses_is_said_in_its_words(site: ServedSite, telegram: 
     assert "error: Bad Request: bad webhook: HTTPS URL must be provided" in done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "settings", "message"), [
-    (["info"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
-    (["poll"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
-    (["set", "example.com"], {}, "set 'example.com': expected an address such as https://"),
-    (["rollback"], {}, "is not known: name the address: webhook_queue.py rollback URL"),
-    (["set", OURS, "--max-connections", "0"], {}, "'0': expected a whole number from 1 to 100"),
-    (["set", OURS, "--max-connections", "101"], {}, "'101': expected a whole number from 1 to 100"),
-    (["set", OURS, "--max-connections", "ten"], {}, "'ten': expected a whole number from 1 to 100"),
-    (["set"], {}, "the following arguments are required: URL"),
-    ([], {}, "the following arguments are required: command"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (["info"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
+        (["poll"], {"BOT_TOKEN": ""}, "BOT_TOKEN is empty"),
+        (["set", "example.com"], {}, "set 'example.com': expected an address such as https://"),
+        (["rollback"], {}, "is not known: name the address: webhook_queue.py rollback URL"),
+        (["set", OURS, "--max-connections", "0"], {}, "'0': expected a whole number from 1 to 100"),
+        (["set", OURS, "--max-connections", "101"], {}, "'101': expected a whole number from 1 to 100"),
+        (["set", OURS, "--max-connections", "ten"], {}, "'ten': expected a whole number from 1 to 100"),
+        (["set"], {}, "the following arguments are required: URL"),
+        ([], {}, "the following arguments are required: command"),
+    ],
+)
 def test_a_wrong_command_says_why_and_changes_nothing(
     site: ServedSite, telegram: FakeBotApi, arguments: list[str], settings: dict[str, str], message: str
 ) -> None:

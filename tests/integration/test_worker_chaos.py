@@ -66,8 +66,13 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_workers_are_kill
     )
     bot = python_bot(tmp_path, JOURNAL_BOT)
     with ServedSite(
-        tmp_path, bot, **settings, BOT_WORKER_POOL_SIZE="4", BOT_JOB_MAX_ATTEMPTS="5",
-        BOT_JOB_RETRY_BASE=str(RETRY_BASE_SECONDS), BOT_JOB_RETRY_MAX="2",
+        tmp_path,
+        bot,
+        **settings,
+        BOT_WORKER_POOL_SIZE="4",
+        BOT_JOB_MAX_ATTEMPTS="5",
+        BOT_JOB_RETRY_BASE=str(RETRY_BASE_SECONDS),
+        BOT_JOB_RETRY_MAX="2",
     ) as site:
         queue = DatabaseQueue(open_database(address), "bot_jobs", RetryPolicy())
         arrivals = threading.Thread(target=enqueue_for_a_while, args=(queue, random.Random(1)))
@@ -76,7 +81,8 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_workers_are_kill
         arrivals.join()
         wait_until(
             lambda: queue.counts().pending + queue.counts().processing == 0,
-            lambda: (queue.counts(), tail(site.log)), timeout_seconds=90,
+            lambda: (queue.counts(), tail(site.log)),
+            timeout_seconds=90,
         )
         states = {job.update_id or 0: job.status for job in queue.newest(EVERYTHING)}
         queue.close()
@@ -85,8 +91,10 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_workers_are_kill
     runs, wrong = read_runs(notes, kills)
     lanes = {note.update: note.lane for note in sorted(notes, key=lambda note: note.update)}
     wrong += find_wrongs(Story(lanes, states, runs, kills, RETRY_BASE_SECONDS))
-    print(f"{len(states)} updates, {len(runs)} runs, {len(kills)} workers killed, {sum(bool(k.bots) for k in kills)} "
-          f"with a bot; failed: {sum(state == 'failed' for state in states.values())}")
+    print(
+        f"{len(states)} updates, {len(runs)} runs, {len(kills)} workers killed, {sum(bool(k.bots) for k in kills)} "
+        f"with a bot; failed: {sum(state == 'failed' for state in states.values())}"
+    )
     assert wrong == []
     assert len(kills) >= 6  # a pool whose workers die waits longer and longer before it starts new ones
     assert any(kill.bots for kill in kills)

@@ -43,11 +43,20 @@ def load(script: str) -> Any:
 def call(application: Any, method: str, path: str, body: bytes = b"", script_name: str = "") -> tuple[str, bytes]:
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
-    environ.update({
-        "REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": script_name, "QUERY_STRING": "format=json",
-        "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body), "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": "127.0.0.1", "CONTENT_TYPE": "application/json", "SERVER_PROTOCOL": "HTTP/1.1",
-    })
+    environ.update(
+        {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "SCRIPT_NAME": script_name,
+            "QUERY_STRING": "format=json",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": "127.0.0.1",
+            "CONTENT_TYPE": "application/json",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+        }
+    )
     said: list[str] = []
 
     def start_response(status: str, _headers: Any, _exc_info: Any = None) -> None:
@@ -71,12 +80,15 @@ PRESS = b'{"update_id": 2, "callback_query": {"from": {"id": 5}, "message": {"ch
 
 
 @pytest.mark.parametrize(("script", "path"), [("webhook_queue.py", "/"), ("passenger_wsgi.py", "/webhook_queue.py")])
-@pytest.mark.parametrize(("order", "expected"), [
-    (None, ["callback:5", "chat:5"]),
-    ("telegram", ["callback:5", "chat:5"]),
-    ("chat", ["chat:5"]),
-    ("none", [None, None]),
-])
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (None, ["callback:5", "chat:5"]),
+        ("telegram", ["callback:5", "chat:5"]),
+        ("chat", ["chat:5"]),
+        ("none", [None, None]),
+    ],
+)
 def test_updates_come_into_the_lanes_of_the_order_and_a_press_goes_first(
     script: str, path: str, order: str | None, expected: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,8 +125,13 @@ def test_passengers_script_serves_both_wherever_it_is_mounted(script_name: str) 
 def test_a_missing_package_answers_500_in_json_and_names_it_in_the_log(tmp_path: Path) -> None:
     """A host whose Python has none of the packages, asked by CGI; the webhook alone could do with SQLite."""
     environment = {
-        "PATH": os.environ["PATH"], "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "BOT_DATA_DIR": str(tmp_path / "data"),
+        "PATH": os.environ["PATH"],
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "REQUEST_METHOD": "GET",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "BOT_DATA_DIR": str(tmp_path / "data"),
         "BOT_LEGACY_PATH": str(REPOSITORY / "examples" / "bot.py"),
     }
     plugin = tmp_path / "scalable"
@@ -124,8 +141,12 @@ def test_a_missing_package_answers_500_in_json_and_names_it_in_the_log(tmp_path:
 
     def run(script: str, **changed: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(bare / "bin" / "python"), "-I", str(plugin / script)], stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, env={**environment, **changed}, timeout=60,
+            [str(bare / "bin" / "python"), "-I", str(plugin / script)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**environment, **changed},
+            timeout=60,
         )
 
     asked = run("dashboard.py")

@@ -97,12 +97,24 @@ def standalone(
     port, log = free_port(), folder / "server.log"
     module = startup.removesuffix(".py") + ":application"
     commands = {
-        "gunicorn": ["gunicorn", f"--bind=127.0.0.1:{port}", f"--workers={WORKERS}", f"--threads={THREADS}",
-                     "--preload", "--worker-tmp-dir", str(folder)],
+        "gunicorn": [
+            "gunicorn",
+            f"--bind=127.0.0.1:{port}",
+            f"--workers={WORKERS}",
+            f"--threads={THREADS}",
+            "--preload",
+            "--worker-tmp-dir",
+            str(folder),
+        ],
         "waitress": ["waitress", f"--listen=127.0.0.1:{port}", "--threads=4", f"--url-prefix={base_uri}"],
     }
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY / "scalable"), **settings,
-                   "BOT_DATA_DIR": str(folder / "data"), "SCRIPT_NAME": base_uri}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(REPOSITORY / "scalable"),
+        **settings,
+        "BOT_DATA_DIR": str(folder / "data"),
+        "SCRIPT_NAME": base_uri,
+    }
     child = Child([sys.executable, "-m", *commands[server], module], log=log, environment=environment)
     child.start()
     stack.callback(child.close)

@@ -22,8 +22,11 @@ def main() -> int:
         print(f"make stress: {reason}", file=sys.stderr)
         return 2
     plan = long_plan(int(os.environ.get("SEED") or random.randrange(10**6)), int(os.environ.get("UPDATES") or 100_000))
-    print(f"seed {plan.seed}: {plan.updates:,} updates at {plan.rate:g} a second; the same again: "
-          f"make stress SEED={plan.seed}", flush=True)
+    print(
+        f"seed {plan.seed}: {plan.updates:,} updates at {plan.rate:g} a second; the same again: "
+        f"make stress SEED={plan.seed}",
+        flush=True,
+    )
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that its disks are unmounted
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
         outcome = play(plan, Path(folder))

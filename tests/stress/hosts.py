@@ -57,7 +57,10 @@ def wrong_clock(folder: Path) -> dict[str, str]:
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(SLEEP_BY_SELECT)
     return {
-        "LD_PRELOAD": _libfaketime(), "FAKETIME": AHEAD, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "PYTHONPATH": str(folder),
+        "LD_PRELOAD": _libfaketime(),
+        "FAKETIME": AHEAD,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": str(folder),
     }
 
 

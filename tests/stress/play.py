@@ -32,8 +32,14 @@ RETRY_BASE_SECONDS, LEASE_SECONDS = 1, 45
 PATIENCE_SECONDS = 180.0
 # How often each kind comes, beside the others, once each has come once.
 SHARES = {
-    "worker killed": 8, "bot killed": 16, "pool killed": 2, "database killed": 2, "connections used up": 3,
-    "disk of the data folder full": 2, "disk of the database full": 1, "clock turned": 1,
+    "worker killed": 8,
+    "bot killed": 16,
+    "pool killed": 2,
+    "database killed": 2,
+    "connections used up": 3,
+    "disk of the data folder full": 2,
+    "disk of the database full": 1,
+    "clock turned": 1,
 }
 
 
@@ -99,14 +105,27 @@ def _hosts(
     plan: Plan, folder: Path, server: DatabaseServer, database: str, more: Mapping[str, str]
 ) -> Iterator[contextlib.AbstractContextManager[Host]]:
     settings = {
-        **more, "BOT_DB_HOST": f"127.0.0.1:{server.port}", "BOT_DB_NAME": database, "BOT_DB_USER": server.user,
-        "BOT_DB_PASS": server.password, "BOT_JOURNAL": str(folder / "journal"), "BOT_JOB_MAX_ATTEMPTS": "4",
-        "BOT_JOB_RETRY_BASE": str(RETRY_BASE_SECONDS), "BOT_JOB_RETRY_MAX": "2",
+        **more,
+        "BOT_DB_HOST": f"127.0.0.1:{server.port}",
+        "BOT_DB_NAME": database,
+        "BOT_DB_USER": server.user,
+        "BOT_DB_PASS": server.password,
+        "BOT_JOURNAL": str(folder / "journal"),
+        "BOT_JOB_MAX_ATTEMPTS": "4",
+        "BOT_JOB_RETRY_BASE": str(RETRY_BASE_SECONDS),
+        "BOT_JOB_RETRY_MAX": "2",
     }
     yield _host(folder / "one", plan, {**settings, "BOT_LEGACY_MODE": "fastcgi", "BOT_WORKER_POOL_SIZE": "3"})
-    yield _host(folder / "two", plan, {
-        **settings, "BOT_LEGACY_MODE": "cli", "BOT_WORKER_POOL_SIZE": "1", **wrong_clock(folder / "clock"),
-    })
+    yield _host(
+        folder / "two",
+        plan,
+        {
+            **settings,
+            "BOT_LEGACY_MODE": "cli",
+            "BOT_WORKER_POOL_SIZE": "1",
+            **wrong_clock(folder / "clock"),
+        },
+    )
 
 
 @contextlib.contextmanager
@@ -168,8 +187,12 @@ def _rows(server: DatabaseServer, database: str, sql: str) -> list[tuple[Any, ..
 
 def _story(accepted: list[Accepted], states: dict[int, str], runs: list[Run], faults: Faults) -> Story:
     return Story(
-        accepted={each.arrival.update: each.arrival.lane for each in accepted}, states=states, runs=runs,
-        kills=faults.kills, delay_seconds=RETRY_BASE_SECONDS, lease_seconds=LEASE_SECONDS,
+        accepted={each.arrival.update: each.arrival.lane for each in accepted},
+        states=states,
+        runs=runs,
+        kills=faults.kills,
+        delay_seconds=RETRY_BASE_SECONDS,
+        lease_seconds=LEASE_SECONDS,
         may_expire=frozenset(each.arrival.update for each in accepted if each.arrival.may_expire),
         always_fail=frozenset(each.arrival.update for each in accepted if each.arrival.always_fails),
     )

@@ -54,7 +54,7 @@ def report(outcome: Outcome) -> str:
         **{kind: f"{times:,} times" for kind, times in sorted(outcome.faults.items())},
         "starts of a pool": f"{outcome.pool_starts:,}",
         "wait for the bot, median / p99 / longest": f"{statistics.median(waits):.3f} s / "
-                                                    f"{waits[int(len(waits) * 0.99)]:.1f} s / {waits[-1]:.1f} s",
+        f"{waits[int(len(waits) * 0.99)]:.1f} s / {waits[-1]:.1f} s",
         "rate, all in all": f"{len(outcome.states) / outcome.seconds:,.0f} updates a second",
         "seconds": f"{outcome.seconds:,.0f}",
         "promises broken": f"{len(outcome.wrongs):,}",

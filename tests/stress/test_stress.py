@@ -19,7 +19,7 @@ from tests.support.servers import available
 
 @pytest.mark.timeout(sized(300, 1200))
 def test_nothing_is_lost_reordered_or_run_beside_itself_while_everything_is_killed_filled_and_turned(
-    tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     need(cannot_run())
     need(available(SERVER))

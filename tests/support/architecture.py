@@ -141,7 +141,8 @@ def calls_of(source: Source, *names: str) -> list[str]:
 def sql_texts(source: Source) -> list[str]:
     """Text constants that are SQL; docstrings are not looked at."""
     documented = [
-        node for node in ast.walk(source.tree)
+        node
+        for node in ast.walk(source.tree)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         and ast.get_docstring(node) is not None
     ]
@@ -149,7 +150,9 @@ def sql_texts(source: Source) -> list[str]:
     return [
         source.at(node, f"holds SQL: {node.value.strip()[:40]!r}")
         for node in ast.walk(source.tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
         and SQL.search(node.value)
     ]
 

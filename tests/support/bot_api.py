@@ -1,9 +1,9 @@
 """A Bot API server on this machine: real HTTP, answers in the form of the real one, and every call written down.
 
-    with FakeBotApi() as api:
-        api.will("sendMessage", fails(500), drops_before_answer())  # how the next calls of this method go, in turn
-        ...                                                         # BOT_API_URL is api.url
-        assert api.calls[0].parameters["text"] == "hi"
+with FakeBotApi() as api:
+    api.will("sendMessage", fails(500), drops_before_answer())  # how the next calls of this method go, in turn
+    ...                                                         # BOT_API_URL is api.url
+    assert api.calls[0].parameters["text"] == "hi"
 """
 
 from __future__ import annotations
@@ -321,7 +321,9 @@ def _message(api: FakeBotApi, call: Call) -> dict[str, Any]:
     chat = str(call.parameters["chat_id"])
     sent = sum(call.method == "sendmessage" and str(call.parameters.get("chat_id")) == chat for call in api.calls)
     return {
-        "message_id": int(call.parameters.get("message_id", sent)), "date": int(time.time()), "from": BOT,
+        "message_id": int(call.parameters.get("message_id", sent)),
+        "date": int(time.time()),
+        "from": BOT,
         "chat": {"id": int(chat) if chat.lstrip("-").isdigit() else chat, "type": "private"},
         "text": call.parameters["text"],
     }
@@ -342,8 +344,9 @@ class _Conflict(Exception):
 def _get_updates(api: FakeBotApi, call: Call) -> list[dict[str, Any]]:
     if api.webhook_url:
         raise _Conflict("can't use getUpdates method while webhook is active; use deleteWebhook to delete it first")
-    numbers = {name: int(call.parameters.get(name, usual)) for name, usual in
-               (("offset", 0), ("limit", 100), ("timeout", 0))}
+    numbers = {
+        name: int(call.parameters.get(name, usual)) for name, usual in (("offset", 0), ("limit", 100), ("timeout", 0))
+    }
     return api.take_updates(numbers["offset"], numbers["limit"], numbers["timeout"])
 
 

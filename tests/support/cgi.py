@@ -7,9 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 VARIABLES = {
-    "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "example.com", "SERVER_PORT": "443",
-    "HTTPS": "on", "HTTP_HOST": "example.com", "REMOTE_ADDR": "203.0.113.9",
-    "SCRIPT_NAME": "/scalable/webhook_queue.py", "REQUEST_URI": "/scalable/webhook_queue.py", "QUERY_STRING": "",
+    "GATEWAY_INTERFACE": "CGI/1.1",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "SERVER_NAME": "example.com",
+    "SERVER_PORT": "443",
+    "HTTPS": "on",
+    "HTTP_HOST": "example.com",
+    "REMOTE_ADDR": "203.0.113.9",
+    "SCRIPT_NAME": "/scalable/webhook_queue.py",
+    "REQUEST_URI": "/scalable/webhook_queue.py",
+    "QUERY_STRING": "",
 }
 
 

@@ -14,8 +14,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 PROGRAM = Path("/usr/bin/chromium")
 # Off the network but for this machine, nothing in the background; root has no sandbox.
 OPTIONS = (
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage", "--mute-audio",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--mute-audio",
 )
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
 

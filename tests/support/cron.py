@@ -42,8 +42,13 @@ class Cron:
         owner = ["setpriv", f"--reuid={WEB_USER}", f"--regid={WEB_USER}", "--clear-groups", "--"]
         environment = {"HOME": str(self._home), "LOGNAME": WEB_USER, "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
         process = subprocess.Popen(
-            [*(owner if os.geteuid() == 0 else []), "/bin/sh", "-c", command], env=environment, cwd=self._home,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [*(owner if os.geteuid() == 0 else []), "/bin/sh", "-c", command],
+            env=environment,
+            cwd=self._home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             start_new_session=True,
         )
         self._started.append(process)

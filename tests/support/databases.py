@@ -11,7 +11,13 @@ from tests.support.servers import DatabaseServer, available, start_server
 
 DATABASES = ("mariadb-10.5", "mariadb-10.11", "mariadb-11.8", "mysql-9.7")
 _TIMES = (
-    "available_at", "reserved_at", "processed_at", "created_at", "urgent_until", "expires_at", "lease_expires_at",
+    "available_at",
+    "reserved_at",
+    "processed_at",
+    "created_at",
+    "urgent_until",
+    "expires_at",
+    "lease_expires_at",
 )
 
 

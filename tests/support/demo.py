@@ -19,8 +19,12 @@ from scalable.lib.telegram.update import read_update
 
 LEASE_SECONDS = 600
 PEOPLE = (
-    (5550100, "Ayu", "Lestari"), (5550101, "Budi", "Santoso"), (5550102, "Ana", "Silva"), (5550103, "Jun", "Tanaka"),
-    (5550104, "Mariam", "Hassan"), (5550105, "Lars", "Berg"),
+    (5550100, "Ayu", "Lestari"),
+    (5550101, "Budi", "Santoso"),
+    (5550102, "Ana", "Silva"),
+    (5550103, "Jun", "Tanaka"),
+    (5550104, "Mariam", "Hassan"),
+    (5550105, "Lars", "Berg"),
 )
 TEXTS = ("/start", "/order 3 coffee", "Is it still open today?", "Terima kasih!", "/status", "😀", "/help", "/cancel")
 ERRORS = (
@@ -87,7 +91,8 @@ def _spread(queue: DatabaseQueue, over: timedelta) -> None:
             text = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}"
             session.execute(
                 "UPDATE bot_jobs SET created_at = :at, available_at = :at, updated_at = updated_at WHERE id = :id",
-                at=text, id=job_id,
+                at=text,
+                id=job_id,
             )
 
     queue.database.run(work, transaction=True)
@@ -118,7 +123,10 @@ def _minute(at: datetime, ago: int, chance: Random) -> dict[str, object]:
     broken = 1_500 < ago < 1_560
     failed = round(came * (0.5 if broken else 0.012))
     values: dict[str, object] = {
-        "minute": f"{at:%Y-%m-%d %H:%M}:00.000", "enqueued": came, "done": came - failed, "failed": failed,
+        "minute": f"{at:%Y-%m-%d %H:%M}:00.000",
+        "enqueued": came,
+        "done": came - failed,
+        "failed": failed,
         "retried": failed * 2 + (chance.random() < 0.1),
     }
     waits, runs = [0] * len(WAIT_BUCKETS), [0] * len(RUN_BUCKETS)

@@ -120,7 +120,7 @@ for ($i = 0; $i < 256; $i++) {
     "prints binary": Bot(
         "for ($i = 0; $i < 256; $i++) { echo chr($i); }",
         "sys.stdout.buffer.write(bytes(range(256)))",
-        "for i in $(seq 0 255); do printf \"\\\\$(printf %o $i)\"; done",
+        'for i in $(seq 0 255); do printf "\\\\$(printf %o $i)"; done',
         "sys.stdout.buffer.write(bytes(range(256)))",
     ),
     "never reads": Bot("usleep(300000);", "time.sleep(0.3)", "sleep 0.3"),
@@ -210,10 +210,14 @@ with open("data/daemon", "w") as file: file.write(str(daemon.pid))
 """,
     ),
     "kills itself": Bot(
-        "posix_kill(getmypid(), 9); sleep(5);", "os.kill(os.getpid(), 9)", "kill -KILL $$",
+        "posix_kill(getmypid(), 9); sleep(5);",
+        "os.kill(os.getpid(), 9)",
+        "kill -KILL $$",
     ),
     "crashes": Bot(
-        "posix_kill(getmypid(), 11); sleep(5);", "os.kill(os.getpid(), 11)", "kill -SEGV $$",
+        "posix_kill(getmypid(), 11); sleep(5);",
+        "os.kill(os.getpid(), 11)",
+        "kill -SEGV $$",
     ),
     # The test takes its file away, after a first update that went well.
     "is deleted": Bot("echo 'here';", "print('here')", "echo here", "print('here')"),

@@ -29,8 +29,13 @@ from tests.support.waiting import eventually
 
 # As the bot is written in each mode, and what its file is called.
 LANGUAGES = {
-    "cli php": ("php", "bot.php"), "cli py": ("python", "bot.py"), "cli sh": ("shell", "bot"),
-    "cgi": ("php", "bot.php"), "fastcgi": ("php", "bot.php"), "fpm": ("php", "bot.php"), "http": ("php", "bot.php"),
+    "cli php": ("php", "bot.php"),
+    "cli py": ("python", "bot.py"),
+    "cli sh": ("shell", "bot"),
+    "cgi": ("php", "bot.php"),
+    "fastcgi": ("php", "bot.php"),
+    "fpm": ("php", "bot.php"),
+    "http": ("php", "bot.php"),
     "python": ("function", "bot.py"),
 }
 # Nobody but the bot itself ends it there: a bot that stays must not stay for long.
@@ -135,8 +140,13 @@ class Place:
         guard = Guard()
         bots = PythonBots(self.file.parent)
         settings = BotSettings(
-            self.target, {"fpm": "fastcgi"}.get(self.mode, self.mode.partition(" ")[0]), timeout_seconds,
-            php_binary="", fastcgi_socket=self.fpm_socket, secret=SECRET, socket_folder=self.private,
+            self.target,
+            {"fpm": "fastcgi"}.get(self.mode, self.mode.partition(" ")[0]),
+            timeout_seconds,
+            php_binary="",
+            fastcgi_socket=self.fpm_socket,
+            secret=SECRET,
+            socket_folder=self.private,
         )
         runner = create_runner(settings, os.environ, guard)
         try:
@@ -176,7 +186,10 @@ def belongings() -> Belongings:
     """Those of this process now."""
     children = [pid for pid in processes() if parent(pid) == os.getpid()]
     return Belongings(
-        len(os.listdir("/proc/self/fd")), len(children), threading.active_count(), os.getcwd(),
+        len(os.listdir("/proc/self/fd")),
+        len(children),
+        threading.active_count(),
+        os.getcwd(),
         (sys.stdout, sys.stderr),
     )
 
@@ -207,5 +220,6 @@ def deleted_before(place: Place, runner: Runner, payload: str) -> Outcome:
 
 
 HOW: dict[str, Callable[[Place, Runner, str], Outcome]] = {
-    "is replaced": replaced_while_running, "is deleted": deleted_before,
+    "is replaced": replaced_while_running,
+    "is deleted": deleted_before,
 }

@@ -10,6 +10,7 @@ from .long import sized
 def fuzzed(examples: int, *, times: int = 20) -> settings:
     """Settings for a test that is given `examples` inputs, and `times` as many in the long form."""
     return settings(
-        max_examples=sized(examples, examples * times), deadline=None,
+        max_examples=sized(examples, examples * times),
+        deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )

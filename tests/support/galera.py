@@ -113,8 +113,13 @@ class GaleraNode:
         self.server.process.close()
         self.server = self._server(options)
         self.server.process.start()
-        wait_until_ready(self.server.process, self._is_member, what=self.server.name, log=self.server.log,
-                         timeout_seconds=START_TIMEOUT_SECONDS)
+        wait_until_ready(
+            self.server.process,
+            self._is_member,
+            what=self.server.name,
+            log=self.server.log,
+            timeout_seconds=START_TIMEOUT_SECONDS,
+        )
 
     def position(self) -> str:
         """The state that the data of a node that died has, found as Debian's galera_recovery does it.
@@ -126,8 +131,13 @@ class GaleraNode:
         server = Child([*self._command(), "--wsrep-recover"], log=log, environment=self._environment())
         server.start()
         try:
-            wait_until_ready(server, lambda: _position_in(log) is not None, what=f"recovery of {self._name}", log=log,
-                             timeout_seconds=START_TIMEOUT_SECONDS)
+            wait_until_ready(
+                server,
+                lambda: _position_in(log) is not None,
+                what=f"recovery of {self._name}",
+                log=log,
+                timeout_seconds=START_TIMEOUT_SECONDS,
+            )
         finally:
             server.kill()
             server.close()
@@ -140,7 +150,8 @@ class GaleraNode:
         except (pymysql.err.Error, OSError):
             return None
         return View(
-            int(status.get("wsrep_cluster_size", 0)), status.get("wsrep_ready") == "ON",
+            int(status.get("wsrep_cluster_size", 0)),
+            status.get("wsrep_ready") == "ON",
             status.get("wsrep_local_state_comment", ""),
         )
 
@@ -167,8 +178,16 @@ class GaleraNode:
         log = self._folder / "server.log"
         process = Child([*self._command(), *more], log=log, environment=self._environment())
         return DatabaseServer(
-            f"{self._name} of Galera", self._build.version, str(self._socket), self._ports.clients, self._folder, log,
-            process, user=BOT_USER, admin_user=ADMIN_USER, password=PASSWORD,
+            f"{self._name} of Galera",
+            self._build.version,
+            str(self._socket),
+            self._ports.clients,
+            self._folder,
+            log,
+            process,
+            user=BOT_USER,
+            admin_user=ADMIN_USER,
+            password=PASSWORD,
         )
 
     def _environment(self) -> dict[str, str]:
@@ -185,11 +204,18 @@ class GaleraNode:
         return [
             *self._build.command,
             *self._build.base_options(self._folder / "data", self._folder / "tmp"),
-            f"--socket={self._socket}", f"--port={ports.clients}", "--bind-address=127.0.0.1",
-            f"--pid-file={self._folder}/server.pid", "--skip-name-resolve",
-            "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2",
-            "--wsrep-on=ON", f"--wsrep-provider={PROVIDER}", f"--wsrep-cluster-address={self._peers}",
-            f"--wsrep-node-name={self._name}", f"--wsrep-node-address=127.0.0.1:{ports.group}",
+            f"--socket={self._socket}",
+            f"--port={ports.clients}",
+            "--bind-address=127.0.0.1",
+            f"--pid-file={self._folder}/server.pid",
+            "--skip-name-resolve",
+            "--binlog-format=ROW",
+            "--innodb-autoinc-lock-mode=2",
+            "--wsrep-on=ON",
+            f"--wsrep-provider={PROVIDER}",
+            f"--wsrep-cluster-address={self._peers}",
+            f"--wsrep-node-name={self._name}",
+            f"--wsrep-node-address=127.0.0.1:{ports.group}",
             f"--wsrep-sst-method={TRANSFER_METHOD}",
             "--wsrep-provider-options=" + ";".join(f"{name}={value}" for name, value in provider.items()),
         ]
@@ -208,8 +234,9 @@ class GaleraCluster:
         ports = [Ports(free_port(), free_port(), free_port()) for _ in range(NODES)]
         peers = "gcomm://" + ",".join(f"127.0.0.1:{port.group}" for port in ports)
         self.nodes = [
-            GaleraNode(build, f"node-{number}", folder / f"node-{number}", ports[number], peers,
-                       self._sockets / str(number))
+            GaleraNode(
+                build, f"node-{number}", folder / f"node-{number}", ports[number], peers, self._sockets / str(number)
+            )
             for number in range(NODES)
         ]
 

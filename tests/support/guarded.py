@@ -64,9 +64,19 @@ class GuardedWorker:
         self._guards: list[int] = []
         self._lifeline, inherited = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(REPOSITORY), str(inherited), str(self.interrupted), terminal,
-             *map(str, bots)],
-            stdin=subprocess.DEVNULL, pass_fds=(inherited,), start_new_session=True,
+            [
+                sys.executable,
+                "-c",
+                WORKER,
+                str(REPOSITORY),
+                str(inherited),
+                str(self.interrupted),
+                terminal,
+                *map(str, bots),
+            ],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(inherited,),
+            start_new_session=True,
         )
         os.close(inherited)
 

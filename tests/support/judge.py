@@ -176,8 +176,11 @@ def _lease_end(
     death = died.get(before.worker)
     if death is not None and death.gone >= before.start:  # a bot may still get to its first line after that
         ends.append(death.at + story.delay_seconds)
-    ends += [kill.at + story.delay_seconds for kill in killed_bots.get(before.bot, [])
-             if before.start <= kill.gone and kill.at <= before.end + ANSWER_SECONDS]
+    ends += [
+        kill.at + story.delay_seconds
+        for kill in killed_bots.get(before.bot, [])
+        if before.start <= kill.gone and kill.at <= before.end + ANSWER_SECONDS
+    ]
     earliest = min(ends)
     return None if earliest == float("inf") else earliest
 
@@ -191,5 +194,4 @@ def _wrong_order(story: Story, by_update: Mapping[int, list[Run]]) -> Iterator[s
     for updates in lanes.values():
         for earlier, later in zip(updates, updates[1:]):
             if max(run.end for run in by_update[earlier]) > by_update[later][0].start:
-                yield (f"update {later} started before {earlier} was over: "
-                       f"{by_update[earlier]} {by_update[later]}")
+                yield (f"update {later} started before {earlier} was over: {by_update[earlier]} {by_update[later]}")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
-HEAD = (
-    "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-)
+HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
 
 
 class KeptConnection:

@@ -79,7 +79,9 @@ class Telegram:
             number = self._last
         message = {"message_id": number, "date": 1, "chat": {"id": chat, "type": "private"}, "text": "hello"}
         return {
-            "update_id": number, "message": message, "lane": f"chat:{chat}",
+            "update_id": number,
+            "message": message,
+            "lane": f"chat:{chat}",
             "always_fails": number % self._always_fails == 0,
         }
 

@@ -144,8 +144,13 @@ class Newcomer:
         log = self.home.parent / f"lasting-{len(self._lasting)}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                self._command(self._adapted(command)), cwd=self._folder, env=self._environment(), stdout=output,
-                stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                self._command(self._adapted(command)),
+                cwd=self._folder,
+                env=self._environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
             )
         self._lasting.append((command, process, log))
         wait_until(lambda: LASTING[command][0] in log.read_text(), log.read_text, timeout_seconds=240)
@@ -153,8 +158,14 @@ class Newcomer:
 
     def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self._command(self._adapted(command)), cwd=self._folder, env=self._environment(), capture_output=True,
-            text=True, timeout=280, check=False, stdin=subprocess.DEVNULL,
+            self._command(self._adapted(command)),
+            cwd=self._folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
 
     def _command(self, text: str) -> list[str]:

@@ -73,7 +73,10 @@ def start_nginx(folder: Path, *, root: Path, block: str) -> Nginx:
     try:
         nginx.process.start()
         wait_until_ready(
-            nginx.process, lambda: accepts_connections(port), what="nginx", log=log,
+            nginx.process,
+            lambda: accepts_connections(port),
+            what="nginx",
+            log=log,
             timeout_seconds=START_TIMEOUT_SECONDS,
         )
     except BaseException:

@@ -48,7 +48,11 @@ class Passenger:
     """What of an installation's Apache is Passenger's. `folder` is its own, and `plugin` the folder `scalable/`."""
 
     def __init__(
-        self, folder: Path, plugin: Path, python: str, base_uri: str = "/scalable",
+        self,
+        folder: Path,
+        plugin: Path,
+        python: str,
+        base_uri: str = "/scalable",
         startup_file: str = "passenger_wsgi.py",
     ) -> None:
         self._registry = folder / "registry"
@@ -58,8 +62,15 @@ class Passenger:
         if os.geteuid() == 0:
             shutil.chown(self._registry, WEB_USER, WEB_USER)
         self.configuration = CONFIGURATION.format(
-            module=MODULE, locations=LOCATIONS, registry=self._registry, user=WEB_USER, public=public, plugin=plugin,
-            python=python, base_uri=base_uri, startup_file=startup_file,
+            module=MODULE,
+            locations=LOCATIONS,
+            registry=self._registry,
+            user=WEB_USER,
+            public=public,
+            plugin=plugin,
+            python=python,
+            base_uri=base_uri,
+            startup_file=startup_file,
             slash="/" if base_uri == "/" else "",
         )
 

@@ -52,8 +52,10 @@ class Patient:
         wrapper.write_text(PHP_WRAPPER)
         wrapper.chmod(0o755)
         self.settings = {
-            "BOT_LEGACY_PATH": f"../bot{bot.suffix}", "BOT_MONITOR_TOKEN": PASSWORD,
-            "BOT_WEBHOOK_SECRET": WEBHOOK_SECRET, **settings,
+            "BOT_LEGACY_PATH": f"../bot{bot.suffix}",
+            "BOT_MONITOR_TOKEN": PASSWORD,
+            "BOT_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            **settings,
         }
         self.write_settings()
         self.apache = self._start("")
@@ -74,7 +76,9 @@ class Patient:
 
     def _start(self, extra_config: str) -> Apache:
         return start_apache(
-            self.home / "apache", site=self.site, suexec=True,
+            self.home / "apache",
+            site=self.site,
+            suexec=True,
             extra_config=PHP_BY_SUEXEC.format(site=self.site) + extra_config,
         )
 
@@ -106,7 +110,12 @@ class Patient:
         customer = ["setpriv", f"--reuid={CUSTOMER}", f"--regid={CUSTOMERS}", "--clear-groups", "--"]
         variables = {"PATH": SHORT_PATH, "HOME": str(self.site), **environment}
         return subprocess.run(
-            [*customer, *command], capture_output=True, text=True, timeout=120, env=variables, cwd=self.site,
+            [*customer, *command],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=variables,
+            cwd=self.site,
             check=False,
         )
 
@@ -134,7 +143,8 @@ class Patient:
     def by_php(self) -> str:
         """doctor.php in a browser."""
         answer = request(
-            f"{self.url}/doctor.php", urlencode({"token": PASSWORD}).encode(),
+            f"{self.url}/doctor.php",
+            urlencode({"token": PASSWORD}).encode(),
             Content_Type="application/x-www-form-urlencoded",
         )
         return copied(answer, self.apache)
@@ -151,7 +161,9 @@ class Patient:
 
 
 WAYS: Mapping[str, Callable[[Patient], str]] = {
-    "config.py": Patient.in_shell, "page": Patient.on_page, "doctor.php": Patient.by_php,
+    "config.py": Patient.in_shell,
+    "page": Patient.on_page,
+    "doctor.php": Patient.by_php,
     "php doctor.php": Patient.by_php_in_shell,
 }
 

@@ -29,7 +29,10 @@ class PhpBot:
         self._runners: list[Runner] = []
 
     def runner(
-        self, code: str, timeout_seconds: float = AMPLE_SECONDS, secret: str = "",
+        self,
+        code: str,
+        timeout_seconds: float = AMPLE_SECONDS,
+        secret: str = "",
         environment: Mapping[str, str] = NO_VARIABLES,
     ) -> Runner:
         """A runner of this mode, for a bot with this code."""

@@ -79,9 +79,7 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: boo
     fpm = PhpFpm(socket, log, Child(command, log=log, death_signal="TERM"))
     try:
         fpm.process.start()
-        wait_until_ready(
-            fpm.process, socket.exists, what="PHP-FPM", log=log, timeout_seconds=START_TIMEOUT_SECONDS
-        )
+        wait_until_ready(fpm.process, socket.exists, what="PHP-FPM", log=log, timeout_seconds=START_TIMEOUT_SECONDS)
     except BaseException:
         fpm.stop()
         raise

@@ -58,8 +58,14 @@ class QueueModel:
         assert job_id > max(self.jobs, default=0)
         urgent, expires = job.urgent_seconds, job.expires_seconds
         self.jobs[job_id] = ModelJob(
-            job_id, job.lane, job.update_id, self.now, self.now, job.priority,
-            None if urgent is None else self.now + urgent, None if expires is None else self.now + expires,
+            job_id,
+            job.lane,
+            job.update_id,
+            self.now,
+            self.now,
+            job.priority,
+            None if urgent is None else self.now + urgent,
+            None if expires is None else self.now + expires,
         )
 
     def in_turn(self, waiting_since: Mapping[int, datetime]) -> list[int]:
@@ -144,8 +150,11 @@ class QueueModel:
     def prune(self, done_seconds: float, failed_seconds: float) -> int:
         """How many finished jobs were old enough to go."""
         keep = {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}
-        old = [job.id for job in self.jobs.values()
-               if job.status in keep and job.processed_at < self.now - keep[job.status]]
+        old = [
+            job.id
+            for job in self.jobs.values()
+            if job.status in keep and job.processed_at < self.now - keep[job.status]
+        ]
         for job_id in old:
             del self.jobs[job_id]
         return len(old)

@@ -18,8 +18,17 @@ from tests.support.servers import find_python
 
 WHEELS = REPOSITORY / ".cache" / "wheels"
 _NOT_COPIED = shutil.ignore_patterns(
-    "site-packages", "test", "tests", "__pycache__", "config-*", "idlelib", "tkinter", "ensurepip", "lib2to3",
-    "pydoc_data", "turtledemo",
+    "site-packages",
+    "test",
+    "tests",
+    "__pycache__",
+    "config-*",
+    "idlelib",
+    "tkinter",
+    "ensurepip",
+    "lib2to3",
+    "pydoc_data",
+    "turtledemo",
 )
 WHERE_IT_LIVES = (
     "import sys, sysconfig; print(sys.base_prefix); print(sysconfig.get_config_var('LDLIBRARY')); "
@@ -31,7 +40,12 @@ def build_release(folder: Path, **environment: str) -> Path:
     """The zip that `make dist` makes."""
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / "tools" / "dist.py"), "--to", str(folder), "--wheels", str(WHEELS)],
-        capture_output=True, text=True, timeout=300, cwd=folder.parent, env={**os.environ, **environment}, check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=folder.parent,
+        env={**os.environ, **environment},
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     [path] = folder.glob("*.zip")
@@ -53,9 +67,7 @@ def unpack(release: Path, site: Path, umask: int = 0o022) -> Path:
     copy = site.parent / release.name
     shutil.copyfile(release, copy)
     copy.chmod(0o644)
-    subprocess.run(
-        as_owner(["sh", "-c", f"umask {umask:03o} && unzip -q -o {copy} -d {site}"]), check=True, timeout=60
-    )
+    subprocess.run(as_owner(["sh", "-c", f"umask {umask:03o} && unzip -q -o {copy} -d {site}"]), check=True, timeout=60)
     return site / "scalable"
 
 
@@ -69,9 +81,7 @@ def bare_python(version: str, folder: Path) -> str:
     if not copy.exists():
         (copy / "bin").mkdir(parents=True)
         shutil.copy(Path(prefix) / "bin" / f"python{number}", copy / "bin" / f"python{number}")
-        shutil.copytree(
-            Path(prefix) / "lib" / f"python{number}", copy / "lib" / f"python{number}", ignore=_NOT_COPIED
-        )
+        shutil.copytree(Path(prefix) / "lib" / f"python{number}", copy / "lib" / f"python{number}", ignore=_NOT_COPIED)
         for shared in (Path(prefix) / "lib").glob(f"{library}*"):
             shutil.copy(shared, copy / "lib" / shared.name)
     return str(copy / "bin" / f"python{number}")

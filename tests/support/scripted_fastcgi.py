@@ -129,8 +129,8 @@ def _pairs(data: bytes) -> Iterator[tuple[str, str]]:
         name_size, data = _length(data)
         value_size, data = _length(data)
         assert len(data) >= name_size + value_size, "a pair is cut"
-        yield data[:name_size].decode(), data[name_size:name_size + value_size].decode()
-        data = data[name_size + value_size:]
+        yield data[:name_size].decode(), data[name_size : name_size + value_size].decode()
+        data = data[name_size + value_size :]
 
 
 def _length(data: bytes) -> tuple[int, bytes]:

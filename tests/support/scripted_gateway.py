@@ -56,7 +56,7 @@ def read_request(connection: socket.socket) -> tuple[dict[bytes, bytes], bytes]:
         rest += connection.recv(65536)
     fields = rest[: int(length)].split(b"\0")
     variables = dict(zip(fields[::2], fields[1::2]))
-    body = rest[int(length) + 1:]
+    body = rest[int(length) + 1 :]
     while len(body) < int(variables[b"CONTENT_LENGTH"]):
         body += connection.recv(65536)
     return variables, body

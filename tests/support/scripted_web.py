@@ -180,8 +180,21 @@ def make_certificate(folder: Path, names: str, *, ran_out: bool = False) -> Cert
     (folder / "issued").write_text("")
     _openssl("req", "-new", *key, *request, "-out", str(wanted))
     _openssl(
-        "ca", "-batch", "-selfsign", "-config", str(settings), "-in", str(wanted), "-keyfile", str(made.key), "-out",
-        str(made.certificate), "-startdate", "20200101000000Z", "-enddate", "20200102000000Z",
+        "ca",
+        "-batch",
+        "-selfsign",
+        "-config",
+        str(settings),
+        "-in",
+        str(wanted),
+        "-keyfile",
+        str(made.key),
+        "-out",
+        str(made.certificate),
+        "-startdate",
+        "20200101000000Z",
+        "-enddate",
+        "20200102000000Z",
     )
     return made
 

@@ -26,9 +26,16 @@ class ServedSite:
         self.webhook_url = f"{self.url}/scalable/webhook_queue.py"
         self.dashboard_url = f"{self.url}/scalable/dashboard.py"
         self.environment = {
-            "PATH": os.environ["PATH"], "HOME": str(folder), "BOT_CONFIG": "", "BOT_LEGACY_PATH": str(bot),
-            "BOT_DATA_DIR": str(folder / "data"), "BOT_JOURNAL": str(folder / "journal"), "BOT_WORKER_SLEEP": "0.1",
-            "BOT_WORKER_POOL_SIZE": "2", "BOT_JOB_RETRY_BASE": "1", **settings,
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "BOT_CONFIG": "",
+            "BOT_LEGACY_PATH": str(bot),
+            "BOT_DATA_DIR": str(folder / "data"),
+            "BOT_JOURNAL": str(folder / "journal"),
+            "BOT_WORKER_SLEEP": "0.1",
+            "BOT_WORKER_POOL_SIZE": "2",
+            "BOT_JOB_RETRY_BASE": "1",
+            **settings,
         }
         # Goes with every look at the JSON: a site with a password needs `&token=…`.
         self.query = ""
@@ -45,8 +52,13 @@ class ServedSite:
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one of the scripts to its end with the same settings."""
         return subprocess.run(
-            self.command(script, *arguments), capture_output=True, text=True, timeout=60, check=False,
-            env={**self.environment, **environment}, cwd=self.folder,
+            self.command(script, *arguments),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**self.environment, **environment},
+            cwd=self.folder,
         )
 
     def __enter__(self) -> ServedSite:
@@ -80,6 +92,7 @@ class ServedSite:
     def wait_for_counts(self, timeout_seconds: float = 30.0, **expected: int) -> None:
         """Return once the dashboard shows these counts."""
         wait_until(
-            lambda: expected.items() <= self.counts().items(), lambda: (self.overview(), tail(self.log)),
+            lambda: expected.items() <= self.counts().items(),
+            lambda: (self.overview(), tail(self.log)),
             timeout_seconds,
         )

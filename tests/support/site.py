@@ -34,9 +34,20 @@ def vendored_packages() -> Path:
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(unfinished), "-r",
-             str(requirements)],
-            check=True, timeout=300,
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-compile",
+                "--target",
+                str(unfinished),
+                "-r",
+                str(requirements),
+            ],
+            check=True,
+            timeout=300,
         )
         unfinished.rename(folder)
     return folder
@@ -102,8 +113,13 @@ class Site:
     """One installation behind a running Apache; `start_pool` adds the workers. `apache` are options of start_apache."""
 
     def __init__(
-        self, folder: Path, bot: Path, settings: Mapping[str, str], allow_override: str = "All",
-        plugin: Callable[[Path], Path] = copy_plugin, **apache: Any,
+        self,
+        folder: Path,
+        bot: Path,
+        settings: Mapping[str, str],
+        allow_override: str = "All",
+        plugin: Callable[[Path], Path] = copy_plugin,
+        **apache: Any,
     ) -> None:
         self.root = folder / "site"
         self.root.mkdir(mode=0o755)
@@ -131,8 +147,13 @@ class Site:
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the scripts to its end, as a shell on the host would."""
         return subprocess.run(
-            self.command(script, *arguments), capture_output=True, text=True, timeout=120, env=self._environment(),
-            cwd=self.root, check=False,
+            self.command(script, *arguments),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=self._environment(),
+            cwd=self.root,
+            check=False,
         )
 
     def start_pool(self, **settings: str) -> Child:

@@ -99,9 +99,7 @@ class WebHost:
 
     def wait_until_nothing_is_left(self) -> None:
         """Return once no drain of this host runs any more, and the web server has no child that nobody waits for."""
-        wait_until(
-            lambda: not self.drains() and not zombies(self.server.pid), lambda: (self.drains(), self.logs()), 30
-        )
+        wait_until(lambda: not self.drains() and not zombies(self.server.pid), lambda: (self.drains(), self.logs()), 30)
 
 
 def in_background(work: Callable[[], Result]) -> Future[Result]:
@@ -112,8 +110,14 @@ def in_background(work: Callable[[], Result]) -> Future[Result]:
 def serve_wsgi(environment: dict[str, str], folder: Path) -> tuple[Child, str, Path]:
     """The whole plugin under a WSGI server without a pool: its process, its address, its log."""
     port, log = free_port(), folder / "wsgi.log"
-    command = [sys.executable, "-m", "waitress", "--threads=32", f"--listen=127.0.0.1:{port}",
-               "scalable.passenger_wsgi:application"]
+    command = [
+        sys.executable,
+        "-m",
+        "waitress",
+        "--threads=32",
+        f"--listen=127.0.0.1:{port}",
+        "scalable.passenger_wsgi:application",
+    ]
     child = Child(command, log=log, environment={**environment, "PYTHONPATH": str(REPOSITORY)})
     child.start()
     wait_until_ready(child, lambda: accepts_connections(port), what="waitress", log=log, timeout_seconds=20)

@@ -103,9 +103,7 @@ class Bench:
         self.runner = ScriptedRunner()
         self.stop = ClockedStop(self.clock)
         self.progress: Callable[[Tally], None] = lambda _: None
-        self.worker = LegacyBotWorker(
-            self.queue, self.runner, ReplySender(None), "worker-1", self.stop, self.clock
-        )
+        self.worker = LegacyBotWorker(self.queue, self.runner, ReplySender(None), "worker-1", self.stop, self.clock)
 
     def enqueue(self, count: int = 1) -> list[int]:
         """Ids of `count` new jobs, oldest first."""
@@ -126,6 +124,12 @@ class Bench:
     def loop(self, reap: bool = False, sleep_seconds: float = SLEEP_SECONDS, **limits: float | bool) -> Tally:
         """What a WorkerLoop with these limits did, until it ended."""
         return WorkerLoop(
-            self.queue, self.worker, self.stop, Polling(sleep_seconds), Limits(**limits),  # type: ignore[arg-type]
-            Housekeeping(self.queue, 3600, 3600) if reap else None, progress=self.progress, clock=self.clock,
+            self.queue,
+            self.worker,
+            self.stop,
+            Polling(sleep_seconds),
+            Limits(**limits),  # type: ignore[arg-type]
+            Housekeeping(self.queue, 3600, 3600) if reap else None,
+            progress=self.progress,
+            clock=self.clock,
         ).run()

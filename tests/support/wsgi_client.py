@@ -36,12 +36,25 @@ class Client:
         """(status, headers, body) of one request; `path` as it stands in an address, not decoded yet."""
         raw = path.encode("utf-8", "surrogateescape").decode("latin-1")
         environ = {
-            "REQUEST_METHOD": method, "SCRIPT_NAME": "/dashboard.py", "PATH_INFO": raw, "QUERY_STRING": query,
-            "REMOTE_ADDR": "203.0.113.7", "HTTP_HOST": "bot.example.com", "SERVER_NAME": "bot.example.com",
-            "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.url_scheme": "https", "wsgi.version": (1, 0),
-            "wsgi.input": io.BytesIO(body), "wsgi.errors": io.StringIO(), "wsgi.multithread": True,
-            "wsgi.multiprocess": False, "wsgi.run_once": False, "CONTENT_LENGTH": str(len(body)),
-            "CONTENT_TYPE": "application/x-www-form-urlencoded", **more,
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "/dashboard.py",
+            "PATH_INFO": raw,
+            "QUERY_STRING": query,
+            "REMOTE_ADDR": "203.0.113.7",
+            "HTTP_HOST": "bot.example.com",
+            "SERVER_NAME": "bot.example.com",
+            "SERVER_PORT": "443",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.url_scheme": "https",
+            "wsgi.version": (1, 0),
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_TYPE": "application/x-www-form-urlencoded",
+            **more,
         }
         answer: dict[str, Any] = {}
 

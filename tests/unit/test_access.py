@@ -60,8 +60,17 @@ class TestCookies:
         reader = KEYS.cookie(Role.READER)
         role, expires, seal = reader.split(".")
         forged = [
-            "", "owner", f"owner.{expires}.{seal}", f"{role}.{int(expires) + 1}.{seal}", f"{role}.{expires}.{'0' * 64}",
-            f"{role}.{expires}.", reader + "0", reader.upper(), f"stranger.{expires}.{seal}", "٣" * 80, "\udcff",
+            "",
+            "owner",
+            f"owner.{expires}.{seal}",
+            f"{role}.{int(expires) + 1}.{seal}",
+            f"{role}.{expires}.{'0' * 64}",
+            f"{role}.{expires}.",
+            reader + "0",
+            reader.upper(),
+            f"stranger.{expires}.{seal}",
+            "٣" * 80,
+            "\udcff",
         ]
 
         assert {KEYS.visitor({}, cookie).role for cookie in forged} == {Role.STRANGER}
@@ -105,11 +114,21 @@ class TestThisMachine:
     def test_with_one_it_has_to_give_it(self) -> None:
         assert KEYS.visitor(LOOPBACK, "").role is Role.STRANGER
 
-    @pytest.mark.parametrize("change", [
-        {"REMOTE_ADDR": "203.0.113.7"}, {"REMOTE_ADDR": ""}, {"HTTP_HOST": "bot.example.com"}, {"HTTP_HOST": ""},
-        {"HTTP_HOST": "127.0.0.1.example.com"}, {"HTTP_X_FORWARDED_FOR": "127.0.0.1"}, {"HTTP_VIA": "1.1 proxy"},
-        {"HTTP_FORWARDED": "for=127.0.0.1"}, {"HTTP_X_REAL_IP": "127.0.0.1"}, {"SERVER_PROTOCOL": "HTTP/1.0"},
-    ])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"REMOTE_ADDR": "203.0.113.7"},
+            {"REMOTE_ADDR": ""},
+            {"HTTP_HOST": "bot.example.com"},
+            {"HTTP_HOST": ""},
+            {"HTTP_HOST": "127.0.0.1.example.com"},
+            {"HTTP_X_FORWARDED_FOR": "127.0.0.1"},
+            {"HTTP_VIA": "1.1 proxy"},
+            {"HTTP_FORWARDED": "for=127.0.0.1"},
+            {"HTTP_X_REAL_IP": "127.0.0.1"},
+            {"SERVER_PROTOCOL": "HTTP/1.0"},
+        ],
+    )
     def test_a_request_that_came_from_further_away_is_a_stranger(self, change: dict[str, str]) -> None:
         assert Keys(SECRET, "").visitor({**LOOPBACK, **change}, "").role is Role.STRANGER
 
@@ -118,23 +137,33 @@ class TestThisMachine:
         assert Keys(SECRET, "").visitor({**LOOPBACK, "HTTP_HOST": host}, "").role is Role.OWNER
 
 
-@pytest.mark.parametrize(("environ", "address"), [
-    ({"REMOTE_ADDR": "203.0.113.7"}, "203.0.113.7"),
-    ({"REMOTE_ADDR": "203.0.113.7", "HTTP_X_FORWARDED_FOR": "9.9.9.9"}, "203.0.113.7"),
-    ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "9.9.9.9, 203.0.113.7"}, "203.0.113.7"),
-    ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "9.9.9.9,"}, "127.0.0.1"),
-    ({"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
-    ({"REMOTE_ADDR": "::ffff:203.0.113.7"}, "203.0.113.7"),
-    ({"REMOTE_ADDR": "x" * 1000}, "x" * 64),
-    ({}, ""),
-])
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({"REMOTE_ADDR": "203.0.113.7"}, "203.0.113.7"),
+        ({"REMOTE_ADDR": "203.0.113.7", "HTTP_X_FORWARDED_FOR": "9.9.9.9"}, "203.0.113.7"),
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "9.9.9.9, 203.0.113.7"}, "203.0.113.7"),
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "9.9.9.9,"}, "127.0.0.1"),
+        ({"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
+        ({"REMOTE_ADDR": "::ffff:203.0.113.7"}, "203.0.113.7"),
+        ({"REMOTE_ADDR": "x" * 1000}, "x" * 64),
+        ({}, ""),
+    ],
+)
 def test_the_address_is_what_the_nearest_trusted_proxy_saw(environ: dict[str, str], address: str) -> None:
     assert address_of(environ) == address
 
 
-@pytest.mark.parametrize(("site", "elsewhere"), [
-    ("same-origin", False), ("none", False), ("cross-site", True), ("same-site", True), ("", True),
-])
+@pytest.mark.parametrize(
+    ("site", "elsewhere"),
+    [
+        ("same-origin", False),
+        ("none", False),
+        ("cross-site", True),
+        ("same-site", True),
+        ("", True),
+    ],
+)
 def test_a_browser_says_when_another_site_sent_it(site: str, elsewhere: bool) -> None:
     assert asked_from_elsewhere({"HTTP_SEC_FETCH_SITE": site}) is elsewhere
     assert asked_from_elsewhere({}) is False

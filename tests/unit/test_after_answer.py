@@ -49,8 +49,15 @@ def serve(application: Callable[..., Any], story: list[str]) -> str:
             return super().write(data)
 
     output = Output()
-    environ = {"REQUEST_METHOD": "GET", "SERVER_NAME": "x", "SERVER_PORT": "1", "SERVER_PROTOCOL": "HTTP/1.1",
-               "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": ""}
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "1",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/",
+        "QUERY_STRING": "",
+    }
     handler = SimpleHandler(io.BytesIO(), output, io.StringIO(), environ)
     handler.run(validator(application))
     return output.getvalue().decode()
@@ -126,7 +133,9 @@ os.execv("/bin/sh", ["/bin/sh", "-c", "kill -TERM $$; echo a program that is sta
 
 def test_a_cgi_answer_ends_while_the_process_goes_on_and_is_deaf_to_term():
     process = subprocess.Popen(
-        [sys.executable, "-c", END_THE_ANSWER, str(REPOSITORY)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-c", END_THE_ANSWER, str(REPOSITORY)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     assert process.stdout is not None

@@ -151,8 +151,11 @@ def test_a_message_that_could_not_be_sent_is_sent_the_next_time(tower: Watchtowe
 
 def test_an_error_telegram_reports_of_the_webhook_is_told_once_and_that_it_is_over(tower: Watchtower, api: FakeBotApi):
     now = int(time.time())
-    info = (b'{"ok": true, "result": {"url": "https://example.com/w", "pending_update_count": 12, "last_error_date": '
-            + str(now).encode() + b', "last_error_message": "Wrong response from the webhook: 503"}}')
+    info = (
+        b'{"ok": true, "result": {"url": "https://example.com/w", "pending_update_count": 12, "last_error_date": '
+        + str(now).encode()
+        + b', "last_error_message": "Wrong response from the webhook: 503"}}'
+    )
     for _ in range(3):
         tower.pass_time(61)
         api.will("getWebhookInfo", says(info, content_type="application/json"))
@@ -162,8 +165,7 @@ def test_an_error_telegram_reports_of_the_webhook_is_told_once_and_that_it_is_ov
         tower.alerts.check()
 
     assert tower.told() == [
-        "Scalable mode, example.com:\n"
-        "• Telegram cannot deliver to the webhook: Wrong response from the webhook: 503",
+        "Scalable mode, example.com:\n• Telegram cannot deliver to the webhook: Wrong response from the webhook: 503",
         "Scalable mode, example.com:\n• all is well again",
     ]
 

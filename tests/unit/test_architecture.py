@@ -24,7 +24,12 @@ from tests.support.architecture import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_SCRIPTS = (
-    "config.py", "dashboard.py", "passenger_wsgi.py", "webhook_queue.py", "worker.py", "worker_pool.py",
+    "config.py",
+    "dashboard.py",
+    "passenger_wsgi.py",
+    "webhook_queue.py",
+    "worker.py",
+    "worker_pool.py",
 )
 SOURCES = [
     Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
@@ -38,8 +43,23 @@ _BASE = ("scalable.lib.errors", "scalable.lib.logs", "scalable.lib.sockets")
 _QUEUE = tuple(
     f"scalable.lib.queue.{name}"
     for name in (
-        "database_queue", "job", "lean", "turns", "retry_policy", "registry", "counters", "minutes", "browse",
-        "by_hand", "health", "history", "leadership", "notes", "search", "totals", "webhook_note",
+        "database_queue",
+        "job",
+        "lean",
+        "turns",
+        "retry_policy",
+        "registry",
+        "counters",
+        "minutes",
+        "browse",
+        "by_hand",
+        "health",
+        "history",
+        "leadership",
+        "notes",
+        "search",
+        "totals",
+        "webhook_note",
     )
 )
 _EVERYTHING = ("scalable.config", "scalable.lib")
@@ -54,9 +74,17 @@ ALLOWED = {
     "scalable.lib.worker": (*_BASE, *_QUEUE, "scalable.lib.telegram"),
     "scalable.lib.web": (*_BASE, *_QUEUE, "scalable.lib.telegram", "scalable.__version__"),
     "scalable.lib.host": (
-        *_BASE, "scalable.lib.settings", "scalable.lib.queue", "scalable.lib.telegram", "scalable.lib.worker",
-        "scalable.lib.web.handover", "scalable.lib.web.incoming", "scalable.lib.web.overview", "scalable.lib.web.probe",
-        "scalable.lib.web.readable", "scalable.lib.web.webhook_state",
+        *_BASE,
+        "scalable.lib.settings",
+        "scalable.lib.queue",
+        "scalable.lib.telegram",
+        "scalable.lib.worker",
+        "scalable.lib.web.handover",
+        "scalable.lib.web.incoming",
+        "scalable.lib.web.overview",
+        "scalable.lib.web.probe",
+        "scalable.lib.web.readable",
+        "scalable.lib.web.webhook_state",
     ),
     "scalable.config": ("scalable.lib",),
     **{f"scalable.{name[:-3]}": _EVERYTHING for name in ENTRY_SCRIPTS if name != "config.py"},
@@ -292,10 +320,16 @@ def test_importing_any_module_alone_does_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("effect", [
-    "print('hello')", "open('made', 'w').close()", "import os; os.environ.get('HOME')",
-    "import sys; sys.path.append('x')", "import subprocess; subprocess.Popen(['true'])",
-])
+@pytest.mark.parametrize(
+    "effect",
+    [
+        "print('hello')",
+        "open('made', 'w').close()",
+        "import os; os.environ.get('HOME')",
+        "import sys; sys.path.append('x')",
+        "import subprocess; subprocess.Popen(['true'])",
+    ],
+)
 def test_the_test_of_imports_sees_an_effect(tmp_path: Path, effect: str):
     package = tmp_path / "root" / "scalable"
     package.mkdir(parents=True)
@@ -308,13 +342,16 @@ def test_the_test_of_imports_sees_an_effect(tmp_path: Path, effect: str):
     assert (done.stdout, done.stderr, done.returncode) != ("", "", 0)
 
 
-@pytest.mark.parametrize(("module", "unwanted"), [
-    ("scalable.webhook_queue", ("bottle", "pymysql", "sqlite3", "apscheduler", "argparse", "dotenv", "waitress")),
-    ("scalable.lib.web.webhook_app", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-    ("scalable.lib.web.gateway", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-    ("scalable.lib.web.dashboard_app", ("pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-    ("scalable.lib.worker.command", ("bottle", "apscheduler", "waitress", "pymysql")),
-])
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("scalable.webhook_queue", ("bottle", "pymysql", "sqlite3", "apscheduler", "argparse", "dotenv", "waitress")),
+        ("scalable.lib.web.webhook_app", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
+        ("scalable.lib.web.gateway", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
+        ("scalable.lib.web.dashboard_app", ("pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
+        ("scalable.lib.worker.command", ("bottle", "apscheduler", "waitress", "pymysql")),
+    ],
+)
 def test_a_process_does_not_pay_for_packages_it_does_not_need(tmp_path: Path, module: str, unwanted: tuple[str, ...]):
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {module}; print(*sorted(sys.modules))"
 

@@ -80,11 +80,17 @@ def test_a_call_without_parameters(api: BotApi):
     assert api.call("getWebhookInfo")["pending_update_count"] == 0
 
 
-@pytest.mark.parametrize(("content_type", "body"), [
-    (JSON, b'{"method":"sendMessage", "chat_id":1,  "text":"\xf0\x9f\x91\x8b"}'),
-    (FORM, b"method=sendMessage&chat_id=1&text=%F0%9F%91%8B"),
-    ('multipart/form-data; boundary="x"', b'--x\r\nContent-Disposition: form-data; name="chat_id"\r\n\r\n1\r\n--x--'),
-])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (JSON, b'{"method":"sendMessage", "chat_id":1,  "text":"\xf0\x9f\x91\x8b"}'),
+        (FORM, b"method=sendMessage&chat_id=1&text=%F0%9F%91%8B"),
+        (
+            'multipart/form-data; boundary="x"',
+            b'--x\r\nContent-Disposition: form-data; name="chat_id"\r\n\r\n1\r\n--x--',
+        ),
+    ],
+)
 def test_a_body_is_posted_byte_for_byte(api: BotApi, server: FakeBotApi, content_type: str, body: bytes):
     assert api.post(MethodCall("sendSomething", content_type, body)) is True
 
@@ -162,12 +168,15 @@ def test_a_refusal_has_the_servers_words(api: BotApi, server: FakeBotApi):
     assert (caught.value.code, caught.value.description) == (400, "Bad Request: chat not found")
 
 
-@pytest.mark.parametrize(("turn", "words"), [
-    (refuses("Unauthorized", 401), "Unauthorized (the token in BOT_TOKEN is wrong, or was revoked)"),
-    (refuses("Not Found", 404), "Not Found (no such method, or the token in BOT_TOKEN is wrong)"),
-    (refuses("Forbidden: bot was blocked by the user", 403), "Forbidden: bot was blocked by the user"),
-    (refuses("two\nlines\x1b[31m of\ttext" + "x" * 1000, 400), "two lines[31m of text" + "x" * 279),
-])
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (refuses("Unauthorized", 401), "Unauthorized (the token in BOT_TOKEN is wrong, or was revoked)"),
+        (refuses("Not Found", 404), "Not Found (no such method, or the token in BOT_TOKEN is wrong)"),
+        (refuses("Forbidden: bot was blocked by the user", 403), "Forbidden: bot was blocked by the user"),
+        (refuses("two\nlines\x1b[31m of\ttext" + "x" * 1000, 400), "two lines[31m of text" + "x" * 279),
+    ],
+)
 def test_a_refusal_is_one_line_for_a_person(api: BotApi, server: FakeBotApi, turn: Turn, words: str):
     server.will("sendMessage", turn)
 
@@ -177,12 +186,15 @@ def test_a_refusal_is_one_line_for_a_person(api: BotApi, server: FakeBotApi, tur
     assert str(caught.value) == words
 
 
-@pytest.mark.parametrize(("turn", "seconds"), [
-    (is_busy(7), 7.0),
-    (is_busy(0), 1.0),
-    (Turn(429, "Too Many Requests"), 1.0),
-    (says(b"<h1>429 Too Many Requests</h1>", 429), 1.0),
-])
+@pytest.mark.parametrize(
+    ("turn", "seconds"),
+    [
+        (is_busy(7), 7.0),
+        (is_busy(0), 1.0),
+        (Turn(429, "Too Many Requests"), 1.0),
+        (says(b"<h1>429 Too Many Requests</h1>", 429), 1.0),
+    ],
+)
 def test_too_many_calls_say_how_long_to_wait(api: BotApi, server: FakeBotApi, turn: Turn, seconds: float):
     server.will("sendMessage", turn)
 
@@ -192,12 +204,15 @@ def test_too_many_calls_say_how_long_to_wait(api: BotApi, server: FakeBotApi, tu
     assert caught.value.retry_after_seconds == seconds
 
 
-@pytest.mark.parametrize(("turn", "words"), [
-    (fails(500), "is failing: Internal Server Error"),
-    (fails(502, "Bad Gateway"), "is failing: Bad Gateway"),
-    (says(b"<h1>502 Bad Gateway</h1>", 502), "is failing: HTTP status 502"),
-    (says(b"", 503), "is failing: HTTP status 503"),
-])
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (fails(500), "is failing: Internal Server Error"),
+        (fails(502, "Bad Gateway"), "is failing: Bad Gateway"),
+        (says(b"<h1>502 Bad Gateway</h1>", 502), "is failing: HTTP status 502"),
+        (says(b"", 503), "is failing: HTTP status 503"),
+    ],
+)
 def test_a_failing_server_may_be_asked_again(api: BotApi, server: FakeBotApi, turn: Turn, words: str):
     server.will("sendMessage", turn)
 
@@ -207,12 +222,15 @@ def test_a_failing_server_may_be_asked_again(api: BotApi, server: FakeBotApi, tu
     assert str(caught.value) == f"{server.url} {words}"
 
 
-@pytest.mark.parametrize(("turn", "words"), [
-    (drops_before_answer(), "took the call and gave no answer: the connection was closed too early"),
-    (drops_in_answer(), "took the call and gave no answer: the connection was closed too early"),
-    (says(b"<h1>504 Gateway Time-out</h1>", 504), "gave no answer: HTTP status 504"),
-    (says(b"x" * (bot_api.MAX_ANSWER_BYTES + 1)), "took the call and gave no answer: "),
-])
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (drops_before_answer(), "took the call and gave no answer: the connection was closed too early"),
+        (drops_in_answer(), "took the call and gave no answer: the connection was closed too early"),
+        (says(b"<h1>504 Gateway Time-out</h1>", 504), "gave no answer: HTTP status 504"),
+        (says(b"x" * (bot_api.MAX_ANSWER_BYTES + 1)), "took the call and gave no answer: "),
+    ],
+)
 def test_a_call_that_was_taken_without_an_answer_may_have_been_performed(
     api: BotApi, server: FakeBotApi, turn: Turn, words: str
 ):
@@ -238,9 +256,19 @@ def test_a_redirect_is_not_followed(api: BotApi, server: FakeBotApi):
     assert server.methods() == ["sendmessage"]
 
 
-@pytest.mark.parametrize("body", [
-    b"<html>hello", b"", b"[]", b'{"ok":true}', b'{"ok":false}', b'{"ok":"true","result":1}', b"\xff", b"[" * 100_000,
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>hello",
+        b"",
+        b"[]",
+        b'{"ok":true}',
+        b'{"ok":false}',
+        b'{"ok":"true","result":1}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
+)
 def test_an_answer_from_somebody_else_asks_for_the_address(api: BotApi, server: FakeBotApi, body: bytes):
     server.will("sendMessage", says(body))
 
@@ -323,9 +351,7 @@ def test_a_name_server_that_does_not_answer_does_not_hold_the_caller_and_nothing
     assert server.calls == []
 
 
-def test_a_host_that_allows_no_more_threads_is_told(
-    api: BotApi, server: FakeBotApi, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_host_that_allows_no_more_threads_is_told(api: BotApi, server: FakeBotApi, monkeypatch: pytest.MonkeyPatch):
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -369,9 +395,29 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that nobody signed, with its key."""
     file = tmp_path_factory.mktemp("tls") / "server.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file, "-out", f"{file}.crt"],
-        check=True, capture_output=True, timeout=60,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            file,
+            "-out",
+            f"{file}.crt",
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
     )
     file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
     return file
@@ -428,10 +474,28 @@ def test_tls_that_stalls_does_not_put_the_deadline_off(tls_server: FakeBotApi, c
 # --- settings ---
 
 
-@pytest.mark.parametrize("token", [
-    "", "123456", "123456:", ":abc", "bot123456:abc", "123456:ab c", "123456:abc ", " 123456:abc", "123456:abc\n",
-    "'123456:abc'", "123456:abc/getMe", "123456:abc?x=1", "12a:abc", "123456:привіт", "1:" + "a" * 79, "١:abc", "1:a:b",
-])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "123456",
+        "123456:",
+        ":abc",
+        "bot123456:abc",
+        "123456:ab c",
+        "123456:abc ",
+        " 123456:abc",
+        "123456:abc\n",
+        "'123456:abc'",
+        "123456:abc/getMe",
+        "123456:abc?x=1",
+        "12a:abc",
+        "123456:привіт",
+        "1:" + "a" * 79,
+        "١:abc",
+        "1:a:b",
+    ],
+)
 def test_a_token_that_cannot_be_one_is_told_and_not_shown(token: str):
     with pytest.raises(ConfigurationError, match=r"^BOT_TOKEN=\(hidden\): expected the token from @Bot") as caught:
         BotApi(token)
@@ -439,20 +503,46 @@ def test_a_token_that_cannot_be_one_is_told_and_not_shown(token: str):
     assert len(token) < 4 or token not in str(caught.value)
 
 
-@pytest.mark.parametrize("token", [
-    "123456:TEST", "1:a", "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw", "1:" + "a" * 78,
-])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "123456:TEST",
+        "1:a",
+        "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+        "1:" + "a" * 78,
+    ],
+)
 def test_tokens_of_every_age_and_of_tests_are_good(token: str):
     BotApi(token)
 
 
-@pytest.mark.parametrize("url", [
-    "", "api.telegram.org", "ftp://api.telegram.org", "https://", "https:///x", "https://api.telegram.org:port",
-    "https://api.telegram.org:99999", "https://[::1", "https://a..b", "https://me:word@host", "https://host?x=1",
-    "https://host#x", "https://host/a b", "https://host/\n", " https://host", "https://host/bot", "https://host/x/bot",
-    f"https://api.telegram.org/bot{TOKEN}", f"https://api.telegram.org/bot{TOKEN}/", "https://host/a//b",
-    f"https://api.telegram.org/bot{TOKEN.replace(':', '%3A')}/getMe", f"https://{TOKEN}@api.telegram.org",
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "api.telegram.org",
+        "ftp://api.telegram.org",
+        "https://",
+        "https:///x",
+        "https://api.telegram.org:port",
+        "https://api.telegram.org:99999",
+        "https://[::1",
+        "https://a..b",
+        "https://me:word@host",
+        "https://host?x=1",
+        "https://host#x",
+        "https://host/a b",
+        "https://host/\n",
+        " https://host",
+        "https://host/bot",
+        "https://host/x/bot",
+        f"https://api.telegram.org/bot{TOKEN}",
+        f"https://api.telegram.org/bot{TOKEN}/",
+        "https://host/a//b",
+        f"https://api.telegram.org/bot{TOKEN.replace(':', '%3A')}/getMe",
+        f"https://{TOKEN}@api.telegram.org",
+    ],
+)
 def test_an_address_that_cannot_be_one_is_told_without_what_might_be_secret(url: str):
     with pytest.raises(ConfigurationError, match=r"^BOT_API_URL='.*': expected an address such as https://") as caught:
         BotApi(TOKEN, url)
@@ -461,10 +551,18 @@ def test_an_address_that_cannot_be_one_is_told_without_what_might_be_secret(url:
     assert "word" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", [
-    "https://api.telegram.org", "https://api.telegram.org/", "http://127.0.0.1:8081", "http://[::1]:8081/x-y/v1.2",
-    "http://telegram-bot-api:8081", "https://bot.example.org", "https://приклад.укр",
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.telegram.org",
+        "https://api.telegram.org/",
+        "http://127.0.0.1:8081",
+        "http://[::1]:8081/x-y/v1.2",
+        "http://telegram-bot-api:8081",
+        "https://bot.example.org",
+        "https://приклад.укр",
+    ],
+)
 def test_addresses_that_are_good(url: str):
     assert repr(BotApi(TOKEN, url)) == f"BotApi({url.rstrip('/')!r})"
 
@@ -478,11 +576,20 @@ def test_a_method_that_cannot_be_one_is_a_mistake_of_the_caller(api: BotApi, met
 # --- the token ---
 
 
-@pytest.mark.parametrize("turn", [
-    refuses(f"Bad Request: /bot{TOKEN}/sendMessage is wrong"), refuses(f"Unauthorized: {SECRET}", 401),
-    fails(500, f"cannot handle {TOKEN}"), Turn(429, f"too many for {TOKEN}", 5), says(TOKEN.encode(), 502),
-    redirects(f"/bot{TOKEN}/getMe"), says(f"<p>{TOKEN}".encode()), drops_before_answer(), drops_in_answer(),
-])
+@pytest.mark.parametrize(
+    "turn",
+    [
+        refuses(f"Bad Request: /bot{TOKEN}/sendMessage is wrong"),
+        refuses(f"Unauthorized: {SECRET}", 401),
+        fails(500, f"cannot handle {TOKEN}"),
+        Turn(429, f"too many for {TOKEN}", 5),
+        says(TOKEN.encode(), 502),
+        redirects(f"/bot{TOKEN}/getMe"),
+        says(f"<p>{TOKEN}".encode()),
+        drops_before_answer(),
+        drops_in_answer(),
+    ],
+)
 def test_the_token_is_in_no_error_no_log_and_no_chain(
     api: BotApi, server: FakeBotApi, turn: Turn, caplog: pytest.LogCaptureFixture
 ):
@@ -538,7 +645,7 @@ class _raw_server:
             step = 1 if self._pause_seconds else len(answer)
             for start in range(0, len(answer), step):
                 try:
-                    line.sendall(answer[start:start + step])
+                    line.sendall(answer[start : start + step])
                 except OSError:  # it hung up
                     return
                 time.sleep(self._pause_seconds)

@@ -36,19 +36,27 @@ def test_it_finds_its_update_when_it_is_run_as_by_the_web_server(tmp_path: Path,
     assert warnings(tmp_path, READS_BODY, mode) == []
 
 
-@pytest.mark.parametrize("source", [
-    READS_BODY.replace("php://input", "php://stdin"),
-    "<?php $body = file_get_contents('php://input') ?: file_get_contents('php://stdin');",
-    "<?php $body = stream_get_contents(STDIN);",
-    (REPOSITORY / "examples" / "bot.php").read_text(),
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        READS_BODY.replace("php://input", "php://stdin"),
+        "<?php $body = file_get_contents('php://input') ?: file_get_contents('php://stdin');",
+        "<?php $body = stream_get_contents(STDIN);",
+        (REPOSITORY / "examples" / "bot.php").read_text(),
+    ],
+)
 def test_one_that_reads_standard_input_is_right(tmp_path: Path, source: str):
     assert warnings(tmp_path, source) == []
 
 
-@pytest.mark.parametrize("source", [
-    ANSWERS, "<?php $reply['method'] = 'sendMessage';", '<?php echo \'{"method": "sendMessage"}\';',
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        ANSWERS,
+        "<?php $reply['method'] = 'sendMessage';",
+        '<?php echo \'{"method": "sendMessage"}\';',
+    ],
+)
 def test_one_that_answers_in_its_response_needs_the_token(tmp_path: Path, source: str):
     (warning,) = warnings(tmp_path, source, "fastcgi", token=False)
 
@@ -56,12 +64,15 @@ def test_one_that_answers_in_its_response_needs_the_token(tmp_path: Path, source
     assert warnings(tmp_path, source, "fastcgi", token=True) == []
 
 
-@pytest.mark.parametrize("line", [
-    "AddHandler application/x-httpd-ea-php56 .php .php8 .phtml",
-    "  AddHandler application/x-httpd-alt-php56___lsphp .php",
-    "AddHandler php56-script .php",
-    "<FilesMatch \\.php$>\nSetHandler application/x-httpd-php56\n</FilesMatch>",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "AddHandler application/x-httpd-ea-php56 .php .php8 .phtml",
+        "  AddHandler application/x-httpd-alt-php56___lsphp .php",
+        "AddHandler php56-script .php",
+        "<FilesMatch \\.php$>\nSetHandler application/x-httpd-php56\n</FilesMatch>",
+    ],
+)
 def test_a_web_server_that_runs_another_php_is_told(tmp_path: Path, line: str):
     (warning,) = warnings(tmp_path, "<?php", "fastcgi", htaccess=f"# php -- BEGIN cPanel\n{line}\n")
 
@@ -70,9 +81,13 @@ def test_a_web_server_that_runs_another_php_is_told(tmp_path: Path, line: str):
 
 
 def test_the_same_php_or_an_unnamed_one_is_no_reason_to_worry(tmp_path: Path):
-    php = next(f.seen for f in check_bot(
-        BotSettings(str(REPOSITORY / "examples" / "bot.php"), "cli", 60.0, "", "", "", tmp_path), True
-    ) if f.subject == "php")
+    php = next(
+        f.seen
+        for f in check_bot(
+            BotSettings(str(REPOSITORY / "examples" / "bot.php"), "cli", 60.0, "", "", "", tmp_path), True
+        )
+        if f.subject == "php"
+    )
     same = "".join(php.split()[0].split(".")[:2])
 
     assert warnings(tmp_path, "<?php", htaccess=f"AddHandler application/x-httpd-ea-php{same} .php\n") == []

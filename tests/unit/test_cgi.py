@@ -30,9 +30,7 @@ serve_cgi(application)
 def answer(application: Callable[..., Iterable[bytes]], body: bytes = b"", **variables: str) -> tuple[bytes, BytesIO]:
     """What is written, and the stream the body was read from."""
     stream, output = BytesIO(body), BytesIO()
-    answer_request(
-        application, {"REQUEST_METHOD": "POST", **variables}, stream, output, StringIO(), multithread=False
-    )
+    answer_request(application, {"REQUEST_METHOD": "POST", **variables}, stream, output, StringIO(), multithread=False)
     return output.getvalue(), stream
 
 

@@ -35,14 +35,17 @@ def test_permission_to_compress_the_answer_is_not_passed_on():
     assert "HTTP_ACCEPT_ENCODING" not in request_variables(BOT)
 
 
-@pytest.mark.parametrize(("bot", "root", "address"), [
-    ("/home/you/public_html/shop/bot.php", "/home/you/public_html", "/shop/bot.php"),
-    ("/home/you/public_html/bot.php", "/home/you/public_html", "/bot.php"),
-    ("/var/www/vhosts/example.com/httpdocs/b/t/bot.php", "/var/www/vhosts/example.com/httpdocs", "/b/t/bot.php"),
-    ("/srv/htdocs/old/htdocs/x/bot.php", "/srv/htdocs/old/htdocs", "/x/bot.php"),
-    ("/srv/bots/one/bot.php", "/srv/bots/one", "/bot.php"),
-    ("/bot.php", "/", "/bot.php"),
-])
+@pytest.mark.parametrize(
+    ("bot", "root", "address"),
+    [
+        ("/home/you/public_html/shop/bot.php", "/home/you/public_html", "/shop/bot.php"),
+        ("/home/you/public_html/bot.php", "/home/you/public_html", "/bot.php"),
+        ("/var/www/vhosts/example.com/httpdocs/b/t/bot.php", "/var/www/vhosts/example.com/httpdocs", "/b/t/bot.php"),
+        ("/srv/htdocs/old/htdocs/x/bot.php", "/srv/htdocs/old/htdocs", "/x/bot.php"),
+        ("/srv/bots/one/bot.php", "/srv/bots/one", "/bot.php"),
+        ("/bot.php", "/", "/bot.php"),
+    ],
+)
 def test_the_bot_finds_itself_where_the_panel_shows_it(bot: str, root: str, address: str):
     variables = request_variables(Path(bot))
 
@@ -66,14 +69,28 @@ def test_a_webhook_without_a_secret_could_be_called_by_anyone():
 
 
 def test_of_the_environment_only_what_php_and_the_bot_need_passes():
-    passed = php_environment({
-        "PATH": "/opt/bin", "HOME": "/home/you", "LANG": "C.UTF-8", "TZ": "Asia/Jakarta", "BOT_TOKEN": "1:x",
-        "PHP_INI_SCAN_DIR": "/ini", "HTTP_PROXY": "http://evil", "REQUEST_METHOD": "GET", "PHP_FCGI_CHILDREN": "4",
-        "LD_PRELOAD": "/x.so", "QUERY_STRING": "-s",
-    })
+    passed = php_environment(
+        {
+            "PATH": "/opt/bin",
+            "HOME": "/home/you",
+            "LANG": "C.UTF-8",
+            "TZ": "Asia/Jakarta",
+            "BOT_TOKEN": "1:x",
+            "PHP_INI_SCAN_DIR": "/ini",
+            "HTTP_PROXY": "http://evil",
+            "REQUEST_METHOD": "GET",
+            "PHP_FCGI_CHILDREN": "4",
+            "LD_PRELOAD": "/x.so",
+            "QUERY_STRING": "-s",
+        }
+    )
 
     assert passed == {
-        "PATH": "/opt/bin", "HOME": "/home/you", "LANG": "C.UTF-8", "TZ": "Asia/Jakarta", "BOT_TOKEN": "1:x",
+        "PATH": "/opt/bin",
+        "HOME": "/home/you",
+        "LANG": "C.UTF-8",
+        "TZ": "Asia/Jakarta",
+        "BOT_TOKEN": "1:x",
         "PHP_INI_SCAN_DIR": "/ini",
     }
     assert bot_variables({"BOT_TOKEN": "1:x", "HOME": "/home/you"}) == {"BOT_TOKEN": "1:x"}

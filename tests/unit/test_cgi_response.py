@@ -15,21 +15,24 @@ def parse(head: bytes) -> Response:
     return parse_response(head, True, "", "", "")
 
 
-@pytest.mark.parametrize(("head", "status", "headers", "body"), [
-    (b"Content-type: text/html; charset=UTF-8\r\n\r\nhi", 200, {"content-type": "text/html; charset=UTF-8"}, b"hi"),
-    (b"Status: 429 Too Many Requests\r\nRetry-After: 7\r\n\r\n", 429, {"retry-after": "7"}, b""),
-    (b"status:404\n\nno", 404, {}, b"no"),
-    (b"A: 1\nSTATUS: 500\r\nB:2\n\r\nx", 500, {"a": "1", "b": "2"}, b"x"),
-    (b"HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nx", 503, {"a": "b"}, b"x"),
-    (b"HTTP/1.0 200 OK\r\n\r\nx", 200, {}, b"x"),
-    (b"\r\nno headers at all", 200, {}, b"no headers at all"),
-    (b"\nno headers at all", 200, {}, b"no headers at all"),
-    (b"Location: /elsewhere\r\n\r\n", 302, {"location": "/elsewhere"}, b""),
-    (b"Location: /elsewhere\r\nStatus: 201 Created\r\n\r\n", 201, {"location": "/elsewhere"}, b""),
-    (b"A: 1\r\nA: 2\r\n\r\n", 200, {"a": "2"}, b""),
-    (b"A: b: c\r\n\r\n\r\n\r\nbody", 200, {"a": "b: c"}, b"\r\n\r\nbody"),
-    (b"A:\r\n\r\n", 200, {"a": ""}, b""),
-])
+@pytest.mark.parametrize(
+    ("head", "status", "headers", "body"),
+    [
+        (b"Content-type: text/html; charset=UTF-8\r\n\r\nhi", 200, {"content-type": "text/html; charset=UTF-8"}, b"hi"),
+        (b"Status: 429 Too Many Requests\r\nRetry-After: 7\r\n\r\n", 429, {"retry-after": "7"}, b""),
+        (b"status:404\n\nno", 404, {}, b"no"),
+        (b"A: 1\nSTATUS: 500\r\nB:2\n\r\nx", 500, {"a": "1", "b": "2"}, b"x"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nx", 503, {"a": "b"}, b"x"),
+        (b"HTTP/1.0 200 OK\r\n\r\nx", 200, {}, b"x"),
+        (b"\r\nno headers at all", 200, {}, b"no headers at all"),
+        (b"\nno headers at all", 200, {}, b"no headers at all"),
+        (b"Location: /elsewhere\r\n\r\n", 302, {"location": "/elsewhere"}, b""),
+        (b"Location: /elsewhere\r\nStatus: 201 Created\r\n\r\n", 201, {"location": "/elsewhere"}, b""),
+        (b"A: 1\r\nA: 2\r\n\r\n", 200, {"a": "2"}, b""),
+        (b"A: b: c\r\n\r\n\r\n\r\nbody", 200, {"a": "b: c"}, b"\r\n\r\nbody"),
+        (b"A:\r\n\r\n", 200, {"a": ""}, b""),
+    ],
+)
 def test_a_response_is_read(head: bytes, status: int, headers: dict[str, str], body: bytes):
     response = parse(head)
 
@@ -44,18 +47,21 @@ def test_bytes_of_a_header_that_look_like_line_ends_in_another_encoding_are_none
     assert response.body == b"body"
 
 
-@pytest.mark.parametrize(("head", "reason"), [
-    (b"", "it is empty"),
-    (b"hello", "no empty line ends its headers, in 5 bytes"),
-    (b"A: b\r\n", "no empty line ends its headers, in 6 bytes"),
-    (b"hello\n\nworld", "a line before its first empty line is no header"),
-    (b": x\r\n\r\n", "a line before its first empty line is no header"),
-    (b"A: b\r\nHTTP/1.1 200 OK\r\n\r\n", "a line before its first empty line is no header"),
-    (b"Status: fine\r\n\r\n", "its Status is no number from 100 to 599"),
-    (b"Status: 2000\r\n\r\n", "its Status is no number from 100 to 599"),
-    (b"Status: 600\r\n\r\n", "its Status is no number from 100 to 599"),
-    ("Status: ٢٠٠\r\n\r\n".encode(), "its Status is no number from 100 to 599"),
-])
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"hello", "no empty line ends its headers, in 5 bytes"),
+        (b"A: b\r\n", "no empty line ends its headers, in 6 bytes"),
+        (b"hello\n\nworld", "a line before its first empty line is no header"),
+        (b": x\r\n\r\n", "a line before its first empty line is no header"),
+        (b"A: b\r\nHTTP/1.1 200 OK\r\n\r\n", "a line before its first empty line is no header"),
+        (b"Status: fine\r\n\r\n", "its Status is no number from 100 to 599"),
+        (b"Status: 2000\r\n\r\n", "its Status is no number from 100 to 599"),
+        (b"Status: 600\r\n\r\n", "its Status is no number from 100 to 599"),
+        ("Status: ٢٠٠\r\n\r\n".encode(), "its Status is no number from 100 to 599"),
+    ],
+)
 def test_what_is_no_response_is_told_without_quoting_it(head: bytes, reason: str):
     with pytest.raises(NotACgiResponse) as raised:
         parse(head)

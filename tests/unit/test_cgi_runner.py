@@ -25,22 +25,33 @@ def _php_is_looked_for_anew() -> None:
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., CgiRunner]:
     """Makes a runner whose php-cgi does `code`; further arguments are the runner's."""
+
     def make(code: str, timeout_seconds: float = AMPLE_SECONDS, **rest) -> CgiRunner:
         bot = tmp_path / "bot.php"
         bot.write_text("<?php")
-        php = shell_bot(tmp_path, (
-            'if [ "$1" = -v ]; then echo "PHP 8.1.2 (cgi-fcgi) (built: Jan  1 2025)"; exit 0; fi\n' + code
-        ), "php-cgi")
+        php = shell_bot(
+            tmp_path,
+            ('if [ "$1" = -v ]; then echo "PHP 8.1.2 (cgi-fcgi) (built: Jan  1 2025)"; exit 0; fi\n' + code),
+            "php-cgi",
+        )
         return CgiRunner(bot, timeout_seconds, str(php), **rest)
+
     return make
 
 
 def test_the_request_is_in_the_environment_and_the_update_on_standard_input(
     make: Callable[..., CgiRunner], tmp_path: Path
 ):
-    runner = make('printf "A: b\\n\\n"; cat; echo; pwd; echo "$#"; env | sort', secret="s3cret", environment={
-        "BOT_TOKEN": "1:x", "HOME": "/home/you", "HTTP_PROXY": "http://evil", "SHELL": "/bin/zsh",
-    })
+    runner = make(
+        'printf "A: b\\n\\n"; cat; echo; pwd; echo "$#"; env | sort',
+        secret="s3cret",
+        environment={
+            "BOT_TOKEN": "1:x",
+            "HOME": "/home/you",
+            "HTTP_PROXY": "http://evil",
+            "SHELL": "/bin/zsh",
+        },
+    )
 
     outcome = runner.run('{"t":"ї"}')
 
@@ -59,16 +70,23 @@ def run(runner: CgiRunner) -> Outcome:
     return runner.run("{}")
 
 
-@pytest.mark.parametrize(("code", "kind", "cause", "exit_code"), [
-    ('printf "Status: 200 OK\\r\\n\\r\\nhi"', Kind.SUCCEEDED, "HTTP status 200", 0),
-    ('printf "A: b\\n\\nhi"; exit 1', Kind.SUCCEEDED, "HTTP status 200", 1),
-    ('printf "Status: 500\\n\\n"; exit 255', Kind.FAILED, "HTTP status 500", 255),
-    ('printf "Status: 410\\n\\n"', Kind.FAILED_FOR_GOOD, "HTTP status 410: the bot refuses this update", 0),
-    ("exit 3", Kind.FAILED, "php-cgi gave no response: it is empty (exit code 3)", 3),
-    ("echo no response", Kind.FAILED,
-     "php-cgi gave no response: no empty line ends its headers, in 12 bytes (exit code 0)", 0),
-    ('printf "A: b\\n\\nhi"; kill -SEGV $$', Kind.DIED, "killed by SIGSEGV", -11),
-])
+@pytest.mark.parametrize(
+    ("code", "kind", "cause", "exit_code"),
+    [
+        ('printf "Status: 200 OK\\r\\n\\r\\nhi"', Kind.SUCCEEDED, "HTTP status 200", 0),
+        ('printf "A: b\\n\\nhi"; exit 1', Kind.SUCCEEDED, "HTTP status 200", 1),
+        ('printf "Status: 500\\n\\n"; exit 255', Kind.FAILED, "HTTP status 500", 255),
+        ('printf "Status: 410\\n\\n"', Kind.FAILED_FOR_GOOD, "HTTP status 410: the bot refuses this update", 0),
+        ("exit 3", Kind.FAILED, "php-cgi gave no response: it is empty (exit code 3)", 3),
+        (
+            "echo no response",
+            Kind.FAILED,
+            "php-cgi gave no response: no empty line ends its headers, in 12 bytes (exit code 0)",
+            0,
+        ),
+        ('printf "A: b\\n\\nhi"; kill -SEGV $$', Kind.DIED, "killed by SIGSEGV", -11),
+    ],
+)
 def test_the_response_decides_and_the_exit_code_is_told(
     make: Callable[..., CgiRunner], code: str, kind: Kind, cause: str, exit_code: int
 ):
@@ -135,9 +153,9 @@ def test_a_php_that_is_no_php_cgi_is_told_with_the_setting(tmp_path: Path):
 
 
 def test_the_update_is_in_no_argument_no_variable_and_no_repr(make: Callable[..., CgiRunner]):
-    outcome = make(
-        'cat > /dev/null; printf "A: b\\n\\n"; tr "\\0" " " < /proc/$$/cmdline; env; echo private'
-    ).run('{"text":"secret words"}')
+    outcome = make('cat > /dev/null; printf "A: b\\n\\n"; tr "\\0" " " < /proc/$$/cmdline; env; echo private').run(
+        '{"text":"secret words"}'
+    )
 
     assert "secret words" not in outcome.output
     assert "private" in outcome.output

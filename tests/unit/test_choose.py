@@ -16,31 +16,37 @@ def bot(target: str, mode: str = "auto", socket: str = "", folder: Path = Path("
     return BotSettings(target, mode, 60.0, "", socket, "hush-secret", folder)
 
 
-@pytest.mark.parametrize(("target", "mode", "runner"), [
-    ("/b/bot.php", "auto", "CliRunner"),
-    ("/b/bot.py", "auto", "CliRunner"),
-    ("/b/bot", "auto", "CliRunner"),
-    ("/b/bot.php", "cli", "CliRunner"),
-    ("/b/bot.php", "cgi", "CgiRunner"),
-    ("/b/bot.php", "fastcgi", "FastCgiRunner"),
-    ("/b/bot.py:handle", "auto", "PythonRunner"),
-    ("/b/bot.py:handle", "python", "PythonRunner"),
-    ("https://example.com/bot.php", "auto", "HttpRunner"),
-    ("http://example.com/bot.py:handle", "auto", "HttpRunner"),
-])
+@pytest.mark.parametrize(
+    ("target", "mode", "runner"),
+    [
+        ("/b/bot.php", "auto", "CliRunner"),
+        ("/b/bot.py", "auto", "CliRunner"),
+        ("/b/bot", "auto", "CliRunner"),
+        ("/b/bot.php", "cli", "CliRunner"),
+        ("/b/bot.php", "cgi", "CgiRunner"),
+        ("/b/bot.php", "fastcgi", "FastCgiRunner"),
+        ("/b/bot.py:handle", "auto", "PythonRunner"),
+        ("/b/bot.py:handle", "python", "PythonRunner"),
+        ("https://example.com/bot.php", "auto", "HttpRunner"),
+        ("http://example.com/bot.py:handle", "auto", "HttpRunner"),
+    ],
+)
 def test_path_and_mode_choose_the_runner(target: str, mode: str, runner: str):
     assert type(create_runner(bot(target, mode), {})).__name__ == runner
 
 
-@pytest.mark.parametrize(("target", "mode", "socket", "interface"), [
-    ("/b/bot.php", "auto", "", CLI),
-    ("/b/bot.py", "auto", "", None),
-    ("/b/bot.php", "cgi", "", CGI),
-    ("/b/bot.php", "fastcgi", "", CGI),
-    ("/b/bot.php", "fastcgi", "/run/fpm.sock", None),
-    ("https://example.com/bot.php", "auto", "", None),
-    ("/b/bot.py:handle", "auto", "", None),
-])
+@pytest.mark.parametrize(
+    ("target", "mode", "socket", "interface"),
+    [
+        ("/b/bot.php", "auto", "", CLI),
+        ("/b/bot.py", "auto", "", None),
+        ("/b/bot.php", "cgi", "", CGI),
+        ("/b/bot.php", "fastcgi", "", CGI),
+        ("/b/bot.php", "fastcgi", "/run/fpm.sock", None),
+        ("https://example.com/bot.php", "auto", "", None),
+        ("/b/bot.py:handle", "auto", "", None),
+    ],
+)
 def test_only_what_this_machines_php_runs_needs_one(target: str, mode: str, socket: str, interface: str | None):
     assert bot(target, mode, socket).php_interface == interface
 
@@ -50,13 +56,17 @@ def test_a_socket_that_cannot_be_one_is_told_before_anything_is_run():
         create_runner(bot("/b/bot.php", "fastcgi", "fpm"), {})
 
 
-@pytest.mark.parametrize(("target", "shown"), [
-    ("https://me:hush@example.com/bot.php", "https://…@example.com/bot.php"),
-    ("HTTPS://me@example.com", "HTTPS://…@example.com"),
-    ("https://example.com/a@b?c=d@e", "https://example.com/a@b?…"),
-    ("https://example.com/bot.php?key=hush&again=?", "https://example.com/bot.php?…"),
-    ("../bot.php", "../bot.php"), ("../what?.php", "../what?.php"),
-])
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("https://me:hush@example.com/bot.php", "https://…@example.com/bot.php"),
+        ("HTTPS://me@example.com", "HTTPS://…@example.com"),
+        ("https://example.com/a@b?c=d@e", "https://example.com/a@b?…"),
+        ("https://example.com/bot.php?key=hush&again=?", "https://example.com/bot.php?…"),
+        ("../bot.php", "../bot.php"),
+        ("../what?.php", "../what?.php"),
+    ],
+)
 def test_user_password_and_query_of_an_address_are_not_shown(target: str, shown: str):
     assert without_password(target) == shown
 

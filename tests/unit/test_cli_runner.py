@@ -24,10 +24,13 @@ def run(bot: Path, payload: str = "{}", timeout_seconds: float = AMPLE_SECONDS) 
 
 def fake_php(folder: Path, interface: str = "cli", name: str = "php") -> Path:
     """A program that introduces itself as PHP, and runs a script by saying which."""
-    return shell_bot(folder, (
-        'if [ "$1" = -v ]; then echo "PHP 8.1.2-1ubuntu (%s) (built: Jan  1 2025)"; exit 0; fi\n'
-        'echo "php ran $*"'
-    ).replace("%s", interface), name)
+    return shell_bot(
+        folder,
+        (
+            'if [ "$1" = -v ]; then echo "PHP 8.1.2-1ubuntu (%s) (built: Jan  1 2025)"; exit 0; fi\necho "php ran $*"'
+        ).replace("%s", interface),
+        name,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +38,16 @@ def _php_is_looked_for_anew() -> None:
     find_php.cache_clear()
 
 
-@pytest.mark.parametrize(("code", "kind", "cause"), [
-    ("cat; exit 0", Kind.SUCCEEDED, "exit code 0"),
-    ("cat; exit 1", Kind.FAILED, "exit code 1"),
-    ("cat; exit 255", Kind.FAILED, "exit code 255"),
-    ("cat; kill -SEGV $$", Kind.DIED, "killed by SIGSEGV"),
-    ("cat; kill -KILL $$", Kind.DIED, "killed by SIGKILL"),
-])
+@pytest.mark.parametrize(
+    ("code", "kind", "cause"),
+    [
+        ("cat; exit 0", Kind.SUCCEEDED, "exit code 0"),
+        ("cat; exit 1", Kind.FAILED, "exit code 1"),
+        ("cat; exit 255", Kind.FAILED, "exit code 255"),
+        ("cat; kill -SEGV $$", Kind.DIED, "killed by SIGSEGV"),
+        ("cat; kill -KILL $$", Kind.DIED, "killed by SIGKILL"),
+    ],
+)
 def test_the_exit_code_decides_and_a_signal_is_named(tmp_path: Path, code: str, kind: Kind, cause: str):
     outcome = run(shell_bot(tmp_path, code), '{"update_id":1,"text":"привіт"}')
 

@@ -17,8 +17,12 @@ from scalable.lib.queue.retry_policy import RetryPolicy
 
 MYSQL = {"BOT_DB_HOST": "db.example.com", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me", "BOT_DB_PASS": "hush-database"}
 SECRETS = {
-    "BOT_DB_PASS": "hush-database", "BOT_WEBHOOK_SECRET": "hush-webhook", "BOT_MONITOR_TOKEN": "hush-monitor",
-    "BOT_TOKEN": "123456:hush-bot", "BOT_MONITOR_READ_TOKEN": "hush-reader", "BOT_TICK_TOKEN": "hush-tick",
+    "BOT_DB_PASS": "hush-database",
+    "BOT_WEBHOOK_SECRET": "hush-webhook",
+    "BOT_MONITOR_TOKEN": "hush-monitor",
+    "BOT_TOKEN": "123456:hush-bot",
+    "BOT_MONITOR_READ_TOKEN": "hush-reader",
+    "BOT_TICK_TOKEN": "hush-tick",
 }
 
 
@@ -59,13 +63,16 @@ def test_paths_are_relative_to_the_plugin_and_absolute_ones_stay(tmp_path: Path)
     assert config.data_dir == Path("/elsewhere/data")
 
 
-@pytest.mark.parametrize(("path", "mode", "target", "chosen"), [
-    ("../bot.php", "auto", "{up}/bot.php", "cli"),
-    ("../bot.php", "fastcgi", "{up}/bot.php", "fastcgi"),
-    ("../bot.py:handle", "auto", "{up}/bot.py:handle", "python"),
-    ("https://example.com/bot.php?a=b", "auto", "https://example.com/bot.php?a=b", "http"),
-    ("HTTP://127.0.0.1:81/x", "HTTP", "HTTP://127.0.0.1:81/x", "http"),
-])
+@pytest.mark.parametrize(
+    ("path", "mode", "target", "chosen"),
+    [
+        ("../bot.php", "auto", "{up}/bot.php", "cli"),
+        ("../bot.php", "fastcgi", "{up}/bot.php", "fastcgi"),
+        ("../bot.py:handle", "auto", "{up}/bot.py:handle", "python"),
+        ("https://example.com/bot.php?a=b", "auto", "https://example.com/bot.php?a=b", "http"),
+        ("HTTP://127.0.0.1:81/x", "HTTP", "HTTP://127.0.0.1:81/x", "http"),
+    ],
+)
 def test_the_bot_is_a_file_a_function_or_an_address(tmp_path: Path, path: str, mode: str, target: str, chosen: str):
     config = load_config({"BOT_LEGACY_PATH": path, "BOT_LEGACY_MODE": mode}, tmp_path)
 
@@ -73,12 +80,15 @@ def test_the_bot_is_a_file_a_function_or_an_address(tmp_path: Path, path: str, m
     assert config.bot.chosen_mode == chosen
 
 
-@pytest.mark.parametrize(("path", "mode", "expected"), [
-    ("../bot.php", "http", "an address such as https://example.com/bot.php"),
-    ("../bot.py", "python", "a file and a function such as ../bot.py:handle"),
-    ("https://me:hush@example.com/bot.php", "fastcgi", "a file such as ../bot.php"),
-    ("../bot.py:handle", "cli", "a file such as ../bot.php"),
-])
+@pytest.mark.parametrize(
+    ("path", "mode", "expected"),
+    [
+        ("../bot.php", "http", "an address such as https://example.com/bot.php"),
+        ("../bot.py", "python", "a file and a function such as ../bot.py:handle"),
+        ("https://me:hush@example.com/bot.php", "fastcgi", "a file such as ../bot.php"),
+        ("../bot.py:handle", "cli", "a file such as ../bot.php"),
+    ],
+)
 def test_a_mode_that_does_not_go_with_the_bot_is_told_with_what_would(
     tmp_path: Path, path: str, mode: str, expected: str
 ):
@@ -113,14 +123,17 @@ def test_every_wrong_value_and_every_missing_one_is_told_at_once(tmp_path: Path)
     assert [line.split()[0] for line in found if "is missing" in line] == ["BOT_DB_HOST", "BOT_DB_USER", "BOT_DB_PASS"]
 
 
-@pytest.mark.parametrize(("given_settings", "missing"), [
-    ({"BOT_DB_HOST": "db"}, ["BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS"]),
-    ({"BOT_DB_PASS": "x"}, ["BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER"]),
-    ({"BOT_DB_HOST": "db", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me"}, ["BOT_DB_PASS"]),
-    ({**MYSQL, "BOT_DB_NAME": ""}, ["BOT_DB_NAME"]),
-    ({**MYSQL, "BOT_DB_USER": "  "}, ["BOT_DB_USER"]),
-    ({**MYSQL, "BOT_DB_HOST": ""}, ["BOT_DB_HOST"]),
-])
+@pytest.mark.parametrize(
+    ("given_settings", "missing"),
+    [
+        ({"BOT_DB_HOST": "db"}, ["BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS"]),
+        ({"BOT_DB_PASS": "x"}, ["BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER"]),
+        ({"BOT_DB_HOST": "db", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me"}, ["BOT_DB_PASS"]),
+        ({**MYSQL, "BOT_DB_NAME": ""}, ["BOT_DB_NAME"]),
+        ({**MYSQL, "BOT_DB_USER": "  "}, ["BOT_DB_USER"]),
+        ({**MYSQL, "BOT_DB_HOST": ""}, ["BOT_DB_HOST"]),
+    ],
+)
 def test_a_half_set_database_names_exactly_what_is_missing(tmp_path: Path, given_settings, missing: list[str]):
     found = problems(given_settings, tmp_path)
 
@@ -248,7 +261,9 @@ def test_every_setting_says_what_it_is_and_has_a_default_that_its_own_converter_
 
 
 anything = st.one_of(
-    st.text(max_size=40), st.text(alphabet="0123456789.-+e:/[]", max_size=12), st.sampled_from(["", " ", "\x00", "."]),
+    st.text(max_size=40),
+    st.text(alphabet="0123456789.-+e:/[]", max_size=12),
+    st.sampled_from(["", " ", "\x00", "."]),
 )
 names = st.sampled_from([setting.name for setting in SETTINGS] + ["BOT_OTHER", "PATH"])
 

@@ -41,23 +41,41 @@ class TestTexts:
                 assert fields(form) <= fields(text), key
 
     def test_every_text_a_page_asks_for_is_there_and_none_is_left_over(self) -> None:
-        sources = [path.read_text() for folder in ("templates", ".") for path in (WEB / folder).iterdir()
-                   if path.suffix in (".tpl", ".py") and not path.name.startswith("texts_")]
+        sources = [
+            path.read_text()
+            for folder in ("templates", ".")
+            for path in (WEB / folder).iterdir()
+            if path.suffix in (".tpl", ".py") and not path.name.startswith("texts_")
+        ]
         sources += [(WEB.parent / "queue" / f"{name}.py").read_text() for name in ("health", "history")]
         named = {word for source in sources for word in re.findall(r"""['"]([a-z0-9_]+)['"]""", source)}
-        made = {f"{start}{word}" for word in named for start in ("did_", "reason_", "outcome_", "cannot_",
-                                                                 "retry_matching_")}
+        made = {
+            f"{start}{word}"
+            for word in named
+            for start in ("did_", "reason_", "outcome_", "cannot_", "retry_matching_")
+        }
         asked = {word for source in sources for word in re.findall(r"""(?<![\w.])t\('([a-z0-9_]+)'""", source)}
 
         assert asked - TABLES["en"].keys() == {"retry_matching_", "outcome_"}
         assert TABLES["en"].keys() - (named | made) == set()
 
-    @pytest.mark.parametrize(("kept", "accepted", "expected"), [
-        ("", "", "en"), ("", "id", "id"), ("", "id-ID,id;q=0.9,en-US;q=0.8", "id"), ("", "in-ID", "id"),
-        ("", "fr,de;q=0.8", "en"), ("", "en;q=0.2, id;q=0.3", "id"), ("", "id;q=0, en;q=0.1", "en"),
-        ("id", "en", "id"), ("xx", "id", "id"), ("", "*;q=0.5", "en"), ("", "id;q=2,;;,\x00", "en"),
-        ("", "id;q=" + "9" * 10_000, "en"),
-    ])
+    @pytest.mark.parametrize(
+        ("kept", "accepted", "expected"),
+        [
+            ("", "", "en"),
+            ("", "id", "id"),
+            ("", "id-ID,id;q=0.9,en-US;q=0.8", "id"),
+            ("", "in-ID", "id"),
+            ("", "fr,de;q=0.8", "en"),
+            ("", "en;q=0.2, id;q=0.3", "id"),
+            ("", "id;q=0, en;q=0.1", "en"),
+            ("id", "en", "id"),
+            ("xx", "id", "id"),
+            ("", "*;q=0.5", "en"),
+            ("", "id;q=2,;;,\x00", "en"),
+            ("", "id;q=" + "9" * 10_000, "en"),
+        ],
+    )
     def test_the_language_is_the_kept_one_or_what_the_browser_likes_best(
         self, kept: str, accepted: str, expected: str
     ) -> None:
@@ -68,7 +86,15 @@ class TestTexts:
 
         assert (english.number(1_234_567), indonesian.number(1_234_567)) == ("1,234,567", "1.234.567")
         assert [english.seconds(each) for each in (None, 0.0004, 0.12, 3.44, 59, 120, 7_200, 400_000)] == [
-            "–", "0 ms", "120 ms", "3.4 s", "59 s", "2 min", "2 h", "5 d"]
+            "–",
+            "0 ms",
+            "120 ms",
+            "3.4 s",
+            "59 s",
+            "2 min",
+            "2 h",
+            "5 d",
+        ]
         assert indonesian.seconds(3.44) == "3,4 dtk"
         assert english.text("did_retry_all", n=1) == "1 job will run again."
         assert english.text("did_retry_all", n=5000) == "5,000 jobs will run again."
@@ -76,21 +102,24 @@ class TestTexts:
 
 class TestReadable:
     def test_what_cannot_be_seen_is_named(self) -> None:
-        assert visible("a\u202eb\x1b[31m\u200b\ufeff\x85\ud800") == (
-            "a\\u202eb\\u001b[31m\\u200b\\ufeff\\u0085\\ud800")
+        assert visible("a\u202eb\x1b[31m\u200b\ufeff\x85\ud800") == ("a\\u202eb\\u001b[31m\\u200b\\ufeff\\u0085\\ud800")
 
     def test_what_can_be_seen_stays_whatever_script_it_is_in(self) -> None:
         text = "Ana 😀 👩‍👩‍👧 é ไทย עברית العربية हिन्दी <b>&amp;\n\ttab"
         assert visible(text) == text
 
     def test_an_error_in_a_line_says_what_happened_and_the_reason(self) -> None:
-        trace = ("exit code 255\nPHP Fatal error:  Uncaught Exception: no such chat in bot.php:41\nStack trace:\n"
-                 "#0 bot.php(41): run()\n#1 {main}\n  thrown in bot.php on line 41")
+        trace = (
+            "exit code 255\nPHP Fatal error:  Uncaught Exception: no such chat in bot.php:41\nStack trace:\n"
+            "#0 bot.php(41): run()\n#1 {main}\n  thrown in bot.php on line 41"
+        )
 
         assert error_in_a_line(trace, 200) == (
-            "exit code 255 – PHP Fatal error:  Uncaught Exception: no such chat in bot.php:41")
+            "exit code 255 – PHP Fatal error:  Uncaught Exception: no such chat in bot.php:41"
+        )
         assert error_in_a_line("exit code 1\nTraceback:\n  File x\nValueError: 17", 200) == (
-            "exit code 1 – ValueError: 17")
+            "exit code 1 – ValueError: 17"
+        )
         assert error_in_a_line("exit code 1", 200) == "exit code 1"
         assert error_in_a_line(None, 200) == ""
         assert len(error_in_a_line("x" * 1_000_000, 120)) == 120
@@ -117,21 +146,44 @@ class TestMasking:
                 assert str(masked).lstrip("-").startswith("…"), name
 
     def test_the_form_of_the_update_stays(self) -> None:
-        update = {"update_id": 7, "message": {"message_id": 3, "date": 1, "chat": {"id": -100123, "type": "group"},
-                                              "text": "hello", "entities": [{"offset": 0, "length": 5}]}}
+        update = {
+            "update_id": 7,
+            "message": {
+                "message_id": 3,
+                "date": 1,
+                "chat": {"id": -100123, "type": "group"},
+                "text": "hello",
+                "entities": [{"offset": 0, "length": 5}],
+            },
+        }
 
         assert mask_update(update) == {
-            "update_id": 7, "message": {"message_id": 3, "date": 1, "chat": {"id": "-…23", "type": "group"},
-                                        "text": "…", "entities": [{"offset": 0, "length": 5}]}}
+            "update_id": 7,
+            "message": {
+                "message_id": 3,
+                "date": 1,
+                "chat": {"id": "-…23", "type": "group"},
+                "text": "…",
+                "entities": [{"offset": 0, "length": 5}],
+            },
+        }
 
     def test_a_field_nobody_knows_yet_is_masked(self) -> None:
         assert mask_update({"new": {"secret": "x", "user_id": 12345, "flag": True, "none": None}}) == {
-            "new": {"secret": "…", "user_id": "…45", "flag": True, "none": None}}
+            "new": {"secret": "…", "user_id": "…45", "flag": True, "none": None}
+        }
 
-    @pytest.mark.parametrize(("lane", "masked"), [
-        ("chat:-1001234567", "chat:-…67"), ("callback:5550100", "callback:…00"), ("poll:abc_DEF", "poll:…"),
-        (None, None), ("business:conn-1:5550100", "business:…00"), ("poll:~0123", "poll:…23"),
-    ])
+    @pytest.mark.parametrize(
+        ("lane", "masked"),
+        [
+            ("chat:-1001234567", "chat:-…67"),
+            ("callback:5550100", "callback:…00"),
+            ("poll:abc_DEF", "poll:…"),
+            (None, None),
+            ("business:conn-1:5550100", "business:…00"),
+            ("poll:~0123", "poll:…23"),
+        ],
+    )
     def test_a_lane_keeps_its_kind(self, lane: str, masked: str) -> None:
         assert mask_lane(lane) == masked
 
@@ -187,17 +239,27 @@ def test_a_chart_has_a_point_for_every_part_of_its_time_and_none_for_the_part_th
     assert is_empty(read_points(FakeMinutes(), "hour"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("script", "path"), [
-    ("/scalable/dashboard.py", "/scalable/dashboard.py"), ("", ""), ("/", ""), ("//evil.example/x", "/evil.example/x"),
-    ("/my bots/é/d.py", "/my%20bots/%C3%A9/d.py"), ('/"><b>', "/%22%3E%3Cb%3E"),
-])
+@pytest.mark.parametrize(
+    ("script", "path"),
+    [
+        ("/scalable/dashboard.py", "/scalable/dashboard.py"),
+        ("", ""),
+        ("/", ""),
+        ("//evil.example/x", "/evil.example/x"),
+        ("/my bots/é/d.py", "/my%20bots/%C3%A9/d.py"),
+        ('/"><b>', "/%22%3E%3Cb%3E"),
+    ],
+)
 def test_links_begin_at_the_script_whatever_its_folder_is_called(script: str, path: str) -> None:
     assert script_path(script) == path
 
 
-@pytest.mark.parametrize(("name", "digest"), [
-    ("uplot.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),
-    ("uplot.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"),
-])
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("uplot.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),
+        ("uplot.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"),
+    ],
+)
 def test_the_chart_library_is_the_one_its_authors_published(name: str, digest: str) -> None:
     assert hashlib.sha256((WEB / "static" / name).read_bytes()).hexdigest() == digest

@@ -44,7 +44,9 @@ def ask_at_once(path: Path, identities: list[str]) -> list[str]:
     """The answer of one process for each of `identities`, all let go together."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", ASK, str(ROOT), str(path), identity], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-c", ASK, str(ROOT), str(path), identity],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
         )
         for identity in identities

@@ -34,18 +34,23 @@ def test_a_line_says_how_bad_it_is_what_was_seen_and_what_to_do() -> None:
     assert conclusion([error("a", "b")]) == "1 thing to put right."
 
 
-@pytest.mark.parametrize(("given", "folder"), [
-    ("https://example.com/scalable", "https://example.com/scalable"),
-    ("https://example.com/scalable/", "https://example.com/scalable"),
-    ("https://example.com/scalable/webhook_queue.py", "https://example.com/scalable"),
-    ("http://127.0.0.1:8080/a/scalable/dashboard.py/jobs?x=1", "http://127.0.0.1:8080/a/scalable"),
-    ("https://example.com", "https://example.com"),
-])
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("https://example.com/scalable", "https://example.com/scalable"),
+        ("https://example.com/scalable/", "https://example.com/scalable"),
+        ("https://example.com/scalable/webhook_queue.py", "https://example.com/scalable"),
+        ("http://127.0.0.1:8080/a/scalable/dashboard.py/jobs?x=1", "http://127.0.0.1:8080/a/scalable"),
+        ("https://example.com", "https://example.com"),
+    ],
+)
 def test_the_address_of_the_folder_is_made_out_from_that_of_a_script(given: str, folder: str) -> None:
     assert folder_url(given) == folder
 
 
-@pytest.mark.parametrize("given", ["example.com", "ftp://example.com", "https://", "https://u:p@example.com/", "http://a:x/"])
+@pytest.mark.parametrize(
+    "given", ["example.com", "ftp://example.com", "https://", "https://u:p@example.com/", "http://a:x/"]
+)
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match="an address such as"):
         folder_url(given)

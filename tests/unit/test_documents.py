@@ -192,7 +192,10 @@ def test_every_command_names_a_script_and_options_it_has(tmp_path: Path) -> None
 def help_of(script: str, subcommand: list[str], folder: Path) -> str:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
     done = subprocess.run(
-        [sys.executable, str(SCALABLE / script), *subcommand, "--help"], capture_output=True, text=True, timeout=60,
+        [sys.executable, str(SCALABLE / script), *subcommand, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
         env={**clean, "BOT_DATA_DIR": str(folder), "BOT_LEGACY_PATH": "../examples/bot.py"},
     )
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,9 @@ def request(body: bytes = BODY) -> bytes:
 
 
 def ask(
-    connection: FastCgiConnection, body: bytes = BODY, seconds: float = AMPLE_SECONDS,
+    connection: FastCgiConnection,
+    body: bytes = BODY,
+    seconds: float = AMPLE_SECONDS,
     tick: Callable[[], None] = lambda: None,
 ) -> Answer:
     return connection.ask(request(body), time.monotonic() + seconds, tick)
@@ -74,20 +76,24 @@ def ask(
 
 def replying(*pieces: bytes) -> Script:
     """Reads a request, sends the pieces one by one, and waits until the client closes."""
+
     def serve(link: socket.socket) -> None:
         read_request(link)
         for piece in pieces:
             link.sendall(piece)
         link.recv(1)
+
     return serve
 
 
 def closing_after(*pieces: bytes) -> Script:
     """Reads a request, sends the pieces, and closes."""
+
     def serve(link: socket.socket) -> None:
         read_request(link)
         for piece in pieces:
             link.sendall(piece)
+
     return serve
 
 
@@ -105,11 +111,16 @@ def test_both_streams_and_both_statuses_of_an_answer_are_read():
 
 def test_an_answer_may_come_byte_by_byte_with_padding_and_foreign_records_in_it():
     stream = (
-        record(STDOUT, b"one ", padding=255) + record(STDOUT, b"not ours", request_id=2) + record(99, b"unknown")
-        + record(11, bytes(8), request_id=0) + record(STDOUT, b"two", padding=5) + record(STDOUT) + ending()
+        record(STDOUT, b"one ", padding=255)
+        + record(STDOUT, b"not ours", request_id=2)
+        + record(99, b"unknown")
+        + record(11, bytes(8), request_id=0)
+        + record(STDOUT, b"two", padding=5)
+        + record(STDOUT)
+        + ending()
     )
 
-    with connected(replying(*(stream[n:n + 1] for n in range(len(stream))))) as connection:
+    with connected(replying(*(stream[n : n + 1] for n in range(len(stream))))) as connection:
         answered = ask(connection)
 
     assert (answered.ended, bytes(answered.output.head)) == (Ended.IN_ORDER, b"one two")
@@ -132,6 +143,7 @@ def test_one_connection_carries_one_request_after_the_other():
 
 def test_a_mebibyte_each_way_at_once_does_not_block():
     """Given a server that answers each piece before it reads the next, more than sockets hold."""
+
     def serve(link: socket.socket) -> None:
         for _ in range(MIB // 4096):
             link.recv(4096)
@@ -177,9 +189,15 @@ def test_bytes_behind_the_end_make_a_connection_useless():
     assert (answered.ended, answered.is_reusable) == (Ended.IN_ORDER, False)
 
 
-@pytest.mark.parametrize("pieces", [
-    (), (record(STDOUT, b"half of "),), (record(STDOUT, b"half of ") + record(STDOUT, b"it")[:-1],), (ending()[:-1],),
-])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (),
+        (record(STDOUT, b"half of "),),
+        (record(STDOUT, b"half of ") + record(STDOUT, b"it")[:-1],),
+        (ending()[:-1],),
+    ],
+)
 def test_a_server_that_closes_in_the_middle_is_a_lost_connection(pieces: tuple[bytes, ...]):
     with connected(closing_after(*pieces)) as connection:
         answered = ask(connection)
@@ -202,6 +220,7 @@ def test_a_server_that_closed_before_took_nothing_of_the_request():
 
 def test_a_server_that_dies_with_the_request_unread_is_a_lost_connection():
     """Then the kernel says "connection reset" and not "end of file"."""
+
     def serve(link: socket.socket) -> None:
         link.recv(1)
 
@@ -211,12 +230,15 @@ def test_a_server_that_dies_with_the_request_unread_is_a_lost_connection():
     assert (answered.ended, answered.nothing_sent, answered.nothing_received) == (Ended.CONNECTION_LOST, False, True)
 
 
-@pytest.mark.parametrize(("greeting", "problem"), [
-    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a record begins with byte 72, expected 1"),
-    (b"J\x00\x00\x00\x0a8.0.36\x00", "a record begins with byte 74, expected 1"),
-    (record(STDOUT, b"fine") + b"\x00", "a record begins with byte 0, expected 1"),
-    (record(END_REQUEST, b"short"), "the record that ends the request has 5 bytes, expected 8"),
-])
+@pytest.mark.parametrize(
+    ("greeting", "problem"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a record begins with byte 72, expected 1"),
+        (b"J\x00\x00\x00\x0a8.0.36\x00", "a record begins with byte 74, expected 1"),
+        (record(STDOUT, b"fine") + b"\x00", "a record begins with byte 0, expected 1"),
+        (record(END_REQUEST, b"short"), "the record that ends the request has 5 bytes, expected 8"),
+    ],
+)
 def test_a_server_that_speaks_something_else_is_told(greeting: bytes, problem: str):
     def serve(link: socket.socket) -> None:
         link.sendall(greeting)

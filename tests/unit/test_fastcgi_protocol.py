@@ -22,7 +22,10 @@ from tests.support.scripted_fastcgi import PARAMS, STDIN, Request, ending, read_
 
 records = st.lists(
     st.builds(
-        record, st.integers(0, 255), st.binary(max_size=300), request_id=st.sampled_from([0, 1, 2, 256]),
+        record,
+        st.integers(0, 255),
+        st.binary(max_size=300),
+        request_id=st.sampled_from([0, 1, 2, 256]),
         padding=st.integers(0, 255),
     ),
     max_size=8,
@@ -74,10 +77,15 @@ def test_a_request_ends_with_the_length_of_its_body_and_the_body():
     ))  # fmt: skip
 
 
-@pytest.mark.parametrize(("name_size", "value_size", "lengths"), [
-    (1, 127, b"\x01\x7f"), (1, 128, b"\x01\x80\x00\x00\x80"), (128, 0, b"\x80\x00\x00\x80\x00"),
-    (200, 70000, b"\x80\x00\x00\xc8\x80\x01\x11\x70"),
-])
+@pytest.mark.parametrize(
+    ("name_size", "value_size", "lengths"),
+    [
+        (1, 127, b"\x01\x7f"),
+        (1, 128, b"\x01\x80\x00\x00\x80"),
+        (128, 0, b"\x80\x00\x00\x80\x00"),
+        (200, 70000, b"\x80\x00\x00\xc8\x80\x01\x11\x70"),
+    ],
+)
 def test_lengths_take_one_byte_or_four(name_size: int, value_size: int, lengths: bytes):
     assert encode_pair("n" * name_size, "v" * value_size) == lengths + b"n" * name_size + b"v" * value_size
 
@@ -161,13 +169,13 @@ def test_any_splitting_of_the_stream_gives_the_same_records(stream: bytes, cuts:
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     pieces = [stream[begin:end] for begin, end in zip(places, places[1:])]
 
-    assert read_all(pieces) == read_all([stream]) == read_all([stream[n:n + 1] for n in range(len(stream))])
+    assert read_all(pieces) == read_all([stream]) == read_all([stream[n : n + 1] for n in range(len(stream))])
 
 
 @given(st.one_of(st.binary(max_size=400), records.map(lambda stream: stream[:-3] + b"\x07")), st.integers(1, 50))
 @settings(max_examples=300)
 def test_any_bytes_are_records_or_refused_and_nothing_else(stream: bytes, step: int):
-    pieces = [stream[n:n + step] for n in range(0, len(stream), step)]
+    pieces = [stream[n : n + step] for n in range(0, len(stream), step)]
 
     found, reason = read_all(pieces)
 

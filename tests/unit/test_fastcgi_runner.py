@@ -42,6 +42,7 @@ def bot(tmp_path: Path) -> Path:
 
 def run(bot: Path, reply: bytes, payload: str = "{}", timeout_seconds: float = AMPLE_SECONDS) -> Outcome:
     """The outcome when the server reads the request, sends `reply` and closes."""
+
     def serve(link: socket.socket) -> None:
         read_request(link)
         link.sendall(reply)
@@ -73,20 +74,24 @@ def test_the_update_and_the_variables_reach_the_server(bot: Path):
 
 
 def test_the_status_of_the_response_decides_and_both_streams_are_told(bot: Path):
-    outcome = run(bot, (
-        record(STDERR, b"a notice") + record(STDOUT, b"Status: 503 Wait\r\nRetry-After: 9\r\n\r\nlater") + ending()
-    ))
+    outcome = run(
+        bot,
+        (record(STDERR, b"a notice") + record(STDOUT, b"Status: 503 Wait\r\nRetry-After: 9\r\n\r\nlater") + ending()),
+    )
 
     assert (outcome.kind, outcome.cause, outcome.http_status) == (Kind.FAILED, "HTTP status 503", 503)
     assert (outcome.retry_after_seconds, outcome.output, outcome.answer) == (9.0, "later\na notice", b"later")
 
 
-@pytest.mark.parametrize(("status", "why"), [
-    (OVERLOADED, "it is overloaded and takes no request just now"),
-    (CANT_MULTIPLEX, "it takes no second request on one connection"),
-    (UNKNOWN_ROLE, "it answers no requests (the FastCGI role of a responder)"),
-    (9, "it refuses the request with status 9"),
-])
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (OVERLOADED, "it is overloaded and takes no request just now"),
+        (CANT_MULTIPLEX, "it takes no second request on one connection"),
+        (UNKNOWN_ROLE, "it answers no requests (the FastCGI role of a responder)"),
+        (9, "it refuses the request with status 9"),
+    ],
+)
 def test_a_server_that_refuses_is_a_failed_attempt_with_its_reason(bot: Path, status: int, why: str):
     outcome = run(bot, ending(status))
 
@@ -99,13 +104,24 @@ def test_an_exit_status_that_a_server_tells_does_not_decide(bot: Path):
     assert run(bot, record(STDOUT, b"\r\n") + ending(app_status=1)).succeeded
 
 
-@pytest.mark.parametrize(("reply", "kind", "words"), [
-    (ending(), Kind.FAILED, "gave no response: it is empty"),
-    (record(STDOUT, b"words") + ending(), Kind.FAILED, "gave no response: no empty line ends its headers, in 5 bytes"),
-    (record(STDOUT, b"words"), Kind.DIED, "the host's PHP closed the connection while running the bot"),
-    (b"", Kind.DIED, "the host's PHP closed the connection while running the bot"),
-    (b"HTTP/1.1 400 Bad Request\r\n", Kind.FAILED, "does not speak FastCGI: a record begins with byte 72, expected 1"),
-])
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (ending(), Kind.FAILED, "gave no response: it is empty"),
+        (
+            record(STDOUT, b"words") + ending(),
+            Kind.FAILED,
+            "gave no response: no empty line ends its headers, in 5 bytes",
+        ),
+        (record(STDOUT, b"words"), Kind.DIED, "the host's PHP closed the connection while running the bot"),
+        (b"", Kind.DIED, "the host's PHP closed the connection while running the bot"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n",
+            Kind.FAILED,
+            "does not speak FastCGI: a record begins with byte 72, expected 1",
+        ),
+    ],
+)
 def test_an_answer_that_is_none_is_told_with_the_address(bot: Path, reply: bytes, kind: Kind, words: str):
     outcome = run(bot, reply)
 
@@ -235,12 +251,15 @@ def not_listening(_folder: Path) -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-@pytest.mark.parametrize(("make", "why"), [
-    (absent, "there is no such socket; PHP-FPM is not running, or `listen` of its pool names another"),
-    (abandoned, "nothing listens there; PHP-FPM is not running, or `listen` of its pool names another"),
-    (not_listening, "nothing listens there; PHP-FPM is not running, or `listen` of its pool names another"),
-    (lambda folder: f"{folder}/{'x' * 120}", "cannot be connected to (AF_UNIX path too long)"),
-])
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (absent, "there is no such socket; PHP-FPM is not running, or `listen` of its pool names another"),
+        (abandoned, "nothing listens there; PHP-FPM is not running, or `listen` of its pool names another"),
+        (not_listening, "nothing listens there; PHP-FPM is not running, or `listen` of its pool names another"),
+        (lambda folder: f"{folder}/{'x' * 120}", "cannot be connected to (AF_UNIX path too long)"),
+    ],
+)
 def test_a_server_that_is_not_there_is_told_at_the_start_and_a_failed_attempt_later(
     tmp_path: Path, bot: Path, make: Callable[[Path], str], why: str
 ):
@@ -257,6 +276,7 @@ def test_a_server_that_is_not_there_is_told_at_the_start_and_a_failed_attempt_la
 
 def test_a_socket_of_somebody_else_is_told(bot: Path, monkeypatch: pytest.MonkeyPatch):
     """By a stand-in for the kernel: the tests may run as root, whom it refuses nothing."""
+
     def refuse(_self: socket.socket, _address: str) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -310,9 +330,19 @@ def test_a_server_on_tcp_is_reached_too(bot: Path):
     assert outcome.answer == b"hi"
 
 
-@pytest.mark.parametrize("address", [
-    "", "fpm.sock", "localhost", "127.0.0.1:0", "127.0.0.1:65536", "host:port", "::1:9000", "http://127.0.0.1:9000",
-])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "fpm.sock",
+        "localhost",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "host:port",
+        "::1:9000",
+        "http://127.0.0.1:9000",
+    ],
+)
 def test_an_address_of_another_form_is_a_mistake_in_the_settings(address: str):
     with pytest.raises(ConfigurationError, match=r"^BOT_FASTCGI_SOCKET='.*': expected /path/to\.sock or host:port"):
         HostServer(address)

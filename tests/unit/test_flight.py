@@ -240,8 +240,13 @@ def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path:
     started = bench.clock.now
 
     tally = WorkerLoop(
-        bench.queue, bench.worker, bench.stop, Polling(1.0), Limits(drain=True, max_seconds=25),
-        pause=flight(bench, tmp_path, lingers=True).pause_seconds, clock=bench.clock,
+        bench.queue,
+        bench.worker,
+        bench.stop,
+        Polling(1.0),
+        Limits(drain=True, max_seconds=25),
+        pause=flight(bench, tmp_path, lingers=True).pause_seconds,
+        clock=bench.clock,
     ).run()
 
     assert tally.runs == 3  # at once, after 5 s, and after 10 s more

@@ -80,7 +80,7 @@ def received(connection: socket.socket) -> bytes:
     while part := connection.recv(65536):
         parts.append(part)
     length, _, content = b"".join(parts).partition(b":")
-    assert content[int(length):] == b","
+    assert content[int(length) :] == b","
     return content[:-1]
 
 
@@ -99,9 +99,15 @@ def test_a_request_is_answered_in_the_form_of_cgi(gateway: Gateway):
 
 def test_the_application_sees_the_visitor_and_the_address_as_the_web_server_told_them(gateway: Gateway, echo: Echo):
     told = {
-        "REMOTE_ADDR": "203.0.113.9", "HTTPS": "on", "HTTP_HOST": "example.com", "SERVER_PORT": "443",
-        "SCRIPT_NAME": "/a/scalable/dashboard.py", "PATH_INFO": "/job/\u00e9", "QUERY_STRING": "token=x&a=%20",
-        "HTTP_X_FORWARDED_FOR": "127.0.0.1", "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "203.0.113.9",
+        "HTTPS": "on",
+        "HTTP_HOST": "example.com",
+        "SERVER_PORT": "443",
+        "SCRIPT_NAME": "/a/scalable/dashboard.py",
+        "PATH_INFO": "/job/\u00e9",
+        "QUERY_STRING": "token=x&a=%20",
+        "HTTP_X_FORWARDED_FOR": "127.0.0.1",
+        "SERVER_PROTOCOL": "HTTP/1.1",
     }
 
     ask(gateway, **told)
@@ -194,10 +200,16 @@ def test_another_user_of_the_machine_is_turned_away_by_the_kernel(echo: Echo, tm
 
 
 BROKEN = {
-    "nothing": b"", "no netstring": b"GET / HTTP/1.1\r\n\r\n", "a length without end": b"1" * 100,
-    "a length beyond all limits": b"99999999:", "less than promised": b"100:REQUEST_METHOD\0",
-    "no comma at the end": b"4:a\0b\0;", "a name without a value": b"2:a\0,", "no NUL at the end": b"3:a\0b,",
-    "a body shorter than promised": request(CONTENT_LENGTH="5"), "a length that is none": request(CONTENT_LENGTH="x"),
+    "nothing": b"",
+    "no netstring": b"GET / HTTP/1.1\r\n\r\n",
+    "a length without end": b"1" * 100,
+    "a length beyond all limits": b"99999999:",
+    "less than promised": b"100:REQUEST_METHOD\0",
+    "no comma at the end": b"4:a\0b\0;",
+    "a name without a value": b"2:a\0,",
+    "no NUL at the end": b"3:a\0b,",
+    "a body shorter than promised": request(CONTENT_LENGTH="5"),
+    "a length that is none": request(CONTENT_LENGTH="x"),
     "a negative length": request(CONTENT_LENGTH="-1"),
     "a body too large": request(CONTENT_LENGTH=str(MAX_BODY_BYTES + 1)),
 }
@@ -225,9 +237,7 @@ def test_no_bytes_at_all_stop_a_thread(words: bytes):
         module._read_request(BytesIO(words))
 
 
-def test_whoever_connects_and_says_nothing_is_let_go(
-    tmp_path: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch
-):
+def test_whoever_connects_and_says_nothing_is_let_go(tmp_path: Path, echo: Echo, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.3)
     gateway = Gateway(tmp_path, lambda _: echo)
     gateway.start()
@@ -352,9 +362,16 @@ def test_gateways_and_requests_leave_no_descriptor_open(tmp_path: Path, echo: Ec
 
 def test_a_program_the_pool_starts_does_not_inherit_the_socket(gateway: Gateway):
     seen = subprocess.run(
-        [sys.executable, "-c", "import os; print(*(os.readlink(f'/proc/self/fd/{n}') for n in range(3, 30) "
-                               "if os.path.lexists(f'/proc/self/fd/{n}')))"],
-        capture_output=True, text=True, timeout=30, close_fds=False,
+        [
+            sys.executable,
+            "-c",
+            "import os; print(*(os.readlink(f'/proc/self/fd/{n}') for n in range(3, 30) "
+            "if os.path.lexists(f'/proc/self/fd/{n}')))",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        close_fds=False,
     )
 
     assert seen.returncode == 0

@@ -370,7 +370,13 @@ def test_many_guarded_runs_leave_no_descriptor_open(tmp_path: Path, guard: Guard
 # --- the script, in every shell that may be somebody's /bin/sh ---
 
 SHELLS = (
-    ["dash"], ["bash"], ["bash", "--posix"], ["busybox", "sh"], ["mksh"], ["yash"], ["ksh93"],
+    ["dash"],
+    ["bash"],
+    ["bash", "--posix"],
+    ["busybox", "sh"],
+    ["mksh"],
+    ["yash"],
+    ["ksh93"],
     ["zsh", "--emulate", "sh"],
 )
 USUAL = ("dash", "bash", "busybox")
@@ -383,8 +389,12 @@ def test_the_script_kills_what_is_listed_at_the_end_in_any_shell(shell: list[str
     told = "+12\n+123\n+3\n+23\n+1234\n-123\n-3\n+4\n+99"
 
     done = subprocess.run(
-        [*shell, "-c", 'kill() { echo "$*"; [ "$1" != -0 ]; }\n' + SCRIPT], input=told, capture_output=True, text=True,
-        timeout=20, check=True,
+        [*shell, "-c", 'kill() { echo "$*"; [ "$1" != -0 ]; }\n' + SCRIPT],
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
     )
 
     groups = ("12", "23", "1234", "4")
@@ -397,7 +407,11 @@ def test_the_script_kills_a_real_group_in_any_shell(shell: list[str], groups: li
     first, second, third = (process.pid for process in groups)
 
     subprocess.run(
-        [*shell, "-c", SCRIPT], input=f"+{first}\n+{second}\n+{third}\n-{second}\n", text=True, timeout=20, check=True,
+        [*shell, "-c", SCRIPT],
+        input=f"+{first}\n+{second}\n+{third}\n-{second}\n",
+        text=True,
+        timeout=20,
+        check=True,
         capture_output=True,
     )
 

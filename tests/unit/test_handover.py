@@ -40,7 +40,11 @@ def ask(
     """What the visitor gets from a script in `folder`, whose data folder is `folder/.htdata`."""
     done = subprocess.run(
         [sys.executable, "-IS", "-c", SCRIPT, str(SCALABLE), f"{folder}/webhook_queue.py", str(answer_seconds)],
-        input=body, capture_output=True, timeout=60, env=cgi_variables(method, body, **changed), check=False,
+        input=body,
+        capture_output=True,
+        timeout=60,
+        env=cgi_variables(method, body, **changed),
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout
@@ -66,6 +70,7 @@ def answering(seen: list[tuple[dict[bytes, bytes], bytes]]) -> Callable[[socket.
         connection.sendall(GREETING)
         seen.append(read_request(connection))
         connection.sendall(b"%d:%b," % (len(ANSWER), ANSWER))
+
     return serve
 
 
@@ -82,7 +87,10 @@ def test_variables_and_body_arrive_as_they_are_and_the_answer_comes_back(tmp_pat
     assert body == BODY
     variables.pop(b"LC_CTYPE", None)  # Python's own, where the server gives no locale (PEP 538)
     assert variables == {
-        **expected, b"REMOTE_PORT": b"5", b"SCGI": b"1", b"SCALABLE_FOLDER": os.fsencode(tmp_path),
+        **expected,
+        b"REMOTE_PORT": b"5",
+        b"SCGI": b"1",
+        b"SCALABLE_FOLDER": os.fsencode(tmp_path),
         b"SCALABLE_SCRIPT": b"webhook_queue.py",
     }
 
@@ -121,9 +129,16 @@ def test_a_large_answer_comes_whole(tmp_path: Path, data: Path):
         assert ask(tmp_path) == large
 
 
-@pytest.mark.parametrize("settings", [
-    {"BOT_DATA_DIR": "{there}"}, {"BOT_DATA_DIR": "elsewhere/data"}, {"BOT_CONFIG": "{file}"}, {"BOT_CONFIG": "env"},
-], ids=["absolute", "relative", "in a file that is named", "in a file, by a relative name"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"BOT_DATA_DIR": "{there}"},
+        {"BOT_DATA_DIR": "elsewhere/data"},
+        {"BOT_CONFIG": "{file}"},
+        {"BOT_CONFIG": "env"},
+    ],
+    ids=["absolute", "relative", "in a file that is named", "in a file, by a relative name"],
+)
 def test_the_data_folder_is_where_the_settings_say(tmp_path: Path, settings: dict[str, str]):
     there = tmp_path / "elsewhere" / "data"
     there.mkdir(parents=True)
@@ -178,11 +193,15 @@ def test_a_frozen_gateway_is_waited_for_a_moment_and_gets_nothing_of_the_request
     assert GREETING_SECONDS <= waited < GREETING_SECONDS + 5
 
 
-@pytest.mark.parametrize("serve", [
-    lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-    lambda connection: connection.sendall(b"scalable 2\n"),
-    lambda _: None,
-], ids=["another program", "another version", "silence"])
+@pytest.mark.parametrize(
+    "serve",
+    [
+        lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        lambda connection: connection.sendall(b"scalable 2\n"),
+        lambda _: None,
+    ],
+    ids=["another program", "another version", "silence"],
+)
 def test_whoever_does_not_greet_gets_nothing_of_the_request(
     tmp_path: Path, data: Path, serve: Callable[[socket.socket], None]
 ):
@@ -202,9 +221,19 @@ def test_whoever_does_not_greet_gets_nothing_of_the_request(
     assert seen == [b""]
 
 
-@pytest.mark.parametrize("last_words", [
-    b"", b"12", b"12:", b"%d:%b" % (len(ANSWER), ANSWER), b"%d:%b," % (len(ANSWER) + 1, ANSWER), b"0:,", b"x" * 100,
-], ids=["nothing", "half a length", "no content", "no comma", "a byte short", "it declines", "nonsense"])
+@pytest.mark.parametrize(
+    "last_words",
+    [
+        b"",
+        b"12",
+        b"12:",
+        b"%d:%b" % (len(ANSWER), ANSWER),
+        b"%d:%b," % (len(ANSWER) + 1, ANSWER),
+        b"0:,",
+        b"x" * 100,
+    ],
+    ids=["nothing", "half a length", "no content", "no comma", "a byte short", "it declines", "nonsense"],
+)
 def test_a_gateway_that_dies_with_the_request_or_declines_it_leaves_it_to_the_script(
     tmp_path: Path, data: Path, last_words: bytes
 ):
@@ -227,13 +256,17 @@ def test_a_gateway_that_does_not_answer_in_time_is_left(tmp_path: Path, data: Pa
         assert 0.5 <= by_itself(ask(tmp_path, answer_seconds=0.5)) < 5
 
 
-@pytest.mark.parametrize(("body", "changed"), [
-    (b"x" * (MAX_BODY_BYTES + 1), {}),
-    (BODY, {"CONTENT_LENGTH": "-5"}),
-    (BODY, {"CONTENT_LENGTH": "many"}),
-    (BODY, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}),
-    (BODY, {"CONTENT_LENGTH": "100"}),
-], ids=["too large", "less than nothing", "no number", "in chunks", "shorter than promised"])
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (b"x" * (MAX_BODY_BYTES + 1), {}),
+        (BODY, {"CONTENT_LENGTH": "-5"}),
+        (BODY, {"CONTENT_LENGTH": "many"}),
+        (BODY, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}),
+        (BODY, {"CONTENT_LENGTH": "100"}),
+    ],
+    ids=["too large", "less than nothing", "no number", "in chunks", "shorter than promised"],
+)
 def test_an_odd_request_is_not_handed_over(tmp_path: Path, data: Path, body: bytes, changed: dict[str, str]):
     with ScriptedGateway(data, answering([])) as gateway:
         by_itself(ask(tmp_path, body, **changed), body)
@@ -261,7 +294,10 @@ def test_a_visitor_who_left_is_no_error(tmp_path: Path, data: Path):
     with ScriptedGateway(data, serve):
         process = subprocess.Popen(
             [sys.executable, "-IS", "-c", SCRIPT, str(SCALABLE), f"{tmp_path}/webhook_queue.py", "20"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=cgi_variables("POST", BODY),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=cgi_variables("POST", BODY),
         )
         assert process.stdout is not None
         process.stdout.close()
@@ -283,7 +319,11 @@ def test_a_request_that_is_handed_over_pays_for_no_module_but_these(tmp_path: Pa
 
     def imported(*arguments: str) -> set[str]:
         done = subprocess.run(
-            [*command, *arguments], input=BODY, capture_output=True, timeout=60, env=cgi_variables("POST", BODY),
+            [*command, *arguments],
+            input=BODY,
+            capture_output=True,
+            timeout=60,
+            env=cgi_variables("POST", BODY),
             check=True,
         )
         return {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()[1:]}

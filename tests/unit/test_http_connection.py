@@ -46,6 +46,7 @@ def test_the_connection_is_kept_from_update_to_update():
 
 def closing(count: int, closed: threading.Semaphore, last_words: bytes = b""):
     """A script that answers `count` requests and then closes the connection without having announced it."""
+
     def script(connection: Connection, server: ScriptedServer) -> None:
         for _ in range(count):
             request = connection.read_request()
@@ -84,6 +85,7 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch: pytest.
 
 def test_a_request_that_the_server_may_have_processed_is_not_sent_again():
     """Given a server that takes a second update on a kept connection and closes it instead of answering."""
+
     def script(connection: Connection, server: ScriptedServer) -> None:
         server.requests.append(connection.read_request())
         connection.send(OK)
@@ -145,9 +147,14 @@ def flooding(connection: Connection, server: ScriptedServer) -> None:
         connection.send(b"y" * 65536)
 
 
-@pytest.mark.parametrize(("script", "stage"), [
-    (held, "waiting for the answer of"), (dripping, "reading the answer of"), (flooding, "reading the answer of"),
-])
+@pytest.mark.parametrize(
+    ("script", "stage"),
+    [
+        (held, "waiting for the answer of"),
+        (dripping, "reading the answer of"),
+        (flooding, "reading the answer of"),
+    ],
+)
 def test_a_server_that_does_not_come_to_an_end_is_left_at_the_deadline(script, stage: str):
     ticks: list[float] = []
     with ScriptedServer(script) as server:
@@ -156,7 +163,8 @@ def test_a_server_that_does_not_come_to_an_end_is_left_at_the_deadline(script, s
         seconds = time.monotonic() - started
 
         assert (outcome.kind, outcome.cause) == (
-            Kind.TIMED_OUT, "stopped after 1.2 s (BOT_LEGACY_TIMEOUT); the web server may still be running the bot"
+            Kind.TIMED_OUT,
+            "stopped after 1.2 s (BOT_LEGACY_TIMEOUT); the web server may still be running the bot",
         )
         assert outcome.output.startswith(f"the time was over while {stage} 127.0.0.1:{server.port}")
         assert 1.2 <= seconds < 1.2 + 2

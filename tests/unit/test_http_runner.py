@@ -41,9 +41,12 @@ def test_the_update_is_posted_as_telegram_posts_it():
     assert request.line == "POST /a%20b/bot.php?x=1&y=%2F HTTP/1.1"
     assert request.body == UPDATE.encode("utf-8")
     assert request.headers == {
-        "host": f"127.0.0.1:{server.port}", "content-type": "application/json",
-        "content-length": str(len(UPDATE.encode("utf-8"))), "x-telegram-bot-api-secret-token": SECRET,
-        "user-agent": "ScalableMode", "accept-encoding": "identity",
+        "host": f"127.0.0.1:{server.port}",
+        "content-type": "application/json",
+        "content-length": str(len(UPDATE.encode("utf-8"))),
+        "x-telegram-bot-api-secret-token": SECRET,
+        "user-agent": "ScalableMode",
+        "accept-encoding": "identity",
     }
 
 
@@ -85,34 +88,43 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
 # The address
 
 
-@pytest.mark.parametrize(("url", "line"), [
-    ("https://example.com/bot.php", "posted to https://example.com/bot.php"),
-    ("https://me:private@example.com:8443/bot.php?key=private", "posted to https://example.com:8443/bot.php?…"),
-    ("http://127.0.0.1:8080/", "posted to http://127.0.0.1:8080/"),
-    ("http://localhost", "posted to http://localhost/"),
-    ("http://[::1]/", "posted to http://[::1]/"),
-    ("https://bücher.example/ü", "posted to https://xn--bcher-kva.example/%C3%BC"),
-    ("https://h/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/x", "posted to https://h/bot<token>/x"),
-    ("http://example.com/bot.php", "posted to http://example.com/bot.php (not encrypted: whoever is on the way can read"
-                                   " the updates; prefer https://)"),
-])
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("https://example.com/bot.php", "posted to https://example.com/bot.php"),
+        ("https://me:private@example.com:8443/bot.php?key=private", "posted to https://example.com:8443/bot.php?…"),
+        ("http://127.0.0.1:8080/", "posted to http://127.0.0.1:8080/"),
+        ("http://localhost", "posted to http://localhost/"),
+        ("http://[::1]/", "posted to http://[::1]/"),
+        ("https://bücher.example/ü", "posted to https://xn--bcher-kva.example/%C3%BC"),
+        ("https://h/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/x", "posted to https://h/bot<token>/x"),
+        (
+            "http://example.com/bot.php",
+            "posted to http://example.com/bot.php (not encrypted: whoever is on the way can read"
+            " the updates; prefer https://)",
+        ),
+    ],
+)
 def test_check_says_where_updates_go_and_nothing_that_is_secret(url: str, line: str):
     assert HttpRunner(url, AMPLE_SECONDS).check() == line
 
 
-@pytest.mark.parametrize(("url", "shown"), [
-    ("bot.php", "bot.php"),
-    ("ftp://example.com/", "ftp://example.com/"),
-    ("https:///bot.php", "https:///bot.php"),
-    ("https://me:private@", "https://***@"),
-    ("https://me:pri/vate@example.com:port/", "https://***@example.com:port/"),
-    ("https://example.com:0/", "https://example.com:0/"),
-    ("https://example.com:65536/", "https://example.com:65536/"),
-    ("https://example.com/a b", "https://example.com/a b"),
-    ("https://example.com/a\nHost: evil", "https://example.com/a\\nHost: evil"),
-    ("https://a..b/?key=private", "https://a..b/"),
-    ("https://[::1/", "https://[::1/"),
-])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("bot.php", "bot.php"),
+        ("ftp://example.com/", "ftp://example.com/"),
+        ("https:///bot.php", "https:///bot.php"),
+        ("https://me:private@", "https://***@"),
+        ("https://me:pri/vate@example.com:port/", "https://***@example.com:port/"),
+        ("https://example.com:0/", "https://example.com:0/"),
+        ("https://example.com:65536/", "https://example.com:65536/"),
+        ("https://example.com/a b", "https://example.com/a b"),
+        ("https://example.com/a\nHost: evil", "https://example.com/a\\nHost: evil"),
+        ("https://a..b/?key=private", "https://a..b/"),
+        ("https://[::1/", "https://[::1/"),
+    ],
+)
 def test_a_bad_address_is_told_with_the_setting_the_value_and_what_is_expected(url: str, shown: str):
     with pytest.raises(BotMissing) as caught:
         HttpRunner(url, AMPLE_SECONDS)
@@ -125,9 +137,14 @@ def test_a_bad_address_is_told_with_the_setting_the_value_and_what_is_expected(u
 # The answer
 
 
-@pytest.mark.parametrize(("status", "kind"), [
-    ("204 No Content", Kind.SUCCEEDED), ("404 Not Found", Kind.FAILED), ("410 Gone", Kind.FAILED_FOR_GOOD),
-])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("204 No Content", Kind.SUCCEEDED),
+        ("404 Not Found", Kind.FAILED),
+        ("410 Gone", Kind.FAILED_FOR_GOOD),
+    ],
+)
 def test_the_status_decides(status: str, kind: Kind):
     with ScriptedServer(answering(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())) as server:
         assert post(server).kind is kind
@@ -150,12 +167,15 @@ def test_the_wait_a_server_asks_for_is_passed_on():
     assert (outcome.retry_after_seconds, outcome.output) == (17.0, "wait")
 
 
-@pytest.mark.parametrize("answer", [
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;note=x\r\nabc\r\n3\r\ndef\r\n0\r\nTrailer: x\r\n\r\n",
-    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
-    b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;note=x\r\nabc\r\n3\r\ndef\r\n0\r\nTrailer: x\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
+    ],
+)
 def test_every_way_to_send_a_body_is_understood_and_the_connection_kept(answer: bytes):
     with ScriptedServer(answering(answer)) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
@@ -200,15 +220,25 @@ def test_a_large_answer_is_read_to_its_end_and_only_the_ends_of_it_are_kept():
         assert server.connections == 1
 
 
-@pytest.mark.parametrize(("answer", "cause"), [
-    (b"", "the connection was closed while waiting for the answer of HOST"),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "the connection was closed while reading the answer of HOST"),
-    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
-     "the connection was closed while reading the answer of HOST"),
-    (b"SSH-2.0-OpenSSH_9.2\r\n", "what HOST answered is not HTTP: BadStatusLine SSH-2.0-OpenSSH_9.2"),
-    (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000,
-     "what HOST answered is not HTTP: LineTooLong got more than 65536 bytes when reading header line"),
-])
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (b"", "the connection was closed while waiting for the answer of HOST"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+            "the connection was closed while reading the answer of HOST",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+            "the connection was closed while reading the answer of HOST",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "what HOST answered is not HTTP: BadStatusLine SSH-2.0-OpenSSH_9.2"),
+        (
+            b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000,
+            "what HOST answered is not HTTP: LineTooLong got more than 65536 bytes when reading header line",
+        ),
+    ],
+)
 def test_an_answer_that_breaks_off_or_is_none_is_a_failed_attempt_with_a_cause(answer: bytes, cause: str):
     def script(connection: Connection, server: ScriptedServer) -> None:
         connection.read_request()

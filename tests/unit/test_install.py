@@ -57,13 +57,16 @@ def test_a_path_the_kernel_cannot_read_in_a_first_line_is_not_written(python: st
     assert first_line(USUAL, python, "/nowhere") == USUAL
 
 
-@pytest.mark.parametrize(("site", "expected"), [
-    ("/home/you/public_html", "https://YOUR-DOMAIN/scalable/webhook_queue.py"),
-    ("/home/you/public_html/x", "https://YOUR-DOMAIN/x/scalable/webhook_queue.py"),
-    ("/home/you/domains/example.com/public_html", "https://example.com/scalable/webhook_queue.py"),
-    ("/var/www/vhosts/example.com/httpdocs/a/b", "https://example.com/a/b/scalable/webhook_queue.py"),
-    ("/srv/bot", "https://YOUR-DOMAIN/scalable/webhook_queue.py"),
-])
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        ("/home/you/public_html", "https://YOUR-DOMAIN/scalable/webhook_queue.py"),
+        ("/home/you/public_html/x", "https://YOUR-DOMAIN/x/scalable/webhook_queue.py"),
+        ("/home/you/domains/example.com/public_html", "https://example.com/scalable/webhook_queue.py"),
+        ("/var/www/vhosts/example.com/httpdocs/a/b", "https://example.com/a/b/scalable/webhook_queue.py"),
+        ("/srv/bot", "https://YOUR-DOMAIN/scalable/webhook_queue.py"),
+    ],
+)
 def test_without_a_word_of_telegram_the_folders_say_where_the_webhook_may_be(site: str, expected: str) -> None:
     assert webhook_address(Path(site) / "scalable", Path(site) / "bot.php", "") == expected
 

@@ -28,55 +28,90 @@ def note(event: str, update: int, at: float, pid: int = 5) -> Note:
 
 
 class TestTheRuns:
-    @pytest.mark.parametrize("told", [
-        story(run(1, 1.0, 2.0), run(2, 2.0, 2.5)),
-        story(run(1, 2.0, 2.6, KILLED, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
-        story(run(1, 2.55, 2.6, KILLED, worker=11, bot=5), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
-        story(run(1, 1.0, 2.4, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
-        story(run(1, 2.0, 3.0, KILLED, bot=7), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
-        story(run(1, 2.0, 2.9, bot=7), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
-        story(run(1, 1.0, 2.0, "failed"), run(1, 3.0, 3.5), run(2, 3.5, 4.0)),
-        story(run(1, 1.0, 2.0), run(1, 44.5, 45.0), run(2, 45.0, 46.0)),
-        story(run(1, 1.0, 2.0), run(2, 1.5, 2.5), lane_of_two="chat:2"),
-        story(run(2, 1.0, 2.0), states={1: "expired", 2: "done"}, may_expire=frozenset({1})),
-        story(run(1, 0.0, 0.5, "failed"), run(2, 1.0, 2.0), states={1: "failed", 2: "done"},
-              always_fail=frozenset({1})),
-    ], ids=[
-        "one after the other", "again after the death of its worker",
-        "again: it began while its worker was being killed", "again although it succeeded: the worker died",
-        "again after the death of its bot", "again: the bot died before it could answer", "again after its delay",
-        "again after its lease", "two lanes at once", "too late", "failed for good",
-    ])
+    @pytest.mark.parametrize(
+        "told",
+        [
+            story(run(1, 1.0, 2.0), run(2, 2.0, 2.5)),
+            story(run(1, 2.0, 2.6, KILLED, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
+            story(run(1, 2.55, 2.6, KILLED, worker=11, bot=5), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
+            story(run(1, 1.0, 2.4, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
+            story(run(1, 2.0, 3.0, KILLED, bot=7), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
+            story(run(1, 2.0, 2.9, bot=7), run(1, 4.0, 4.2), run(2, 5.0, 6.0)),
+            story(run(1, 1.0, 2.0, "failed"), run(1, 3.0, 3.5), run(2, 3.5, 4.0)),
+            story(run(1, 1.0, 2.0), run(1, 44.5, 45.0), run(2, 45.0, 46.0)),
+            story(run(1, 1.0, 2.0), run(2, 1.5, 2.5), lane_of_two="chat:2"),
+            story(run(2, 1.0, 2.0), states={1: "expired", 2: "done"}, may_expire=frozenset({1})),
+            story(
+                run(1, 0.0, 0.5, "failed"),
+                run(2, 1.0, 2.0),
+                states={1: "failed", 2: "done"},
+                always_fail=frozenset({1}),
+            ),
+        ],
+        ids=[
+            "one after the other",
+            "again after the death of its worker",
+            "again: it began while its worker was being killed",
+            "again although it succeeded: the worker died",
+            "again after the death of its bot",
+            "again: the bot died before it could answer",
+            "again after its delay",
+            "again after its lease",
+            "two lanes at once",
+            "too late",
+            "failed for good",
+        ],
+    )
     def test_are_accepted(self, told: Story) -> None:
         assert find_wrongs(told) == []
 
-    @pytest.mark.parametrize(("told", "wrong"), [
-        (story(run(1, 1.0, 2.0), states={1: "done"}), "accepted, and is lost"),
-        (story(run(1, 1.0, 2.0), states={1: "done", 2: "pending"}), "update 2 is pending"),
-        (story(run(1, 1.0, 2.0), states={1: "done", 2: "processing"}), "update 2 is processing"),
-        (story(run(1, 1.0, 2.0)), "update 2 is done, and no run of it succeeded"),
-        (story(run(1, 1.0, 2.0), run(2, 2.0, 3.0, "failed")), "update 2 is done, and no run of it succeeded"),
-        (story(run(1, 1.0, 2.0), states={1: "done", 2: "failed"}), "failed, and was never run"),
-        (story(run(1, 1.0, 2.0), states={1: "done", 2: "expired"}), "expired, and has no deadline"),
-        (story(run(1, 1.0, 2.0), run(2, 2.0, 3.0), always_fail=frozenset({2})), "its bot never succeeds"),
-        (story(run(1, 1.0, 2.0), run(2, 2.0, 3.0), run(3, 3.0, 4.0)), "the queue does not have it"),
-        (story(run(1, 1.0, 2.0), run(2, 1.5, 3.0)), "update 2 started before 1 was over"),
-        (story(run(2, 1.0, 2.0), run(1, 3.0, 4.0)), "update 2 started before 1 was over"),
-        (story(run(1, 1.0, 2.0), run(2, 3.0, 4.0), run(1, 50.0, 51.0)), "update 2 started before 1 was over"),
-        (story(run(1, 1.0, 2.0), run(1, 5.0, 6.0), run(2, 7.0, 8.0)), "run again before its lease"),
-        (story(run(1, 1.0, 2.0), run(1, 50.0, 51.0), run(2, 51.0, 52.0), lease_seconds=float("inf")),
-         "run again although it succeeded"),
-        (story(run(1, 1.0, 2.0, "failed"), run(1, 2.5, 3.0), run(2, 3.0, 4.0)), "run again before its lease"),
-        (story(run(1, 2.0, 2.6, KILLED, worker=11), run(1, 3.0, 3.2), run(2, 5.0, 6.0)), "run again before its lease"),
-        (story(run(1, 2.7, 2.8, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)), "run again before its lease"),
-    ], ids=[
-        "a lost update", "an update left waiting", "an update left running", "done without a run",
-        "done without a success", "failed without a run", "expired without a deadline", "a success that cannot be",
-        "a run of nothing", "two at once", "an inversion", "an inversion by a late rerun",
-        "a rerun before the lease ended",
-        "a rerun without a reason", "a rerun without its delay", "a rerun before the delay after a death",
-        "a rerun after a death before the run",
-    ])
+    @pytest.mark.parametrize(
+        ("told", "wrong"),
+        [
+            (story(run(1, 1.0, 2.0), states={1: "done"}), "accepted, and is lost"),
+            (story(run(1, 1.0, 2.0), states={1: "done", 2: "pending"}), "update 2 is pending"),
+            (story(run(1, 1.0, 2.0), states={1: "done", 2: "processing"}), "update 2 is processing"),
+            (story(run(1, 1.0, 2.0)), "update 2 is done, and no run of it succeeded"),
+            (story(run(1, 1.0, 2.0), run(2, 2.0, 3.0, "failed")), "update 2 is done, and no run of it succeeded"),
+            (story(run(1, 1.0, 2.0), states={1: "done", 2: "failed"}), "failed, and was never run"),
+            (story(run(1, 1.0, 2.0), states={1: "done", 2: "expired"}), "expired, and has no deadline"),
+            (story(run(1, 1.0, 2.0), run(2, 2.0, 3.0), always_fail=frozenset({2})), "its bot never succeeds"),
+            (story(run(1, 1.0, 2.0), run(2, 2.0, 3.0), run(3, 3.0, 4.0)), "the queue does not have it"),
+            (story(run(1, 1.0, 2.0), run(2, 1.5, 3.0)), "update 2 started before 1 was over"),
+            (story(run(2, 1.0, 2.0), run(1, 3.0, 4.0)), "update 2 started before 1 was over"),
+            (story(run(1, 1.0, 2.0), run(2, 3.0, 4.0), run(1, 50.0, 51.0)), "update 2 started before 1 was over"),
+            (story(run(1, 1.0, 2.0), run(1, 5.0, 6.0), run(2, 7.0, 8.0)), "run again before its lease"),
+            (
+                story(run(1, 1.0, 2.0), run(1, 50.0, 51.0), run(2, 51.0, 52.0), lease_seconds=float("inf")),
+                "run again although it succeeded",
+            ),
+            (story(run(1, 1.0, 2.0, "failed"), run(1, 2.5, 3.0), run(2, 3.0, 4.0)), "run again before its lease"),
+            (
+                story(run(1, 2.0, 2.6, KILLED, worker=11), run(1, 3.0, 3.2), run(2, 5.0, 6.0)),
+                "run again before its lease",
+            ),
+            (story(run(1, 2.7, 2.8, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)), "run again before its lease"),
+        ],
+        ids=[
+            "a lost update",
+            "an update left waiting",
+            "an update left running",
+            "done without a run",
+            "done without a success",
+            "failed without a run",
+            "expired without a deadline",
+            "a success that cannot be",
+            "a run of nothing",
+            "two at once",
+            "an inversion",
+            "an inversion by a late rerun",
+            "a rerun before the lease ended",
+            "a rerun without a reason",
+            "a rerun without its delay",
+            "a rerun before the delay after a death",
+            "a rerun after a death before the run",
+        ],
+    )
     def test_are_found_wrong(self, told: Story, wrong: str) -> None:
         assert any(wrong in found for found in find_wrongs(told)), find_wrongs(told)
 
@@ -101,13 +136,20 @@ class TestTheJournal:
 
         assert [each.worker for each in runs] == [10]
 
-    @pytest.mark.parametrize(("notes", "expected"), [
-        ([note("start", 1, 3.0)], "nobody killed it"),
-        ([note("start", 1, 1.0, pid=6)], "nobody killed it"),
-        ([note("succeeded", 1, 1.0)], "an end without a run"),
-        ([note("start", 1, 1.0), note("succeeded", 2, 2.0)], "an end without a run"),
-        ([note("start", 1, 1.0), note("beside another", 2, 1.1, pid=6), note("succeeded", 1, 2.0)], "two live runs"),
-    ], ids=["an end that was not kept", "of another process", "no start", "of another update", "two live runs"])
+    @pytest.mark.parametrize(
+        ("notes", "expected"),
+        [
+            ([note("start", 1, 3.0)], "nobody killed it"),
+            ([note("start", 1, 1.0, pid=6)], "nobody killed it"),
+            ([note("succeeded", 1, 1.0)], "an end without a run"),
+            ([note("start", 1, 1.0), note("succeeded", 2, 2.0)], "an end without a run"),
+            (
+                [note("start", 1, 1.0), note("beside another", 2, 1.1, pid=6), note("succeeded", 1, 2.0)],
+                "two live runs",
+            ),
+        ],
+        ids=["an end that was not kept", "of another process", "no start", "of another update", "two live runs"],
+    )
     def test_is_found_wrong(self, notes: list[Note], expected: str) -> None:
         _, wrong = read_runs(notes, [KILL])
 

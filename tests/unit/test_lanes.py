@@ -133,8 +133,17 @@ def test_a_press_below_an_inline_message_is_in_the_lane_of_its_user():
 
 def test_what_a_user_does_in_different_ways_does_not_wait_for_each_other():
     user = {"from": {"id": 5}, "user": {"id": 5}}
-    kinds = ["callback_query", "inline_query", "chosen_inline_result", "shipping_query", "managed_bot", "subscription",
-             "purchased_paid_media", "business_connection", "chat_join_request"]
+    kinds = [
+        "callback_query",
+        "inline_query",
+        "chosen_inline_result",
+        "shipping_query",
+        "managed_bot",
+        "subscription",
+        "purchased_paid_media",
+        "business_connection",
+        "chat_join_request",
+    ]
 
     assert len({lane(kind, user) for kind in kinds}) == len(kinds)
 
@@ -193,8 +202,15 @@ def test_in_order_chat_different_chats_never_share_a_lane(one: str, other: str, 
 def test_an_odd_id_gives_no_lane(odd: Any, order: str):
     holder = {"id": odd}
     content = {
-        "chat": holder, "from": holder, "user": holder, "voter_chat": holder, "message": {"chat": holder},
-        "old_chat_member": {"user": holder}, "id": [odd], "poll_id": [odd], "business_connection_id": "shop",
+        "chat": holder,
+        "from": holder,
+        "user": holder,
+        "voter_chat": holder,
+        "message": {"chat": holder},
+        "old_chat_member": {"user": holder},
+        "id": [odd],
+        "poll_id": [odd],
+        "business_connection_id": "shop",
     }
 
     assert {kind: lane(kind, content, order) for kind in TYPES} == dict.fromkeys(TYPES)
@@ -214,11 +230,14 @@ def test_a_business_chat_without_its_connection_has_no_lane():
     assert lane("business_message", {"business_connection_id": "shop"}) is None
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("5990000000000000010", "poll:5990000000000000010"),
-    ("-_aZ09", "poll:-_aZ09"),
-    ("x" * 48, "poll:" + "x" * 48),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("5990000000000000010", "poll:5990000000000000010"),
+        ("-_aZ09", "poll:-_aZ09"),
+        ("x" * 48, "poll:" + "x" * 48),
+    ],
+)
 def test_a_short_plain_text_id_is_seen_in_the_lane(text: str, expected: str):
     assert lane("poll", {"id": text}) == expected
 

@@ -98,9 +98,21 @@ def test_with_settings_in_the_environment_there_is_no_note(folder: Path, environ
     assert find(folder) is None
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"[", b"\xff", b"{}", b"[]", b"1", b'"text"', b"[1, 2, 3, 4, 5, 6, 7]", b"x" * (MAX_BYTES + 1),
-], ids=lambda content: repr(content[:20]))
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[",
+        b"\xff",
+        b"{}",
+        b"[]",
+        b"1",
+        b'"text"',
+        b"[1, 2, 3, 4, 5, 6, 7]",
+        b"x" * (MAX_BYTES + 1),
+    ],
+    ids=lambda content: repr(content[:20]),
+)
 def test_a_note_that_cannot_be_read_is_none(folder: Path, content: bytes):
     (folder / ".htdata" / ".ht-lean").write_bytes(content)
 

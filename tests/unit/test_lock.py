@@ -138,13 +138,16 @@ def test_whoever_asks_learns_the_holder_and_that_nobody_holds_it(tmp_path: Path)
     assert PoolLock(path).holder() is None
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("4711\n", Holder(4711, None)), ("", Holder(None, None)), ("4711 elsewhere\n", Holder(4711, "elsewhere")),
-    ("rubbish \xff", Holder(None, "\xff")),
-])
-def test_a_note_that_names_no_process_of_this_machine_is_not_taken_for_one(
-    tmp_path: Path, text: str, expected: Holder
-):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("4711\n", Holder(4711, None)),
+        ("", Holder(None, None)),
+        ("4711 elsewhere\n", Holder(4711, "elsewhere")),
+        ("rubbish \xff", Holder(None, "\xff")),
+    ],
+)
+def test_a_note_that_names_no_process_of_this_machine_is_not_taken_for_one(tmp_path: Path, text: str, expected: Holder):
     path = tmp_path / "lock"
     with holder(path):
         path.write_text(text)

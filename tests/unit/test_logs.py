@@ -25,25 +25,28 @@ def _logging_is_put_back() -> Iterator[None]:
     root.setLevel(level)
 
 
-@pytest.mark.parametrize(("fields", "line"), [
-    ({}, "job failed"),
-    ({"id": 17, "attempt": "6/6"}, "job failed id=17 attempt=6/6"),
-    ({"cause": None, "id": 0}, "job failed id=0"),
-    ({"cause": ""}, 'job failed cause=""'),
-    ({"cause": "exit code 1"}, 'job failed cause="exit code 1"'),
-    ({"cause": 'he said "no"'}, 'job failed cause="he said \\"no\\""'),
-    ({"cause": "a=b"}, 'job failed cause="a=b"'),
-    ({"cause": "two\nlines\r\ttab"}, 'job failed cause="two\\nlines\\r\\ttab"'),
-    ({"cause": "back\\slash and space"}, 'job failed cause="back\\\\slash and space"'),
-    ({"cause": "\x1b[31mred\x00"}, 'job failed cause="\\x1b[31mred\\x00"'),
-    ({"cause": "\u2028\u202e\udc80"}, 'job failed cause="\\u2028\\u202e\\udc80"'),
-    ({"cause": "привіт"}, "job failed cause=привіт"),
-    ({"cause": ValueError("went wrong")}, 'job failed cause="went wrong"'),
-    ({"seconds": 30.0}, "job failed seconds=30"),
-    ({"seconds": 0.12345}, "job failed seconds=0.123"),
-    ({"seconds": 1200.0}, "job failed seconds=1200"),
-    ({"seconds": 0.0}, "job failed seconds=0"),
-])
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "job failed"),
+        ({"id": 17, "attempt": "6/6"}, "job failed id=17 attempt=6/6"),
+        ({"cause": None, "id": 0}, "job failed id=0"),
+        ({"cause": ""}, 'job failed cause=""'),
+        ({"cause": "exit code 1"}, 'job failed cause="exit code 1"'),
+        ({"cause": 'he said "no"'}, 'job failed cause="he said \\"no\\""'),
+        ({"cause": "a=b"}, 'job failed cause="a=b"'),
+        ({"cause": "two\nlines\r\ttab"}, 'job failed cause="two\\nlines\\r\\ttab"'),
+        ({"cause": "back\\slash and space"}, 'job failed cause="back\\\\slash and space"'),
+        ({"cause": "\x1b[31mred\x00"}, 'job failed cause="\\x1b[31mred\\x00"'),
+        ({"cause": "\u2028\u202e\udc80"}, 'job failed cause="\\u2028\\u202e\\udc80"'),
+        ({"cause": "привіт"}, "job failed cause=привіт"),
+        ({"cause": ValueError("went wrong")}, 'job failed cause="went wrong"'),
+        ({"seconds": 30.0}, "job failed seconds=30"),
+        ({"seconds": 0.12345}, "job failed seconds=0.123"),
+        ({"seconds": 1200.0}, "job failed seconds=1200"),
+        ({"seconds": 0.0}, "job failed seconds=0"),
+    ],
+)
 def test_a_line_is_an_event_and_its_fields(fields: dict[str, object], line: str):
     assert event("job failed", **fields) == line
 
@@ -93,9 +96,7 @@ def test_a_lasting_condition_is_logged_once_in_a_while():
     assert heard == [True, False, True, False, True]
 
 
-def test_a_log_on_a_full_disk_is_left_out_in_silence(
-    capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_on_a_full_disk_is_left_out_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
     # Each line that does not fit would otherwise write a traceback of twenty more into what is full.
     with open("/dev/full", "w", buffering=1) as full:
         configure_logging("INFO", full)

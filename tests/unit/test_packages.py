@@ -102,8 +102,11 @@ def test_the_vendored_one_is_what_a_script_imports_also_when_this_python_has_a_n
         (plugin / name).symlink_to(SCALABLE / name)
 
     done = subprocess.run(
-        [sys.executable, "-B", str(plugin / "config.py")], env={"PYTHONPATH": str(host)}, capture_output=True,
-        text=True, timeout=30,
+        [sys.executable, "-B", str(plugin / "config.py")],
+        env={"PYTHONPATH": str(host)},
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
     assert (done.stdout, done.stderr) == ("1\n", "")

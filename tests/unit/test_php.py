@@ -44,18 +44,32 @@ def test_a_php_cgi_that_is_called_php_is_found_too(tmp_path: Path, monkeypatch: 
     assert find_php(interface=CGI).path == php
 
 
-@pytest.mark.parametrize("place", [
-    "opt/cpanel/ea-php82/root/usr/bin/php-cgi", "opt/alt/php82/usr/bin/php-cgi", "opt/plesk/php/8.2/bin/php-cgi",
-    "usr/local/php82/bin/php-cgi", "usr/local/php82/bin/php-cgi82", "usr/bin/php-cgi8.2",
-])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "opt/cpanel/ea-php82/root/usr/bin/php-cgi",
+        "opt/alt/php82/usr/bin/php-cgi",
+        "opt/plesk/php/8.2/bin/php-cgi",
+        "usr/local/php82/bin/php-cgi",
+        "usr/local/php82/bin/php-cgi82",
+        "usr/bin/php-cgi8.2",
+    ],
+)
 def test_php_cgi_is_found_where_hosts_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str):
     folder, _, name = place.rpartition("/")
     newest = fake_php(tmp_path / folder, name, CGI)
     fake_php(tmp_path / folder.replace("82", "74").replace("8.2", "7.4"), name.replace("2", "1"), CGI)
-    patterns = tuple(f"{str(tmp_path).lstrip('/')}/{pattern}" for pattern in (
-        "opt/cpanel/ea-php*/root/usr/bin/{name}", "opt/alt/php*/usr/bin/{name}", "opt/plesk/php/*/bin/{name}",
-        "usr/local/php*/bin/{name}", "usr/local/php*/bin/{name}[0-9]*", "usr/bin/{name}[0-9]*",
-    ))
+    patterns = tuple(
+        f"{str(tmp_path).lstrip('/')}/{pattern}"
+        for pattern in (
+            "opt/cpanel/ea-php*/root/usr/bin/{name}",
+            "opt/alt/php*/usr/bin/{name}",
+            "opt/plesk/php/*/bin/{name}",
+            "usr/local/php*/bin/{name}",
+            "usr/local/php*/bin/{name}[0-9]*",
+            "usr/bin/{name}[0-9]*",
+        )
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("scalable.lib.worker.runners.php.PLACES", ())
     monkeypatch.setattr("scalable.lib.worker.runners.php.PATTERNS", patterns)
@@ -63,9 +77,14 @@ def test_php_cgi_is_found_where_hosts_keep_it(tmp_path: Path, monkeypatch: pytes
     assert find_php(interface=CGI).path == newest
 
 
-@pytest.mark.parametrize(("name", "beside"), [
-    ("php", "php-cgi"), ("php8.2", "php-cgi8.2"), ("php82", "php-cgi82"),
-])
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("php", "php-cgi"),
+        ("php8.2", "php-cgi8.2"),
+        ("php82", "php-cgi82"),
+    ],
+)
 def test_the_name_of_the_command_line_program_leads_to_the_php_cgi_beside_it(tmp_path: Path, name: str, beside: str):
     named, wanted = fake_php(tmp_path, name, CLI), fake_php(tmp_path, beside, CGI)
 
@@ -93,10 +112,13 @@ def test_a_php_cgi_of_another_version_beside_it_is_not_the_one_that_was_named(tm
     )
 
 
-@pytest.mark.parametrize(("interface", "words"), [
-    (CLI, "PHP was not found: set BOT_PHP_BINARY to its command-line program"),
-    (CGI, "php-cgi was not found: install it (apt install php-cgi, dnf install php-cgi), or set BOT_PHP_BINARY"),
-])
+@pytest.mark.parametrize(
+    ("interface", "words"),
+    [
+        (CLI, "PHP was not found: set BOT_PHP_BINARY to its command-line program"),
+        (CGI, "php-cgi was not found: install it (apt install php-cgi, dnf install php-cgi), or set BOT_PHP_BINARY"),
+    ],
+)
 def test_when_there_is_none_the_remedy_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interface: str, words: str
 ):

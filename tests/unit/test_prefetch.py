@@ -22,9 +22,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("run_seconds", "claimed"), [(0.001, MAX_BATCH), (0.02, 10), (0.05, 4), (0.1, 2), (3.0, 1)]
-)
+@pytest.mark.parametrize(("run_seconds", "claimed"), [(0.001, MAX_BATCH), (0.02, 10), (0.05, 4), (0.1, 2), (3.0, 1)])
 def test_after_one_claim_that_found_a_job_a_batch_is_a_fifth_of_a_second_of_work(
     bench: Bench, run_seconds: float, claimed: int
 ) -> None:

@@ -48,14 +48,17 @@ def test_standard_input_arrives_whole_and_ends(tmp_path: Path):
 
 def test_input_and_output_larger_than_the_pipes_do_not_block_each_other(tmp_path: Path):
     """Given a program that answers each piece before it reads the next."""
-    bot = python_bot(tmp_path, (
-        "import sys\n"
-        "while True:\n"
-        "    piece = sys.stdin.buffer.read(4096)\n"
-        "    if not piece: break\n"
-        "    sys.stdout.buffer.write(piece * 2)\n"
-        "    sys.stdout.flush()\n"
-    ))
+    bot = python_bot(
+        tmp_path,
+        (
+            "import sys\n"
+            "while True:\n"
+            "    piece = sys.stdin.buffer.read(4096)\n"
+            "    if not piece: break\n"
+            "    sys.stdout.buffer.write(piece * 2)\n"
+            "    sys.stdout.flush()\n"
+        ),
+    )
 
     end = run(bot, b"x" * 1024 * 1024)
 
@@ -79,12 +82,15 @@ def test_a_program_that_closes_its_input_early_is_left_to_finish(tmp_path: Path)
 
 
 def test_a_flood_on_both_outputs_is_read_to_the_end_and_only_its_tail_is_kept(tmp_path: Path):
-    bot = python_bot(tmp_path, (
-        "import sys\n"
-        f"for _ in range({FLOOD_BYTES // 2 // 65536}):\n"
-        "    sys.stdout.buffer.write(b'o' * 65536); sys.stderr.buffer.write(b'e' * 65536)\n"
-        "print('last out'); sys.stdout.flush(); sys.stderr.write('last err')\n"
-    ))
+    bot = python_bot(
+        tmp_path,
+        (
+            "import sys\n"
+            f"for _ in range({FLOOD_BYTES // 2 // 65536}):\n"
+            "    sys.stdout.buffer.write(b'o' * 65536); sys.stderr.buffer.write(b'e' * 65536)\n"
+            "print('last out'); sys.stdout.flush(); sys.stderr.write('last err')\n"
+        ),
+    )
     tracemalloc.start()
     try:
         end = run(bot)
@@ -145,14 +151,17 @@ def test_a_program_may_clean_up_when_its_time_is_over(tmp_path: Path):
 
 def test_the_deadline_ends_the_children_of_the_program_too(tmp_path: Path):
     lock = tmp_path / "lock"
-    bot = python_bot(tmp_path, (
-        "import subprocess, sys, time\n"
-        f"child = subprocess.Popen([sys.executable, '-IS', '-c', {STAYS!r}, {str(lock)!r}],\n"
-        "                         stdout=subprocess.PIPE)\n"
-        "child.stdout.readline()\n"
-        "print('child holds'); sys.stdout.flush()\n"
-        "time.sleep(600)\n"
-    ))
+    bot = python_bot(
+        tmp_path,
+        (
+            "import subprocess, sys, time\n"
+            f"child = subprocess.Popen([sys.executable, '-IS', '-c', {STAYS!r}, {str(lock)!r}],\n"
+            "                         stdout=subprocess.PIPE)\n"
+            "child.stdout.readline()\n"
+            "print('child holds'); sys.stdout.flush()\n"
+            "time.sleep(600)\n"
+        ),
+    )
 
     end = run(bot, timeout_seconds=2.0)
 
@@ -163,14 +172,17 @@ def test_the_deadline_ends_the_children_of_the_program_too(tmp_path: Path):
 def test_a_child_that_ignores_term_goes_with_a_program_that_does_not(tmp_path: Path):
     lock = tmp_path / "lock"
     stays = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAYS
-    bot = python_bot(tmp_path, (
-        "import subprocess, sys, time\n"
-        f"child = subprocess.Popen([sys.executable, '-IS', '-c', {stays!r}, {str(lock)!r}],\n"
-        "                         stdout=subprocess.PIPE)\n"
-        "child.stdout.readline()\n"
-        "print('child holds'); sys.stdout.flush()\n"
-        "time.sleep(600)\n"
-    ))
+    bot = python_bot(
+        tmp_path,
+        (
+            "import subprocess, sys, time\n"
+            f"child = subprocess.Popen([sys.executable, '-IS', '-c', {stays!r}, {str(lock)!r}],\n"
+            "                         stdout=subprocess.PIPE)\n"
+            "child.stdout.readline()\n"
+            "print('child holds'); sys.stdout.flush()\n"
+            "time.sleep(600)\n"
+        ),
+    )
 
     end = run(bot, timeout_seconds=2.0)
 
@@ -250,9 +262,14 @@ def test_what_the_tick_raises_ends_the_program_and_is_passed_on(tmp_path: Path):
         if (tmp_path / "ready").exists():
             raise Enough
 
-    bot = python_bot(tmp_path, f"import sys\nsys.argv[1:] = [{str(lock)!r}]\n" + STAYS.replace(
-        "time.sleep(600)", f"open({str(tmp_path / 'ready')!r}, 'w').close()\ntime.sleep(600)",
-    ))
+    bot = python_bot(
+        tmp_path,
+        f"import sys\nsys.argv[1:] = [{str(lock)!r}]\n"
+        + STAYS.replace(
+            "time.sleep(600)",
+            f"open({str(tmp_path / 'ready')!r}, 'w').close()\ntime.sleep(600)",
+        ),
+    )
 
     with pytest.raises(Enough):
         run(bot, tick=tick)

@@ -64,20 +64,23 @@ ASYNC = "async def handle(update):"
 SYNC = "def handle(update):"
 
 
-@pytest.mark.parametrize(("head", "body"), [
-    (SYNC, SPINS),
-    (SYNC, "while not os.path.exists(OVER): time.sleep(0.01)"),
-    (SYNC, "try: spin()\nexcept Exception: pass"),
-    (SYNC, "try: spin()\nexcept BaseException: print('caught')"),
-    (SYNC, "try: spin()\nfinally: print('cleaned up')"),
-    (ASYNC, "await asyncio.sleep(600)"),
-    (ASYNC, "await asyncio.Event().wait()"),
-    (ASYNC, "try: await asyncio.sleep(600)\nfinally: print('cleaned up')"),
-    (ASYNC, "try: await asyncio.sleep(600)\nexcept BaseException: print('caught')"),
-    (ASYNC, SPINS),
-    (ASYNC, "while not os.path.exists(OVER): time.sleep(0.01)"),
-    (ASYNC, "await asyncio.get_running_loop().run_in_executor(None, time.sleep, 2)"),
-])
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (SYNC, SPINS),
+        (SYNC, "while not os.path.exists(OVER): time.sleep(0.01)"),
+        (SYNC, "try: spin()\nexcept Exception: pass"),
+        (SYNC, "try: spin()\nexcept BaseException: print('caught')"),
+        (SYNC, "try: spin()\nfinally: print('cleaned up')"),
+        (ASYNC, "await asyncio.sleep(600)"),
+        (ASYNC, "await asyncio.Event().wait()"),
+        (ASYNC, "try: await asyncio.sleep(600)\nfinally: print('cleaned up')"),
+        (ASYNC, "try: await asyncio.sleep(600)\nexcept BaseException: print('caught')"),
+        (ASYNC, SPINS),
+        (ASYNC, "while not os.path.exists(OVER): time.sleep(0.01)"),
+        (ASYNC, "await asyncio.get_running_loop().run_in_executor(None, time.sleep, 2)"),
+    ],
+)
 def test_a_bot_over_its_time_is_stopped_and_the_next_update_goes_well(bots: PythonBots, head: str, body: str):
     runner = bot(bots, body, head)
 
@@ -92,9 +95,16 @@ def test_a_bot_over_its_time_is_stopped_and_the_next_update_goes_well(bots: Pyth
 
 
 @pytest.mark.usefixtures("short_grace")
-@pytest.mark.parametrize(("head", "body"), [
-    (SYNC, SLEEPS), (SYNC, SWALLOWS), (ASYNC, SLEEPS), (ASYNC, SWALLOWS), (ASYNC, SWALLOWS_CANCEL),
-])
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (SYNC, SLEEPS),
+        (SYNC, SWALLOWS),
+        (ASYNC, SLEEPS),
+        (ASYNC, SWALLOWS),
+        (ASYNC, SWALLOWS_CANCEL),
+    ],
+)
 def test_a_bot_that_cannot_be_stopped_is_given_up_and_its_worker_says_so(
     bots: PythonBots, caplog: pytest.LogCaptureFixture, head: str, body: str
 ):
@@ -102,9 +112,7 @@ def test_a_bot_that_cannot_be_stopped_is_given_up_and_its_worker_says_so(
 
     outcome = run(runner)
 
-    assert (outcome.kind, outcome.cause) == (
-        Kind.TIMED_OUT, f"stopped after 0.3 s (BOT_LEGACY_TIMEOUT); {STUCK}"
-    )
+    assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, f"stopped after 0.3 s (BOT_LEGACY_TIMEOUT); {STUCK}")
     assert outcome.output == ("asleep" if "asleep" in body else "")
     assert runner.is_stuck
     assert f"bot did not stop file={bots.folder}/bot.py function=handle" in caplog.text
@@ -208,10 +216,15 @@ def test_a_bot_that_ended_in_time_has_succeeded_although_the_tick_outlasted_its_
 
 
 @pytest.mark.usefixtures("short_grace")
-@pytest.mark.parametrize(("head", "body", "is_stuck"), [
-    (SYNC, SPINS, False), (ASYNC, "await asyncio.sleep(600)", False),
-    (SYNC, SLEEPS, True), (ASYNC, SWALLOWS_CANCEL, True),
-])
+@pytest.mark.parametrize(
+    ("head", "body", "is_stuck"),
+    [
+        (SYNC, SPINS, False),
+        (ASYNC, "await asyncio.sleep(600)", False),
+        (SYNC, SLEEPS, True),
+        (ASYNC, SWALLOWS_CANCEL, True),
+    ],
+)
 def test_what_the_tick_raises_stops_the_bot_and_is_passed_on(bots: PythonBots, head: str, body: str, is_stuck: bool):
     cause = ConnectionError("the database")
     error = LeaseLost("gone")
@@ -264,11 +277,14 @@ def test_the_last_runner_that_closes_lets_the_bot_clean_up(bots: PythonBots, kin
     assert (before, (bots.folder / "stops").read_text()) == (False, "x")
 
 
-@pytest.mark.parametrize(("code", "said"), [
-    ("def on_worker_stop(): raise ValueError('no')", 'on_worker_stop failed cause="ValueError: no (bot.py:2 in'),
-    ("def on_worker_stop(): raise SystemExit", 'on_worker_stop failed cause="SystemExit (bot.py:2 in'),
-    ("on_worker_stop = 5", ""),
-])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def on_worker_stop(): raise ValueError('no')", 'on_worker_stop failed cause="ValueError: no (bot.py:2 in'),
+        ("def on_worker_stop(): raise SystemExit", 'on_worker_stop failed cause="SystemExit (bot.py:2 in'),
+        ("on_worker_stop = 5", ""),
+    ],
+)
 def test_a_bot_that_cleans_up_badly_does_not_keep_the_worker_from_its_end(
     bots: PythonBots, caplog: pytest.LogCaptureFixture, code: str, said: str
 ):
@@ -333,21 +349,30 @@ end_within(1.0, 7)
 """
 
 
-@pytest.mark.parametrize(("body", "said", "exit_code"), [
-    ("pass", "SUCCEEDED False", 0),
-    (SWALLOWS, "TIMED_OUT True", 0),
-    ("time.sleep(600)", "TIMED_OUT True", 0),
-    ("import threading\nthreading.Thread(target=time.sleep, args=(600,)).start()", "SUCCEEDED False", 0),
-    ("import threading\nthreading.Thread(target=time.sleep, args=(600,), daemon=False).start()", "SUCCEEDED False", 7),
-    ("import concurrent.futures as f\nf.ThreadPoolExecutor().submit(time.sleep, 600)", "SUCCEEDED False", 7),
-    ("import atexit\natexit.register(time.sleep, 600)", "SUCCEEDED False", 7),
-])
+@pytest.mark.parametrize(
+    ("body", "said", "exit_code"),
+    [
+        ("pass", "SUCCEEDED False", 0),
+        (SWALLOWS, "TIMED_OUT True", 0),
+        ("time.sleep(600)", "TIMED_OUT True", 0),
+        ("import threading\nthreading.Thread(target=time.sleep, args=(600,)).start()", "SUCCEEDED False", 0),
+        (
+            "import threading\nthreading.Thread(target=time.sleep, args=(600,), daemon=False).start()",
+            "SUCCEEDED False",
+            7,
+        ),
+        ("import concurrent.futures as f\nf.ThreadPoolExecutor().submit(time.sleep, 600)", "SUCCEEDED False", 7),
+        ("import atexit\natexit.register(time.sleep, 600)", "SUCCEEDED False", 7),
+    ],
+)
 def test_a_process_ends_whatever_the_bot_left_running_in_it(tmp_path: Path, body: str, said: str, exit_code: int):
     (tmp_path / "bot.py").write_text(f"{OVER}def handle(update):\n{indent(body, ' ' * 4)}\n")
 
     done = subprocess.run(
         [sys.executable, "-c", PROCESS, str(REPOSITORY), str(tmp_path / "bot.py")],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert (done.stdout, done.returncode) == (said + "\n", exit_code)

@@ -113,26 +113,40 @@ def refusal(runner: PythonRunner) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("code", "message"), [
-    ("import telebott\n" + GOOD,
-     "cannot be imported: ModuleNotFoundError: No module named 'telebott' (bot.py:1); "
-     f"is it installed for {sys.executable}, which runs the worker?"),
-    ("x = 1\ndef handle(update):\nreturn", "cannot be imported: IndentationError: expected an indented block"),
-    ("def handle(update: pass", "(bot.py:1)"),
-    ("def start():\n    raise ValueError('no token')\nstart()\n" + GOOD,
-     "cannot be imported: ValueError: no token (bot.py:2 in start)"),
-    (GOOD + "\nimport sys\nsys.exit(3)",
-     f"cannot be imported: SystemExit: 3 (bot.py:3); put what starts it as a program {UNDER_MAIN}"),
-    (GOOD + "\nraise KeyboardInterrupt",
-     f"KeyboardInterrupt (bot.py:2); put what starts it as a program {UNDER_MAIN}"),
-    ("", "has no handle; expected `def handle(update)` or `async def handle(update)` in it"),
-    ("handle = None", "has no handle; expected"),
-    ("handle = 5", "handle in PATH is a int; expected `def handle(update)`"),
-    ("def handle(): pass", "handle() in PATH cannot be called with an update; expected"),
-    ("def handle(event, context): pass", "handle(event, context) in PATH cannot be called with an update; expected"),
-    ("def handle(*, update): pass", "handle(*, update) in PATH cannot be called with an update; expected"),
-    ("\0", "cannot be imported: "),
-])
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "import telebott\n" + GOOD,
+            "cannot be imported: ModuleNotFoundError: No module named 'telebott' (bot.py:1); "
+            f"is it installed for {sys.executable}, which runs the worker?",
+        ),
+        ("x = 1\ndef handle(update):\nreturn", "cannot be imported: IndentationError: expected an indented block"),
+        ("def handle(update: pass", "(bot.py:1)"),
+        (
+            "def start():\n    raise ValueError('no token')\nstart()\n" + GOOD,
+            "cannot be imported: ValueError: no token (bot.py:2 in start)",
+        ),
+        (
+            GOOD + "\nimport sys\nsys.exit(3)",
+            f"cannot be imported: SystemExit: 3 (bot.py:3); put what starts it as a program {UNDER_MAIN}",
+        ),
+        (
+            GOOD + "\nraise KeyboardInterrupt",
+            f"KeyboardInterrupt (bot.py:2); put what starts it as a program {UNDER_MAIN}",
+        ),
+        ("", "has no handle; expected `def handle(update)` or `async def handle(update)` in it"),
+        ("handle = None", "has no handle; expected"),
+        ("handle = 5", "handle in PATH is a int; expected `def handle(update)`"),
+        ("def handle(): pass", "handle() in PATH cannot be called with an update; expected"),
+        (
+            "def handle(event, context): pass",
+            "handle(event, context) in PATH cannot be called with an update; expected",
+        ),
+        ("def handle(*, update): pass", "handle(*, update) in PATH cannot be called with an update; expected"),
+        ("\0", "cannot be imported: "),
+    ],
+)
 def test_a_bot_that_cannot_be_called_is_told_with_the_place_and_what_to_do(
     bots: PythonBots, tmp_path: Path, code: str, message: str
 ):

@@ -19,10 +19,14 @@ either_kind = pytest.mark.parametrize("head", ["def handle(update):", "async def
 def test_what_it_prints_is_kept_with_the_run_and_not_shown(
     bots: PythonBots, capfd: pytest.CaptureFixture[str], head: str
 ):
-    outcome = run(bots, (
-        "print('out', 'привіт')\nprint('err', file=sys.stderr)\nsys.stdout.buffer.write(b'bytes \\xff\\n')\n"
-        "sys.stdout.writelines(['a', 'b'])\nsys.stdout.flush()"
-    ), head=head)
+    outcome = run(
+        bots,
+        (
+            "print('out', 'привіт')\nprint('err', file=sys.stderr)\nsys.stdout.buffer.write(b'bytes \\xff\\n')\n"
+            "sys.stdout.writelines(['a', 'b'])\nsys.stdout.flush()"
+        ),
+        head=head,
+    )
 
     assert outcome.output == "out привіт\nerr\nbytes \ufffd\nab"
     assert capfd.readouterr() == ("", "")
@@ -35,9 +39,7 @@ def test_of_much_output_the_end_is_kept(bots: PythonBots):
     assert outcome.output.endswith("x\nthe end")
 
 
-def test_what_is_written_to_the_descriptor_itself_disturbs_nothing(
-    bots: PythonBots, capfd: pytest.CaptureFixture[str]
-):
+def test_what_is_written_to_the_descriptor_itself_disturbs_nothing(bots: PythonBots, capfd: pytest.CaptureFixture[str]):
     outcome = run(bots, "os.write(1, b'past everything\\n')\nprint('kept')")
 
     assert (outcome.kind, outcome.output) == (Kind.SUCCEEDED, "kept")
@@ -77,12 +79,15 @@ def test_the_streams_are_given_back(bots: PythonBots):
     assert (inside[0].encoding, inside[0].fileno) == (before[0].encoding, before[0].fileno)
 
 
-@pytest.mark.parametrize("code", [
-    "sys.stdout.close()\nprint('said')",
-    "sys.stdout.buffer.close()\nprint('said')",
-    "import io\nprint('said', file=io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8'))",
-    "import codecs\ncodecs.getwriter('utf-8')(sys.stdout.detach()).write('said')",
-])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sys.stdout.close()\nprint('said')",
+        "sys.stdout.buffer.close()\nprint('said')",
+        "import io\nprint('said', file=io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8'))",
+        "import codecs\ncodecs.getwriter('utf-8')(sys.stdout.detach()).write('said')",
+    ],
+)
 def test_a_bot_that_closes_a_stream_closes_nothing_of_the_worker(
     bots: PythonBots, capfd: pytest.CaptureFixture[str], code: str
 ):

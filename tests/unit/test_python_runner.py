@@ -34,14 +34,17 @@ def test_the_function_gets_the_update_as_a_dict(bots: PythonBots, head: str):
     assert outcome.output == ascii(update)
 
 
-@pytest.mark.parametrize("code", [
-    "async def work(update): print('worked')\ndef handle(update): return work(update)",
-    "import functools\nasync def work(kind, update): print('worked')\nhandle = functools.partial(work, 'x')",
-    "class Bot:\n    async def __call__(self, update): print('worked')\nhandle = Bot()",
-    "class Bot:\n    async def handle(self, update): print('worked')\nhandle = Bot().handle",
-    "def handle(update, context=None): print('worked')",
-    "import asyncio\nasync def work(): print('worked')\ndef handle(update): asyncio.run(work())",
-])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "async def work(update): print('worked')\ndef handle(update): return work(update)",
+        "import functools\nasync def work(kind, update): print('worked')\nhandle = functools.partial(work, 'x')",
+        "class Bot:\n    async def __call__(self, update): print('worked')\nhandle = Bot()",
+        "class Bot:\n    async def handle(self, update): print('worked')\nhandle = Bot().handle",
+        "def handle(update, context=None): print('worked')",
+        "import asyncio\nasync def work(): print('worked')\ndef handle(update): asyncio.run(work())",
+    ],
+)
 def test_whatever_can_be_called_with_an_update_is_called_and_awaited_to_its_end(bots: PythonBots, code: str):
     runner = bots.runner(code)
 
@@ -87,16 +90,19 @@ def test_the_runner_is_used_from_any_thread(bots: PythonBots):
 
 
 @either_kind
-@pytest.mark.parametrize(("value", "answer"), [
-    ("{'method': 'sendMessage', 'text': 'привіт'}", '{"method": "sendMessage", "text": "привіт"}'.encode()),
-    ("'{\"method\": \"sendMessage\"}'", b'{"method": "sendMessage"}'),
-    ("b'bytes'", b"bytes"),
-    ("'half \\ud83d'", b"half ?"),
-    ("{'no': 'method', 'but': object()}", b""),
-    ("[1, object()]", b""),
-    ("True", b""),
-    (f"'x' * {HEAD_BYTES + 1}", b""),
-])
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("{'method': 'sendMessage', 'text': 'привіт'}", '{"method": "sendMessage", "text": "привіт"}'.encode()),
+        ('\'{"method": "sendMessage"}\'', b'{"method": "sendMessage"}'),
+        ("b'bytes'", b"bytes"),
+        ("'half \\ud83d'", b"half ?"),
+        ("{'no': 'method', 'but': object()}", b""),
+        ("[1, object()]", b""),
+        ("True", b""),
+        (f"'x' * {HEAD_BYTES + 1}", b""),
+    ],
+)
 def test_what_it_returns_may_be_a_method_call_for_telegram(bots: PythonBots, head: str, value: str, answer: bytes):
     outcome = run(bots, f"return {value}", head=head)
 
@@ -111,10 +117,15 @@ def test_a_generator_is_a_failed_attempt_because_nothing_in_it_was_run(bots: Pyt
     assert outcome.cause == "handle() is a generator, so nothing in it was run: it must `return`, not `yield`"
 
 
-@pytest.mark.parametrize("value", [
-    "{'method': 'sendMessage', 'chat': object()}", "{'method': 'x', 'text': '\\ud83d'}", "{'method': float('nan')}",
-    "(lambda d: d.update(d=d) or d)({'method': 'x'})",
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{'method': 'sendMessage', 'chat': object()}",
+        "{'method': 'x', 'text': '\\ud83d'}",
+        "{'method': float('nan')}",
+        "(lambda d: d.update(d=d) or d)({'method': 'x'})",
+    ],
+)
 def test_a_method_call_that_is_no_json_is_a_failed_attempt_because_nobody_could_make_it(bots: PythonBots, value: str):
     outcome = run(bots, f"return {value}")
 
@@ -145,20 +156,30 @@ def test_an_exception_is_a_failed_attempt_that_names_the_place_in_the_bot(bots: 
     assert "scalable" not in outcome.output
 
 
-@pytest.mark.parametrize(("body", "cause"), [
-    ("raise KeyError('message')", "KeyError: 'message' (bot.py:3 in handle)"),
-    ("raise ValueError", "ValueError (bot.py:3 in handle)"),
-    ("raise ValueError('two\\nlines')", "ValueError: two lines (bot.py:3 in handle)"),
-    ("raise ValueError('half \\ud83d')", "ValueError: half ? (bot.py:3 in handle)"),
-    ("raise KeyboardInterrupt", "KeyboardInterrupt (bot.py:3 in handle)"),
-    ("raise GeneratorExit", "GeneratorExit (bot.py:3 in handle)"),
-    ("raise asyncio.CancelledError", "CancelledError (bot.py:3 in handle)"),
-    ("import json\njson.loads('')", "JSONDecodeError: Expecting value: line 1 column 1 (char 0) (bot.py:4 in handle)"),
-    ("class Odd(Exception):\n    def __str__(self): raise RuntimeError\nraise Odd",
-     "Odd: <its text cannot be had: RuntimeError> (bot.py:5 in handle)"),
-    ("class Odd(Exception):\n    def __str__(self): return 5\nraise Odd",
-     "Odd: <its text cannot be had: TypeError> (bot.py:5 in handle)"),
-])
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ("raise KeyError('message')", "KeyError: 'message' (bot.py:3 in handle)"),
+        ("raise ValueError", "ValueError (bot.py:3 in handle)"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines (bot.py:3 in handle)"),
+        ("raise ValueError('half \\ud83d')", "ValueError: half ? (bot.py:3 in handle)"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt (bot.py:3 in handle)"),
+        ("raise GeneratorExit", "GeneratorExit (bot.py:3 in handle)"),
+        ("raise asyncio.CancelledError", "CancelledError (bot.py:3 in handle)"),
+        (
+            "import json\njson.loads('')",
+            "JSONDecodeError: Expecting value: line 1 column 1 (char 0) (bot.py:4 in handle)",
+        ),
+        (
+            "class Odd(Exception):\n    def __str__(self): raise RuntimeError\nraise Odd",
+            "Odd: <its text cannot be had: RuntimeError> (bot.py:5 in handle)",
+        ),
+        (
+            "class Odd(Exception):\n    def __str__(self): return 5\nraise Odd",
+            "Odd: <its text cannot be had: TypeError> (bot.py:5 in handle)",
+        ),
+    ],
+)
 @either_kind
 def test_every_exception_becomes_a_readable_cause(bots: PythonBots, head: str, body: str, cause: str):
     outcome = run(bots, body, head=head)
@@ -208,15 +229,18 @@ def test_a_token_is_in_no_cause_and_no_output(bots: PythonBots):
 
 
 @either_kind
-@pytest.mark.parametrize(("code", "kind", "cause", "exit_code", "output"), [
-    ("", Kind.SUCCEEDED, "exit code 0", 0, "printed"),
-    ("0", Kind.SUCCEEDED, "exit code 0", 0, "printed"),
-    ("1", Kind.FAILED, "exit code 1", 1, "printed"),
-    ("65", Kind.FAILED_FOR_GOOD, "exit code 65: the bot refuses this update", 65, "printed"),
-    ("'no database'", Kind.FAILED, "exit code 1", 1, "printed\nno database"),
-    ("True", Kind.FAILED, "exit code 1", 1, "printed"),
-    ("-1", Kind.FAILED, "exit code 255", 255, "printed"),
-])
+@pytest.mark.parametrize(
+    ("code", "kind", "cause", "exit_code", "output"),
+    [
+        ("", Kind.SUCCEEDED, "exit code 0", 0, "printed"),
+        ("0", Kind.SUCCEEDED, "exit code 0", 0, "printed"),
+        ("1", Kind.FAILED, "exit code 1", 1, "printed"),
+        ("65", Kind.FAILED_FOR_GOOD, "exit code 65: the bot refuses this update", 65, "printed"),
+        ("'no database'", Kind.FAILED, "exit code 1", 1, "printed\nno database"),
+        ("True", Kind.FAILED, "exit code 1", 1, "printed"),
+        ("-1", Kind.FAILED, "exit code 255", 255, "printed"),
+    ],
+)
 def test_sys_exit_means_what_it_means_for_a_program(
     bots: PythonBots, head: str, code: str, kind: Kind, cause: str, exit_code: int, output: str
 ):

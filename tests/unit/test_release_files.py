@@ -11,8 +11,10 @@ from scalable.lib.host.finding import Verdict
 from scalable.lib.host.release_files import check_files
 
 FILES = {
-    "webhook_queue.py": b"#!/usr/bin/env python3\nprint('here')\n", "lib/logs.py": b"x = 1\n",
-    ".htaccess": b"Require all denied\n", "vendor/bottle.py": b"y = 2\n",
+    "webhook_queue.py": b"#!/usr/bin/env python3\nprint('here')\n",
+    "lib/logs.py": b"x = 1\n",
+    ".htaccess": b"Require all denied\n",
+    "vendor/bottle.py": b"y = 2\n",
 }
 
 
@@ -53,7 +55,8 @@ def test_a_missing_file_is_an_error_and_named(plugin: Path) -> None:
     (plugin / "lib/logs.py").unlink()
 
     assert told(plugin) == (
-        Verdict.ERROR, "1 of the release not there (lib/logs.py): upload the release again, as binary files"
+        Verdict.ERROR,
+        "1 of the release not there (lib/logs.py): upload the release again, as binary files",
     )
 
 

@@ -104,11 +104,20 @@ def test_without_a_token_it_is_told_what_to_set():
     assert ReplySender(None).send(b"ok").note is None
 
 
-@pytest.mark.parametrize(("turn", "note"), [
-    (refuses("Bad Request: chat not found"), "reply not sent: Bad Request: chat not found"),
-    (refuses("Unauthorized", 401), "reply not sent: Unauthorized (the token in BOT_TOKEN is wrong, or was revoked)"),
-    (refuses("Forbidden: bot was blocked by the user", 403), "reply not sent: Forbidden: bot was blocked by the user"),
-])
+@pytest.mark.parametrize(
+    ("turn", "note"),
+    [
+        (refuses("Bad Request: chat not found"), "reply not sent: Bad Request: chat not found"),
+        (
+            refuses("Unauthorized", 401),
+            "reply not sent: Unauthorized (the token in BOT_TOKEN is wrong, or was revoked)",
+        ),
+        (
+            refuses("Forbidden: bot was blocked by the user", 403),
+            "reply not sent: Forbidden: bot was blocked by the user",
+        ),
+    ],
+)
 def test_a_refusal_is_final_and_noted(bench: Bench, server: FakeBotApi, turn: Turn, note: str):
     server.will("sendMessage", turn)
 
@@ -171,9 +180,7 @@ def test_a_server_that_comes_back_gets_the_call():
 
 
 @pytest.mark.parametrize("turn", [drops_before_answer(), drops_in_answer(), says(b"<h1>504</h1>", 504)])
-def test_what_may_have_been_performed_is_not_sent_again_and_noted_as_such(
-    bench: Bench, server: FakeBotApi, turn: Turn
-):
+def test_what_may_have_been_performed_is_not_sent_again_and_noted_as_such(bench: Bench, server: FakeBotApi, turn: Turn):
     server.will("sendMessage", turn)
 
     result = bench.send()
@@ -280,9 +287,7 @@ def test_the_log_line_has_facts_and_no_words(bench: Bench, server: FakeBotApi, c
         lines = [bench.send().log_line(id=17), bench.send().log_line(id=18)]
         bench.send(b"private words")
 
-    assert lines[0] == (
-        'reply not sent id=17 method=sendMessage tries=1 seconds=0 cause="Bad Request: chat not found"'
-    )
+    assert lines[0] == ('reply not sent id=17 method=sendMessage tries=1 seconds=0 cause="Bad Request: chat not found"')
     assert lines[1] == "reply sent id=18 method=sendMessage tries=1 seconds=0"
     assert "answer is no method call bytes=13" in caplog.text
     assert "private words" not in caplog.text + "".join(lines)

@@ -42,11 +42,19 @@ def test_the_same_settings_give_the_application_of_that_script(folder: Path):
     assert choose(variables(folder, "worker.py")) is None
 
 
-@pytest.mark.parametrize("environment", [
-    {"BOT_WEBHOOK_SECRET": "another"}, {"BOT_MONITOR_TOKEN": "another"}, {"BOT_QUEUE_TABLE": "another"},
-    {"BOT_QUEUE_ORDER": "none"}, {"BOT_DATA_DIR": "another"}, {"BOT_MONITOR_LIMIT": "5"},
-    {"BOT_DB_HOST": "h", "BOT_DB_NAME": "n", "BOT_DB_USER": "u", "BOT_DB_PASS": "p"},
-], ids=lambda environment: next(iter(environment)))
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"BOT_WEBHOOK_SECRET": "another"},
+        {"BOT_MONITOR_TOKEN": "another"},
+        {"BOT_QUEUE_TABLE": "another"},
+        {"BOT_QUEUE_ORDER": "none"},
+        {"BOT_DATA_DIR": "another"},
+        {"BOT_MONITOR_LIMIT": "5"},
+        {"BOT_DB_HOST": "h", "BOT_DB_NAME": "n", "BOT_DB_USER": "u", "BOT_DB_PASS": "p"},
+    ],
+    ids=lambda environment: next(iter(environment)),
+)
 def test_another_setting_in_the_web_servers_environment_declines(folder: Path, environment: dict[str, str]):
     assert chooser(folder)(variables(folder, **environment)) is None
 

@@ -46,8 +46,12 @@ def test_one_changed_character_in_a_start_block_is_found():
 
 def run_with(python: str, script: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, str(script)], env={"PYTHONDONTWRITEBYTECODE": "1", **environment}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=30,
+        [python, str(script)],
+        env={"PYTHONDONTWRITEBYTECODE": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
 
@@ -84,8 +88,12 @@ def test_an_old_python_under_a_web_server_answers_500_and_says_why(name: str, ve
 
 def test_this_python_starts_the_scripts_from_any_folder_without_a_word(tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, str(SCALABLE / "worker_pool.py"), "--help"], cwd=tmp_path, env={}, capture_output=True,
-        text=True, timeout=30,
+        [sys.executable, str(SCALABLE / "worker_pool.py"), "--help"],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -101,8 +109,12 @@ def test_nothing_that_lies_beside_the_scripts_can_shadow_a_module(tmp_path: Path
         (plugin.parent / name).write_text("raise SystemExit('the wrong module was imported')\n")
 
     done = subprocess.run(
-        [sys.executable, "-B", "renamed-plugin/worker_pool.py", "--help"], cwd=plugin.parent, env={},
-        capture_output=True, text=True, timeout=30,
+        [sys.executable, "-B", "renamed-plugin/worker_pool.py", "--help"],
+        cwd=plugin.parent,
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -195,9 +195,16 @@ def test_it_inherits_nothing_but_the_lock_and_the_pipe(room: Room):
 
 def test_nothing_of_the_request_reaches_it(tmp_path: Path):
     request = {
-        "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "QUERY_STRING": "token=hush", "HTTP_PROXY": "evil",
-        "HTTP_COOKIE": "hush", "REMOTE_ADDR": "1.2.3.4", "SCRIPT_FILENAME": "/x", "CONTENT_LENGTH": "5",
-        "LD_PRELOAD": "/x.so", "PASSENGER_APP_ENV": "production",
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "REQUEST_METHOD": "POST",
+        "QUERY_STRING": "token=hush",
+        "HTTP_PROXY": "evil",
+        "HTTP_COOKIE": "hush",
+        "REMOTE_ADDR": "1.2.3.4",
+        "SCRIPT_FILENAME": "/x",
+        "CONTENT_LENGTH": "5",
+        "LD_PRELOAD": "/x.so",
+        "PASSENGER_APP_ENV": "production",
     }
     owners = {"PATH": "/opt/bin", "HOME": "/home/you", "TZ": "Asia/Jakarta", "BOT_DATA_DIR": "x", "BOT_OF_MINE": "y"}
     room = Room(tmp_path, **request, **owners)
@@ -248,13 +255,17 @@ def test_a_log_that_has_become_large_is_begun_anew(room: Room):
 # --- what it tells ---
 
 
-@pytest.mark.parametrize(("said", "code", "expected"), [
-    ("", 0, Drained(0, 0, 0)),
-    ("1 1\n2 1\n13 12\n", 0, Drained(13, 12, 0)),
-    ("7 7\n", 3, Drained(7, 7, 3)),
-    ("7 7\n8", 0, Drained(7, 7, 0)),
-    ("1 1\n" * 5000 + "5001 5000\n", 0, Drained(5001, 5000, 0)),
-], ids=["nothing", "some", "an error", "half a line", "many lines"])
+@pytest.mark.parametrize(
+    ("said", "code", "expected"),
+    [
+        ("", 0, Drained(0, 0, 0)),
+        ("1 1\n2 1\n13 12\n", 0, Drained(13, 12, 0)),
+        ("7 7\n", 3, Drained(7, 7, 3)),
+        ("7 7\n8", 0, Drained(7, 7, 0)),
+        ("1 1\n" * 5000 + "5001 5000\n", 0, Drained(5001, 5000, 0)),
+    ],
+    ids=["nothing", "some", "an error", "half a line", "many lines"],
+)
 def test_whoever_waits_learns_what_it_did(room: Room, said: str, code: int, expected: Drained):
     drain = started(room)
     room.say(said, code)

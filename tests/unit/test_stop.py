@@ -19,19 +19,22 @@ TERM, INT, QUIT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIG
 LONG_SECONDS = 60.0
 
 
-@pytest.mark.parametrize(("wishes", "requested", "at_once"), [
-    ([], False, False),
-    ([TERM], True, False),
-    ([INT], True, False),
-    ([HUP], True, False),
-    ([QUIT], True, True),
-    ([TERM, TERM], True, False),
-    ([INT, INT], True, True),
-    ([TERM, INT], True, True),
-    ([INT, TERM], True, False),
-    ([TERM, QUIT], True, True),
-    ([QUIT, TERM], True, True),
-])
+@pytest.mark.parametrize(
+    ("wishes", "requested", "at_once"),
+    [
+        ([], False, False),
+        ([TERM], True, False),
+        ([INT], True, False),
+        ([HUP], True, False),
+        ([QUIT], True, True),
+        ([TERM, TERM], True, False),
+        ([INT, INT], True, True),
+        ([TERM, INT], True, True),
+        ([INT, TERM], True, False),
+        ([TERM, QUIT], True, True),
+        ([QUIT, TERM], True, True),
+    ],
+)
 def test_each_signal_asks_for_what_it_is_documented_to(wishes: list[int], requested: bool, at_once: bool):
     stop = StopSignal()
 
@@ -156,7 +159,10 @@ def test_the_exit_codes_of_bots_arrive_although_the_starter_ignored_its_children
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", code, str(REPOSITORY)], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", code, str(REPOSITORY)],
+        capture_output=True,
+        text=True,
+        timeout=60,
         preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
     )
 

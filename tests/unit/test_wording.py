@@ -9,11 +9,14 @@ from scalable.lib.worker.runners.wording import MAX_CHARACTERS, one_line, withou
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 
 
-@pytest.mark.parametrize(("text", "shown"), [
-    (f"no answer from /bot{TOKEN}/sendMessage", "no answer from /bot<token>/sendMessage"),
-    (f"{TOKEN} and {TOKEN}", "<token> and <token>"),
-    ("at 12:30:45 port 127.0.0.1:8080, 17000:short", "at 12:30:45 port 127.0.0.1:8080, 17000:short"),
-])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"no answer from /bot{TOKEN}/sendMessage", "no answer from /bot<token>/sendMessage"),
+        (f"{TOKEN} and {TOKEN}", "<token> and <token>"),
+        ("at 12:30:45 port 127.0.0.1:8080, 17000:short", "at 12:30:45 port 127.0.0.1:8080, 17000:short"),
+    ],
+)
 def test_bot_tokens_are_hidden_and_nothing_else(text: str, shown: str):
     assert without_token(text) == shown
 

@@ -135,5 +135,8 @@ def test_the_reply_of_a_batch_is_noted_with_its_own_job(bench: Bench):
     worker.close()
 
     assert [bench.job(number).error_message for number in (1, 2, 3)] == [
-        None, "reply not sent: BOT_TOKEN is not set", None]
+        None,
+        "reply not sent: BOT_TOKEN is not set",
+        None,
+    ]
     assert bench.queue.counts().done == 3

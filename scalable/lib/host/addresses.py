@@ -45,5 +45,5 @@ def _guess(site: Path) -> str:
     if not shown:
         return f"https://{UNKNOWN}/"
     domains = [part for part in parts[: shown[-1]] if _DOMAIN.fullmatch(part)]
-    below = "".join(f"{part}/" for part in parts[shown[-1] + 1:])
+    below = "".join(f"{part}/" for part in parts[shown[-1] + 1 :])
     return f"https://{domains[-1] if domains else UNKNOWN}/{below}"

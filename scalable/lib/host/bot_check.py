@@ -20,9 +20,7 @@ _READS_STDIN = re.compile(r"\bSTDIN\b|php://stdin")
 # A method call as an answer: json_encode(['method' => 'sendMessage', …]), {"method": …}, or $reply['method'] = …
 _ANSWERS = re.compile(r"""['"]method['"]\s*(?:=>|:|\]\s*=)""")
 # As cPanel, CloudLinux and Plesk write it into .htaccess: x-httpd-ea-php81, x-httpd-alt-php74, php82-script.
-_HANDLER = re.compile(
-    r"^\s*(?:AddHandler|SetHandler|AddType)\b.*?php-?([5-9])\.?([0-9])", re.MULTILINE | re.IGNORECASE
-)
+_HANDLER = re.compile(r"^\s*(?:AddHandler|SetHandler|AddType)\b.*?php-?([5-9])\.?([0-9])", re.MULTILINE | re.IGNORECASE)
 
 
 def check_bot(bot: BotSettings, has_token: bool) -> list[Finding]:
@@ -88,10 +86,16 @@ def _other_php(php: Optional[Php], file: Path) -> list[Finding]:
         wanted = f"{found.group(1)}.{found.group(2)}"
         if php.version.startswith(f"{wanted}."):
             break
-        return [Finding(Verdict.WARNING, "php", (
-            f"the web server runs PHP {wanted} here ({folder / '.htaccess'}), and workers {php.version}: "
-            "set BOT_PHP_BINARY to the same version"
-        ))]
+        return [
+            Finding(
+                Verdict.WARNING,
+                "php",
+                (
+                    f"the web server runs PHP {wanted} here ({folder / '.htaccess'}), and workers {php.version}: "
+                    "set BOT_PHP_BINARY to the same version"
+                ),
+            )
+        ]
     return []
 
 

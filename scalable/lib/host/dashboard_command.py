@@ -81,7 +81,10 @@ def _add_job_command(
 
 
 def run_dashboard_command(
-    options: argparse.Namespace, queue: DatabaseQueue, limit: int, announce: Callable[[], None] = lambda: None,
+    options: argparse.Namespace,
+    queue: DatabaseQueue,
+    limit: int,
+    announce: Callable[[], None] = lambda: None,
     webhook: Optional[WebhookState] = None,
 ) -> int:
     """Show the queue or act on it; makes the tables if this is the first thing ever run. Returns the exit code.
@@ -91,9 +94,17 @@ def run_dashboard_command(
     queue.ensure_schema()
     shell = _Shell(options, queue, limit, webhook)
     exit_code = {
-        None: shell.overview, "show": shell.show, "list": shell.list, "health": shell.health, "retry": shell.retry,
-        "run-now": shell.run_now, "skip": shell.skip, "delete": shell.delete, "pause": shell.pause,
-        "resume": shell.resume, "webhook": shell.webhook,
+        None: shell.overview,
+        "show": shell.show,
+        "list": shell.list,
+        "health": shell.health,
+        "retry": shell.retry,
+        "run-now": shell.run_now,
+        "skip": shell.skip,
+        "delete": shell.delete,
+        "pause": shell.pause,
+        "resume": shell.resume,
+        "webhook": shell.webhook,
     }[options.command]()
     if options.command in ("retry", "run-now", "skip", "delete", "resume"):
         announce()

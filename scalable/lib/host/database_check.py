@@ -36,8 +36,12 @@ def check_database(installation: Installation, pool_size: int, dry_run: bool) ->
     try:
         queue = installation.queue()
         server = queue.describe_server()
-        findings = [ok("database", f"{server.product} {server.version}, {queue.database.place}; "
-                                   f"jobs are claimed by {server.claim_method}")]
+        findings = [
+            ok(
+                "database",
+                f"{server.product} {server.version}, {queue.database.place}; jobs are claimed by {server.claim_method}",
+            )
+        ]
         findings += _cluster(queue) + _rights(queue) + _connections(queue, pool_size)
         if dry_run:
             return findings + _plan(queue)
@@ -56,8 +60,10 @@ def _local_socket(installation: Installation) -> list[Finding]:
     address = installation.address
     if not isinstance(address, MySqlAddress) or address.socket != "" or any(map(os.path.exists, SOCKET_PLACES)):
         return []
-    seen = (f"BOT_DB_HOST=localhost means the server's socket, which is at none of {', '.join(SOCKET_PLACES)}; so "
-            f"127.0.0.1:{address.port} was tried")
+    seen = (
+        f"BOT_DB_HOST=localhost means the server's socket, which is at none of {', '.join(SOCKET_PLACES)}; so "
+        f"127.0.0.1:{address.port} was tried"
+    )
     of_php = _socket_of_php()
     if of_php and os.path.exists(of_php):
         return [error("database", seen, f"set BOT_DB_HOST={of_php}, where PHP looks for it")]
@@ -125,8 +131,11 @@ def _clock(queue: DatabaseQueue) -> Finding:
     if abs(ahead) < CLOCK_SECONDS:
         return ok("clock", "this machine and the database agree")
     which = "ahead of" if ahead > 0 else "behind"
-    return warning("clock", f"the database's clock is {abs(ahead):.0f} s {which} this machine's",
-                   "ask the host to set it; ages and waits on the dashboard are wrong by as much")
+    return warning(
+        "clock",
+        f"the database's clock is {abs(ahead):.0f} s {which} this machine's",
+        "ask the host to set it; ages and waits on the dashboard are wrong by as much",
+    )
 
 
 def _plan(queue: DatabaseQueue) -> list[Finding]:

@@ -101,17 +101,20 @@ def run_doctor(arguments: Sequence[str], load: Callable[[], Settings]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="config.py", description="Shows the settings and checks this installation. Exit code 0 or 2.",
+        prog="config.py",
+        description="Shows the settings and checks this installation. Exit code 0 or 2.",
         epilog="config.py init makes the settings file and puts modes and first lines in order; config.py uninstall "
-               "tells what to remove.",
+        "tells what to remove.",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="only show what would be done to the tables, say of the PHP version"
     )
     parser.add_argument(
-        "--url", type=_url, metavar="https://example.com/scalable",
+        "--url",
+        type=_url,
+        metavar="https://example.com/scalable",
         help="the public address of this folder: ask there, too, whether the scripts run, whether the secret arrives, "
-             "and whether a private file is shown",
+        "and whether a private file is shown",
     )
     return parser.parse_args(arguments)
 

@@ -58,7 +58,7 @@ def run_init(arguments: Sequence[str], place: Place) -> int:
     argparse.ArgumentParser(
         prog="config.py init",
         description="Makes the settings file with fresh passwords, puts first lines and modes in order, makes the "
-                    "tables, and shows the commands for this host. What is set already stays; it may be repeated.",
+        "tables, and shows the commands for this host. What is set already stays; it may be repeated.",
     ).parse_args(arguments)
     _refuse_strangers(place.folder)
     findings = [*_write_settings(place), *prepare_scripts(place.folder)]
@@ -109,10 +109,14 @@ def _next_steps(place: Place, config: Config) -> list[str]:
     steps = [
         "Cron, one of these three. Where programs may stay (starts the pool when none runs):",
         f"  {cron_line(place, '--ensure')}",
-        "Where they may not (works for a minute, then ends):", f"  {cron_line(place, '--cron')}",
-        "Where they are ended within that minute:", f"  {cron_line(place, '--drain --max-seconds 50', 'worker.py')}",
-        "Webhook:", f"  {command(place, 'webhook_queue.py', 'set', webhook)}",
-        "Back to the bot alone:", f"  {command(place, 'webhook_queue.py', 'rollback', back)}",
+        "Where they may not (works for a minute, then ends):",
+        f"  {cron_line(place, '--cron')}",
+        "Where they are ended within that minute:",
+        f"  {cron_line(place, '--drain --max-seconds 50', 'worker.py')}",
+        "Webhook:",
+        f"  {command(place, 'webhook_queue.py', 'set', webhook)}",
+        "Back to the bot alone:",
+        f"  {command(place, 'webhook_queue.py', 'rollback', back)}",
     ]
     if not config.bot_token:
         steps.append(f"The last two need BOT_TOKEN in {place.settings_file}.")

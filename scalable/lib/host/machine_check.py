@@ -103,8 +103,10 @@ def check_limits(pool_size: int) -> Finding:
     processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     memory, _ = resource.getrlimit(resource.RLIMIT_AS)
     running, needed = _own_threads(), 2 * pool_size + 3
-    seen = (f"{running} processes and threads of {_limit(processes)}, "
-            f"memory of a process {_limit(memory, MEGABYTE)}{' MB' if memory != resource.RLIM_INFINITY else ''}")
+    seen = (
+        f"{running} processes and threads of {_limit(processes)}, "
+        f"memory of a process {_limit(memory, MEGABYTE)}{' MB' if memory != resource.RLIM_INFINITY else ''}"
+    )
     if processes != resource.RLIM_INFINITY and processes - running < needed and os.geteuid() != 0:
         return warning("limits", f"{seen}; the pool may need {needed} more", "lower BOT_WORKER_POOL_SIZE")
     if memory != resource.RLIM_INFINITY and memory < MEMORY_OF_A_PROCESS:

@@ -67,7 +67,8 @@ def check_packages(packages: Sequence[Package]) -> list[Finding]:
     """The doctor's lines about them."""
     missing = [
         Finding(Verdict.ERROR, "packages", f"{package.name} is missing: {INSTALL}")
-        for package in packages if package.used is None
+        for package in packages
+        if package.used is None
     ]
     seen = ", ".join(f"{package.name} {package.used}{_place(package)}" for package in packages if package.used)
     older = [Finding(Verdict.WARNING, "packages", _passed_over(each)) for each in packages if each.is_older]

@@ -51,8 +51,13 @@ class Poller:
     """Runs until `stop` is requested. `make_api` is given the seconds a call may take; `announce` as in the webhook."""
 
     def __init__(
-        self, queue: DatabaseQueue, make_api: Callable[[float], BotApi], order: str, announce: Callable[[], None],
-        stop: Optional[StopSignal] = None, first_pause_seconds: float = 1.0,
+        self,
+        queue: DatabaseQueue,
+        make_api: Callable[[float], BotApi],
+        order: str,
+        announce: Callable[[], None],
+        stop: Optional[StopSignal] = None,
+        first_pause_seconds: float = 1.0,
     ) -> None:
         self._queue = queue
         self._make_api = make_api
@@ -139,7 +144,7 @@ class Poller:
                 raise error
             self._conflicts += 1
             self._knows_there_is_no_webhook = False
-        pause = min(self._first_pause_seconds * 2.0**min(self._failures, 10), MAX_PAUSE_SECONDS)
+        pause = min(self._first_pause_seconds * 2.0 ** min(self._failures, 10), MAX_PAUSE_SECONDS)
         self._failures += 1
         return max(pause, error.retry_after_seconds) if isinstance(error, BotApiBusy) else pause
 

@@ -68,28 +68,46 @@ def _webhook(public: Public, seen: Seen) -> Finding:
 
 def _not_running(place: str, seen: Seen) -> Finding:
     if b"#!/" in seen.body[:200] or b"start block" in seen.body:
-        return error("webhook", f"{place} shows the script's text: the web server does not run it",
-                     "ask the host for CGI (ExecCGI) for .py files in this folder")
+        return error(
+            "webhook",
+            f"{place} shows the script's text: the web server does not run it",
+            "ask the host for CGI (ExecCGI) for .py files in this folder",
+        )
     if seen.status == 403:
-        return error("webhook", f"{place} is refused by the web server (403): no ExecCGI, or no CGI module",
-                     "ask the host for ExecCGI and AllowOverride All on this folder, or use its cgi-bin")
+        return error(
+            "webhook",
+            f"{place} is refused by the web server (403): no ExecCGI, or no CGI module",
+            "ask the host for ExecCGI and AllowOverride All on this folder, or use its cgi-bin",
+        )
     if seen.status == 404:
-        return error("webhook", f"{place} is not there (404)",
-                     "check the address, and whether the web server shows this folder and runs CGI scripts in it")
+        return error(
+            "webhook",
+            f"{place} is not there (404)",
+            "check the address, and whether the web server shows this folder and runs CGI scripts in it",
+        )
     if seen.status == 503 and b'"ok"' in seen.body:
         return error("webhook", f"{place} runs, but cannot work (503)", "put right what the lines above say")
     if b"Scalable mode needs Python" in seen.body:
         said = seen.body[:100].decode("utf-8", "replace").strip()
         return error("webhook", f"{place}: {said}", "put a newer Python into the scripts' first line")
     if seen.status >= 500:
-        return error("webhook", f"{place} does not start ({seen.status})",
-                     "see the lines about scripts, and the web server's error log")
+        return error(
+            "webhook",
+            f"{place} does not start ({seen.status})",
+            "see the lines about scripts, and the web server's error log",
+        )
     if 300 <= seen.status < 400:
         where = seen.headers.get("Location", "").partition("?")[0]
-        return error("webhook", f"{place} is redirected to {where} ({seen.status}), which Telegram does not follow",
-                     "give setWebhook the address it leads to")
-    return error("webhook", f"{place} is answered by something else ({seen.status})",
-                 "check the address, and rules of the web server that send every address to one script")
+        return error(
+            "webhook",
+            f"{place} is redirected to {where} ({seen.status}), which Telegram does not follow",
+            "give setWebhook the address it leads to",
+        )
+    return error(
+        "webhook",
+        f"{place} is answered by something else ({seen.status})",
+        "check the address, and rules of the web server that send every address to one script",
+    )
 
 
 def _secret(public: Public, ask: Probe) -> list[Finding]:
@@ -97,19 +115,34 @@ def _secret(public: Public, ask: Probe) -> list[Finding]:
     url = f"{public.url}/webhook_queue.py"
     without = ask(url, NOT_AN_UPDATE, {"Content-Type": "application/json"})
     if not public.secret:
-        return [warning("secret", "BOT_WEBHOOK_SECRET is empty: whoever knows the address can send updates",
-                        "set it, and give it to setWebhook as secret_token")]
+        return [
+            warning(
+                "secret",
+                "BOT_WEBHOOK_SECRET is empty: whoever knows the address can send updates",
+                "set it, and give it to setWebhook as secret_token",
+            )
+        ]
     if without.status != 401:
-        return [error("secret", f"the webhook takes requests without the secret ({without.status}): it does not see "
-                                "BOT_WEBHOOK_SECRET", "write it into scalable/.htenv, which the web server reads, too")]
+        return [
+            error(
+                "secret",
+                f"the webhook takes requests without the secret ({without.status}): it does not see BOT_WEBHOOK_SECRET",
+                "write it into scalable/.htenv, which the web server reads, too",
+            )
+        ]
     if not is_private_way(url):
         return [ok("secret", "requests without it are refused; it is not sent over http to see more")]
     given = ask(url, NOT_AN_UPDATE, {"Content-Type": "application/json", SECRET_HEADER: public.secret})
     if given.status == 400:
         return [ok("secret", "the header arrives: with the secret requests are taken, without it refused")]
-    return [error("secret", f"a request with the right secret is answered with {given.status}: the header does not "
-                            "arrive, or the web server reads another BOT_WEBHOOK_SECRET",
-                  "write it into scalable/.htenv; else ask the host which proxy takes headers away")]
+    return [
+        error(
+            "secret",
+            f"a request with the right secret is answered with {given.status}: the header does not "
+            "arrive, or the web server reads another BOT_WEBHOOK_SECRET",
+            "write it into scalable/.htenv; else ask the host which proxy takes headers away",
+        )
+    ]
 
 
 def _dashboard(public: Public, ask: Probe) -> list[Finding]:
@@ -117,8 +150,13 @@ def _dashboard(public: Public, ask: Probe) -> list[Finding]:
     is_ours = b"scalable" in seen.body.lower() and b"#!/" not in seen.body[:200]
     if is_ours and seen.status in (200, 403, 503):
         return []
-    return [error("dashboard", f"{public.url}/dashboard.py is answered with {seen.status} by the web server",
-                  "see the lines about scripts")]
+    return [
+        error(
+            "dashboard",
+            f"{public.url}/dashboard.py is answered with {seen.status} by the web server",
+            "see the lines about scripts",
+        )
+    ]
 
 
 def _exposed(public: Public, ask: Probe) -> list[Finding]:

@@ -32,7 +32,8 @@ def check_files(folder: Path) -> list[Finding]:
     states = [(_state(folder, name, expected), name) for expected, name in _listed(lines)]
     findings = [
         _finding(state, [name for seen, name in states if seen == state])
-        for state in ("missing", "changed", "line ends") if any(seen == state for seen, _ in states)
+        for state in ("missing", "changed", "line ends")
+        if any(seen == state for seen, _ in states)
     ]
     return findings or [Finding(Verdict.OK, "files", f"{len(states)}, all as released")]
 
@@ -69,7 +70,8 @@ def _finding(state: str, names: list[str]) -> Finding:
     if state == "line ends":
         return Finding(Verdict.WARNING, "files", f"{len(names)} with other line ends ({shown}): {_UPLOAD_AGAIN}")
     return Finding(
-        Verdict.WARNING, "files",
+        Verdict.WARNING,
+        "files",
         f"{len(names)} other than in the release ({shown}): fine if you changed them; if not, {_UPLOAD_AGAIN}",
     )
 

@@ -26,7 +26,10 @@ UPLOAD = "upload it in binary mode and without a BOM"
 REMOVE_BOM, REMOVE_CR = r"sed -i '1s/^\xef\xbb\xbf//'", r"sed -i 's/\r$//'"
 # Debian, Red Hat, cPanel.
 SUEXEC_PLACES = (
-    "/usr/lib/apache2/suexec", "/usr/sbin/suexec", "/usr/local/apache/bin/suexec", "/usr/lib64/apache2/suexec",
+    "/usr/lib/apache2/suexec",
+    "/usr/sbin/suexec",
+    "/usr/local/apache/bin/suexec",
+    "/usr/lib64/apache2/suexec",
 )
 
 
@@ -81,8 +84,9 @@ def _script(path: Path, suexec: Optional[str]) -> list[Finding]:
 def _owners(folder: Path) -> list[Finding]:
     """suexec runs a script only as its owner, who has to own the folder, too."""
     state = folder.stat()
-    strangers = [name for name in WEB_SCRIPTS if (folder / name).exists()
-                 and (folder / name).stat().st_uid != state.st_uid]
+    strangers = [
+        name for name in WEB_SCRIPTS if (folder / name).exists() and (folder / name).stat().st_uid != state.st_uid
+    ]
     if strangers:
         seen = f"{', '.join(strangers)}: of another owner than the folder ({_owner(state)}), which suexec refuses"
         return [error("scripts", seen, "upload them again as that user")]
@@ -154,7 +158,7 @@ def _options(line: str) -> list[str]:
 
 
 def _first_line(start: bytes) -> str:
-    return start[len(BOM) if start.startswith(BOM) else 0:].split(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
+    return start[len(BOM) if start.startswith(BOM) else 0 :].split(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
 
 
 def _start(path: Path) -> bytes:

@@ -26,7 +26,10 @@ def invent() -> str:
 
 
 def write_settings(
-    path: Path, example: Path, environment: Mapping[str, str], more: Mapping[str, str],
+    path: Path,
+    example: Path,
+    environment: Mapping[str, str],
+    more: Mapping[str, str],
     invented: Callable[[], str] = invent,
 ) -> list[str]:
     """Make the settings file, or add to it what it lacks; the names that were written. Safe to repeat.

@@ -44,11 +44,17 @@ def job_lines(jobs: Sequence[JobSummary], now: Optional[datetime] = None) -> lis
     now = now or datetime.now(timezone.utc)
     rows: _Rows = [("job", "state", "update", "lane", "attempts", "arrived", "error")]
     for job in jobs:
-        rows.append((
-            str(job.id), job.status, f"{job.update_type or 'unknown'} {job.update_id or ''}".strip(), job.lane or "",
-            str(job.attempts), _ago((now - job.created_at).total_seconds()),
-            _printable(error_in_a_line(job.error_message, 90)),
-        ))
+        rows.append(
+            (
+                str(job.id),
+                job.status,
+                f"{job.update_type or 'unknown'} {job.update_id or ''}".strip(),
+                job.lane or "",
+                str(job.attempts),
+                _ago((now - job.created_at).total_seconds()),
+                _printable(error_in_a_line(job.error_message, 90)),
+            )
+        )
     return _columns(rows)
 
 
@@ -71,7 +77,8 @@ def detail_lines(detail: JobDetail) -> list[str]:
 def webhook_lines(webhook: WebhookSeen) -> list[str]:
     """What Telegram says."""
     lines = [
-        f"webhook: {webhook.url or 'none is set'}", f"wait at Telegram: {webhook.pending}",
+        f"webhook: {webhook.url or 'none is set'}",
+        f"wait at Telegram: {webhook.pending}",
         f"last failed delivery: {_moment(webhook.error_time)} {_printable(webhook.last_error)}".rstrip(),
     ]
     if webhook.max_connections is not None:

@@ -25,13 +25,18 @@ def parse_webhook_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="webhook_queue.py",
         description="Sets, shows and takes away the webhook. The updates themselves come through a web server, which "
-                    "starts this script without a command; to try that here: worker_pool.py --serve",
+        "starts this script without a command; to try that here: worker_pool.py --serve",
     )
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     put = commands.add_parser("set", help="let Telegram bring updates to an address")
     put.add_argument("url", metavar="URL", help="such as https://example.com/scalable/webhook_queue.py")
-    put.add_argument("--max-connections", type=_connections, default=ADVISED, metavar="N",
-                     help="deliveries at the same time, 1 to 100 (default: 10)")
+    put.add_argument(
+        "--max-connections",
+        type=_connections,
+        default=ADVISED,
+        metavar="N",
+        help="deliveries at the same time, 1 to 100 (default: 10)",
+    )
     commands.add_parser("info", help="what Telegram says of the webhook; exit code 1 when it cannot be asked")
     commands.add_parser("delete", help="no webhook; updates wait at Telegram, for a day at most")
     back = commands.add_parser("rollback", help="let Telegram bring updates where it did before")
@@ -41,7 +46,9 @@ def parse_webhook_options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run_webhook_command(
-    options: argparse.Namespace, queue: DatabaseQueue, webhook: Optional[WebhookState],
+    options: argparse.Namespace,
+    queue: DatabaseQueue,
+    webhook: Optional[WebhookState],
     create_poller: Callable[[], Poller],
 ) -> int:
     """Do what was asked for; the exit code. `webhook`: None without a BOT_TOKEN.

@@ -177,8 +177,13 @@ class Browse:
         past = read_history(told, time_of_text)
         lane_jobs = self.lane(job.lane) if job.lane is not None and job.status in (PENDING, PROCESSING) else ()
         return JobDetail(
-            job, payload, None if expires_at is None else self._table.database.time_of(expires_at),
-            (*past, *_last_attempt(job, past)), _cut(past), lane_jobs, _blocker(job, lane_jobs),
+            job,
+            payload,
+            None if expires_at is None else self._table.database.time_of(expires_at),
+            (*past, *_last_attempt(job, past)),
+            _cut(past),
+            lane_jobs,
+            _blocker(job, lane_jobs),
         )
 
     def lane(self, lane: str) -> tuple[JobSummary, ...]:
@@ -232,5 +237,3 @@ def _blocker(job: JobSummary, lane_jobs: tuple[JobSummary, ...]) -> Optional[Job
     running = [other for other in lane_jobs if other.status == PROCESSING]
     earlier = [other for other in lane_jobs if other.id < job.id]
     return next(iter([*running, *earlier]), None)
-
-

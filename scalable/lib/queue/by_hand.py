@@ -120,9 +120,7 @@ def requeue(table: JobsTable, job_id: int) -> None:
         _refuse(table, job_id, "only failed and expired jobs can be run again")
 
 
-def requeue_matching(
-    table: JobsTable, wanted: Filter, limit: int, after: Optional[Position], until_id: int
-) -> Batch:
+def requeue_matching(table: JobsTable, wanted: Filter, limit: int, after: Optional[Position], until_id: int) -> Batch:
     """The next `limit` jobs of the filter's state, failed or expired, of which those run again that fit it.
 
     Jobs newer than `until_id` are left alone, so that calls that follow each other come to an end.

@@ -44,9 +44,7 @@ class _Claim:
     may be one whose turn comes first.
     """
 
-    def __init__(
-        self, table: JobsTable, worker: str, lease_seconds: float, limit: int, past_blocked: bool
-    ) -> None:
+    def __init__(self, table: JobsTable, worker: str, lease_seconds: float, limit: int, past_blocked: bool) -> None:
         self.taken: dict[int, ClaimedJob] = {}
         self.seen: Seen = []
         self._table = table
@@ -92,8 +90,9 @@ class _Claim:
         matched = session.execute_unless_duplicate(self._table.sql(sql.TAKE), ids=[job_id], **self._lease)
         if matched is None:  # a later one of its lane runs: it was requeued, or its lane was taken a moment ago
             running = session.rows(self._table.sql(sql.RUNNING_IN_LANE), lane=lane)
-            self.seen = [(seen, blocker if seen != job_id or not running else running[0][0])
-                         for seen, blocker in self.seen]
+            self.seen = [
+                (seen, blocker if seen != job_id or not running else running[0][0]) for seen, blocker in self.seen
+            ]
         return bool(matched)
 
     def _remember(self, rows: Iterable[_Row]) -> None:

@@ -162,8 +162,12 @@ class DatabaseQueue:
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
         short = _short(error)
-        values = {"token": lease.token, "error": short, "seconds": delay_seconds,
-                  "past": past(history.RETRIED, lease.worker, short)}
+        values = {
+            "token": lease.token,
+            "error": short,
+            "seconds": delay_seconds,
+            "past": past(history.RETRIED, lease.worker, short),
+        }
         if not end_run(self._jobs, sql.RETRY, lease.job_id, **values):
             self._check_repeated(lease, PENDING)
 
@@ -309,4 +313,4 @@ def _row(job: NewJob) -> dict[str, Any]:
 def _short(error: str) -> str:
     """The end of a long text, because that is where a program says why it stopped."""
     clean = error.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    return clean if len(clean) <= MAX_ERROR_CHARACTERS else "…" + clean[-MAX_ERROR_CHARACTERS + 1:]
+    return clean if len(clean) <= MAX_ERROR_CHARACTERS else "…" + clean[-MAX_ERROR_CHARACTERS + 1 :]

@@ -19,7 +19,13 @@ from scalable.lib.queue.webhook_note import read_webhook
 
 HOUR = 3600.0
 DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, FAILURES, BAD_WEBHOOK = (
-    "database", "no_tables", "no_worker", "waiting", "paused", "failed", "webhook",
+    "database",
+    "no_tables",
+    "no_worker",
+    "waiting",
+    "paused",
+    "failed",
+    "webhook",
 )
 
 
@@ -84,7 +90,9 @@ def read_vitals(queue: DatabaseQueue) -> Vitals:
     database, table = queue.database, queue.table
     hours = Minutes(database, table).slots(HOUR, ALL_IN_ONE)
     return Vitals(
-        Browse(database, table).waiting(), tuple(Registry(database, table).alive()), Notes(database, table).read(),
+        Browse(database, table).waiting(),
+        tuple(Registry(database, table).alive()),
+        Notes(database, table).read(),
         hours[0] if hours else None,
     )
 
@@ -92,7 +100,10 @@ def read_vitals(queue: DatabaseQueue) -> Vitals:
 def verdict(vitals: Vitals, thresholds: Thresholds) -> tuple[Reason, ...]:
     """What is wrong with these, worst first."""
     found = (
-        _no_worker(vitals, thresholds), _paused(vitals), _waiting(vitals, thresholds), _failed(vitals, thresholds),
+        _no_worker(vitals, thresholds),
+        _paused(vitals),
+        _waiting(vitals, thresholds),
+        _failed(vitals, thresholds),
         _webhook(vitals, thresholds),
     )
     return tuple(reason for reason in found if reason is not None)
@@ -120,7 +131,8 @@ def _waiting(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
     if seconds is None or seconds <= thresholds.waiting_seconds or PAUSED in vitals.notes:
         return None
     return Reason(
-        WAITING, f"a job has waited {seconds:.0f} s for a worker: there are too few, or they are stuck",
+        WAITING,
+        f"a job has waited {seconds:.0f} s for a worker: there are too few, or they are stuck",
         {"seconds": round(seconds)},
     )
 
@@ -133,7 +145,8 @@ def _failed(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
     if hour.failed <= thresholds.failed_share * ended:
         return None
     return Reason(
-        FAILURES, f"{hour.failed} of {ended} jobs failed in the last hour: see why on the dashboard",
+        FAILURES,
+        f"{hour.failed} of {ended} jobs failed in the last hour: see why on the dashboard",
         {"failed": hour.failed, "ended": ended},
     )
 

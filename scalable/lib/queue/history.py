@@ -52,7 +52,7 @@ class Past:
 
 def past(outcome: str, worker: str = "", output: str = "") -> str:
     """The last part of a line, for the parameter of a statement with `{history:…}`."""
-    short = output if len(output) <= MAX_OUTPUT_CHARACTERS else "…" + output[-MAX_OUTPUT_CHARACTERS + 1:]
+    short = output if len(output) <= MAX_OUTPUT_CHARACTERS else "…" + output[-MAX_OUTPUT_CHARACTERS + 1 :]
     return json.dumps([outcome, worker, short], ensure_ascii=False)
 
 

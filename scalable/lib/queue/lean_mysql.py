@@ -66,8 +66,18 @@ class Connection:
         salt, plugin = rest[4:12] + rest[31:43], rest[44:].partition(b"\0")[0]
         proof = _proof(plugin, password, salt)
         self._send(
-            CAPABILITIES.to_bytes(4, "little") + (1 << 24).to_bytes(4, "little") + bytes([UTF8MB4_GENERAL_CI])
-            + bytes(23) + user + b"\0" + bytes([len(proof)]) + proof + database + b"\0" + plugin + b"\0"
+            CAPABILITIES.to_bytes(4, "little")
+            + (1 << 24).to_bytes(4, "little")
+            + bytes([UTF8MB4_GENERAL_CI])
+            + bytes(23)
+            + user
+            + b"\0"
+            + bytes([len(proof)])
+            + proof
+            + database
+            + b"\0"
+            + plugin
+            + b"\0"
         )
         packet = self._receive()
         if packet[0] == _SWITCH:
@@ -104,7 +114,10 @@ class Connection:
 
 
 def insert(
-    address: str | list[str | int], account: list[str], session: list[str], statement: str,
+    address: str | list[str | int],
+    account: list[str],
+    session: list[str],
+    statement: str,
     row: dict[str, str | float | None],
 ) -> int:
     """The id of the row that `statement` makes with the parameters `row`; see lean.LeanEnqueue. Raises NotUsual."""
@@ -168,4 +181,4 @@ def _number(content: bytes) -> tuple[int, bytes]:
     size = {0xFC: 2, 0xFD: 3, 0xFE: 8}.get(content[0], 0)
     if not size:
         return content[0], content[1:]
-    return int.from_bytes(content[1:1 + size], "little"), content[1 + size:]
+    return int.from_bytes(content[1 : 1 + size], "little"), content[1 + size :]

@@ -163,8 +163,14 @@ class Minutes:
 
     def _minute(self, row: tuple[Any, ...]) -> Minute:
         return Minute(
-            at=self._table.database.time_of(row[0]), enqueued=row[1], done=row[2], failed=row[3], retried=row[4],
-            expired=row[5], waits=tuple(row[-2 * BUCKETS:-BUCKETS]), runs=tuple(row[-BUCKETS:]),
+            at=self._table.database.time_of(row[0]),
+            enqueued=row[1],
+            done=row[2],
+            failed=row[3],
+            retried=row[4],
+            expired=row[5],
+            waits=tuple(row[-2 * BUCKETS : -BUCKETS]),
+            runs=tuple(row[-BUCKETS:]),
         )
 
 

@@ -152,7 +152,9 @@ class MySqlDatabase(Database):
         """The PHP version's status cannot be 'expired'; a value added at the end copies no row."""
         found = session.rows(
             "SELECT COLUMN_TYPE FROM information_schema.COLUMNS"
-            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name AND COLUMN_NAME = 'status' LIMIT 1", name=table)
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name AND COLUMN_NAME = 'status' LIMIT 1",
+            name=table,
+        )
         if not found or "expired" in found[0][0]:
             return []
         return [f"ALTER TABLE `{table}` MODIFY COLUMN status {STATUS_TYPE}"]
@@ -163,15 +165,25 @@ class MySqlDatabase(Database):
 
     def existing_columns(self, session: Session, table: str) -> list[str]:
         """From information_schema."""
-        return [row[0] for row in session.rows(
-            "SELECT COLUMN_NAME FROM information_schema.COLUMNS"
-            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000", name=table)]
+        return [
+            row[0]
+            for row in session.rows(
+                "SELECT COLUMN_NAME FROM information_schema.COLUMNS"
+                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000",
+                name=table,
+            )
+        ]
 
     def existing_indexes(self, session: Session, table: str) -> list[str]:
         """From information_schema."""
-        return [row[0] for row in session.rows(
-            "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS"
-            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000", name=table)]
+        return [
+            row[0]
+            for row in session.rows(
+                "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS"
+                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000",
+                name=table,
+            )
+        ]
 
     def connection_limits(self, session: Session) -> Optional[tuple[int, int, int]]:
         """From the server's variables; that of the session is this user's own limit, where it has one."""
@@ -294,10 +306,18 @@ def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
         place = {"unix_socket": socket, "ssl_disabled": True}
     try:
         return pymysql.connect(
-            **place, user=address.user, password=address.password, database=address.database,
-            charset="utf8mb4", autocommit=True, client_flag=CLIENT.FOUND_ROWS, conv=_CONVERSIONS,
+            **place,
+            user=address.user,
+            password=address.password,
+            database=address.database,
+            charset="utf8mb4",
+            autocommit=True,
+            client_flag=CLIENT.FOUND_ROWS,
+            conv=_CONVERSIONS,
             init_command=SESSION[0],
-            connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, write_timeout=WRITE_SECONDS,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            write_timeout=WRITE_SECONDS,
         )
     except (pymysql.err.Error, OSError) as error:
         raise DatabaseUnavailable(f"{address}: {_advice(error)}") from error

@@ -19,9 +19,10 @@ MAX_CHARACTERS = 4000
 _STAMP = 23
 
 # All of them, each by primary key.
-READ_NOTES = "\nUNION ALL\n".join(
-    f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in _NAMES
-) + "\nLIMIT 5"
+READ_NOTES = (
+    "\nUNION ALL\n".join(f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in _NAMES)
+    + "\nLIMIT 5"
+)
 
 # Both by primary key. Two writers at once: the row is one of theirs, as a whole.
 CHANGE_NOTE = """
@@ -101,7 +102,7 @@ class Notes:
             at = time_of_text(value[:_STAMP])
         except ValueError:  # not ours: somebody wrote it with a database tool
             return Note(value, now, 0.0, value)
-        return Note(value[_STAMP + 1:], at, max(0.0, (now - at).total_seconds()), value)
+        return Note(value[_STAMP + 1 :], at, max(0.0, (now - at).total_seconds()), value)
 
 
 def paused(notes: dict[str, Note]) -> Optional[Note]:

@@ -157,6 +157,15 @@ class Registry:
     def _worker(self, row: tuple[Any, ...], job_id: Optional[int]) -> RegisteredWorker:
         time_of = self._table.database.time_of
         return RegisteredWorker(
-            name=row[0], host=row[1], pid=row[2], started_at=time_of(row[3]), heartbeat_at=time_of(row[4]),
-            runs=row[5], succeeded=row[6], retried=row[7], failed=row[8], memory_kb=row[9], job_id=job_id,
+            name=row[0],
+            host=row[1],
+            pid=row[2],
+            started_at=time_of(row[3]),
+            heartbeat_at=time_of(row[4]),
+            runs=row[5],
+            succeeded=row[6],
+            retried=row[7],
+            failed=row[8],
+            memory_kb=row[9],
+            job_id=job_id,
         )

@@ -17,8 +17,16 @@ def summary(database: Database, row: tuple[Any, ...]) -> JobSummary:
     time_of = database.time_of
     reserved_at, processed_at = row[7], row[9]
     return JobSummary(
-        id=row[0], status=row[1], update_id=row[2], update_type=row[3], lane=row[4], attempts=row[5],
-        available_at=time_of(row[6]), reserved_at=None if reserved_at is None else time_of(reserved_at),
-        reserved_by=row[8], processed_at=None if processed_at is None else time_of(processed_at),
-        created_at=time_of(row[10]), error_message=row[11],
+        id=row[0],
+        status=row[1],
+        update_id=row[2],
+        update_type=row[3],
+        lane=row[4],
+        attempts=row[5],
+        available_at=time_of(row[6]),
+        reserved_at=None if reserved_at is None else time_of(reserved_at),
+        reserved_by=row[8],
+        processed_at=None if processed_at is None else time_of(processed_at),
+        created_at=time_of(row[10]),
+        error_message=row[11],
     )

@@ -51,6 +51,7 @@ def _known_version(database: Database, table: str) -> Optional[int]:
 
 def _complete(database: Database, table: str) -> int:
     """Run what is missing, and note the version; how many statements that took."""
+
     def upgrade(session: Session) -> int:
         with database.schema_lock(session, table):
             statements = missing_statements(database, session, table)

@@ -136,8 +136,11 @@ def read_filter(status: str = "", update_type: str = "", lane: str = "", text: s
     text = text.strip()
     is_number = _NUMBER.fullmatch(text) is not None and int(text) in _BIGINT
     return Filter(
-        status or None, update_type or None, lane or None,
-        number=int(text) if is_number else None, error=None if is_number or not text else text,
+        status or None,
+        update_type or None,
+        lane or None,
+        number=int(text) if is_number else None,
+        error=None if is_number or not text else text,
     )
 
 

@@ -71,9 +71,9 @@ MYSQL_TABLES = (
             "history": "TEXT NULL",
             # The lane while the job waits or runs, and while it runs: whoever changes the status, these follow.
             "open_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
-                         " (CASE WHEN status IN ('pending', 'processing') THEN lane END) VIRTUAL",
+            " (CASE WHEN status IN ('pending', 'processing') THEN lane END) VIRTUAL",
             "running_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
-                            " (CASE WHEN status = 'processing' THEN lane END) VIRTUAL",
+            " (CASE WHEN status = 'processing' THEN lane END) VIRTUAL",
         },
         indexes={
             # The id at the end is there anyway; MySQL only uses it for ORDER BY when it is named.

@@ -78,9 +78,14 @@ def from_telegram(info: Any, now: int) -> WebhookSeen:
         return told[name] if isinstance(told.get(name), int) else None
 
     return WebhookSeen(
-        str(told.get("url", ""))[:MAX_TEXT_CHARACTERS], number("pending_update_count") or 0, number("last_error_date"),
-        str(told.get("last_error_message", ""))[:MAX_TEXT_CHARACTERS], number("max_connections"), now,
-        allowed_updates=_names(told.get("allowed_updates")), has_certificate=told.get("has_custom_certificate") is True,
+        str(told.get("url", ""))[:MAX_TEXT_CHARACTERS],
+        number("pending_update_count") or 0,
+        number("last_error_date"),
+        str(told.get("last_error_message", ""))[:MAX_TEXT_CHARACTERS],
+        number("max_connections"),
+        now,
+        allowed_updates=_names(told.get("allowed_updates")),
+        has_certificate=told.get("has_custom_certificate") is True,
     )
 
 

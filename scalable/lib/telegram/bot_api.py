@@ -64,7 +64,10 @@ class BotApi:
     """
 
     def __init__(
-        self, token: str, api_url: str = DEFAULT_API_URL, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        self,
+        token: str,
+        api_url: str = DEFAULT_API_URL,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         tls: Optional[ssl.SSLContext] = None,
     ) -> None:
         if not _TOKEN.fullmatch(token):

@@ -46,9 +46,7 @@ class _Lane:
 class _Row:
     __slots__ = ("expires_seconds", "lane", "urgent_seconds")
 
-    def __init__(
-        self, lane: _Lane, urgent_seconds: float | None = None, expires_seconds: float | None = None
-    ) -> None:
+    def __init__(self, lane: _Lane, urgent_seconds: float | None = None, expires_seconds: float | None = None) -> None:
         self.lane = lane
         self.urgent_seconds = urgent_seconds
         self.expires_seconds = expires_seconds

@@ -47,7 +47,7 @@ def read_reply(body: bytes, content_type: Optional[str] = None) -> Optional[Meth
     """
     body = _without_remarks(body) if content_type is None else body.strip()
     if body.startswith(_BOM):
-        body = body[len(_BOM):].lstrip()
+        body = body[len(_BOM) :].lstrip()
     kind = _likely_type(body) if content_type is None else content_type.lower()
     if MULTIPART in kind:
         return _read_parts(body, content_type or kind)

@@ -111,12 +111,23 @@ class Actions:
             log.info(event("jobs retried by hand", state=state, count=requeued, address=self._address))
             return self._back("retry_all", requeued)
         fields = {
-            **query, "back": str(self._form.back), "after": position, "until": until_id, "requeued": requeued,
-            "looked_at": looked_at, "total": total,
+            **query,
+            "back": str(self._form.back),
+            "after": position,
+            "until": until_id,
+            "requeued": requeued,
+            "looked_at": looked_at,
+            "total": total,
         }
         return self._visit.html(
-            200, "progress.tpl", self._visit.page(), fields=fields, action=f"retry-matching:{state}",
-            requeued=requeued, looked_at=looked_at, total=total,
+            200,
+            "progress.tpl",
+            self._visit.page(),
+            fields=fields,
+            action=f"retry-matching:{state}",
+            requeued=requeued,
+            looked_at=looked_at,
+            total=total,
         )
 
     def _left(self, state: str) -> int:
@@ -140,7 +151,12 @@ class Actions:
         page = self._visit.page(self._place())
         fields = {name: value for name, value in self._kept().items() if value}
         return self._visit.html(
-            200, "confirm.tpl", page, question=page.t(question, **values), fields=fields, action=str(self._form.action),
+            200,
+            "confirm.tpl",
+            page,
+            question=page.t(question, **values),
+            fields=fields,
+            action=str(self._form.action),
             destroys=question == "sure_delete",
         )
 

@@ -10,8 +10,14 @@ if TYPE_CHECKING:  # a CGI process may read this for each update, and `typing` t
     from typing import Any
 
 STATUS_LINES = {
-    200: "200 OK", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found", 405: "405 Method Not Allowed",
-    411: "411 Length Required", 413: "413 Content Too Large", 500: "500 Internal Server Error",
+    200: "200 OK",
+    400: "400 Bad Request",
+    401: "401 Unauthorized",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    411: "411 Length Required",
+    413: "413 Content Too Large",
+    500: "500 Internal Server Error",
     503: "503 Service Unavailable",
 }
 
@@ -23,8 +29,10 @@ class JsonAnswer:
         self.status_line = STATUS_LINES[status]
         self._content = json.dumps(body).encode() + b"\n"
         self._headers = {
-            "Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(self._content)),
-            "Cache-Control": "no-store", **(headers or {}),
+            "Content-Type": "application/json; charset=utf-8",
+            "Content-Length": str(len(self._content)),
+            "Cache-Control": "no-store",
+            **(headers or {}),
         }
 
     def __call__(

@@ -10,6 +10,7 @@ MAX_UPDATE_BYTES = 1024 * 1024
 # Python reads no number of more than 4300 digits.
 MAX_LENGTH_DIGITS = 18
 
+
 class BodyRefused(Exception):
     """The body cannot be taken; `status` is the answer, the text says why."""
 

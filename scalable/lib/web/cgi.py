@@ -28,13 +28,19 @@ def serve_cgi(application: Wsgi) -> None:
     """
     output = sys.stdout.buffer
     sys.stdout = sys.stderr
-    variables = {os.fsencode(name).decode("latin-1"): os.fsencode(value).decode("latin-1")
-                 for name, value in os.environ.items()}
+    variables = {
+        os.fsencode(name).decode("latin-1"): os.fsencode(value).decode("latin-1") for name, value in os.environ.items()
+    }
     answer_request(application, variables, sys.stdin.buffer, output, sys.stderr, multithread=False)
 
 
 def answer_request(
-    application: Wsgi, variables: Mapping[str, str], stream: BinaryIO, output: BinaryIO, errors: Any, *,
+    application: Wsgi,
+    variables: Mapping[str, str],
+    stream: BinaryIO,
+    output: BinaryIO,
+    errors: Any,
+    *,
     multithread: bool,
 ) -> None:
     """Write what `application` answers to the request of these variables (decoded as latin-1, PEP 3333) to `output`.
@@ -69,7 +75,7 @@ class LimitedBody(RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """As RawIOBase has it."""
         part = self._stream.read(min(len(buffer), self._left))
-        buffer[:len(part)] = part
+        buffer[: len(part)] = part
         self._left -= len(part)
         return len(part)
 

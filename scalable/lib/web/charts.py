@@ -48,10 +48,15 @@ def _point(at: datetime, minute: Optional[Minute], minutes: float) -> Point:
     if minute is None:
         return Point(at, None, 0, 0, 0)
     return Point(
-        at, None if minute.enqueued is None else minute.enqueued / minutes,
-        minute.done / minutes, minute.failed / minutes, minute.retried / minutes,
-        percentile(minute.waits, 0.5), percentile(minute.waits, 0.95),
-        percentile(minute.runs, 0.5), percentile(minute.runs, 0.95),
+        at,
+        None if minute.enqueued is None else minute.enqueued / minutes,
+        minute.done / minutes,
+        minute.failed / minutes,
+        minute.retried / minutes,
+        percentile(minute.waits, 0.5),
+        percentile(minute.waits, 0.95),
+        percentile(minute.runs, 0.5),
+        percentile(minute.runs, 0.95),
     )
 
 

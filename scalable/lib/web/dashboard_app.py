@@ -37,8 +37,12 @@ class Dashboard:
     """The dashboard's answers."""
 
     def __init__(
-        self, open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], attempts_file: Path,
-        settings: DashboardSettings, announce: Callable[[], None],
+        self,
+        open_queue: Callable[[], DatabaseQueue],
+        read_secret: Callable[[], bytes],
+        attempts_file: Path,
+        settings: DashboardSettings,
+        announce: Callable[[], None],
     ) -> None:
         self._open_queue = open_queue
         self._read_secret = read_secret
@@ -126,8 +130,9 @@ class Dashboard:
 
     def _away(self, visit: Visit) -> HTTPResponse:
         if visit.format == "health":
-            return visit.json(503, {"ok": False, "reasons": [
-                {"code": "database", "text": "the database cannot be reached"}]})
+            return visit.json(
+                503, {"ok": False, "reasons": [{"code": "database", "text": "the database cannot be reached"}]}
+            )
         return visit.refuse(503, "database_away")
 
 
@@ -136,8 +141,11 @@ def _exists(path: str) -> bool:
 
 
 def create_dashboard_app(
-    open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], attempts_file: Path,
-    settings: DashboardSettings, announce: Callable[[], None] = lambda: None,
+    open_queue: Callable[[], DatabaseQueue],
+    read_secret: Callable[[], bytes],
+    attempts_file: Path,
+    settings: DashboardSettings,
+    announce: Callable[[], None] = lambda: None,
 ) -> Wsgi:
     """A WSGI application. `attempts_file` counts wrong passwords; `announce` is called when jobs have become due, and
     must neither fail nor wait."""

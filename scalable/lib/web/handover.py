@@ -47,7 +47,9 @@ def hand_over(script: str, environment: "dict[bytes, bytes]") -> None:
     answer = None
     if len(body) == int(length):
         variables = {
-            b"CONTENT_LENGTH": length, b"SCGI": b"1", **environment,
+            b"CONTENT_LENGTH": length,
+            b"SCGI": b"1",
+            **environment,
             b"SCALABLE_FOLDER": folder.encode("utf-8", "surrogateescape"),
             b"SCALABLE_SCRIPT": name.encode("utf-8", "surrogateescape"),
         }
@@ -150,6 +152,6 @@ def write_all(file: int, content: bytes) -> None:
     """Write it all, unless nobody reads it any more."""
     try:
         while content:
-            content = content[posix.write(file, content):]
+            content = content[posix.write(file, content) :]
     except BrokenPipeError:  # the visitor left
         pass

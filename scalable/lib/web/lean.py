@@ -55,11 +55,17 @@ def _stored(note: LeanNote, body: bytes) -> bytes | None:
         update = read_update(body, note.order)
         if update.update_id is None:  # could be stored twice
             return None
-        job_id = note.enqueue.store({
-            "payload": update.payload, "update_id": update.update_id, "update_type": update.update_type,
-            "lane": update.lane, "priority": turn_of(update.urgent_seconds), "urgent_seconds": update.urgent_seconds,
-            "expires_seconds": update.expires_seconds,
-        })
+        job_id = note.enqueue.store(
+            {
+                "payload": update.payload,
+                "update_id": update.update_id,
+                "update_type": update.update_type,
+                "lane": update.lane,
+                "priority": turn_of(update.urgent_seconds),
+                "urgent_seconds": update.urgent_seconds,
+                "expires_seconds": update.expires_seconds,
+            }
+        )
     except (NotAnUpdate, NotUsual):
         return None
     _poke(note)

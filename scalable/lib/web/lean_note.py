@@ -19,8 +19,16 @@ NAME = ".ht-lean"
 MAX_BYTES = 65536
 # The settings, and all that has a part in what is written down.
 DEPENDS_ON = (
-    ".htenv", "config.py", "webhook_queue.py", "lib/queue/statements.py", "lib/queue/mysql.py", "lib/queue/sqlite.py",
-    "lib/queue/lean.py", "lib/queue/lean_mysql.py", "lib/web/lean.py", "lib/web/lean_note.py",
+    ".htenv",
+    "config.py",
+    "webhook_queue.py",
+    "lib/queue/statements.py",
+    "lib/queue/mysql.py",
+    "lib/queue/sqlite.py",
+    "lib/queue/lean.py",
+    "lib/queue/lean_mysql.py",
+    "lib/web/lean.py",
+    "lib/web/lean_note.py",
 )
 
 
@@ -58,10 +66,16 @@ def _state(path: str) -> str:
 def leave_note(data_folder: str, seen: str, note: LeanNote) -> None:
     """Write it down for the fingerprint `seen`, taken before the settings were read. Raises OSError."""
     enqueue = note.enqueue
-    content = json.dumps([
-        seen, note.secret, note.order, note.log_level, note.poke_socket,
-        [enqueue.address, enqueue.account, enqueue.session, enqueue.statement],
-    ]).encode()
+    content = json.dumps(
+        [
+            seen,
+            note.secret,
+            note.order,
+            note.log_level,
+            note.poke_socket,
+            [enqueue.address, enqueue.account, enqueue.session, enqueue.statement],
+        ]
+    ).encode()
     temporary = f"{data_folder}/{NAME}.{posix.getpid()}"
     file = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
     try:

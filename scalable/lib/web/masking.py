@@ -13,9 +13,18 @@ from scalable.lib.queue.job import JobSummary
 from scalable.lib.web.readable import kind_of_error
 
 # Texts that say what kind of thing it is, not who or what it is about.
-_PLAIN_TEXTS = frozenset({
-    "type", "language_code", "currency", "mime_type", "parse_mode", "status", "emoji", "source",
-})
+_PLAIN_TEXTS = frozenset(
+    {
+        "type",
+        "language_code",
+        "currency",
+        "mime_type",
+        "parse_mode",
+        "status",
+        "emoji",
+        "source",
+    }
+)
 # Numbers that are no one's id. Everything else that is a number and called `id`, or `…_id`, is masked.
 _PLAIN_IDS = frozenset({"update_id", "message_id", "message_thread_id", "reply_to_message_id"})
 _NUMBERS = frozenset({"latitude", "longitude", "horizontal_accuracy", "heading", "phone_number"})

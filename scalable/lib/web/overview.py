@@ -111,8 +111,10 @@ def as_json(overview: Overview) -> dict[str, Any]:
         **public_json(overview.counts, overview.reasons),
         "paused": None if paused is None else {"since": iso(paused.at), "by": paused.text},
         "waiting": {
-            "oldest_seconds": waiting.seconds, "oldest_job": waiting.job_id,
-            "blocked_seconds": waiting.blocked_seconds, "blocked_job": waiting.blocked_job_id,
+            "oldest_seconds": waiting.seconds,
+            "oldest_job": waiting.job_id,
+            "blocked_seconds": waiting.blocked_seconds,
+            "blocked_job": waiting.blocked_job_id,
         },
         "per_minute": {"came": rates.came, "ended": rates.ended},
         "last_hour": _hour_as_json(overview.vitals.last_hour),
@@ -143,8 +145,13 @@ def _hour_as_json(hour: Optional[Minute]) -> dict[str, Any]:
     if hour is None:
         hour = Minute(datetime.min, None, 0, 0, 0, 0, (), ())
     return {
-        "enqueued": hour.enqueued, "done": hour.done, "failed": hour.failed, "retried": hour.retried,
-        "expired": hour.expired, "wait_seconds": _spread(hour.waits), "run_seconds": _spread(hour.runs),
+        "enqueued": hour.enqueued,
+        "done": hour.done,
+        "failed": hour.failed,
+        "retried": hour.retried,
+        "expired": hour.expired,
+        "wait_seconds": _spread(hour.waits),
+        "run_seconds": _spread(hour.runs),
     }
 
 
@@ -157,8 +164,12 @@ def _webhook_as_json(webhook: Optional[WebhookSeen]) -> Optional[dict[str, Any]]
     if webhook is None:
         return None
     return {
-        "url": webhook.url.partition("?")[0], "pending": webhook.pending, "last_error": webhook.last_error,
-        "last_error_at": iso(webhook.error_time), "seen_at": iso(webhook.seen), "trouble": webhook.trouble,
+        "url": webhook.url.partition("?")[0],
+        "pending": webhook.pending,
+        "last_error": webhook.last_error,
+        "last_error_at": iso(webhook.error_time),
+        "seen_at": iso(webhook.seen),
+        "trouble": webhook.trouble,
     }
 
 
@@ -180,5 +191,11 @@ def iso(time: Optional[datetime]) -> Optional[str]:
         return None
     # Twice as quick as isoformat; a list of jobs has hundreds of them.
     return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (  # noqa: UP031
-        time.year, time.month, time.day, time.hour, time.minute, time.second, time.microsecond // 1000
+        time.year,
+        time.month,
+        time.day,
+        time.hour,
+        time.minute,
+        time.second,
+        time.microsecond // 1000,
     )

@@ -102,7 +102,7 @@ class Page:
             return str(html_escape(self.t("more_than", number=count.number)))
         if count.at is None:
             return self.n(count.number)
-        return f'{self.n(count.number)} <small>{html_escape(self.t("counted"))} {self.time(count.at)}</small>'
+        return f"{self.n(count.number)} <small>{html_escape(self.t('counted'))} {self.time(count.at)}</small>"
 
     def reason(self, reason: Reason) -> str:
         """What is wrong, and what to do."""

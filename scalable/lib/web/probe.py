@@ -40,7 +40,9 @@ def is_private_way(url: str) -> bool:
 
 
 def probe(
-    url: str, body: Optional[bytes] = None, headers: Optional[Mapping[str, str]] = None,
+    url: str,
+    body: Optional[bytes] = None,
+    headers: Optional[Mapping[str, str]] = None,
     timeout_seconds: float = PROBE_SECONDS,
 ) -> Seen:
     """The answer to GET, or with a `body` to POST. Raises NoAnswer, after `timeout_seconds` at most for each step."""
@@ -48,8 +50,9 @@ def probe(
     host, path = parts.hostname or "", parts.path or "/"
     connection = _connection(parts.scheme, host, parts.port, timeout_seconds)
     try:
-        connection.request("GET" if body is None else "POST", path, body, {"User-Agent": "scalable-doctor",
-                                                                           **(headers or {})})
+        connection.request(
+            "GET" if body is None else "POST", path, body, {"User-Agent": "scalable-doctor", **(headers or {})}
+        )
         answer = connection.getresponse()
         return Seen(answer.status, dict(answer.getheaders()), _read(answer, timeout_seconds))
     except ssl.SSLCertVerificationError as error:

@@ -24,18 +24,27 @@ def as_metrics(overview: Overview) -> str:
     families = [
         public_metrics(overview.counts, overview.reasons),
         _family("scalable_paused", "1 while no job is given out.", [("", overview.paused is not None)]),
-        _family("scalable_oldest_waiting_seconds", "How long the oldest due job has waited.",
-                [("", waiting.seconds or 0.0)]),
-        _family("scalable_oldest_blocked_seconds", "The same of jobs that wait for an earlier one of their lane.",
-                [("", waiting.blocked_seconds or 0.0)]),
+        _family(
+            "scalable_oldest_waiting_seconds", "How long the oldest due job has waited.", [("", waiting.seconds or 0.0)]
+        ),
+        _family(
+            "scalable_oldest_blocked_seconds",
+            "The same of jobs that wait for an earlier one of their lane.",
+            [("", waiting.blocked_seconds or 0.0)],
+        ),
         _family("scalable_workers", "Workers that are alive.", [("", len(overview.vitals.workers))]),
-        _family("scalable_jobs_per_minute", "Jobs that came in and that ended, lately.",
-                [('{event="came"}', overview.rates.came), ('{event="ended"}', overview.rates.ended)]),
+        _family(
+            "scalable_jobs_per_minute",
+            "Jobs that came in and that ended, lately.",
+            [('{event="came"}', overview.rates.came), ('{event="ended"}', overview.rates.ended)],
+        ),
         _family("scalable_build_info", "Which version answers.", [(f'{{version="{__version__}"}}', 1)]),
     ]
     if hour is not None:
-        ended = [(f'{{event="{name}"}}', getattr(hour, name))
-                 for name in ("enqueued", "done", "failed", "retried", "expired")]
+        ended = [
+            (f'{{event="{name}"}}', getattr(hour, name))
+            for name in ("enqueued", "done", "failed", "retried", "expired")
+        ]
         families += [
             _family("scalable_last_hour_jobs", "What happened in the last hour.", ended),
             _family("scalable_last_hour_wait_seconds", "From due to begun.", _quantiles(hour.waits)),
@@ -48,11 +57,13 @@ def public_metrics(counts: dict[str, Count], reasons: tuple[Reason, ...]) -> str
     """The part of it that anybody may see."""
     states = [(f'{{state="{name}"}}', count.number) for name, count in counts.items() if name != "total"]
     bounds = [(f'{{state="{name}"}}', count.is_exact) for name, count in counts.items() if name != "total"]
-    return "".join([
-        _family("scalable_jobs", "Jobs in each state; a lower bound or some minutes old where not exact.", states),
-        _family("scalable_jobs_exact", "1 where scalable_jobs is the number of this moment.", bounds),
-        _family("scalable_healthy", "1 when nothing is wrong.", [("", not reasons)]),
-    ])
+    return "".join(
+        [
+            _family("scalable_jobs", "Jobs in each state; a lower bound or some minutes old where not exact.", states),
+            _family("scalable_jobs_exact", "1 where scalable_jobs is the number of this moment.", bounds),
+            _family("scalable_healthy", "1 when nothing is wrong.", [("", not reasons)]),
+        ]
+    )
 
 
 def _family(name: str, explanation: str, samples: Iterable[_Sample]) -> str:

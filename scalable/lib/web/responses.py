@@ -11,7 +11,8 @@ from bottle import HTTPResponse
 def json_response(status: int, body: dict[str, Any], headers: Optional[dict[str, str]] = None) -> HTTPResponse:
     """An answer that is never cached."""
     return HTTPResponse(
-        json.dumps(body) + "\n", status,
+        json.dumps(body) + "\n",
+        status,
         {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store", **(headers or {})},
     )
 

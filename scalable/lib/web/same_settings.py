@@ -50,7 +50,9 @@ class SameSettings:
     """
 
     def __init__(
-        self, load: Callable[[Mapping[str, str], Path], SiteSettings], own: SiteSettings,
+        self,
+        load: Callable[[Mapping[str, str], Path], SiteSettings],
+        own: SiteSettings,
         scripts: Callable[[], Mapping[str, Wsgi]],
     ) -> None:
         self._load = load

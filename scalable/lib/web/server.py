@@ -34,8 +34,13 @@ class WebServer:
         try:
             # Far above the application's own limit: waitress cuts the connection, the application says what is wrong.
             server: Any = create_server(
-                application, host=host, port=port, threads=THREADS, ident=None,
-                max_request_body_size=8 * MAX_UPDATE_BYTES, clear_untrusted_proxy_headers=False,
+                application,
+                host=host,
+                port=port,
+                threads=THREADS,
+                ident=None,
+                max_request_body_size=8 * MAX_UPDATE_BYTES,
+                clear_untrusted_proxy_headers=False,
             )
         except OSError as error:
             why = error.strerror or error

@@ -15,9 +15,16 @@ from scalable.lib.web.webhook_app import create_webhook_app
 
 
 def create_scripts(
-    open_queue: Callable[[], DatabaseQueue], read_secret: Callable[[], bytes], *,
-    webhook_secret: str, queue_order: str, dashboard: DashboardSettings, attempts_file: Path,
-    announce: Callable[[], None], kick: Optional[Callable[[], None]], tick: Wsgi,
+    open_queue: Callable[[], DatabaseQueue],
+    read_secret: Callable[[], bytes],
+    *,
+    webhook_secret: str,
+    queue_order: str,
+    dashboard: DashboardSettings,
+    attempts_file: Path,
+    announce: Callable[[], None],
+    kick: Optional[Callable[[], None]],
+    tick: Wsgi,
 ) -> dict[str, Wsgi]:
     """Webhook, dashboard and tick by the names their scripts have."""
     return {
@@ -39,7 +46,7 @@ def mount(scripts: Mapping[str, Wsgi], prefix: str = "") -> Wsgi:
         for place, application in places.items():
             if path == place or path.startswith(place + "/"):
                 environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + place
-                environ["PATH_INFO"] = path[len(place):]
+                environ["PATH_INFO"] = path[len(place) :]
                 return application(environ, start_response)
         return refused(404, "nothing here; there is " + " and ".join(places))(environ, start_response)
 

@@ -112,7 +112,14 @@ def _summary(drained: Drained, waiting: int) -> str:
 
 
 def _line(status: int, text: str, headers: Optional[dict[str, str]] = None) -> HTTPResponse:
-    return HTTPResponse(text + "\n", status, {
-        "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer", **(headers or {}),
-    })
+    return HTTPResponse(
+        text + "\n",
+        status,
+        {
+            "Content-Type": "text/plain; charset=utf-8",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            **(headers or {}),
+        },
+    )

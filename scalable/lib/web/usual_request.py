@@ -44,7 +44,7 @@ def read_usual_request(data: bytes, path: bytes) -> Optional[UsualRequest]:
         return None
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
-    return UsualRequest(data[head.end():], headers.get(_SECRET, b"").decode("latin-1"))
+    return UsualRequest(data[head.end() :], headers.get(_SECRET, b"").decode("latin-1"))
 
 
 def _headers(lines: bytes) -> Optional[dict[bytes, bytes]]:

@@ -39,17 +39,26 @@ from scalable.lib.web.visit import Visit
 NEWEST_ON_PAGE = 10
 FORMATS = ("json", "prometheus", "health")
 _COLOUR_OF = {
-    history.DONE: "done", history.RUNNING: "processing", history.FAILED: "failed", history.RETRIED: "pending",
-    history.RELEASED: "expired", history.DIED: "failed",
+    history.DONE: "done",
+    history.RUNNING: "processing",
+    history.FAILED: "failed",
+    history.RETRIED: "pending",
+    history.RELEASED: "expired",
+    history.DIED: "failed",
 }
 _SERIES = {
-    "jobs": (("in", "series_in", lambda point: point.came), ("done", "series_done", lambda point: point.done),
-             ("failed", "series_failed", lambda point: point.failed),
-             ("retried", "series_retried", lambda point: point.retried)),
-    "times": (("wait", "series_wait", lambda point: point.wait_median),
-              ("wait_95", "series_wait_95", lambda point: point.wait_95),
-              ("run", "series_run", lambda point: point.run_median),
-              ("run_95", "series_run_95", lambda point: point.run_95)),
+    "jobs": (
+        ("in", "series_in", lambda point: point.came),
+        ("done", "series_done", lambda point: point.done),
+        ("failed", "series_failed", lambda point: point.failed),
+        ("retried", "series_retried", lambda point: point.retried),
+    ),
+    "times": (
+        ("wait", "series_wait", lambda point: point.wait_median),
+        ("wait_95", "series_wait_95", lambda point: point.wait_95),
+        ("run", "series_run", lambda point: point.run_median),
+        ("run_95", "series_run_95", lambda point: point.run_95),
+    ),
 }
 
 
@@ -83,8 +92,14 @@ class Views:
         self._ask_telegram_afterwards(overview)
         values = {} if part else _charts(page.t, span, self._points(span))
         return visit.html(
-            200, "overview.tpl", page, overview=overview, reasons=overview.reasons, percentile=percentile,
-            webhook=overview.webhook, **values
+            200,
+            "overview.tpl",
+            page,
+            overview=overview,
+            reasons=overview.reasons,
+            percentile=percentile,
+            webhook=overview.webhook,
+            **values,
         )
 
     def _ask_telegram_afterwards(self, overview: Overview) -> None:
@@ -137,8 +152,16 @@ class Views:
         here = "/jobs" + (f"?{urlencode(asked)}" if asked else "")
         page = visit.page(here, "live" if request.query.part == "live" else "", visit.notice)
         return visit.html(
-            200, "jobs.tpl", page, wanted=wanted, text=query["q"], found=found, before=before, statuses=STATUSES,
-            types=KNOWN_TYPES, query=asked,
+            200,
+            "jobs.tpl",
+            page,
+            wanted=wanted,
+            text=query["q"],
+            found=found,
+            before=before,
+            statuses=STATUSES,
+            types=KNOWN_TYPES,
+            query=asked,
             live=before is None and not wanted.in_a_row,
         )
 
@@ -162,8 +185,16 @@ class Views:
         page = visit.page(f"/job/{job_id}", "live" if request.query.part == "live" else "", visit.notice)
         waits = any(past.outcome in (history.RETRIED, history.DIED) for past in detail.past[-1:])
         return visit.html(
-            200, "job.tpl", page, detail=detail, payload=payload, payload_length=length, is_json=is_json,
-            shown_characters=MAX_PAYLOAD_CHARACTERS, colour_of=_COLOUR_OF, waits=waits,
+            200,
+            "job.tpl",
+            page,
+            detail=detail,
+            payload=payload,
+            payload_length=length,
+            is_json=is_json,
+            shown_characters=MAX_PAYLOAD_CHARACTERS,
+            colour_of=_COLOUR_OF,
+            waits=waits,
         )
 
     def payload(self, job_id: int) -> HTTPResponse:

@@ -24,7 +24,7 @@ MIN_COMPRESSED_BYTES = 1_400
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-                               "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -33,7 +33,16 @@ SECURITY_HEADERS = {
 }
 # What an action may say it did, on the page it leads to; each is a text `did_…`.
 DEEDS = (
-    "retry", "run_now", "skip", "delete", "retry_all", "pause", "resume", "login", "logout", "webhook_check",
+    "retry",
+    "run_now",
+    "skip",
+    "delete",
+    "retry_all",
+    "pause",
+    "resume",
+    "login",
+    "logout",
+    "webhook_check",
     "webhook_set",
 )
 MASKS = ("reader", "everyone", "nobody")
@@ -104,15 +113,28 @@ class Visit:
         """What a template needs; a part of a page holds no form token, so that it is the same each time."""
         token = "" if part or self.keys is None else self.keys.form_token(self.visitor)
         return Page(
-            self.language, self.visitor, self.base, self.is_masked, here, part, form_token=token, notice=notice,
-            queue_order=self.settings.queue_order, has_bot_token=self.settings.make_api is not None,
+            self.language,
+            self.visitor,
+            self.base,
+            self.is_masked,
+            here,
+            part,
+            form_token=token,
+            notice=notice,
+            queue_order=self.settings.queue_order,
+            has_bot_token=self.settings.make_api is not None,
         )
 
     def html(self, status: int, template: str, page: Page, **values: Any) -> HTTPResponse:
         """A page, compressed when the browser can read that; a part of one only when it has changed."""
-        return packed(HTTPResponse(
-            render(template, page, **values), status, {"Content-Type": "text/html; charset=utf-8", **SECURITY_HEADERS}
-        ), tagged=bool(page.part))
+        return packed(
+            HTTPResponse(
+                render(template, page, **values),
+                status,
+                {"Content-Type": "text/html; charset=utf-8", **SECURITY_HEADERS},
+            ),
+            tagged=bool(page.part),
+        )
 
     def json(self, status: int, body: dict[str, Any]) -> HTTPResponse:
         """JSON, compressed likewise."""
@@ -121,9 +143,17 @@ class Visit:
     def text(self, status: int, body: str, content_type: str, **headers: str) -> HTTPResponse:
         """Text, such as metrics or a file to keep."""
         more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return packed(HTTPResponse(body.encode("utf-8", "replace"), status, {
-            "Content-Type": content_type, **SECURITY_HEADERS, **more,
-        }))
+        return packed(
+            HTTPResponse(
+                body.encode("utf-8", "replace"),
+                status,
+                {
+                    "Content-Type": content_type,
+                    **SECURITY_HEADERS,
+                    **more,
+                },
+            )
+        )
 
     def refuse(self, status: int, key: str, **values: object) -> HTTPResponse:
         """A refusal, in the form that was asked for; `key` is one of the texts."""
@@ -141,7 +171,12 @@ class Visit:
     def keep(self, response: HTTPResponse, name: str, value: str, seconds: int) -> HTTPResponse:
         """The response with a cookie that scripts and other sites do not get; an empty value ends it."""
         response.set_cookie(
-            name, value, path=self.base or "/", httponly=True, samesite="lax", secure=self.scheme == "https",
+            name,
+            value,
+            path=self.base or "/",
+            httponly=True,
+            samesite="lax",
+            secure=self.scheme == "https",
             max_age=seconds if value else 0,
         )
         return response

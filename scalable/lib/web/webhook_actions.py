@@ -51,6 +51,4 @@ class WebhookActions:
         here = f"https://{self._visit.environ.get('HTTP_HOST', '')}{page.base.rpartition('/')[0]}/{WEBHOOK_SCRIPT}"
         seen = read_webhook(Notes(self._queue.database, self._queue.table).read())
         url = here if name == "webhook-set" else seen.before if seen else ""
-        return self._visit.html(
-            200, "webhook_ask.tpl", page, question=page.t(_QUESTIONS[name]), action=name, url=url
-        )
+        return self._visit.html(200, "webhook_ask.tpl", page, question=page.t(_QUESTIONS[name]), action=name, url=url)

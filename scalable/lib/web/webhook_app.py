@@ -26,7 +26,10 @@ RETRY_AFTER_SECONDS = 10
 
 
 def create_webhook_app(
-    open_queue: Callable[[], DatabaseQueue], secret: str, order: str, announce: Callable[[], None] = lambda: None,
+    open_queue: Callable[[], DatabaseQueue],
+    secret: str,
+    order: str,
+    announce: Callable[[], None] = lambda: None,
     kick: Optional[Callable[[], None]] = None,
 ) -> Wsgi:
     """A WSGI application that enqueues every update POSTed to it, whatever the path.
@@ -81,5 +84,8 @@ def _wrong_method() -> JsonAnswer:
 def _come_again(error: Exception) -> JsonAnswer:
     """503: Telegram keeps the update and delivers it again. The reason is for the owner's log, not for the visitor."""
     log.error(event("update not taken", status=503, cause=error))
-    return refused(503, "the queue cannot take updates just now; Telegram will try again",
-                   {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return refused(
+        503,
+        "the queue cannot take updates just now; Telegram will try again",
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )

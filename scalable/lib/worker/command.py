@@ -26,8 +26,13 @@ from scalable.lib.worker.wakeup import Listening, Polling
 
 
 def run_worker_command(
-    options: argparse.Namespace, queue: DatabaseQueue, runner: Runner, replies: ReplySender, sleep_seconds: float,
-    housekeeping: Housekeeping, successor: Optional[Callable[[], None]] = None,
+    options: argparse.Namespace,
+    queue: DatabaseQueue,
+    runner: Runner,
+    replies: ReplySender,
+    sleep_seconds: float,
+    housekeeping: Housekeeping,
+    successor: Optional[Callable[[], None]] = None,
 ) -> int:
     """Run one worker in this process; `successor` starts the next drain when there is more to do than one may.
 
@@ -43,8 +48,14 @@ def run_worker_command(
     flight = _flight(options, queue, successor)
     idleness = Polling(sleep_seconds) if options.bell is None else Listening(options.bell)
     tally = WorkerLoop(
-        queue, worker, stop, idleness, limits, housekeeping if options.pool_pid is None else None,
-        _telling(bar, options.report), None if options.pool_pid is None else Recycling(),
+        queue,
+        worker,
+        stop,
+        idleness,
+        limits,
+        housekeeping if options.pool_pid is None else None,
+        _telling(bar, options.report),
+        None if options.pool_pid is None else Recycling(),
         (lambda: None) if flight is None else flight.pause_seconds,
     ).run()
     bar.end()

@@ -43,7 +43,10 @@ class PokeSource(Pokes, Protocol):
 
 
 def run_cron(
-    parts: WorkerParts, size: int, max_seconds: float, lock_file: Path,
+    parts: WorkerParts,
+    size: int,
+    max_seconds: float,
+    lock_file: Path,
     open_pokes: Callable[[], Optional[PokeSource]],
 ) -> int:
     """Work for `max_seconds` with `size` workers; the exit code. Does nothing when a pool runs already.
@@ -70,7 +73,11 @@ class _Tick:
     """The running pool. `ends`, by the monotonic clock: begin no job after that."""
 
     def __init__(
-        self, parts: WorkerParts, runners: Sequence[Runner], stop: StopSignal, ends: float,
+        self,
+        parts: WorkerParts,
+        runners: Sequence[Runner],
+        stop: StopSignal,
+        ends: float,
         pokes: Optional[PokeSource],
     ) -> None:
         self._parts = parts

@@ -33,17 +33,20 @@ class StartedDrain:
     Raises NoProcessLeft or OSError when it cannot be started.
     """
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], lock: int, output: IO[bytes]
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], lock: int, output: IO[bytes]) -> None:
         with within_limits():
             self._reports, theirs = os.pipe()
         try:
             with within_limits():
                 self._process = subprocess.Popen(
                     [*command, "--flight", str(lock), "--report", str(theirs)],
-                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", env=environment,
-                    start_new_session=True, pass_fds=[lock, theirs],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd="/",
+                    env=environment,
+                    start_new_session=True,
+                    pass_fds=[lock, theirs],
                 )
         except BaseException:
             os.close(self._reports)

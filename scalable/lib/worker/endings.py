@@ -35,8 +35,12 @@ class Endings:
     """The ends of one worker's jobs."""
 
     def __init__(
-        self, queue: DatabaseQueue, pulse: Pulse, stop: StopSignal,
-        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+        self,
+        queue: DatabaseQueue,
+        pulse: Pulse,
+        stop: StopSignal,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._queue = queue
         self._pulse = pulse
@@ -69,9 +73,9 @@ class Endings:
                 self._pulse.ended("retried", outcome)
                 if len(self._retries_due) < MOST_RETRIES_REMEMBERED:
                     heapq.heappush(self._retries_due, self._clock() + delay)
-                log.warning(event(
-                    "job will be retried", **self._facts(job, outcome), in_seconds=delay, cause=outcome.cause
-                ))
+                log.warning(
+                    event("job will be retried", **self._facts(job, outcome), in_seconds=delay, cause=outcome.cause)
+                )
 
     def _remember(self, job: ClaimedJob, outcome: Outcome) -> None:
         if not self._done:

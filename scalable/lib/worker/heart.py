@@ -23,8 +23,13 @@ class Heart:
     """Beats for one job. `claimed_at`: when its lease began; `beaten` is called after each beat that got through."""
 
     def __init__(
-        self, queue: DatabaseQueue, job: ClaimedJob, claimed_at: float, stop: StopSignal,
-        beaten: Callable[[], None], clock: Callable[[], float],
+        self,
+        queue: DatabaseQueue,
+        job: ClaimedJob,
+        claimed_at: float,
+        stop: StopSignal,
+        beaten: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         self._queue = queue
         self._job = job

@@ -33,7 +33,10 @@ class Housekeeping:
     """
 
     def __init__(
-        self, queue: DatabaseQueue, keep_done_seconds: float, keep_failed_seconds: float,
+        self,
+        queue: DatabaseQueue,
+        keep_done_seconds: float,
+        keep_failed_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.leadership = Leadership(queue.database, queue.table, process_name(), LEAD_SECONDS)

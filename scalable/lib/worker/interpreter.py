@@ -60,8 +60,14 @@ def ask_python(path: str, vendor: str, modules: Sequence[str], options: Sequence
     """
     try:
         done = subprocess.run(
-            [path, *options, "-c", ASK, vendor, *modules], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            cwd="/", timeout=CHECK_SECONDS, check=False, env={"PATH": WEB_PATH},
+            [path, *options, "-c", ASK, vendor, *modules],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            timeout=CHECK_SECONDS,
+            check=False,
+            env={"PATH": WEB_PATH},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -100,8 +106,12 @@ def _candidates(prefixes: Sequence[str]) -> Iterator[str]:
 def _works(candidate: str) -> bool:
     try:
         done = subprocess.run(
-            [candidate, "-c", CHECK], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            timeout=CHECK_SECONDS, check=False,
+            [candidate, "-c", CHECK],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=CHECK_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -24,7 +24,11 @@ def judge_exit(end: ProcessEnd, timeout_seconds: float) -> Outcome:
         return ran_too_long(timeout_seconds, end.seconds, end.output, end.returncode)
     kind, cause = _of_exit(end)
     return Outcome(
-        kind, cause, end.seconds, exit_code=end.returncode, output=end.output,
+        kind,
+        cause,
+        end.seconds,
+        exit_code=end.returncode,
+        output=end.output,
         answer=end.head if end.is_whole else b"",
     )
 
@@ -33,9 +37,14 @@ def judge_response(response: Response, seconds: float) -> Outcome:
     """Of an HTTP response: any 2xx is success, as for Telegram, unless PHP says that the script broke off."""
     kind, cause = _of_response(response)
     return Outcome(
-        kind, cause, seconds, http_status=response.status, retry_after_seconds=_retry_after(response),
+        kind,
+        cause,
+        seconds,
+        http_status=response.status,
+        retry_after_seconds=_retry_after(response),
         output="\n".join(part for part in (response.body_end, response.errors) if part),
-        answer=response.body if response.is_whole else b"", answer_type=response.headers.get("content-type", ""),
+        answer=response.body if response.is_whole else b"",
+        answer_type=response.headers.get("content-type", ""),
     )
 
 

@@ -27,8 +27,14 @@ class LegacyBotWorker:
     """Claims a job, runs the bot, and tells the queue what became of it. One thread, one connection."""
 
     def __init__(
-        self, queue: DatabaseQueue, runner: Runner, replies: ReplySender, name: str, stop: StopSignal,
-        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+        self,
+        queue: DatabaseQueue,
+        runner: Runner,
+        replies: ReplySender,
+        name: str,
+        stop: StopSignal,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.pulse = Pulse(queue, name, clock)

@@ -54,9 +54,16 @@ class WorkerLoop:
     """
 
     def __init__(
-        self, queue: DatabaseQueue, worker: LegacyBotWorker, stop: StopSignal, idleness: Idleness, limits: Limits,
-        housekeeping: Optional[Housekeeping] = None, progress: Callable[[Tally], None] = lambda _: None,
-        recycling: Optional[Recycling] = None, pause: Callable[[], Optional[float]] = lambda: None,
+        self,
+        queue: DatabaseQueue,
+        worker: LegacyBotWorker,
+        stop: StopSignal,
+        idleness: Idleness,
+        limits: Limits,
+        housekeeping: Optional[Housekeeping] = None,
+        progress: Callable[[Tally], None] = lambda _: None,
+        recycling: Optional[Recycling] = None,
+        pause: Callable[[], Optional[float]] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue

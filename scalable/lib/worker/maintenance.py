@@ -36,7 +36,11 @@ class Maintenance:
     """
 
     def __init__(
-        self, queue: DatabaseQueue, housekeeping: Housekeeping, pool: str, is_quiet: Callable[[], bool] = lambda: False,
+        self,
+        queue: DatabaseQueue,
+        housekeeping: Housekeeping,
+        pool: str,
+        is_quiet: Callable[[], bool] = lambda: False,
         alert: Optional[Callable[[], None]] = None,
     ) -> None:
         self._queue = queue
@@ -60,7 +64,9 @@ class Maintenance:
         """Begin; the first round is at once, for what an earlier pool left behind."""
         self._scheduler.add_job(self._often)
         for work, seconds in (
-            (self._seldom, SELDOM_SECONDS), (self._refresh, REFRESH_SECONDS), (self._often, UNASKED_OFTEN_SECONDS),
+            (self._seldom, SELDOM_SECONDS),
+            (self._refresh, REFRESH_SECONDS),
+            (self._often, UNASKED_OFTEN_SECONDS),
         ):
             self._scheduler.add_job(work, IntervalTrigger(seconds=int(seconds), timezone=timezone.utc))
         self._scheduler.add_job(self._seldom)

@@ -78,9 +78,14 @@ class WorkerPool:
     """
 
     def __init__(
-        self, size: int, spawn: Callable[[str], Child], grace_seconds: float,
-        worker_died: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic,
-        name: str = "", check: Callable[[], object] = lambda: None,
+        self,
+        size: int,
+        spawn: Callable[[str], Child],
+        grace_seconds: float,
+        worker_died: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "",
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self.state = State.RUNNING
         self.exit_code = ExitCode.OK

@@ -57,7 +57,10 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
         prog="worker_pool.py", description="Keeps BOT_WORKER_POOL_SIZE workers running. Ctrl-C or TERM ends it cleanly."
     )
     parser.add_argument(
-        "--serve", nargs="?", const=DEFAULT_LISTEN, metavar="HOST:PORT",
+        "--serve",
+        nargs="?",
+        const=DEFAULT_LISTEN,
+        metavar="HOST:PORT",
         help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
     )
     parser.add_argument(
@@ -70,12 +73,16 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
     parser.add_argument("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
     parser.add_argument(
-        "--cron", action="store_true",
+        "--cron",
+        action="store_true",
         help="for a host with only cron: all workers in one process, which ends before cron starts the next one; "
-             "does nothing when a pool runs already",
+        "does nothing when a pool runs already",
     )
     parser.add_argument(
-        "--max-seconds", type=positive_seconds, default=CRON_SECONDS, metavar="N",
+        "--max-seconds",
+        type=positive_seconds,
+        default=CRON_SECONDS,
+        metavar="N",
         help=f"with --cron: start no update after N seconds (default {CRON_SECONDS:g}, for cron's every minute)",
     )
     options = parser.parse_args(arguments)
@@ -106,9 +113,18 @@ def grace_seconds(bot_timeout_seconds: float) -> float:
 
 
 def run_pool(
-    queue: DatabaseQueue, size: int, worker_script: str, bot_timeout_seconds: float, server: Optional[Server],
-    gateway: Optional[Service], has_password: bool, housekeeping: Housekeeping, pokes: Optional[Pokes],
-    sleep_seconds: float, check: Callable[[], object], alert: Optional[Callable[[], None]] = None,
+    queue: DatabaseQueue,
+    size: int,
+    worker_script: str,
+    bot_timeout_seconds: float,
+    server: Optional[Server],
+    gateway: Optional[Service],
+    has_password: bool,
+    housekeeping: Housekeeping,
+    pokes: Optional[Pokes],
+    sleep_seconds: float,
+    check: Callable[[], object],
+    alert: Optional[Callable[[], None]] = None,
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
@@ -123,8 +139,12 @@ def run_pool(
     maintenance = Maintenance(queue, housekeeping, name, lambda: watch.is_quiet, alert)
     watcher = Watcher(queue, watch, bell, pokes, maintenance.needed)
     pool = WorkerPool(
-        size, lambda worker: WorkerProcess(worker_script, worker, bell.reader),
-        grace_seconds(bot_timeout_seconds), maintenance.worker_died, name=name, check=check,
+        size,
+        lambda worker: WorkerProcess(worker_script, worker, bell.reader),
+        grace_seconds(bot_timeout_seconds),
+        maintenance.worker_died,
+        name=name,
+        check=check,
     )
     pool.listen(has_terminal=sys.stdin is not None and sys.stdin.isatty())
     log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.place))

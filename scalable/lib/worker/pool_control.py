@@ -65,7 +65,10 @@ def show_health(queue: DatabaseQueue) -> int:
 
 
 def stop_pool(
-    lock: Path, at_once: bool, patience_seconds: float, clock: Callable[[], float] = time.monotonic,
+    lock: Path,
+    at_once: bool,
+    patience_seconds: float,
+    clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Tell the pool to end and wait until it has; 0 when it has, or none runs, 1 when it did not within the time.

@@ -68,10 +68,19 @@ class Pulse:
 
     def _beat(self) -> None:
         totals = self._totals
-        self._registry.beat(Beat(
-            self._name, socket.gethostname()[:64], os.getpid(), self._clock() - self._started, sum(totals.values()),
-            succeeded=totals["done"], retried=totals["retried"], failed=totals["failed"], memory_kb=_memory_kb(),
-        ))
+        self._registry.beat(
+            Beat(
+                self._name,
+                socket.gethostname()[:64],
+                os.getpid(),
+                self._clock() - self._started,
+                sum(totals.values()),
+                succeeded=totals["done"],
+                retried=totals["retried"],
+                failed=totals["failed"],
+                memory_kb=_memory_kb(),
+            )
+        )
 
     def _tolerantly(self, work: Callable[[], None]) -> bool:
         try:

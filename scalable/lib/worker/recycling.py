@@ -33,7 +33,9 @@ class Recycling:
     """Of one worker. Its greatest age is between nine tenths and eleven tenths of a day: not all go at once."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, chance: Callable[[], float] = random.random,
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
         megabytes: Callable[[], float] = resident_megabytes,
     ) -> None:
         self._clock = clock

@@ -72,7 +72,9 @@ class ReplySender:
     """Sends answers with `api`; None when no BOT_TOKEN is set. For all jobs of a worker, one after the other."""
 
     def __init__(
-        self, api: Optional[Api], clock: Callable[[], float] = time.monotonic,
+        self,
+        api: Optional[Api],
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._api = api
@@ -99,7 +101,11 @@ class ReplySender:
 
 class _Sending:
     def __init__(
-        self, api: Api, call: MethodCall, tick: Callable[[], None], clock: Callable[[], float],
+        self,
+        api: Api,
+        call: MethodCall,
+        tick: Callable[[], None],
+        clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._api = api

@@ -27,8 +27,22 @@ KICK_SECONDS = 25.0
 MAX_LOG_BYTES = 256 * 1024
 # What of a request's process reaches the drain and its bots; not the request itself. As little as cron gives, or more.
 PASSED = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "PHPRC",
-    "PHP_INI_SCAN_DIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "PHPRC",
+    "PHP_INI_SCAN_DIR",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
 )
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -91,7 +105,11 @@ class DrainStarter:
         from scalable.lib.worker.interpreter import find_python
 
         command = [
-            find_python(), str(self._places.script), "--drain", "--max-seconds", f"{seconds:g}",
+            find_python(),
+            str(self._places.script),
+            "--drain",
+            "--max-seconds",
+            f"{seconds:g}",
             *(["--linger"] if lingers else []),
         ]
         with open(self._places.log, _mode(self._places.log), opener=_private) as output:

@@ -39,7 +39,11 @@ class Watcher:
     """
 
     def __init__(
-        self, queue: DatabaseQueue, watch: Watch, bell: Bell, pokes: Optional[Pokes],
+        self,
+        queue: DatabaseQueue,
+        watch: Watch,
+        bell: Bell,
+        pokes: Optional[Pokes],
         needs_upkeep: Callable[[], None],
     ) -> None:
         self._queue = queue

@@ -30,9 +30,21 @@ class WorkerProcess:
         try:
             # A session of its own: a Ctrl-C in the terminal is the pool's to hear and to pass on.
             self._process = subprocess.Popen(
-                [sys.executable, script, "--name", name, "--pool-pid", str(os.getpid()),
-                 "--lifeline", str(theirs), "--bell", str(bell)],
-                stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[theirs, bell],
+                [
+                    sys.executable,
+                    script,
+                    "--name",
+                    name,
+                    "--pool-pid",
+                    str(os.getpid()),
+                    "--lifeline",
+                    str(theirs),
+                    "--bell",
+                    str(bell),
+                ],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[theirs, bell],
             )
         except OSError:
             os.close(self._lifeline)

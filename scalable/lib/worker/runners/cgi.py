@@ -26,8 +26,13 @@ class CgiRunner(Runner):
     """
 
     def __init__(
-        self, bot: Path, timeout_seconds: float, php_binary: str = "", secret: str = "",
-        environment: Mapping[str, str] = MappingProxyType({}), guard: Optional[Guard] = None,
+        self,
+        bot: Path,
+        timeout_seconds: float,
+        php_binary: str = "",
+        secret: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+        guard: Optional[Guard] = None,
     ) -> None:
         self._guard = guard
         self._bot = bot

@@ -48,13 +48,25 @@ def request_variables(bot: Path, secret: str = "") -> dict[str, str]:
     root = _site_folder(bot)
     address = "/" + bot.relative_to(root).as_posix()
     variables = {
-        "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "scalable",
-        "SERVER_NAME": "localhost", "SERVER_ADDR": "127.0.0.1", "SERVER_PORT": "443",
-        "REQUEST_SCHEME": "https", "HTTPS": "on",
-        "REQUEST_METHOD": "POST", "REQUEST_URI": address, "QUERY_STRING": "",
-        "SCRIPT_NAME": address, "SCRIPT_FILENAME": str(bot), "DOCUMENT_ROOT": str(root),
-        "REMOTE_ADDR": TELEGRAM_ADDRESS if secret else "127.0.0.1", "REMOTE_PORT": "443",
-        "CONTENT_TYPE": "application/json", "HTTP_HOST": "localhost", "HTTP_CONNECTION": "keep-alive",
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "scalable",
+        "SERVER_NAME": "localhost",
+        "SERVER_ADDR": "127.0.0.1",
+        "SERVER_PORT": "443",
+        "REQUEST_SCHEME": "https",
+        "HTTPS": "on",
+        "REQUEST_METHOD": "POST",
+        "REQUEST_URI": address,
+        "QUERY_STRING": "",
+        "SCRIPT_NAME": address,
+        "SCRIPT_FILENAME": str(bot),
+        "DOCUMENT_ROOT": str(root),
+        "REMOTE_ADDR": TELEGRAM_ADDRESS if secret else "127.0.0.1",
+        "REMOTE_PORT": "443",
+        "CONTENT_TYPE": "application/json",
+        "HTTP_HOST": "localhost",
+        "HTTP_CONNECTION": "keep-alive",
         "REDIRECT_STATUS": "200",  # without it php-cgi refuses to work (cgi.force_redirect)
     }
     if secret:

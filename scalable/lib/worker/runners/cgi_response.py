@@ -30,8 +30,8 @@ def parse_response(head: bytes, is_whole: bool, end: str, errors: str, logged: s
     found = _END_OF_HEADERS.search(head)
     if found is None:
         raise NotACgiResponse(f"no empty line ends its headers, in {len(head)} bytes" if head else "it is empty")
-    status, headers = _parse_headers(head[:found.start()].decode("latin-1"))
-    body = head[found.end():]
+    status, headers = _parse_headers(head[: found.start()].decode("latin-1"))
+    body = head[found.end() :]
     body_end = body[-TAIL_BYTES:].decode("utf-8", "replace").strip() if is_whole else end
     return Response(status, headers, body, is_whole, body_end, errors, logged)
 

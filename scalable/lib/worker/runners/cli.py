@@ -41,9 +41,7 @@ class CliRunner(Runner):
     `guard` ends a bot whose worker is killed; it is the caller's to close.
     """
 
-    def __init__(
-        self, bot: Path, timeout_seconds: float, php_binary: str = "", guard: Optional[Guard] = None
-    ) -> None:
+    def __init__(self, bot: Path, timeout_seconds: float, php_binary: str = "", guard: Optional[Guard] = None) -> None:
         self._bot = bot
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary

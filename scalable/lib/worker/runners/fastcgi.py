@@ -33,7 +33,11 @@ class FastCgiRunner(Runner):
     """
 
     def __init__(
-        self, bot: Path, timeout_seconds: float, server: FastCgiServer, secret: str = "",
+        self,
+        bot: Path,
+        timeout_seconds: float,
+        server: FastCgiServer,
+        secret: str = "",
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._bot = bot
@@ -104,9 +108,7 @@ class FastCgiRunner(Runner):
             return Outcome(Kind.FAILED, f"{name}: {why}", seconds, output=answer.text())
         output, errors = answer.output, answer.errors
         try:
-            response = parse_response(
-                bytes(output.head), output.is_whole, output.text(), errors.text(), errors.kept()
-            )
+            response = parse_response(bytes(output.head), output.is_whole, output.text(), errors.text(), errors.kept())
         except NotACgiResponse as error:
             return Outcome(Kind.FAILED, f"{name} gave no response: {error}", seconds, output=answer.text())
         outcome = judge_response(response, seconds)

@@ -98,7 +98,11 @@ class _Exchange:
     """One request and its answer."""
 
     def __init__(
-        self, link: socket.socket, printed: Optional[int], reader: RecordReader, selector: selectors.BaseSelector,
+        self,
+        link: socket.socket,
+        printed: Optional[int],
+        reader: RecordReader,
+        selector: selectors.BaseSelector,
         request: bytes,
     ) -> None:
         self._link = link
@@ -135,9 +139,16 @@ class _Exchange:
     def answer(self, ended: Ended, problem: str) -> Answer:
         app_status, protocol_status = self._end or (0, 0)
         return Answer(
-            ended, self._output, self._errors, self._printed, app_status, protocol_status,
+            ended,
+            self._output,
+            self._errors,
+            self._printed,
+            app_status,
+            protocol_status,
             is_reusable=ended is Ended.IN_ORDER and self._reader.is_empty and not self._unsent and not self._is_refused,
-            nothing_sent=not self._sent_bytes, nothing_received=not self._received_bytes, problem=problem,
+            nothing_sent=not self._sent_bytes,
+            nothing_received=not self._received_bytes,
+            problem=problem,
         )
 
     def _move(self, wait_seconds: float) -> bool:

@@ -132,7 +132,7 @@ def _stream(kind: RecordType, data: bytes) -> Iterator[bytes]:
 
 def _pieces(kind: RecordType, data: bytes) -> Iterator[bytes]:
     for start in range(0, len(data), MAX_CONTENT_BYTES):
-        yield _record(kind, data[start:start + MAX_CONTENT_BYTES])
+        yield _record(kind, data[start : start + MAX_CONTENT_BYTES])
 
 
 def _record(kind: RecordType, content: bytes) -> bytes:

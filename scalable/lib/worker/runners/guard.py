@@ -126,8 +126,13 @@ class _Sh:
         try:
             # An empty environment: the worker's holds passwords that nobody expects to find in a shell's.
             self._process = subprocess.Popen(
-                [shell, "-c", SCRIPT, "scalable-guard"], stdin=read_end, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, cwd="/", env={"PATH": "/usr/bin:/bin"}, start_new_session=True,
+                [shell, "-c", SCRIPT, "scalable-guard"],
+                stdin=read_end,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={"PATH": "/usr/bin:/bin"},
+                start_new_session=True,
                 pass_fds=() if lifeline is None else (lifeline,),
             )
         except OSError:

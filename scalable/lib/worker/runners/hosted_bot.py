@@ -210,5 +210,5 @@ def _failed_import(file: Path, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{said}; is it installed for {sys.executable}, which runs the worker?"
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
-        return f"{said}; put what starts it as a program under `if __name__ == \"__main__\":`"
+        return f'{said}; put what starts it as a program under `if __name__ == "__main__":`'
     return said

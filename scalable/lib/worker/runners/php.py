@@ -23,13 +23,17 @@ MEANINGS = {CLI: "PHP's command-line program", CGI: "php-cgi"}
 REMEDIES = {
     CLI: "PHP was not found: set BOT_PHP_BINARY to its command-line program (your host's panel names it)",
     CGI: "php-cgi was not found: install it (apt install php-cgi, dnf install php-cgi), or set BOT_PHP_BINARY to your "
-         "host's own, such as /opt/cpanel/ea-php83/root/usr/bin/php-cgi",
+    "host's own, such as /opt/cpanel/ea-php83/root/usr/bin/php-cgi",
 }
 # cPanel, CloudLinux, Plesk and DirectAdmin, after whatever is in PATH and the usual places.
 PLACES = ("/usr/local/bin", "/usr/bin")
 PATTERNS = (
-    "opt/cpanel/ea-php*/root/usr/bin/{name}", "opt/alt/php*/usr/bin/{name}", "opt/plesk/php/*/bin/{name}",
-    "usr/local/php*/bin/{name}", "usr/local/php*/bin/{name}[0-9]*", "usr/bin/{name}[0-9]*",
+    "opt/cpanel/ea-php*/root/usr/bin/{name}",
+    "opt/alt/php*/usr/bin/{name}",
+    "opt/plesk/php/*/bin/{name}",
+    "usr/local/php*/bin/{name}",
+    "usr/local/php*/bin/{name}[0-9]*",
+    "usr/bin/{name}[0-9]*",
 )
 # Without the variables of a CGI request this process may be serving: php-cgi would take the question for a request.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -115,8 +119,13 @@ def mysql_socket(php: Php) -> str:
     code = "echo ini_get('pdo_mysql.default_socket') ?: ini_get('mysqli.default_socket');"
     try:
         answer = subprocess.run(
-            [php.path, "-r", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
-            env=ENVIRONMENT, text=True,
+            [php.path, "-r", code],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+            env=ENVIRONMENT,
+            text=True,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

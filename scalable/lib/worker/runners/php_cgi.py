@@ -49,8 +49,12 @@ class ResidentPhpCgi:
     keeps_connection = True
 
     def __init__(
-        self, folder: Path, php_binary: str = "", max_requests: int = 500,
-        environment: Mapping[str, str] = MappingProxyType({}), guard: Optional[Guard] = None,
+        self,
+        folder: Path,
+        php_binary: str = "",
+        max_requests: int = 500,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        guard: Optional[Guard] = None,
     ) -> None:
         self._folder = folder
         self._php_binary = php_binary
@@ -133,13 +137,22 @@ class _PhpCgi:
     """One php-cgi process, the leader of its own group, and the only connection to it."""
 
     def __init__(
-        self, command: list[str], listener: socket.socket, link: socket.socket, environment: Mapping[str, str],
+        self,
+        command: list[str],
+        listener: socket.socket,
+        link: socket.socket,
+        environment: Mapping[str, str],
         guard: Optional[Guard],
     ) -> None:
         # A listening socket as standard input is how PHP knows that it is to speak FastCGI.
         self._process = subprocess.Popen(
-            command, stdin=listener.fileno(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
-            env=environment, start_new_session=True,
+            command,
+            stdin=listener.fileno(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
         )
         self._guard = guard
         if guard is not None:

@@ -57,8 +57,12 @@ class ProcessEnd:
 
 
 def run_process(
-    command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
-    tick: Callable[[], None] = lambda: None, environment: Optional[Mapping[str, str]] = None,
+    command: Sequence[str],
+    standard_input: bytes,
+    folder: Path,
+    timeout_seconds: float,
+    tick: Callable[[], None] = lambda: None,
+    environment: Optional[Mapping[str, str]] = None,
     guard: Optional[Guard] = None,
 ) -> ProcessEnd:
     """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
@@ -82,7 +86,7 @@ class Captured:
     def add(self, chunk: bytes) -> None:
         """The next piece of the stream."""
         self.size += len(chunk)
-        self.head += chunk[:HEAD_BYTES - len(self.head)]
+        self.head += chunk[: HEAD_BYTES - len(self.head)]
         self.tail += chunk
         del self.tail[:-TAIL_BYTES]
 
@@ -105,8 +109,13 @@ class _Run:
     """Plain descriptors and poll(2): file objects and a selector cost as much as starting the program does."""
 
     def __init__(
-        self, command: Sequence[str], standard_input: bytes, folder: Path, timeout_seconds: float,
-        environment: Optional[Mapping[str, str]], guard: Optional[Guard],
+        self,
+        command: Sequence[str],
+        standard_input: bytes,
+        folder: Path,
+        timeout_seconds: float,
+        environment: Optional[Mapping[str, str]],
+        guard: Optional[Guard],
     ) -> None:
         self._started = time.monotonic()
         self._deadline = self._started + timeout_seconds
@@ -154,8 +163,13 @@ class _Run:
         self._bury()
         out, err = self._captured.values()
         return ProcessEnd(
-            self._process.returncode, timed_out, time.monotonic() - self._started,
-            head=bytes(out.head), is_whole=out.is_whole, stdout=out.text(), stderr=err.text(),
+            self._process.returncode,
+            timed_out,
+            time.monotonic() - self._started,
+            head=bytes(out.head),
+            is_whole=out.is_whole,
+            stdout=out.text(),
+            stderr=err.text(),
             logged=err.kept(),
         )
 
@@ -176,7 +190,7 @@ class _Run:
 
     def _send(self) -> None:
         try:
-            self._unsent = self._unsent[os.write(self._stdin, self._unsent[:CHUNK_BYTES]):]
+            self._unsent = self._unsent[os.write(self._stdin, self._unsent[:CHUNK_BYTES]) :]
         except BlockingIOError:
             return
         except OSError:  # the bot closed its standard input: it wants no more

@@ -74,7 +74,7 @@ class PythonRunner(Runner):
         except TimeIsOver:
             raise BotMissing(
                 f"BOT_LEGACY_PATH: the import of {self._file} took more than {self._timeout_seconds:g} s "
-                "(BOT_LEGACY_TIMEOUT); put what makes it ask for updates under `if __name__ == \"__main__\":`"
+                '(BOT_LEGACY_TIMEOUT); put what makes it ask for updates under `if __name__ == "__main__":`'
             ) from None
         return f"calls {self._name}(update) of {self._file} in the worker's own process"
 
@@ -136,6 +136,7 @@ class PythonRunner(Runner):
             self._bot.enter()
             self._is_in_use = True
         if self._function is None:
+
             def work() -> object:
                 printed.attach()
                 return self._bot.load()
@@ -200,8 +201,14 @@ class PythonRunner(Runner):
         kind = type(value).__name__
         if not isinstance(value, (type(None), bool, int, float, list, tuple)) and kind not in self._warned_of:
             self._warned_of.add(kind)
-            log.warning(event("return value ignored", function=self._name, type=kind,
-                              expected="None, or a dict with a method call"))
+            log.warning(
+                event(
+                    "return value ignored",
+                    function=self._name,
+                    type=kind,
+                    expected="None, or a dict with a method call",
+                )
+            )
         return b""
 
 

@@ -35,8 +35,11 @@ def traceback_of(error: BaseException) -> str:
 def _place(error: BaseException, folder: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f"{_relative(error.filename, folder)}:{error.lineno}"
-    own = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)
-           if _is_own(frame.f_code.co_filename, folder)]
+    own = [
+        (frame.f_code, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if _is_own(frame.f_code.co_filename, folder)
+    ]
     if not own:
         return ""
     code, line = own[-1]
@@ -56,7 +59,7 @@ def _relative(filename: str, folder: Path) -> str:
 
 def _inside(filename: str, folder: Path) -> Optional[str]:
     prefix = str(folder) + os.sep
-    return filename[len(prefix):] if filename.startswith(prefix) else None
+    return filename[len(prefix) :] if filename.startswith(prefix) else None
 
 
 def _text(error: BaseException) -> str:

@@ -55,7 +55,7 @@ class Wire:
         unsent = memoryview(data)
         while unsent:
             piece = unsent[:CHUNK_BYTES]
-            unsent = unsent[self._when_possible(lambda: self._socket.send(piece), select.POLLOUT):]  # noqa: B023
+            unsent = unsent[self._when_possible(lambda: self._socket.send(piece), select.POLLOUT) :]  # noqa: B023
         if hasattr(socket, "TCP_QUICKACK"):  # or a server that sends its answer in two pieces waits 40 ms (tcp(7))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 

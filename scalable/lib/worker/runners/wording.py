@@ -17,4 +17,4 @@ def without_token(text: str) -> str:
 def one_line(text: str) -> str:
     """`text` as one line of at most MAX_CHARACTERS, tokens hidden."""
     line = " ".join(without_token(text).split())
-    return line if len(line) <= MAX_CHARACTERS else line[:MAX_CHARACTERS - 1] + "…"
+    return line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 1] + "…"
