@@ -21,7 +21,7 @@ from benchmarks.jobs import Rows, fill, payload
 from benchmarks.machine import memory_megabytes
 from benchmarks.server import Server, make_queue
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.registry import Registry
+from scalable.lib.queue.worker_registry import Registry
 from tests.support.children import Child, tail
 
 BOT = Path(__file__).parent / "bot.php"

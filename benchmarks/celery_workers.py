@@ -14,7 +14,7 @@ from celery.signals import worker_ready
 from benchmarks.failed import BenchmarkFailed
 from benchmarks.jobs import payload
 from benchmarks.race import CONTEXT, Race
-from scalable.lib.queue.address import MySqlAddress
+from scalable.lib.queue.dialects.address import MySqlAddress
 
 TABLES = ("kombu_message", "kombu_queue")
 QUEUE = "updates"

@@ -18,14 +18,14 @@ from benchmarks.failed import BenchmarkFailed
 from benchmarks.figures import percentile, ratios, table, verdict
 from benchmarks.jobs import Rows, fill
 from benchmarks.server import Server, make_queue
-from scalable.lib.queue.database import Database
+from scalable.lib.dashboard.app import create_dashboard_app
+from scalable.lib.dashboard.request import DashboardSettings
+from scalable.lib.ingest.mount import mount
+from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.registry import Beat, Registry
-from scalable.lib.queue.totals import Totals
-from scalable.lib.web.dashboard_app import create_dashboard_app
-from scalable.lib.web.server import WebServer
-from scalable.lib.web.site import mount
-from scalable.lib.web.visit import DashboardSettings
+from scalable.lib.queue.dialects.database import Database
+from scalable.lib.queue.views.totals import Totals
+from scalable.lib.queue.worker_registry import Beat, Registry
 
 GOAL = 1.5
 ROUNDS = 60

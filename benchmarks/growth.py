@@ -15,8 +15,8 @@ from benchmarks.failed import BenchmarkFailed
 from benchmarks.figures import percentile, ratios, table, verdict
 from benchmarks.jobs import Rows, fill
 from benchmarks.server import DURABLE, IN_MEMORY, Server, make_queue
-from scalable.lib.queue.database import Database
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.database import Database
 
 GOAL = 1.5
 ROUNDS, JOBS_PER_ROUND = 40, 25

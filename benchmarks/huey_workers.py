@@ -10,7 +10,7 @@ from peewee import MySQLDatabase
 
 from benchmarks.jobs import payload
 from benchmarks.race import CONTEXT, Race
-from scalable.lib.queue.address import MySqlAddress
+from scalable.lib.queue.dialects.address import MySqlAddress
 
 TABLES = ("task", "schedule", "kv", "counter")
 LONGEST_SECONDS = 120.0

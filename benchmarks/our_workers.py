@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from benchmarks.race import CONTEXT, Race
 from benchmarks.server import open_queue
-from scalable.lib.queue.address import MySqlAddress
+from scalable.lib.queue.dialects.address import MySqlAddress
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.runner import Runner
+from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.replies import ReplySender
-from scalable.lib.worker.runners.runner import Runner
-from scalable.lib.worker.stop import StopSignal
+from scalable.lib.worker.reply_sender import ReplySender
 from scalable.lib.worker.wakeup import Polling
 
 LEASE_SECONDS = 60.0

@@ -11,9 +11,9 @@ from typing import Any
 
 import pymysql
 
-from scalable.lib.queue.address import MySqlAddress
-from scalable.lib.queue.database import Database
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import MySqlAddress
+from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.servers import DatabaseServer, start_server
 

@@ -22,24 +22,20 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
-from scalable.config import load_config
+from scalable.lib.ingest.cgi import in_cgi, serve_cgi
+from scalable.lib.ingest.lazy_application import LazyApplication
 from scalable.lib.logs import configure_logging
-from scalable.lib.web.cgi import in_cgi, serve_cgi
-from scalable.lib.web.lazy import LazyApplication
 
 
 def build():
     """The dashboard of this installation, from the settings as they are now."""
-    from scalable.lib.web.dashboard_app import create_dashboard_app
+    from scalable.lib.installation import Installation
+    from scalable.lib.setup.config import load_config
 
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
-    config = load_config(os.environ)
-    configure_logging(config.log_level)
-    installation = config.installation()
-    folder = installation.data_folder
-    return create_dashboard_app(
-        installation.queue, folder.secret, folder.login_attempts, config.dashboard_settings(), folder.poke
-    )
+    installation = Installation(load_config(os.environ))
+    configure_logging(installation.config.log_level)
+    return installation.create_dashboard()
 
 
 application = LazyApplication(build)
@@ -47,15 +43,20 @@ application = LazyApplication(build)
 
 def main(arguments):
     """The same in a shell; see --help."""
-    from scalable.lib.host.dashboard_command import parse_dashboard_options, run_dashboard_command
+    from scalable.lib.dashboard.shell_command import parse_dashboard_options, run_dashboard_command
+    from scalable.lib.installation import Installation
+    from scalable.lib.setup.config import load_config
 
     options = parse_dashboard_options(arguments)
-    config = load_config(os.environ)
+    installation = Installation(load_config(os.environ))
+    config = installation.config
     configure_logging(config.log_level)
-    installation = config.installation()
-    queue = installation.queue()
     return run_dashboard_command(
-        options, queue, config.monitor_limit, installation.data_folder.poke, config.webhook_state(queue)
+        options,
+        installation.queue(),
+        config.monitor_limit,
+        installation.data_folder.notify_pool,
+        installation.webhook_admin(),
     )
 
 
@@ -63,6 +64,6 @@ if __name__ == "__main__":
     if in_cgi():
         serve_cgi(application)
     else:
-        from scalable.lib.host.shell import run
+        from scalable.lib.setup.shell import run
 
         run(main)

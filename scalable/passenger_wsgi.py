@@ -22,17 +22,19 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
-from scalable.config import load_config
+from scalable.lib.ingest.lazy_application import LazyApplication
 from scalable.lib.logs import configure_logging
-from scalable.lib.web.lazy import LazyApplication
 
 
 def build():
     """Webhook and dashboard of this installation, beside each other."""
+    from scalable.lib.installation import Installation
+    from scalable.lib.setup.config import load_config
+
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
-    config = load_config(os.environ)
-    configure_logging(config.log_level)
-    return config.create_site(config.installation())
+    installation = Installation(load_config(os.environ))
+    configure_logging(installation.config.log_level)
+    return installation.create_site()
 
 
 application = LazyApplication(build)

@@ -22,31 +22,34 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
-from scalable.config import load_config
+from scalable.lib.ingest.cgi import in_cgi, serve_cgi
+from scalable.lib.ingest.lazy_application import LazyApplication
 from scalable.lib.logs import configure_logging
-from scalable.lib.web.cgi import in_cgi, serve_cgi
-from scalable.lib.web.lazy import LazyApplication
 
 
-def build(end_answer=lambda: None):
-    """The webhook of this installation, from the settings as they are now; `end_answer` comes before a kick."""
-    from scalable.lib.web.lean_note import fingerprint
-    from scalable.lib.web.webhook_app import create_webhook_app
+def open_installation():
+    """This installation, from the settings as they are now."""
+    from scalable.lib.installation import Installation
+    from scalable.lib.setup.config import load_config
+
+    return Installation(load_config(os.environ))
+
+
+def build(end_response=lambda: None):
+    """The webhook of this installation; `end_response` comes before a drain is started."""
+    from scalable.lib.ingest.fast_cgi.cached_settings import fingerprint
 
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     seen = fingerprint(__file__.rpartition("/")[0], os.environ)  # before they are read, so that a change is noticed
-    config = load_config(os.environ)
-    configure_logging(config.log_level)
-    installation = config.installation()
+    installation = open_installation()
+    configure_logging(installation.config.log_level)
 
-    def announce():
-        installation.data_folder.poke()
+    def on_enqueued():
+        installation.data_folder.notify_pool()
         if __name__ == "__main__":  # a process for this one request: the next one may be quicker
-            config.leave_lean_note(installation, seen)
+            installation.cache_settings(seen)
 
-    return create_webhook_app(
-        installation.queue, config.webhook_secret, config.queue_order, announce, config.kick(installation, end_answer)
-    )
+    return installation.create_webhook(on_enqueued, installation.start_drain(end_response))
 
 
 application = LazyApplication(build)
@@ -54,20 +57,19 @@ application = LazyApplication(build)
 
 def main(arguments):
     """Set, show or take away the webhook, or fetch updates without one; see --help."""
-    from scalable.lib.host.webhook_command import parse_webhook_options, run_webhook_command
+    from scalable.lib.dashboard.webhook_command import parse_webhook_options, run_webhook_command
 
-    options, config = parse_webhook_options(arguments), load_config(os.environ)
-    configure_logging(config.log_level)
-    queue = config.installation().queue()
-    return run_webhook_command(options, queue, config.webhook_state(queue), config.poller)
+    options, installation = parse_webhook_options(arguments), open_installation()
+    configure_logging(installation.config.log_level)
+    return run_webhook_command(options, installation.queue(), installation.webhook_admin(), installation.poller)
 
 
 if __name__ == "__main__":
     if in_cgi():
-        from scalable.lib.web.after_answer import end_cgi_answer
+        from scalable.lib.ingest.after_response import end_cgi_answer
 
         serve_cgi(LazyApplication(lambda: build(end_cgi_answer)))
     else:
-        from scalable.lib.host.shell import run
+        from scalable.lib.setup.shell import run
 
         run(main)

@@ -25,18 +25,20 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
-from scalable.config import load_config
+from scalable.lib.ingest.cgi import in_cgi, serve_cgi
+from scalable.lib.ingest.lazy_application import LazyApplication
 from scalable.lib.logs import configure_logging, quieter
-from scalable.lib.web.cgi import in_cgi, serve_cgi
-from scalable.lib.web.lazy import LazyApplication
 
 
 def build():
     """The tick of this installation, from the settings as they are now."""
+    from scalable.lib.installation import Installation
+    from scalable.lib.setup.config import load_config
+
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
-    config = load_config(os.environ)
-    configure_logging(config.log_level)
-    return config.create_tick(config.installation())
+    installation = Installation(load_config(os.environ))
+    configure_logging(installation.config.log_level)
+    return installation.create_tick()
 
 
 application = LazyApplication(build)
@@ -44,26 +46,26 @@ application = LazyApplication(build)
 
 def main(arguments):
     """Work until told to stop, or until a limit of the command line is reached; see --help."""
-    from scalable.lib.worker.command import parse_worker_options, run_worker_command
-    from scalable.lib.worker.runners.choose import create_runner
-    from scalable.lib.worker.runners.guard import Guard
+    from scalable.lib.installation import Installation
+    from scalable.lib.setup.config import load_config
+    from scalable.lib.pool.worker_command import parse_worker_options, run_worker_command
+    from scalable.lib.runners.choose import create_runner
+    from scalable.lib.runners.process_reaper import ProcessReaper
 
     options = parse_worker_options(arguments)
-    config = load_config(os.environ)
+    installation = Installation(load_config(os.environ))
+    config = installation.config
     configure_logging(quieter(config.log_level) if options.drain else config.log_level)
-    guard = Guard(options.lifeline)
-    runner = create_runner(config.bot, os.environ, guard)
+    runner = create_runner(config.bot, os.environ, ProcessReaper(options.lifeline))
     runner.check()
-    installation = config.installation()
-    queue = installation.queue()
     return run_worker_command(
         options,
-        queue,
+        installation.queue(),
         runner,
-        config.reply_sender(),
+        installation.reply_sender(),
         config.worker_sleep_seconds,
-        config.housekeeping(queue),
-        config.kick(installation),
+        installation.housekeeping(),
+        installation.start_drain(),
     )
 
 
@@ -71,6 +73,6 @@ if __name__ == "__main__":
     if in_cgi():
         serve_cgi(application)
     else:
-        from scalable.lib.host.shell import run
+        from scalable.lib.setup.shell import run
 
         run(main)

@@ -22,28 +22,34 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
-from scalable.config import load_config
 from scalable.lib.logs import configure_logging, quieter
+
+
+def open_installation():
+    """This installation, from the settings as they are now."""
+    from scalable.lib.installation import Installation
+    from scalable.lib.setup.config import load_config
+
+    return Installation(load_config(os.environ))
 
 
 def main(arguments):
     """Run the pool until it is told to stop, or look at the one that runs; see --help."""
-    from scalable.lib.worker.pool_command import parse_pool_options, run_pool, take_lock
-    from scalable.lib.worker.pool_control import control_pool
+    from scalable.lib.pool.command import parse_pool_options, run_pool, take_lock
+    from scalable.lib.pool.control import control_pool
 
-    options = parse_pool_options(arguments)
-    config = load_config(os.environ)
+    options, installation = parse_pool_options(arguments), open_installation()
+    config, folder = installation.config, installation.data_folder
     configure_logging(quieter(config.log_level) if options.cron else config.log_level)
-    installation = config.installation()
-    queue, folder = installation.queue(), installation.data_folder
+    queue = installation.queue()
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, queue, config.bot.timeout_seconds)
     if options.cron:
-        from scalable.lib.worker.cron import run_cron
+        from scalable.lib.pool.cron import run_cron
 
-        parts = config.worker_parts(queue)
-        return run_cron(parts, config.worker_pool_size, options.max_seconds, folder.pool_lock, folder.open_pokes)
-    config.check_bot(os.environ)
+        parts, size = installation.worker_parts(), config.worker_pool_size
+        return run_cron(parts, size, options.max_seconds, folder.pool_lock, folder.open_notifications)
+    installation.check_bot()
     if not take_lock(folder.pool_lock, options.ensure):
         return 0
     return run_pool(
@@ -51,30 +57,18 @@ def main(arguments):
         size=config.worker_pool_size,
         worker_script=str(config.scalable_folder / "worker.py"),
         bot_timeout_seconds=config.bot.timeout_seconds,
-        server=web_server(config, installation, options.serve),
-        gateway=config.open_gateway(installation),
+        server=installation.web_server(options.serve) if options.serve else None,
+        gateway=installation.open_gateway(),
         has_password=bool(config.monitor_token),
-        housekeeping=config.housekeeping(queue),
-        pokes=folder.open_pokes(),
+        housekeeping=installation.housekeeping(),
+        notifications=folder.open_notifications(),
         sleep_seconds=config.worker_sleep_seconds,
-        check=lambda: load_config(os.environ).check_bot(os.environ),
-        alert=config.alert(queue),
+        check=lambda: open_installation().check_bot(),
+        alert=installation.alert(),
     )
 
 
-def web_server(config, installation, listen):
-    """Webhook and dashboard beside the pool, when they were asked for."""
-    if not listen:
-        return None
-    from scalable.lib.web.express import Express
-    from scalable.lib.web.server import WebServer
-
-    webhook, poke = "/scalable/webhook_queue.py", installation.data_folder.poke
-    express = Express(webhook, installation.queue, config.webhook_secret, config.queue_order, poke)
-    return WebServer(config.create_site(installation, prefix="/scalable"), listen, express)
-
-
 if __name__ == "__main__":
-    from scalable.lib.host.shell import run
+    from scalable.lib.setup.shell import run
 
     run(main)

@@ -85,7 +85,7 @@ class NotAnUpdate(ScalableError):
     """What came in is not the JSON of one Telegram update."""
 
 
-class NotUsual(ScalableError):
+class FastPathUnavailable(ScalableError):
     """Not the usual case, which is all that a lean way knows: whoever knows all cases has to do it."""
 
 

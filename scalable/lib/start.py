@@ -14,12 +14,12 @@ def start(name: str, script: str) -> None:
     `name` and `script` are `__name__` and `__file__` of the entry script.
     """
     if name == "__main__" and b"GATEWAY_INTERFACE" in posix.environ:
-        from scalable.lib.web.handover import hand_over
+        from scalable.lib.ingest.fast_cgi.pool_client import forward_to_pool
 
-        hand_over(script, posix.environ)
+        forward_to_pool(script, posix.environ)
         folder, _, file = script.rpartition("/")
         if file == "webhook_queue.py":
-            from scalable.lib.web.lean import answer_update
+            from scalable.lib.ingest.fast_cgi.direct_insert import answer_update
 
             answer_update(folder, posix.environ)
     import os

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from scalable.lib.queue.address import MySqlAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.integration.conftest import make_site  # noqa: F401 - a fixture
 from tests.support.chromium import DESKTOP, Tab, chromium_available, running_chromium

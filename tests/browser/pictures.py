@@ -14,12 +14,12 @@ from typing import Any
 from playwright.sync_api import Browser
 
 from scalable.lib.errors import ConfigurationError
+from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.notes import WEBHOOK, Notes
-from scalable.lib.queue.registry import Beat, Registry
-from scalable.lib.queue.webhook_note import WebhookSeen
+from scalable.lib.queue.views.webhook_info import WebhookInfo
+from scalable.lib.queue.worker_registry import Beat, Registry
+from scalable.lib.site import mount
 from scalable.lib.telegram.bot_api import BotApi
-from scalable.lib.web.server import WebServer
-from scalable.lib.web.site import mount
 from tests.support import demo
 from tests.support.chromium import DESKTOP, PHONE, running_chromium
 from tests.support.places import REPOSITORY
@@ -70,7 +70,7 @@ def _fill(client: Client) -> None:
     demo.fill_jobs(queue)
     demo.fill_minutes(queue)
     now = int(time.time())
-    seen = WebhookSeen(
+    seen = WebhookInfo(
         "https://example.com/scalable/webhook_queue.py",
         0,
         now - 90_000,

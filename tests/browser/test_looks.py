@@ -10,12 +10,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from scalable.lib.host.doctor import Examination
-from scalable.lib.host.finding import error, ok, warning
+from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.registry import Beat, Registry
-from scalable.lib.web.server import WebServer
-from scalable.lib.web.site import mount
+from scalable.lib.queue.worker_registry import Beat, Registry
+from scalable.lib.setup.checks import CheckReport
+from scalable.lib.setup.finding import error, ok, warning
+from scalable.lib.site import mount
 from tests.browser.conftest import OpenPage, Place
 from tests.integration.test_dashboard_hostile import HOSTILE
 from tests.support import demo
@@ -23,7 +23,7 @@ from tests.support.chromium import DESKTOP, PHONE
 from tests.support.wsgi_client import Client
 
 PAGES = ("/", "/?span=week", "/jobs", "/jobs?status=failed&q=no+such", "/job/9", "/job/48", "/doctor", "/nothing")
-EXAMINED = Examination(
+EXAMINED = CheckReport(
     (
         ok("python", "3.11.2 at /usr/bin/python3"),
         warning("clock", "9 s behind", "ask the host to set it"),
@@ -82,9 +82,9 @@ def serious(page: Page) -> list[str]:
     ],
     ids=["desktop", "dark phone in Indonesian"],
 )
-def test_axe_finds_nothing(shown: Shown, open_page: OpenPage, look: dict[str, object]) -> None:
-    assert serious(open_one(open_page, shown, "/", None, **look)) == [], "the question for the password"
-    page = open_one(open_page, shown, "/", **look)
+def test_axe_finds_nothing(shown: Shown, open_page: OpenPage, snapshot: dict[str, object]) -> None:
+    assert serious(open_one(open_page, shown, "/", None, **snapshot)) == [], "the question for the password"
+    page = open_one(open_page, shown, "/", **snapshot)
     for place in PAGES:
         page.goto(shown.url + place)
         for summary in page.locator("summary").all()[:3]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.databases import DATABASES, Servers
 

@@ -7,13 +7,13 @@ import json
 import pytest
 
 from scalable.lib.errors import JobNotFound
-from scalable.lib.queue import browse as browse_module
-from scalable.lib.queue import totals as totals_module
-from scalable.lib.queue.browse import Browse, Count, Waiting
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES, ClaimedJob, NewJob
 from scalable.lib.queue.notes import TOTALS, Notes
-from scalable.lib.queue.totals import Totals, read_totals
+from scalable.lib.queue.views import browse as browse_module
+from scalable.lib.queue.views import totals as totals_module
+from scalable.lib.queue.views.browse import Browse, Count, Waiting
+from scalable.lib.queue.views.totals import Totals, read_totals
 from tests.support.clock import FakeClock
 from tests.support.databases import let_pass
 

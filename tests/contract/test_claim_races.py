@@ -7,8 +7,8 @@ from collections import Counter
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 
-from scalable.lib.queue.address import DatabaseAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import DatabaseAddress
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 

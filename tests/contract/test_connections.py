@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from scalable.lib.errors import DatabaseUnavailable
-from scalable.lib.queue import mysql
-from scalable.lib.queue.address import MySqlAddress
-from scalable.lib.queue.database import Session
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects import mysql
+from scalable.lib.queue.dialects.address import MySqlAddress
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.databases import Servers
@@ -62,13 +62,13 @@ def kill_connections(server: DatabaseServer, address: MySqlAddress) -> None:
 def in_threads(work: Any, number: int) -> list[BaseException]:
     errors: list[BaseException] = []
 
-    def guarded(index: int) -> None:
+    def with_error_boundary(index: int) -> None:
         try:
             work(index)
         except BaseException as error:  # noqa: BLE001 - the test fails on any of them
             errors.append(error)
 
-    threads = [threading.Thread(target=guarded, args=(index,)) for index in range(number)]
+    threads = [threading.Thread(target=with_error_boundary, args=(index,)) for index in range(number)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -94,10 +94,10 @@ def test_connections_the_server_closed_are_replaced_without_an_error(
 ) -> None:
     together = threading.Barrier(4)
 
-    def look(_: int) -> None:
+    def snapshot(_: int) -> None:
         queue.database.run(lambda session: (together.wait(30), session.rows("SELECT 1")))
 
-    assert in_threads(look, 4) == []
+    assert in_threads(snapshot, 4) == []
     assert len(connections(server, address)) == 4
     kill_connections(server, address)
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from scalable.lib.queue import minutes as minutes_module
-from scalable.lib.queue.address import DatabaseAddress
 from scalable.lib.queue.counters import MOST_SLOTS, SLOT_SECONDS, Counters, bucket_of
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.explain import slow_plans
+from scalable.lib.queue.dialects.address import DatabaseAddress
+from scalable.lib.queue.dialects.tables import BUCKETS
 from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.minutes import Minutes, merged, percentile
-from scalable.lib.queue.tables import BUCKETS
+from scalable.lib.queue.plan_check import slow_plans
+from scalable.lib.queue.views import minutes as minutes_module
+from scalable.lib.queue.views.minutes import Minutes, merged, percentile
 from tests.contract.test_claim_races import open_queue, run_together
 from tests.support.clock import FakeClock
 from tests.support.databases import let_pass

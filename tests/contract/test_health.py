@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.health import Thresholds, check_health
+from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.registry import Beat, Registry
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.totals import Totals
+from scalable.lib.queue.views.health import Thresholds, check_health
+from scalable.lib.queue.views.totals import Totals
+from scalable.lib.queue.worker_registry import Beat, Registry
 from tests.contract.test_browse import age_notes
 from tests.support.databases import let_pass
 

@@ -16,12 +16,12 @@ import pymysql
 import pytest
 
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.address import MySqlAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import MySqlAddress
+from scalable.lib.queue.dialects.mysql import MySqlDatabase
 from scalable.lib.queue.job import ClaimedJob, Counts, NewJob
-from scalable.lib.queue.mysql import MySqlDatabase
+from scalable.lib.queue.maintenance import EXPIRE
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.upkeep import EXPIRE
 from tests.support.databases import Servers, let_pass
 from tests.support.servers import DatabaseServer
 

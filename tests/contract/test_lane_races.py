@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
+from scalable.lib.queue.dialects.mysql import MySqlDatabase
 from scalable.lib.queue.job import Counts, NewJob
-from scalable.lib.queue.mysql import MySqlDatabase
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.databases import Servers
 from tests.support.long import sized

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from scalable.lib.queue import lanes
+from scalable.lib.queue import parking as lanes
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, ClaimedJob, Counts, NewJob
 from tests.support.databases import let_pass

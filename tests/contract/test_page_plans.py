@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from scalable.lib.queue.database import Session
+from scalable.lib.dashboard.access import Role, Visitor
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.explain import slow_steps
-from scalable.lib.queue.registry import Beat, Registry
-from scalable.lib.web.access import Role, Visitor
+from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.plan_check import slow_steps
+from scalable.lib.queue.worker_registry import Beat, Registry
 from tests.contract.test_plans import fill
 from tests.support import demo
 from tests.support.wsgi_client import KEYS, OWNER, Client

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scalable.lib.queue import upkeep
+from scalable.lib.queue import maintenance as upkeep
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.explain import STATEMENTS, slow_plans
 from scalable.lib.queue.job import NewJob
+from scalable.lib.queue.plan_check import STATEMENTS, slow_plans
 
 LEASE_SECONDS = 45
 

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import pytest
 
 from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, WrongState
-from scalable.lib.queue import upkeep
+from scalable.lib.queue import maintenance as upkeep
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
 from tests.support.databases import let_pass
@@ -229,7 +229,7 @@ FINISHES: dict[str, Callable[[DatabaseQueue, Lease], None]] = {
     "retry": lambda queue, lease: queue.retry(lease, "late", 5),
     "release": lambda queue, lease: queue.release(lease),
 }
-CHANGES = {**FINISHES, "heartbeat": lambda queue, lease: queue.heartbeat(lease, LEASE_SECONDS)}
+CHANGES = {**FINISHES, "heartbeat": lambda queue, lease: queue.renew(lease, LEASE_SECONDS)}
 
 
 class TestLease:
@@ -272,7 +272,7 @@ class TestLease:
         enqueue(queue, 1)
         lease = claim(queue).lease
         let_pass(queue, LEASE_SECONDS - 5)
-        queue.heartbeat(lease, LEASE_SECONDS)
+        queue.renew(lease, LEASE_SECONDS)
         let_pass(queue, LEASE_SECONDS - 5)
 
         assert queue.reap() == Reaped()
@@ -307,7 +307,7 @@ class TestReap:
         end_run = upkeep.end_run
 
         def extended_first(*arguments: Any, **values: Any) -> bool:
-            queue.heartbeat(lease, LEASE_SECONDS)
+            queue.renew(lease, LEASE_SECONDS)
             return end_run(*arguments, **values)
 
         monkeypatch.setattr(upkeep, "end_run", extended_first)

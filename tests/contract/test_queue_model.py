@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
-from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.databases import Servers, let_pass
@@ -143,11 +143,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule(which=some_lease)
-    def heartbeat(self, which: int) -> None:
+    def renew(self, which: int) -> None:
         def extend(job_id: int) -> None:
             self.model.jobs[job_id].lease_expires_at = self.model.now + LEASE_SECONDS
 
-        self._finish(which, lambda lease: self.queue.heartbeat(lease, LEASE_SECONDS), "no state", extend)
+        self._finish(which, lambda lease: self.queue.renew(lease, LEASE_SECONDS), "no state", extend)
 
     def _finish(self, which: int, verb: Callable[[Lease], None], becomes: str, in_model: Callable[[int], None]) -> None:
         """Mostly a live lease, sometimes any that was ever given: workers that come back late use those."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from scalable.lib.queue.database import Session
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.job import NewJob
 
 LEASE_SECONDS = 45
@@ -56,7 +56,7 @@ def test_statements_per_job_in_steady_state(queue: DatabaseQueue) -> None:
         (job,) = queue.claim("worker", LEASE_SECONDS)
         assert statements() == (4 if locking else 2)
 
-        queue.heartbeat(job.lease, LEASE_SECONDS)
+        queue.renew(job.lease, LEASE_SECONDS)
         assert statements() == 1
 
         queue.complete(job.lease)

@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
-from scalable.lib.queue.address import DatabaseAddress
-from scalable.lib.queue.database import Database, Session
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import DatabaseAddress
+from scalable.lib.queue.dialects.database import Database, Session
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import SCHEMA_VERSION, ensure_schema, missing_statements, stored_version
@@ -96,7 +96,7 @@ def test_a_change_that_takes_longer_than_any_other_statement_may_is_waited_for(
     """A large table is written anew for a new column; giving up would leave every process with half a schema."""
     if "SQLite" in queue.database.identity:
         pytest.skip("SQLite answers in this process: there is nothing to wait for")
-    mysql = importlib.import_module("scalable.lib.queue.mysql")
+    mysql = importlib.import_module("scalable.lib.queue.dialects.mysql")
     execute(queue.database, "ALTER TABLE bot_jobs DROP COLUMN history")
     execute(queue.database, "UPDATE bot_jobs_meta SET value = '3'")
     monkeypatch.setattr(mysql, "READ_SECONDS", 1)

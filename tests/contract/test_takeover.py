@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.queue.database import Database
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.job import Adopted, Counts, NewJob, Reaped
+from scalable.lib.queue.maintenance import ADOPTED_LEASE_SECONDS
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import missing_statements
-from scalable.lib.queue.upkeep import ADOPTED_LEASE_SECONDS
 from tests.support.databases import DATABASES, Servers, let_pass
 from tests.support.places import REPOSITORY
 from tests.support.served import ServedSite

@@ -13,16 +13,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.queue.address import parse_host
-from scalable.lib.queue.by_hand import read_position
+from scalable.lib.http_client.address import parse_web_address
+from scalable.lib.pool.web_server import parse_listen
+from scalable.lib.queue.dialects.address import parse_host
 from scalable.lib.queue.history import read_history
-from scalable.lib.queue.search import read_filter
-from scalable.lib.settings import read_settings_file
-from scalable.lib.telegram.reply import MethodCall, read_reply
-from scalable.lib.web.server import parse_listen
-from scalable.lib.worker.runners.cgi_response import NotACgiResponse, parse_response
-from scalable.lib.worker.runners.fastcgi_server import parse_address
-from scalable.lib.worker.runners.web_address import parse_web_address
+from scalable.lib.queue.operator_actions import read_position
+from scalable.lib.queue.views.search import read_filter
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
+from scalable.lib.runners.php.fpm import parse_address
+from scalable.lib.setup.settings import read_settings_file
+from scalable.lib.telegram.webhook_reply import MethodCall, read_reply
 from tests.support.fuzz import fuzzed
 
 READERS: dict[str, tuple[Callable[[str], object], tuple[type[Exception], ...]]] = {

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scalable.lib.queue.address import SqliteAddress
+from scalable.lib.ingest.webhook_app import create_webhook_app
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.web.webhook_app import create_webhook_app
 from tests.support.fuzz import fuzzed
 from tests.support.places import REPOSITORY
 

@@ -62,7 +62,7 @@ def test_a_tick_works_what_waits_and_what_comes_later_and_says_nothing(make: Mak
 
     assert (tick.end(), tick.out) == (0, "")
     assert Counter(ticks.runs()) == dict.fromkeys(range(1, 6), 1)
-    assert not ticks.data_folder.poke_socket.exists()
+    assert not ticks.data_folder.notification_socket.exists()
 
 
 def test_what_nobody_announced_is_found_by_looking(make: MakeTicks) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from scalable.lib.dashboard.access import Keys, Role, Visitor
 from scalable.lib.queue.job import NewJob
-from scalable.lib.web.access import Keys, Role, Visitor
 from tests.support.fuzz import fuzzed
 from tests.support.wsgi_client import OWNER, READER, SECRET, Client
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from scalable.config import SETTINGS
+from scalable.lib.setup.settings_table import SETTINGS
 from tests.support.apache import apache_available
 from tests.support.bot_api import FakeBotApi
 from tests.support.cron import LINES, line_with

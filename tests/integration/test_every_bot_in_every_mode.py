@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.queue.address import SqliteAddress
+from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.dialects.address import SqliteAddress
+from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.sqlite import SqliteDatabase
+from scalable.lib.runners.outcome import Kind
+from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
-from scalable.lib.worker.outcome import Kind
-from scalable.lib.worker.replies import ReplySender
-from scalable.lib.worker.runners.process import TAIL_BYTES
-from scalable.lib.worker.stop import StopSignal
+from scalable.lib.worker.reply_sender import ReplySender
 from tests.support.every_bot import CALL, ORDINARY
 from tests.support.every_mode import HOW, Stage, belongings, run
 from tests.support.lease_watch import LeaseWatch
@@ -178,7 +178,7 @@ def test_the_run_ends_as_the_table_says_and_harms_nothing(stage: Stage, bot: str
             assert outcome.answer == ANSWERS.get(bot, outcome.answer)
             assert WORDS.get(bot, "") in outcome.explanation()
         assert place.somebody_is_alive(within_seconds=0.0 if lives_on else 2.0) is lives_on
-        assert runner.spent == SPENT.get((mode, bot))
+        assert runner.retire_reason == SPENT.get((mode, bot))
         if bot == "leaves a daemon":
             place.end_daemon()
         place.write(ORDINARY)

@@ -35,7 +35,13 @@ ScriptAlias "/cgi-bin/" "{site}/../cgi-bin/"
 def every_file(site: Site) -> list[str]:
     """Paths below scalable/, as an address has them, of a running installation with settings, data and packages."""
     files = [path.relative_to(site.plugin).as_posix() for path in site.plugin.rglob("*") if path.is_file()]
-    assert {".htenv", ".htaccess", ".htdata/.ht-queue.sqlite3", "lib/queue/mysql.py", "vendor/bottle.py"} <= set(files)
+    assert {
+        ".htenv",
+        ".htaccess",
+        ".htdata/.ht-queue.sqlite3",
+        "lib/queue/dialects/mysql.py",
+        "vendor/bottle.py",
+    } <= set(files)
     return sorted(files)
 
 

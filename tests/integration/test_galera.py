@@ -189,7 +189,7 @@ def test_every_update_ends_and_every_lane_keeps_its_order_while_nodes_die_and_co
         wait_for_the_end(scene, queue)
         states = {job.update_id or 0: job.status for job in queue.newest(EVERYTHING)}
         queue.close()
-    cluster.settle()
+    cluster.record()
     for number in range(NODES):
         scene.count_conflicts(number)
 
@@ -246,6 +246,6 @@ def test_the_last_node_refuses_everything_until_it_is_told_to_go_on_alone(cluste
         for number in (1, 2):
             bring_back_patiently(cluster, number)
     queue.close()
-    cluster.settle()
+    cluster.record()
     updates = [cluster.nodes[number].ask("SELECT update_id FROM bot_jobs", database) for number in range(NODES)]
     assert [sorted(rows) for rows in updates] == [[(2,)]] * NODES

@@ -20,11 +20,11 @@ from pymysql.constants import ER
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.database import Session
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.dialects.minimal_mysql import insert
 from scalable.lib.queue.job import Lease, NewJob, Reaped
 from scalable.lib.queue.leadership import Leadership
-from scalable.lib.queue.lean_mysql import insert
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.databases import let_pass
 from tests.support.galera import NODES, GaleraCluster
@@ -91,7 +91,7 @@ class Rig:
 def rig(cluster: GaleraCluster) -> Iterator[Rig]:
     rig = Rig(cluster)
     rig.queues[0].ensure_schema()
-    cluster.settle()
+    cluster.record()
     yield rig
     rig.close()
 
@@ -122,7 +122,7 @@ class TestOrder:
         assert [job.update_id for job in rig.queues[2].claim("worker", LEASE_SECONDS, 4)] == [1]
 
     def test_so_does_one_that_the_webhook_of_a_single_request_stores(self, rig: Rig) -> None:
-        lean = rig.queues[1].lean_enqueue()
+        lean = rig.queues[1].prepared_insert()
         assert lean is not None
         row = {
             "payload": "{}",
@@ -143,7 +143,7 @@ class TestOrder:
 
     def test_two_jobs_of_a_lane_taken_at_two_nodes_at_once_are_not_both_taken(self, rig: Rig) -> None:
         first, second = rig.enqueue(0, 1, "chat:1"), rig.enqueue(0, 2, "chat:1")
-        rig.cluster.settle()
+        rig.cluster.record()
         take, values = rig.words(sql.TAKE), {"worker": "worker", "token": "token", "seconds": LEASE_SECONDS}
         here, there = rig.open_transaction(0), rig.open_transaction(1)
 
@@ -160,7 +160,7 @@ class TestOrder:
         assert rig.queues[0].claim("worker", LEASE_SECONDS) == []  # parks the second behind the first
         rig.queues[0].skip(behind)
         newest = rig.enqueue(0, update, "chat:1")
-        rig.cluster.settle()
+        rig.cluster.record()
         parking, ending = rig.open_transaction(0), rig.open_transaction(1)
 
         parked = [parking.execute(mark, id=head, first=newest), parking.execute(park, ids=[newest])]
@@ -173,7 +173,9 @@ class TestOrder:
     def test_a_pool_is_told_that_ids_come_in_steps(self, rig: Rig) -> None:
         ids = [rig.enqueue(1, update, "chat:1") for update in range(3)]
 
-        assert {later - earlier for earlier, later in zip(ids, ids[1:])} == {rig.queues[1].look().id_step} == {NODES}
+        assert (
+            {later - earlier for earlier, later in zip(ids, ids[1:])} == {rig.queues[1].snapshot().id_step} == {NODES}
+        )
 
 
 class TestOnce:
@@ -234,9 +236,9 @@ class TestLeases:
     def test_a_lease_that_was_extended_at_another_node_is_not_taken_away(self, rig: Rig) -> None:
         lease = self.held(rig)
         let_pass(rig.queues[0], LEASE_SECONDS + 1)
-        rig.cluster.settle()
+        rig.cluster.record()
         with rig.cluster.held_back(1, rig.database):
-            rig.queues[0].heartbeat(lease, LEASE_SECONDS)
+            rig.queues[0].renew(lease, LEASE_SECONDS)
             reaping = rig.begun(1, "(UPDATE|SELECT)", rig.queues[1].reap)
 
         assert reaping.result() == Reaped()
@@ -272,7 +274,7 @@ class TestNotReady:
 
         with without_its_cluster(rig.cluster, 2):
             began = time.monotonic()
-            for work in (alone.counts, alone.look, partial(rig.enqueue, 2, 1, "chat:1")):
+            for work in (alone.counts, alone.snapshot, partial(rig.enqueue, 2, 1, "chat:1")):
                 with pytest.raises(DatabaseUnavailable):
                     work()
             assert time.monotonic() - began < AT_ONCE_SECONDS

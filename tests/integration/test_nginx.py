@@ -84,7 +84,9 @@ def test_the_three_addresses_answer_as_the_pool_does(nginx: Nginx) -> None:
 def test_no_file_of_a_running_installation_is_shown(site: Uploaded, nginx: Nginx) -> None:
     request(f"{nginx.url}/scalable/webhook_queue.py", update(1), **FROM_TELEGRAM)
     paths = [path.relative_to(site.root).as_posix() for path in site.plugin.rglob("*")]
-    assert {"scalable/.htenv", "scalable/.htdata/.ht-queue.sqlite3", "scalable/lib/queue/mysql.py"} <= set(paths)
+    assert {"scalable/.htenv", "scalable/.htdata/.ht-queue.sqlite3", "scalable/lib/queue/dialects/mysql.py"} <= set(
+        paths
+    )
     scripts = {f"/scalable/{name}.py" for name in ("webhook_queue", "dashboard", "worker")}
     addresses = {f"/{path}" for path in paths} - scripts
     for path in ("scalable/.htenv", "scalable/.htdata/.ht-queue.sqlite3", "scalable/config.py"):

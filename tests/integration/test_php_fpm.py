@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners.fastcgi import FastCgiRunner
-from scalable.lib.worker.runners.fastcgi_server import HostServer
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.php.fastcgi import FastCgiRunner
+from scalable.lib.runners.php.fpm import HostServer
 from tests.support.children import wait_until_ready
 from tests.support.need import need
 from tests.support.php_fpm import PhpFpm, php_fpm_available, start_php_fpm

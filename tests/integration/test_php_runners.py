@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.worker.outcome import Kind
-from scalable.lib.worker.runners.process import TAIL_BYTES
+from scalable.lib.captured_output import TAIL_BYTES
+from scalable.lib.runners.outcome import Kind
 from tests.support.apache import apache_available, start_apache
 from tests.support.need import need
 from tests.support.old_php import old_php_cgi, old_php_cgi_available

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners.python import PythonRunner
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.python.runner import PythonRunner
 from tests.support.bot_api import TOKEN, FakeBotApi, as_read, refuses
 from tests.support.children import free_port
 from tests.support.need import need
@@ -297,7 +297,7 @@ def test_a_process_that_ran_it_ends_by_itself(bot: Bot, api: FakeBotApi):
     shutil.copy(EXAMPLES / "python" / bot.name, bot.bots.folder / bot.name)
     code = (
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
-        "from scalable.lib.worker.runners.python import PythonRunner\n"
+        "from scalable.lib.runners.python.runner import PythonRunner\n"
         "runner = PythonRunner(Path(sys.argv[2]), 'handle', 45)\n"
         "print(runner.run(sys.argv[3]).kind.name)\nrunner.close()"
     )

@@ -15,9 +15,9 @@ from shutil import which
 import pytest
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.worker.outcome import Kind
-from scalable.lib.worker.runners.fastcgi import FastCgiRunner
-from scalable.lib.worker.runners.php_cgi import ResidentPhpCgi
+from scalable.lib.runners.outcome import Kind
+from scalable.lib.runners.php.fastcgi import FastCgiRunner
+from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from tests.support.bots import STAYS, is_let_go, shell_bot
 from tests.support.need import need
 from tests.support.old_php import old_php_cgi, old_php_cgi_available
@@ -375,21 +375,21 @@ class Watching:
 
 
 def test_a_guard_is_told_of_every_process_that_begins_and_ends(make: Make, tmp_path: Path):
-    guard = Watching()
-    runner = make(PID, 1.0, max_requests=2, guard=guard)
+    reaper = Watching()
+    runner = make(PID, 1.0, max_requests=2, reaper=reaper)
 
     pids = list(dict.fromkeys(pid_of(runner) for _ in range(3)))
     write(tmp_path, "sleep(600);")
     runner.run("{}")
 
-    assert guard.told == [(what, pid) for pid in pids for what in ("watch", "forget")]
+    assert reaper.told == [(what, pid) for pid in pids for what in ("watch", "forget")]
 
 
 WORKER = """
 import sys
 from pathlib import Path
-from scalable.lib.worker.runners.fastcgi import FastCgiRunner
-from scalable.lib.worker.runners.php_cgi import ResidentPhpCgi
+from scalable.lib.runners.php.fastcgi import FastCgiRunner
+from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 bot, data, php = map(Path, sys.argv[1:])
 runner = FastCgiRunner(bot, 60, ResidentPhpCgi(data, "" if php == Path() else str(php)))
 while True:

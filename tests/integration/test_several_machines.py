@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.queue.address import MySqlAddress
-from scalable.lib.queue.database import Session
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import MySqlAddress
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.leadership import Leadership
 from scalable.lib.queue.retry_policy import RetryPolicy

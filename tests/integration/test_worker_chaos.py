@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.queue.address import MySqlAddress
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.integration.conftest import database_settings

@@ -16,7 +16,8 @@ from wsgiref.validate import validator
 
 import pytest
 
-from scalable.config import load_config
+from scalable.lib.installation import Installation
+from scalable.lib.setup.config import load_config
 from tests.support.places import REPOSITORY
 
 SCRIPTS = REPOSITORY / "scalable"
@@ -98,7 +99,7 @@ def test_updates_come_into_the_lanes_of_the_order_and_a_press_goes_first(
     for body in (MESSAGE, PRESS):
         call(application, "POST", path, body)
 
-    claimed = load_config(os.environ).installation().queue().claim("worker", 60, 5)
+    claimed = Installation(load_config(os.environ)).queue().claim("worker", 60, 5)
 
     assert [job.lane for job in claimed] == expected
     assert order == "chat" or claimed[0].update_type == "callback_query"

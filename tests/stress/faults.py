@@ -22,8 +22,8 @@ import pymysql.connections
 
 from tests.stress.hosts import Host
 from tests.support.chaos import children, comes_to, kill_one_worker
-from tests.support.guarded import is_guard
 from tests.support.judge import Kill
+from tests.support.reaped_bots import is_guard
 from tests.support.servers import DatabaseServer
 
 BALLAST_BYTES = 1 << 16

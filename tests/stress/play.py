@@ -166,9 +166,9 @@ def _send(plan: Plan, hosts: list[Host], faults: Faults) -> Senders:
 
 def _wait_for_the_end(server: DatabaseServer, database: str, hosts: list[Host]) -> None:
     """Looks once a second: more would take from the workers what they need to come to the end."""
-    look = "SELECT COUNT(*) FROM bot_jobs WHERE status IN ('pending', 'processing')"
+    snapshot = "SELECT COUNT(*) FROM bot_jobs WHERE status IN ('pending', 'processing')"
     ends = time.monotonic() + PATIENCE_SECONDS
-    while (unfinished := int(_rows(server, database, look)[0][0])) > 0:
+    while (unfinished := int(_rows(server, database, snapshot)[0][0])) > 0:
         assert time.monotonic() < ends, f"{unfinished} updates never ended:\n" + "\n".join(
             tail(host.site.log) for host in hosts
         )

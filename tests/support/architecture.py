@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Union
+from typing import Optional, Union
 
 Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 SQL = re.compile(
@@ -63,17 +63,29 @@ def inside(name: str, packages: Sequence[str]) -> bool:
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
-def forbidden_edges(source: Source, allowed: Mapping[str, Sequence[str]]) -> list[str]:
-    """Imports of ours that the table does not allow; the longest key that holds the module is its row."""
-    rows = [name for name in allowed if inside(source.module, [name])]
-    if not rows:
-        return [f"{source.path}:1 {source.module} is in no layer of the table"]
-    layer = max(rows, key=len)
+def forbidden_edges(source: Source, layers: Sequence[Sequence[str]]) -> list[str]:
+    """Imports of ours that go up, or sideways: a room knows itself and the rooms in the lines below its own.
+
+    `layers` are the lines of the picture from the top, each with the rooms that stand side by side in it, as paths
+    from scalable/: `worker_pool`, `lib/queue`. A module belongs to the longest one that holds it.
+    """
+    rooms = {f"scalable.{room.replace('/', '.')}": number for number, line in enumerate(layers) for room in line}
+    own = _room(source.module, rooms)
+    if own is None:
+        return [f"{source.path}:1 {source.module} is in no room of the picture"]
     return [
-        source.at(node, f"{layer} may not import {name}")
+        source.at(node, f"{own} may not import {name}")
         for node, name in imports(source)
-        if inside(name, ["scalable"]) and not inside(name, [layer, *allowed[layer]])
+        if inside(name, ["scalable"]) and not _is_below(_room(name, rooms), own, rooms)
     ]
+
+
+def _room(module: str, rooms: Mapping[str, int]) -> Optional[str]:
+    return max((room for room in rooms if inside(module, [room])), key=len, default=None)
+
+
+def _is_below(room: Optional[str], own: str, rooms: Mapping[str, int]) -> bool:
+    return room is not None and (room == own or rooms[room] > rooms[own])
 
 
 def relative_imports(source: Source) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scalable.lib.queue.address import MySqlAddress
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.dialects.address import MySqlAddress
 from tests.support.need import need
 from tests.support.servers import DatabaseServer, available, start_server
 

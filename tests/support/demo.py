@@ -11,10 +11,10 @@ from datetime import datetime, timedelta, timezone
 from random import Random
 
 from scalable.lib.queue.counters import bucket_of
-from scalable.lib.queue.database import Session
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.dialects.tables import COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
 from scalable.lib.queue.job import ClaimedJob, NewJob
-from scalable.lib.queue.tables import COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
 from scalable.lib.telegram.update import read_update
 
 LEASE_SECONDS = 600

@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scalable.lib.worker.outcome import Outcome
-from scalable.lib.worker.runners.choose import BotSettings, create_runner
-from scalable.lib.worker.runners.guard import Guard
-from scalable.lib.worker.runners.runner import Runner
+from scalable.lib.runners.choose import BotSettings, create_runner
+from scalable.lib.runners.outcome import Outcome
+from scalable.lib.runners.process_reaper import ProcessReaper
+from scalable.lib.runners.runner import Runner
 from tests.support.apache import Apache, apache_available, start_apache
 from tests.support.bots import is_let_go
 from tests.support.every_bot import BOTS, ORDINARY
-from tests.support.guarded import parent, processes
 from tests.support.need import need
 from tests.support.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 from tests.support.python_bots import PythonBots
+from tests.support.reaped_bots import parent, processes
 from tests.support.waiting import eventually
 
 # As the bot is written in each mode, and what its file is called.
@@ -137,7 +137,7 @@ class Place:
     @contextlib.contextmanager
     def runner(self, timeout_seconds: float) -> Iterator[Runner]:
         """As a worker makes it of its settings, with a guard; both are closed at the end."""
-        guard = Guard()
+        reaper = ProcessReaper()
         bots = PythonBots(self.file.parent)
         settings = BotSettings(
             self.target,
@@ -148,12 +148,12 @@ class Place:
             secret=SECRET,
             socket_folder=self.private,
         )
-        runner = create_runner(settings, os.environ, guard)
+        runner = create_runner(settings, os.environ, reaper)
         try:
             yield runner
         finally:
             runner.close()
-            guard.close()
+            reaper.close()
             if self.mode == "python":
                 bots.clean_up()
 

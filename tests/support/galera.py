@@ -19,7 +19,7 @@ from typing import Any
 
 import pymysql
 
-from scalable.lib.queue.address import MySqlAddress
+from scalable.lib.queue.dialects.address import MySqlAddress
 from tests.support.children import Child, free_port, tail, wait_until_ready
 from tests.support.database_builds import (
     ADMIN_USER,
@@ -268,7 +268,7 @@ class GaleraCluster:
     def create_database(self) -> str:
         """An empty database that every node has; its name."""
         name = self.nodes[0].server.create_database()
-        self.settle()
+        self.record()
         return name
 
     def address(self, number: int, database: str) -> MySqlAddress:
@@ -276,7 +276,7 @@ class GaleraCluster:
         server = self.nodes[number].server
         return MySqlAddress(server.host, server.port, None, database, server.user, server.password)
 
-    def settle(self) -> None:
+    def record(self) -> None:
         """Return when every node has what was committed at any node before."""
         for node in self.nodes:
             node.ask("SELECT 1", wait_for=EVERYTHING)
@@ -289,7 +289,7 @@ class GaleraCluster:
         """
         other = self.nodes[(number + 1) % NODES]
         other.ask("CREATE TABLE IF NOT EXISTS obstacle (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY)", database)
-        self.settle()
+        self.record()
         with self.nodes[number].server.connect(database, as_admin=True) as holder, holder.cursor() as cursor:
             cursor.execute("LOCK TABLES obstacle WRITE")
             other.ask("INSERT INTO obstacle VALUES ()", database)

@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from scalable.lib.queue.address import SqliteAddress
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.dialects.address import SqliteAddress
+from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.sqlite import SqliteDatabase
 
 LOOK_SECONDS = 0.02
 LOOK = "SELECT lease_expires_at FROM bot_jobs WHERE id = :id AND status = 'processing' AND reserved_by = :worker"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from scalable.lib.worker.runners.cgi import CgiRunner
-from scalable.lib.worker.runners.fastcgi import FastCgiRunner
-from scalable.lib.worker.runners.fastcgi_server import HostServer
-from scalable.lib.worker.runners.php_cgi import ResidentPhpCgi
-from scalable.lib.worker.runners.runner import Runner
+from scalable.lib.runners.php.cgi import CgiRunner
+from scalable.lib.runners.php.fastcgi import FastCgiRunner
+from scalable.lib.runners.php.fpm import HostServer
+from scalable.lib.runners.php.resident_php import ResidentPhpCgi
+from scalable.lib.runners.runner import Runner
 
 AMPLE_SECONDS = 60.0
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})

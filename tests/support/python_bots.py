@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scalable.lib.worker.outcome import Outcome
-from scalable.lib.worker.runners.python import PythonRunner
+from scalable.lib.runners.outcome import Outcome
+from scalable.lib.runners.python.runner import PythonRunner
 
 # Far beyond what any of these bots needs; a run that took this long hung.
 AMPLE_SECONDS = 30.0

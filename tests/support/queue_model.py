@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Optional
 
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, Counts, NewJob, Reaped
+from scalable.lib.queue.priority import ORDINARY
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.turns import ORDINARY
 
 # Steps of time are multiples of it, waits that end are multiples of it and half of one more, or nothing: so they end
 # clearly before a step or clearly after it.

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from scalable.config import load_config
+from scalable.lib.installation import Installation
 from scalable.lib.queue.job import NewJob
+from scalable.lib.setup.config import load_config
 from scalable.lib.telegram.update import read_update
 from tests.support.children import Child
 from tests.support.places import REPOSITORY
@@ -63,7 +64,7 @@ class Ticks:
         self.folder = folder
         self.site = ServedSite(folder, bot, **settings)
         self.environment = self.site.environment
-        installation = load_config(self.environment).installation()
+        installation = Installation(load_config(self.environment))
         self.data_folder = installation.data_folder
         self.queue = installation.queue()
         self._children: list[Child] = []
@@ -102,7 +103,7 @@ class Ticks:
     def deliver(self, update_id: int, chat: int | None = None, text: str = "/start") -> None:
         """Store an update and poke, as the webhook does."""
         self.store(update_id, chat, text)
-        self.data_folder.poke()
+        self.data_folder.notify_pool()
 
     def states(self) -> dict[int, str]:
         """The state of every update."""
@@ -124,7 +125,7 @@ class Ticks:
 
     def wait_for_ear(self) -> None:
         """Return once a pool hears pokes."""
-        wait_until(self.data_folder.poke_socket.exists, self.logs, timeout_seconds=20)
+        wait_until(self.data_folder.notification_socket.exists, self.logs, timeout_seconds=20)
 
     def runs(self) -> list[int]:
         """The updates the counting bot was run with, in that order."""

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from scalable.lib.errors import DatabaseUnavailable
-from scalable.lib.queue.address import SqliteAddress
-from scalable.lib.queue.database import Session
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.dialects.address import SqliteAddress
+from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.job import JobSummary, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.sqlite import SqliteDatabase
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.runner import Runner
+from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.replies import ReplySender
-from scalable.lib.worker.runners.runner import Runner
-from scalable.lib.worker.stop import StopSignal
+from scalable.lib.worker.reply_sender import ReplySender
 from scalable.lib.worker.wakeup import Polling
 from tests.support.clock import FakeClock
 
@@ -83,7 +83,7 @@ class ScriptedRunner(Runner):
         return self.outcome
 
     @property
-    def spent(self) -> str | None:
+    def retire_reason(self) -> str | None:
         """What the test says."""
         return self.why_spent
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
 
-from scalable.lib.queue.address import SqliteAddress
+from scalable.lib.dashboard.access import Keys, Role
+from scalable.lib.dashboard.app import create_dashboard_app
+from scalable.lib.dashboard.request import DashboardSettings
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.web.access import Keys, Role
-from scalable.lib.web.dashboard_app import create_dashboard_app
-from scalable.lib.web.visit import DashboardSettings
 
 SECRET = bytes(range(32))
 KEYS = Keys(SECRET, "owner", "reader")

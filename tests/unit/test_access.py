@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.dashboard.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of, asked_from_elsewhere
+from scalable.lib.dashboard.login_attempts import OF_ADDRESS, OF_ALL, LoginAttempts
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.web.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of, asked_from_elsewhere
-from scalable.lib.web.attempts import OF_ADDRESS, OF_ALL, LoginAttempts
 from tests.support.clock import FakeClock
 
 SECRET = bytes(range(32))

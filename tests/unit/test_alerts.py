@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.pool.alerts import Alerts
+from scalable.lib.pool.webhook_admin import WebhookAdmin
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.telegram.bot_api import BotApi
-from scalable.lib.web.webhook_state import WebhookState
-from scalable.lib.worker.alerts import Alerts
 from tests.support.bot_api import TOKEN, FakeBotApi, fails, says
 from tests.support.worker_bench import Bench
 
@@ -27,11 +27,11 @@ class Watchtower:
         self.api = api
         self.alerts = self.new_leader()
         self.notes = Notes(self.bench.queue.database, "bot_jobs")
-        self.bench.worker.pulse.between_jobs()
+        self.bench.worker.heartbeat.between_jobs()
         self.alerts.check()  # what lies in the past is not told
 
     def new_leader(self) -> Alerts:
-        state = WebhookState(self.bench.queue, lambda seconds: BotApi(TOKEN, self.api.url, seconds), "")
+        state = WebhookAdmin(self.bench.queue, lambda seconds: BotApi(TOKEN, self.api.url, seconds), "")
         return Alerts(self.bench.queue, BotApi(TOKEN, self.api.url), CHAT, "example.com", state.refresh_if_old)
 
     def told(self) -> list[str]:

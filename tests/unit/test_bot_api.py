@@ -25,7 +25,7 @@ from scalable.lib.errors import (
 )
 from scalable.lib.telegram import bot_api
 from scalable.lib.telegram.bot_api import BotApi
-from scalable.lib.telegram.reply import FORM, JSON, MethodCall
+from scalable.lib.telegram.webhook_reply import FORM, JSON, MethodCall
 from tests.support.bot_api import (
     TOKEN,
     FakeBotApi,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.host.bot_check import check_bot
-from scalable.lib.host.finding import Verdict
-from scalable.lib.worker.runners.choose import BotSettings
+from scalable.lib.runners.choose import BotSettings
+from scalable.lib.setup.bot_check import check_bot
+from scalable.lib.setup.finding import Verdict
 from tests.support.places import REPOSITORY
 
 READS_BODY = "<?php $update = json_decode(file_get_contents('php://input'), true);"

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from scalable.lib.web.cgi import answer_request
-from scalable.lib.web.guard import guarded
+from scalable.lib.ingest.cgi import answer_request
+from scalable.lib.ingest.error_boundary import with_error_boundary
 from tests.support.cgi import cgi_variables, run_cgi
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
-from scalable.lib.web.cgi import serve_cgi
+from scalable.lib.ingest.cgi import serve_cgi
 def application(environ, start_response):
     {body}
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -78,7 +78,7 @@ def test_an_error_nobody_foresaw_is_a_500_without_a_detail(caplog: pytest.LogCap
     def broken(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         raise RuntimeError("a secret detail")
 
-    said, _ = answer(guarded(broken))
+    said, _ = answer(with_error_boundary(broken))
 
     assert said.startswith(b"Status: 500 Internal Server Error\r\n")
     assert b"secret detail" not in said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.worker.runners.cgi_request import (
+from scalable.lib.runners.php.cgi_request import (
     bot_variables,
     check_php_bot,
     php_environment,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalable.lib.worker.runners.cgi_response import NotACgiResponse, parse_response
-from scalable.lib.worker.runners.process import TAIL_BYTES
-from scalable.lib.worker.runners.response import Response
+from scalable.lib.captured_output import TAIL_BYTES
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
+from scalable.lib.runners.response import Response
 
 
 def parse(head: bytes) -> Response:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.worker.runners.choose import BotSettings, checked, create_runner, without_password
-from scalable.lib.worker.runners.php import CGI, CLI
+from scalable.lib.runners.choose import BotSettings, checked, create_runner, without_password
+from scalable.lib.runners.php.find_php import CGI, CLI
 from tests.support.bots import shell_bot
 
 

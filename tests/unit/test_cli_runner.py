@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners.cli import CliRunner, bot_command
-from scalable.lib.worker.runners.php import ask_php, find_php
+from scalable.lib.runners.cli import CliRunner, bot_command
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.php.find_php import ask_php, find_php
 from tests.support.bots import python_bot, shell_bot
 
 AMPLE_SECONDS = 30.0

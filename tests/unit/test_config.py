@@ -9,11 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scalable.config import SETTINGS, load_config
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.host.doctor import run_doctor
-from scalable.lib.queue.address import MySqlAddress, SqliteAddress
+from scalable.lib.queue.dialects.address import MySqlAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.setup.checks import run_doctor
+from scalable.lib.setup.config import load_config
+from scalable.lib.setup.settings_table import SETTINGS
 
 MYSQL = {"BOT_DB_HOST": "db.example.com", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me", "BOT_DB_PASS": "hush-database"}
 SECRETS = {

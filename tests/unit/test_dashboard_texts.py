@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.dashboard.charts import is_empty, read_points
+from scalable.lib.dashboard.language import NAMES, TABLES, Language, choose_language
+from scalable.lib.dashboard.masking import mask_job, mask_lane, mask_update
+from scalable.lib.dashboard.pages import pretty_payload, script_path
+from scalable.lib.dashboard.readable import error_in_a_line, kind_of_error, visible
+from scalable.lib.queue.dialects.tables import BUCKETS
 from scalable.lib.queue.job import JobSummary
-from scalable.lib.queue.minutes import Minute
-from scalable.lib.queue.tables import BUCKETS
-from scalable.lib.web.charts import is_empty, read_points
-from scalable.lib.web.language import NAMES, TABLES, Language, choose_language
-from scalable.lib.web.masking import mask_job, mask_lane, mask_update
-from scalable.lib.web.pages import pretty_payload, script_path
-from scalable.lib.web.readable import error_in_a_line, kind_of_error, visible
+from scalable.lib.queue.views.minutes import Minute
 from tests.support.places import REPOSITORY
 
-WEB = REPOSITORY / "scalable" / "lib" / "web"
+WEB = REPOSITORY / "scalable" / "lib" / "dashboard"
 EXAMPLES = sorted((REPOSITORY / "examples" / "updates").glob("*.json"))
 
 

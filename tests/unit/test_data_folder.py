@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.host.data_folder import DataFolder
+from scalable.lib.setup.data_folder import DataFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = 6
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.host.data_folder import DataFolder
+from scalable.lib.setup.data_folder import DataFolder
 folder = DataFolder(Path(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from scalable.lib.worker.runners.fastcgi_client import Answer, Ended, FastCgiConnection
-from scalable.lib.worker.runners.fastcgi_protocol import begin_request, finish_request
-from scalable.lib.worker.runners.process import HEAD_BYTES, TAIL_BYTES
+from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES
+from scalable.lib.runners.php.fastcgi_client import Answer, Ended, FastCgiConnection
+from scalable.lib.runners.php.fastcgi_protocol import begin_request, finish_request
 from tests.support.scripted_fastcgi import (
     END_REQUEST,
     STDERR,

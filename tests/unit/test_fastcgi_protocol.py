@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalable.lib.worker.runners.fastcgi_protocol import (
+from scalable.lib.runners.php.fastcgi_protocol import (
     NotFastCgi,
     RecordReader,
     RecordType,

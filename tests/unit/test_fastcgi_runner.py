@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners.fastcgi import FastCgiRunner
-from scalable.lib.worker.runners.fastcgi_client import FastCgiConnection
-from scalable.lib.worker.runners.fastcgi_server import HostServer
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.php.fastcgi import FastCgiRunner
+from scalable.lib.runners.php.fastcgi_client import FastCgiConnection
+from scalable.lib.runners.php.fpm import HostServer
 from tests.support.children import free_port
 from tests.support.scripted_fastcgi import (
     CANT_MULTIPLEX,

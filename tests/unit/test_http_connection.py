@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import LeaseLost
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners import web_connection, wire
-from scalable.lib.worker.runners.web import HttpRunner
+from scalable.lib.http_client import connection as web_connection
+from scalable.lib.http_client import wire
+from scalable.lib.runners.http.runner import HttpRunner
+from scalable.lib.runners.outcome import Kind, Outcome
 from tests.support.scripted_web import OK, Certificate, Connection, ScriptedServer, answering, make_certificate
 
 # Far beyond what any of these servers needs; a run that took this long hung.

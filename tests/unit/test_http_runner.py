@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.errors import BotMissing
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners.process import TAIL_BYTES
-from scalable.lib.worker.runners.web import HttpRunner
+from scalable.lib.runners.http.runner import HttpRunner
+from scalable.lib.runners.outcome import Kind, Outcome
 from tests.support.children import Child, accepts_connections, free_port, wait_until_ready
 from tests.support.need import need
 from tests.support.scripted_web import OK, Connection, ScriptedServer, answering

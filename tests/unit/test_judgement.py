@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scalable.lib.worker.judgement import judge_exit, judge_response, judge_system_exit, not_an_update, ran_too_long
-from scalable.lib.worker.outcome import Kind
-from scalable.lib.worker.runners.process import ProcessEnd
-from scalable.lib.worker.runners.response import Response
+from scalable.lib.runners.judgement import judge_exit, judge_response, judge_system_exit, not_an_update, ran_too_long
+from scalable.lib.runners.outcome import Kind
+from scalable.lib.runners.process import ProcessEnd
+from scalable.lib.runners.response import Response
 
 TEXT_ERROR = (
     "\nFatal error: Uncaught Exception: no in /b/bot.php:3\nStack trace:\n#0 {main}\n  thrown in /b/bot.php on line 3"

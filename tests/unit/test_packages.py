@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.host.finding import Finding, Verdict
-from scalable.lib.host.packages import PACKAGES, check_packages, find_packages
+from scalable.lib.setup.finding import Finding, Verdict
+from scalable.lib.setup.packages import PACKAGES, check_packages, find_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALABLE = ROOT / "scalable"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.worker.runners.process import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES, ProcessEnd, run_process
+from scalable.lib.captured_output import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES
+from scalable.lib.runners.process import ProcessEnd, run_process
 from tests.support.bots import STAYS, is_let_go, python_bot, shell_bot
 
 # Far beyond what any of these programs needs; a run that took this long hung.

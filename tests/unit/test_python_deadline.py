@@ -13,9 +13,9 @@ from textwrap import indent
 import pytest
 
 from scalable.lib.errors import LeaseLost
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners import bot_loop, bot_thread
-from scalable.lib.worker.runners.python import STUCK, PythonRunner
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.python import bot_loop, bot_thread
+from scalable.lib.runners.python.runner import STUCK, PythonRunner
 from tests.support.places import REPOSITORY
 from tests.support.python_bots import AMPLE_SECONDS, PythonBots
 
@@ -300,7 +300,7 @@ def test_a_bot_that_cleans_up_badly_does_not_keep_the_worker_from_its_end(
 @pytest.mark.usefixtures("short_grace")
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_a_bot_that_never_ends_cleaning_up_is_left(bots: PythonBots, monkeypatch: pytest.MonkeyPatch, kind: str):
-    monkeypatch.setattr("scalable.lib.worker.runners.python.STOP_HOOK_SECONDS", 0.2)
+    monkeypatch.setattr("scalable.lib.runners.python.runner.STOP_HOOK_SECONDS", 0.2)
     monkeypatch.setattr(bot_loop, "WIND_UP_SECONDS", 0.2)
     runner = bots.runner(f"{OVER}{kind} handle(update): pass\n{kind} on_worker_stop():\n    {SPINS}\n")
     runner.run("{}")
@@ -339,8 +339,8 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from textwrap import indent
 from scalable.lib.worker.process_end import end_within
-from scalable.lib.worker.runners import bot_thread
-from scalable.lib.worker.runners.python import PythonRunner
+from scalable.lib.runners.python import bot_thread
+from scalable.lib.runners.python.runner import PythonRunner
 bot_thread.GRACE_SECONDS = 0.2
 runner = PythonRunner(Path(sys.argv[2]), "handle", 0.3)
 print(runner.run('{"update_id": 1}').kind.name, runner.is_stuck, flush=True)

@@ -13,8 +13,8 @@ import pytest
 
 import scalable
 from scalable.lib.errors import BotMissing
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners.python import PythonRunner
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.python.runner import PythonRunner
 from tests.support.python_bots import AMPLE_SECONDS, PythonBots
 
 GOOD = "def handle(update): pass"

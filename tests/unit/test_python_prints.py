@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from scalable.lib.worker.outcome import Kind
-from scalable.lib.worker.runners.process import TAIL_BYTES
+from scalable.lib.captured_output import TAIL_BYTES
+from scalable.lib.runners.outcome import Kind
 from tests.support.python_bots import PythonBots, in_threads, run
 
 either_kind = pytest.mark.parametrize("head", ["def handle(update):", "async def handle(update):"])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.runners.process import HEAD_BYTES, TAIL_BYTES
-from scalable.lib.worker.runners.python import PythonRunner
+from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.python.runner import PythonRunner
 from tests.support.python_bots import AMPLE_SECONDS, PythonBots, in_threads, run
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.host.finding import Verdict
-from scalable.lib.host.release_files import check_files
+from scalable.lib.setup.finding import Verdict
+from scalable.lib.setup.release_files import check_files
 
 FILES = {
     "webhook_queue.py": b"#!/usr/bin/env python3\nprint('here')\n",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.queue.address import MySqlAddress, parse_host
-from scalable.lib.settings import (
+from scalable.lib.queue.dialects.address import MySqlAddress, parse_host
+from scalable.lib.setup.settings import (
     Setting,
     matching,
     one_of,

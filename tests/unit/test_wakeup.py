@@ -9,19 +9,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker import wakeup
-from scalable.lib.worker.stop import StopSignal
-from scalable.lib.worker.wakeup import Bell, Listening, Polling
+from scalable.lib.worker.wakeup import Listening, Polling, WakeupPipe
 
 LONG_SECONDS = 60.0
 WORKERS = 3
 
 
 @pytest.fixture
-def bell() -> Iterator[Bell]:
-    bell = Bell(WORKERS)
-    yield bell
-    bell.close()
+def wakeup_pipe() -> Iterator[WakeupPipe]:
+    wakeup_pipe = WakeupPipe(WORKERS)
+    yield wakeup_pipe
+    wakeup_pipe.close()
 
 
 def never() -> None:
@@ -31,9 +31,11 @@ def never() -> None:
 class Sleeper:
     """An idle worker in a thread."""
 
-    def __init__(self, bell: Bell) -> None:
+    def __init__(self, wakeup_pipe: WakeupPipe) -> None:
         self.stop = StopSignal()
-        self._thread = threading.Thread(target=Listening(bell.reader).wait, args=(self.stop, LONG_SECONDS, never))
+        self._thread = threading.Thread(
+            target=Listening(wakeup_pipe.reader).wait, args=(self.stop, LONG_SECONDS, never)
+        )
         self._thread.start()
 
     @property
@@ -45,85 +47,87 @@ class Sleeper:
         return self.is_awake
 
 
-def unread(bell: Bell) -> int:
+def unread(wakeup_pipe: WakeupPipe) -> int:
     """Bytes that no worker has taken; takes them."""
     try:
-        return len(os.read(bell.reader, 1000))
+        return len(os.read(wakeup_pipe.reader, 1000))
     except BlockingIOError:
         return 0
 
 
-def test_one_ring_wakes_one_of_several_workers(bell: Bell):
-    sleepers = [Sleeper(bell) for _ in range(WORKERS)]
+def test_one_ring_wakes_one_of_several_workers(wakeup_pipe: WakeupPipe):
+    sleepers = [Sleeper(wakeup_pipe) for _ in range(WORKERS)]
 
-    bell.ring(1)
+    wakeup_pipe.wake_workers(1)
     deadline = time.monotonic() + LONG_SECONDS / 2
     while not any(sleeper.is_awake for sleeper in sleepers):
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
     assert sum(sleeper.is_awake for sleeper in sleepers) == 1
-    bell.ring()
+    wakeup_pipe.wake_workers()
     assert all(sleeper.woke_up() for sleeper in sleepers)
 
 
-def test_a_ring_while_everybody_is_busy_is_heard_by_the_next_who_waits(bell: Bell):
-    bell.ring(1)
+def test_a_ring_while_everybody_is_busy_is_heard_by_the_next_who_waits(wakeup_pipe: WakeupPipe):
+    wakeup_pipe.wake_workers(1)
 
-    assert Sleeper(bell).woke_up()
+    assert Sleeper(wakeup_pipe).woke_up()
 
 
-def test_rings_that_nobody_hears_do_not_pile_up(bell: Bell):
+def test_rings_that_nobody_hears_do_not_pile_up(wakeup_pipe: WakeupPipe):
     for _ in range(10_000):
-        bell.ring(1)
+        wakeup_pipe.wake_workers(1)
 
-    assert unread(bell) == WORKERS
+    assert unread(wakeup_pipe) == WORKERS
 
 
-def test_a_stop_wakes_every_worker(bell: Bell):
-    sleepers = [Sleeper(bell) for _ in range(WORKERS)]
+def test_a_stop_wakes_every_worker(wakeup_pipe: WakeupPipe):
+    sleepers = [Sleeper(wakeup_pipe) for _ in range(WORKERS)]
 
     for sleeper in sleepers:
         sleeper.stop.request()
 
     assert all(sleeper.woke_up() for sleeper in sleepers)
-    assert unread(bell) == 0
+    assert unread(wakeup_pipe) == 0
 
 
 def test_the_end_of_the_pool_wakes_every_worker():
-    bell = Bell(WORKERS)
-    reader = os.dup(bell.reader)
-    bell.close()
+    wakeup_pipe = WakeupPipe(WORKERS)
+    reader = os.dup(wakeup_pipe.reader)
+    wakeup_pipe.close()
 
     Listening(reader).wait(StopSignal(), LONG_SECONDS, never)
 
     os.close(reader)
 
 
-def test_waiting_ends_with_the_time(bell: Bell):
+def test_waiting_ends_with_the_time(wakeup_pipe: WakeupPipe):
     started = time.monotonic()
 
-    Listening(bell.reader).wait(StopSignal(), 0.05, never)
+    Listening(wakeup_pipe.reader).wait(StopSignal(), 0.05, never)
     Polling(1.0).wait(StopSignal(), 0.05, never)
 
     assert time.monotonic() - started < LONG_SECONDS / 2
 
 
-def test_what_is_held_to_be_quick_is_given_back_after_a_while_once(bell: Bell, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_held_to_be_quick_is_given_back_after_a_while_once(
+    wakeup_pipe: WakeupPipe, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
     rests: list[str] = []
 
-    Listening(bell.reader).wait(StopSignal(), 0.2, lambda: rests.append("listening"))
+    Listening(wakeup_pipe.reader).wait(StopSignal(), 0.2, lambda: rests.append("listening"))
     Polling(0.06).wait(StopSignal(), 0.01, lambda: rests.append("polling"))
 
     assert rests == ["listening", "polling"]
 
 
-def test_a_ring_after_that_is_heard_as_well(bell: Bell, monkeypatch: pytest.MonkeyPatch):
+def test_a_ring_after_that_is_heard_as_well(wakeup_pipe: WakeupPipe, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
     started = time.monotonic()
 
-    Listening(bell.reader).wait(StopSignal(), LONG_SECONDS, lambda: bell.ring(1))
+    Listening(wakeup_pipe.reader).wait(StopSignal(), LONG_SECONDS, lambda: wakeup_pipe.wake_workers(1))
 
     assert time.monotonic() - started < LONG_SECONDS / 2
-    assert unread(bell) == 0
+    assert unread(wakeup_pipe) == 0

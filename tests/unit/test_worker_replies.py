@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.replies import ReplySender
+from scalable.lib.worker.reply_sender import ReplySender
 from tests.support.bot_api import TOKEN, FakeBotApi, is_busy, refuses
 from tests.support.worker_bench import Bench
 
@@ -95,13 +95,13 @@ def test_the_lease_is_kept_while_telegram_lets_us_wait(bench: Bench, api: FakeBo
     bench.runner.outcome = answered(CALL)
     api.will("sendMessage", is_busy(25))
     beats: list[float] = []
-    heartbeat = bench.queue.heartbeat
+    renew = bench.queue.renew
 
     def counted(*arguments: object) -> None:
         beats.append(bench.clock.now)
-        heartbeat(*arguments)  # type: ignore[arg-type]
+        renew(*arguments)  # type: ignore[arg-type]
 
-    bench.queue.heartbeat = counted  # type: ignore[method-assign]
+    bench.queue.renew = counted  # type: ignore[method-assign]
 
     worker_with(bench, api).work_one()
 

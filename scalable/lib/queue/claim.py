@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.database import Session
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.job import ClaimedJob, Lease
-from scalable.lib.queue.jobs_table import JobsTable
-from scalable.lib.queue.lanes import Seen, park_blocked
+from scalable.lib.queue.parking import Seen, park_blocked
+from scalable.lib.queue.table import QueueTable
 
 # Claims that found candidates and lost every one of them to others, before the claimer says there is nothing.
 MAX_LOST_CLAIMS = 5
@@ -22,7 +22,7 @@ MAX_LOST_CLAIMS = 5
 _Row = tuple[Any, ...]
 
 
-def claim_jobs(table: JobsTable, worker: str, lease_seconds: float, limit: int) -> list[ClaimedJob]:
+def claim_jobs(table: QueueTable, worker: str, lease_seconds: float, limit: int) -> list[ClaimedJob]:
     """Up to `limit` jobs under fresh leases; see DatabaseQueue.claim."""
     in_transaction = table.database.claims_in_transaction()
     lost = 0
@@ -44,7 +44,7 @@ class _Claim:
     may be one whose turn comes first.
     """
 
-    def __init__(self, table: JobsTable, worker: str, lease_seconds: float, limit: int, past_blocked: bool) -> None:
+    def __init__(self, table: QueueTable, worker: str, lease_seconds: float, limit: int, past_blocked: bool) -> None:
         self.taken: dict[int, ClaimedJob] = {}
         self.seen: Seen = []
         self._table = table

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scalable.lib.queue.database import Database, Session
-from scalable.lib.queue.jobs_table import JobsTable
-from scalable.lib.queue.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
+from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
+from scalable.lib.queue.table import QueueTable
 
 # More than the ten seconds between two flushes, so that a flush usually is one statement.
 SLOT_SECONDS = 15.0
@@ -48,7 +48,7 @@ class Counters:
     """Counts events of one process, for one thread; `flush` adds them to those of all others."""
 
     def __init__(self, database: Database, table: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._table = JobsTable(database, table)
+        self._table = QueueTable(database, table)
         self._clock = clock
         self._slots: list[_Slot] = []
 

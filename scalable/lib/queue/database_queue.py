@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
-from scalable.lib.queue import by_hand, history, upkeep
+from scalable.lib.queue import history, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.address import DatabaseAddress, SqliteAddress
-from scalable.lib.queue.by_hand import Batch, Position
 from scalable.lib.queue.claim import claim_jobs
-from scalable.lib.queue.database import Database
+from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
+from scalable.lib.queue.dialects.database import Database
+from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from scalable.lib.queue.history import past
 from scalable.lib.queue.job import (
     DONE,
@@ -24,19 +24,19 @@ from scalable.lib.queue.job import (
     Enqueued,
     JobSummary,
     Lease,
-    Look,
     NewJob,
+    QueueSnapshot,
     Reaped,
     ServerDescription,
 )
-from scalable.lib.queue.jobs_table import JobsTable
-from scalable.lib.queue.lanes import end_run
-from scalable.lib.queue.lean import LeanEnqueue
 from scalable.lib.queue.notes import PAUSED, Notes
+from scalable.lib.queue.operator_actions import Batch, Position
+from scalable.lib.queue.parking import end_run
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import summary
 from scalable.lib.queue.schema import ensure_schema, repair_schema
-from scalable.lib.queue.search import Filter
+from scalable.lib.queue.table import QueueTable
+from scalable.lib.queue.views.search import Filter
 
 # Of the process of a pool, whose web server, watcher and maintenance take turns at them; each worker has one more.
 POOL_CONNECTIONS = 3
@@ -48,10 +48,10 @@ MOST_AT_ONCE = 32
 def open_database(address: DatabaseAddress) -> Database:
     """The dialect for `address`; nothing is connected yet, and only the driver that is needed is loaded."""
     if isinstance(address, SqliteAddress):
-        from scalable.lib.queue.sqlite import SqliteDatabase
+        from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 
         return SqliteDatabase(address)
-    from scalable.lib.queue.mysql import MySqlDatabase
+    from scalable.lib.queue.dialects.mysql import MySqlDatabase
 
     return MySqlDatabase(address)
 
@@ -67,7 +67,7 @@ class DatabaseQueue:
         self.database = database
         self.table = table
         self.retry_policy = retry_policy
-        self._jobs = JobsTable(database, table)
+        self._jobs = QueueTable(database, table)
         self._notes = Notes(database, table)
 
     def ensure_schema(self) -> None:
@@ -113,9 +113,9 @@ class DatabaseQueue:
         ids = dict(self._jobs.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
         return [ids[update_id] for update_id in update_ids]
 
-    def lean_enqueue(self) -> Optional[LeanEnqueue]:
+    def prepared_insert(self) -> Optional[PreparedInsert]:
         """How the usual `enqueue` is done in a process that lives for it alone; None where it cannot be."""
-        return self.database.lean_enqueue(self._jobs.sql(sql.ENQUEUE))
+        return self.database.prepared_insert(self._jobs.sql(sql.ENQUEUE))
 
     def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:
         """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.
@@ -126,9 +126,9 @@ class DatabaseQueue:
         """
         return claim_jobs(self._jobs, worker, lease_seconds, limit)
 
-    def heartbeat(self, lease: Lease, lease_seconds: float) -> None:
+    def renew(self, lease: Lease, lease_seconds: float) -> None:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
-        if not self._change(sql.HEARTBEAT, lease, seconds=lease_seconds):
+        if not self._change(sql.RENEW, lease, seconds=lease_seconds):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
 
     def complete(self, lease: Lease, note: Optional[str] = None) -> None:
@@ -184,31 +184,31 @@ class DatabaseQueue:
         if not end_run(self._jobs, sql.RELEASE, lease.job_id, token=lease.token, past=told):
             self._check_repeated(lease, PENDING)
 
-    def look(self) -> Look:
+    def snapshot(self) -> QueueSnapshot:
         """The queue at a glance, in one statement that costs next to nothing: for whoever waits for something to do."""
-        return upkeep.look(self._jobs)
+        return maintenance.snapshot(self._jobs)
 
     def reap(self) -> Reaped:
         """End the leases that ran out: their jobs wait for the next attempt, or fail when attempts are used up."""
-        return upkeep.reap(self._jobs, self.retry_policy)
+        return maintenance.reap(self._jobs, self.retry_policy)
 
     def reap_worker(self, worker: str) -> Reaped:
         """The same, at once, for every lease of a worker that is known to be dead."""
-        return upkeep.reap(self._jobs, self.retry_policy, worker)
+        return maintenance.reap(self._jobs, self.retry_policy, worker)
 
     def expire(self) -> int:
         """Pending jobs that are not worth running any more become expired; how many did. Works in small batches.
 
         Those that are just not urgent any more take their place among the others.
         """
-        return upkeep.expire(self._jobs)
+        return maintenance.expire(self._jobs)
 
     def prune(self, done_seconds: float, failed_seconds: float, limit: int = 1_000_000) -> int:
         """Delete jobs finished longer ago than that: done and expired ones, and failed ones; how many.
 
         At most `limit` of each kind, in small batches by primary key, so that nobody waits for it.
         """
-        return upkeep.prune(self._jobs, {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}, limit)
+        return maintenance.prune(self._jobs, {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}, limit)
 
     def adopt(self) -> Adopted:
         """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
@@ -217,17 +217,17 @@ class DatabaseQueue:
         are due later than our longest delay (the PHP version writes local time) are made due now. A lane whose head was
         deleted moves on.
         """
-        return upkeep.adopt(self._jobs, self.retry_policy.max_seconds)
+        return maintenance.adopt(self._jobs, self.retry_policy.max_seconds)
 
     def requeue(self, job_id: int) -> None:
         """A failed or expired job starts anew with all its attempts. Raises JobNotFound or WrongState."""
-        by_hand.requeue(self._jobs, job_id)
+        operator_actions.requeue(self._jobs, job_id)
 
     def requeue_failed(self) -> int:
         """Every job that is failed now starts anew; how many did. Works in small batches and may be repeated."""
         total, after, until_id = 0, None, self.newest_id()
         while True:
-            batch = self.requeue_matching(Filter(status=FAILED), upkeep.BATCH, after, until_id)
+            batch = self.requeue_matching(Filter(status=FAILED), maintenance.BATCH, after, until_id)
             total, after = total + batch.requeued, batch.after
             if after is None:
                 return total
@@ -237,23 +237,23 @@ class DatabaseQueue:
 
         Begin with `after` None and `until_id` newest_id(), and go on with what the Batch says.
         """
-        return by_hand.requeue_matching(self._jobs, wanted, limit, after, until_id)
+        return operator_actions.requeue_matching(self._jobs, wanted, limit, after, until_id)
 
     def newest_id(self) -> int:
         """The id of the newest job; 0 without any."""
-        return by_hand.newest_id(self._jobs)
+        return operator_actions.newest_id(self._jobs)
 
     def run_now(self, job_id: int) -> None:
         """A job that waits for its next attempt is due at once. Raises JobNotFound or WrongState."""
-        by_hand.run_now(self._jobs, job_id)
+        operator_actions.run_now(self._jobs, job_id)
 
     def skip(self, job_id: int) -> None:
         """A waiting job is failed, so that what waits behind it goes on. Raises JobNotFound or WrongState."""
-        by_hand.skip(self._jobs, job_id)
+        operator_actions.skip(self._jobs, job_id)
 
     def delete(self, job_id: int) -> None:
         """A job that does not run is gone for good. Raises JobNotFound or WrongState."""
-        by_hand.delete(self._jobs, job_id)
+        operator_actions.delete(self._jobs, job_id)
 
     def pause(self, by: str) -> None:
         """No job is given out from now on, to no worker; those that run are finished. `by`: who wants it, for others.

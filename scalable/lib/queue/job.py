@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
 
-from scalable.lib.queue.turns import turn_of
+from scalable.lib.queue.priority import priority_of
 
 PENDING, PROCESSING, DONE, FAILED, EXPIRED = "pending", "processing", "done", "failed", "expired"
 STATUSES = (PENDING, PROCESSING, DONE, FAILED, EXPIRED)
@@ -38,7 +38,7 @@ class NewJob:
     @property
     def priority(self) -> int:
         """Its turn, see turns.py."""
-        return turn_of(self.urgent_seconds)
+        return priority_of(self.urgent_seconds)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Adopted:
 
 
 @dataclass(frozen=True)
-class Look:
+class QueueSnapshot:
     """The queue at a glance: the newest job's id, 0 without any; whether `reap` or `expire` would find something.
 
     `due_in_seconds`: until the first waiting job is due, 0 or less when one is; None when none waits, and while the

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue.database import Database, Session
-from scalable.lib.queue.jobs_table import JobsTable
+from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.table import QueueTable
 
 # Takes or keeps the lead. By primary key: of two who ask at the same time, the second finds it taken.
 TAKE_LEAD = """
@@ -39,7 +39,7 @@ class Leadership:
     """
 
     def __init__(self, database: Database, table: str, name: str, seconds: float) -> None:
-        self._table = JobsTable(database, table)
+        self._table = QueueTable(database, table)
         self._values: dict[str, Any] = {"leader": name, "seconds": seconds}
 
     def take(self) -> bool:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
 
-from scalable.lib.queue.database import Database, Session, time_of_text
-from scalable.lib.queue.jobs_table import JobsTable
+from scalable.lib.queue.dialects.database import Database, Session, time_of_text
+from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
 _NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS)
@@ -67,7 +67,7 @@ class Notes:
     """
 
     def __init__(self, database: Database, table: str) -> None:
-        self._table = JobsTable(database, table)
+        self._table = QueueTable(database, table)
 
     def read(self) -> dict[str, Note]:
         """Every note that is there, by name."""

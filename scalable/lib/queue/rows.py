@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue.database import Database
+from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.job import JobSummary
 
 # In the order of JobSummary.

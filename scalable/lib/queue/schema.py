@@ -10,7 +10,7 @@ from typing import Optional
 
 from scalable.lib.errors import ConfigurationError, DuplicateKey, SchemaMissing
 from scalable.lib.logs import event
-from scalable.lib.queue.database import Database, Session
+from scalable.lib.queue.dialects.database import Database, Session
 
 log = logging.getLogger(__name__)
 # Raise it with every change to tables.py. 1: the first form. 2: workers and minutes. 3: priorities. 4: history.

@@ -159,7 +159,7 @@ LIMIT :limit
 """
 
 # Extends a lease that is still held. By primary key.
-HEARTBEAT = """
+RENEW = """
 UPDATE {jobs}
 SET lease_expires_at = {in:seconds}, updated_at = {now}
 WHERE id = :id

@@ -29,7 +29,7 @@ from scalable.lib.errors import (
     BotApiUnreachable,
     ConfigurationError,
 )
-from scalable.lib.telegram.reply import JSON, MethodCall
+from scalable.lib.telegram.webhook_reply import JSON, MethodCall
 
 DEFAULT_API_URL = "https://api.telegram.org"
 # A call takes Telegram some tenths of a second.
@@ -201,13 +201,13 @@ class _Line:
         """Connect, unless it is connected. Raises OSError."""
         if self._connection is not None:
             return
-        server, patience = self._server, min(CONNECT_SECONDS, seconds)
+        server, deadline = self._server, min(CONNECT_SECONDS, seconds)
         if server.is_tls:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                server.host, server.port, timeout=patience, context=server.tls
+                server.host, server.port, timeout=deadline, context=server.tls
             )
         else:
-            connection = http.client.HTTPConnection(server.host, server.port, timeout=patience)
+            connection = http.client.HTTPConnection(server.host, server.port, timeout=deadline)
         connection.connect()
         self._connection = connection
 

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 
 from scalable.lib.logs import event
+from scalable.lib.process_name import process_name
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, Reaped
 from scalable.lib.queue.leadership import Leadership
-from scalable.lib.queue.minutes import Minutes
-from scalable.lib.queue.registry import Registry
-from scalable.lib.queue.totals import Totals
-from scalable.lib.worker.process_name import process_name
+from scalable.lib.queue.views.minutes import Minutes
+from scalable.lib.queue.views.totals import Totals
+from scalable.lib.queue.worker_registry import Registry
 
 log = logging.getLogger(__name__)
 # How often: dead workers and deadlines, and everything that can wait.
@@ -48,7 +48,7 @@ class Housekeeping:
         self._counters = Counters(queue.database, queue.table, clock)
         self._totals = Totals(queue.database, queue.table, clock)
 
-    def often(self) -> None:
+    def every_5_seconds(self) -> None:
         """Every OFTEN_SECONDS: end leases that ran out, and updates that are not worth running any more."""
         self._report(self._queue.reap(), "lease ran out")
         expired = self._queue.expire()
@@ -57,7 +57,7 @@ class Housekeeping:
             log.warning(event("updates expired", count=expired))
         self._counters.flush()
 
-    def seldom(self) -> None:
+    def every_minute(self) -> None:
         """Every SELDOM_SECONDS: rows of another program, minutes that are over, what nobody looks at any more."""
         if not self.leadership.take():
             return

@@ -11,14 +11,14 @@ from scalable.lib.errors import LeaseLost, NoProcessLeft, StoppedAtOnce
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
-from scalable.lib.worker.endings import Endings
-from scalable.lib.worker.heart import LEASE_SECONDS, Heart
-from scalable.lib.worker.outcome import Kind, Outcome
-from scalable.lib.worker.prefetch import Prefetch
-from scalable.lib.worker.pulse import Pulse
-from scalable.lib.worker.replies import Fate, ReplyResult, ReplySender
-from scalable.lib.worker.runners.runner import Runner
-from scalable.lib.worker.stop import StopSignal
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.runner import Runner
+from scalable.lib.stop_signal import StopSignal
+from scalable.lib.worker.claim_buffer import ClaimBuffer
+from scalable.lib.worker.completion_buffer import CompletionBuffer
+from scalable.lib.worker.lease_renewer import LEASE_SECONDS, LeaseRenewer
+from scalable.lib.worker.reply_sender import Fate, ReplyResult, ReplySender
+from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)
 
@@ -37,29 +37,29 @@ class LegacyBotWorker:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
-        self.pulse = Pulse(queue, name, clock)
+        self.heartbeat = WorkerHeartbeat(queue, name, clock)
         self._queue = queue
         self._runner = runner
         self._replies = replies
         self._stop = stop
         self._clock = clock
-        self._prefetch = Prefetch(queue, name, LEASE_SECONDS, clock)
-        self._endings = Endings(queue, self.pulse, stop, clock, sleep)
+        self._claim_buffer = ClaimBuffer(queue, name, LEASE_SECONDS, clock)
+        self._completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
 
     @property
-    def spent(self) -> Optional[str]:
+    def retire_reason(self) -> Optional[str]:
         """Why another process should go on with the work, in a few words; None: this one can."""
-        return self._runner.spent
+        return self._runner.retire_reason
 
     @property
     def seconds_to_next_retry(self) -> float:
-        """See Endings.seconds_to_next_retry."""
-        return self._endings.seconds_to_next_retry()
+        """See CompletionBuffer.seconds_to_next_retry."""
+        return self._completions.seconds_to_next_retry()
 
     def close(self) -> None:
         """Tell what is done, give back what was claimed and not run, and let go of the bot."""
-        self._endings.flush()
-        self._prefetch.give_back()
+        self._completions.flush()
+        self._claim_buffer.give_back()
         self._runner.close()
 
     def work_one(self) -> Optional[Outcome]:
@@ -67,31 +67,31 @@ class LegacyBotWorker:
 
         Raises DatabaseUnavailable before a job was run, and NoProcessLeft when it could not be; it is given back then.
         """
-        if not self._prefetch.holds_more:
-            self._endings.flush()
-        job = self._prefetch.take()
+        if not self._claim_buffer.holds_more:
+            self._completions.flush()
+        job = self._claim_buffer.take()
         if job is None:
             return None
         started = self._clock()
-        self.pulse.claimed(job.waited_seconds + started - self._prefetch.claimed_at)
+        self.heartbeat.claimed(job.waited_seconds + started - self._claim_buffer.claimed_at)
         if log.isEnabledFor(logging.DEBUG):  # for each update, and hardly ever read
             log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         tick = self._tick(job)
         try:
             outcome = self._runner.run(job.payload, tick)
-            self._prefetch.ran(outcome.seconds)
-            self._endings.settle(job, outcome, self._reply(job, outcome, tick))
+            self._claim_buffer.ran(outcome.seconds)
+            self._completions.record(job, outcome, self._reply(job, outcome, tick))
         except LeaseLost as error:
             log.warning(event("bot stopped", id=job.id, cause=error))
             outcome = Outcome(Kind.DIED, str(error), self._clock() - started)
         except StoppedAtOnce:
-            self._endings.release(job)
+            self._completions.release(job)
             return None
         except NoProcessLeft:
-            self._endings.release(job)
+            self._completions.release(job)
             raise
-        if not self._prefetch.holds_more:
-            self._endings.flush()
+        if not self._claim_buffer.holds_more:
+            self._completions.flush()
         return outcome
 
     def _reply(self, job: ClaimedJob, outcome: Outcome, tick: Callable[[], None]) -> Optional[str]:
@@ -108,12 +108,14 @@ class LegacyBotWorker:
 
     def _tick(self, job: ClaimedJob) -> Callable[[], None]:
         """What happens about twice a second while the bot runs. Once that takes long, others get what is held."""
-        heart = Heart(self._queue, job, self._prefetch.claimed_at, self._stop, self.pulse.while_running, self._clock)
+        lease_renewer = LeaseRenewer(
+            self._queue, job, self._claim_buffer.claimed_at, self._stop, self.heartbeat.while_running, self._clock
+        )
 
         def tick() -> None:
-            heart.beat()
-            if self._prefetch.is_over:
-                self._endings.flush_if_possible()
-                self._prefetch.give_back()
+            lease_renewer.beat()
+            if self._claim_buffer.is_over:
+                self._completions.flush_if_possible()
+                self._claim_buffer.give_back()
 
         return tick

@@ -13,10 +13,10 @@ from typing import Optional
 from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.housekeeping import OFTEN_SECONDS, SELDOM_SECONDS, Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.recycling import Recycling
-from scalable.lib.worker.stop import StopSignal
 from scalable.lib.worker.wakeup import Idleness
 
 log = logging.getLogger(__name__)
@@ -89,12 +89,12 @@ class WorkerLoop:
         started: the end of this process may be what another worker needs for its bot.
         """
         ends = None if self._limits.max_seconds is None else self._clock() + self._limits.max_seconds
-        self._worker.pulse.between_jobs()
+        self._worker.heartbeat.between_jobs()
         try:
             return self._work(ends)
         finally:
             self._worker.close()
-            self._worker.pulse.end()
+            self._worker.heartbeat.end()
             if self._housekeeping is not None:
                 with contextlib.suppress(DatabaseUnavailable, SchemaMissing):  # then its time as leader just runs out
                     self._housekeeping.end()
@@ -123,16 +123,16 @@ class WorkerLoop:
 
     def _step(self) -> Optional[bool]:
         if self._housekeeping is not None and self._often_due():
-            self._housekeeping.often()
+            self._housekeeping.every_5_seconds()
         if self._housekeeping is not None and self._seldom_due():
-            self._housekeeping.seldom()
+            self._housekeeping.every_minute()
         outcome = self._worker.work_one()
         if self._database_wait:
             log.info(event("database is back", worker=self._worker.name))
             self._database_wait = 0.0
             self._away_since = None
             self._may_log = OncePer(60, self._clock)
-        self._worker.pulse.between_jobs()
+        self._worker.heartbeat.between_jobs()
         return None if outcome is None else outcome.succeeded
 
     def _wait_for_database(self, error: Exception, ends: Optional[float]) -> None:
@@ -148,7 +148,7 @@ class WorkerLoop:
     def _reached(self, tally: Tally, ends: Optional[float]) -> bool:
         if self._limits.max_jobs is not None and tally.runs >= self._limits.max_jobs:
             return True
-        cause = self._worker.spent or (self._recycling and self._recycling.reason(tally.runs))
+        cause = self._worker.retire_reason or (self._recycling and self._recycling.reason(tally.runs))
         if cause:
             log.info(event("worker makes way for a new one", worker=self._worker.name, cause=cause))
             return True

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Optional, Protocol
 
-from scalable.lib.worker.stop import StopSignal
+from scalable.lib.stop_signal import StopSignal
 
 # Nothing depends on it: an idle worker of a pool looks by itself this rarely, in case nobody wakes it.
 LONGEST_IDLE_SECONDS = 300.0
@@ -72,7 +72,7 @@ class Listening:
         return True
 
 
-class Bell:
+class WakeupPipe:
     """The pool's end of that pipe. `reader` is inherited by the workers."""
 
     def __init__(self, workers: int) -> None:
@@ -81,7 +81,7 @@ class Bell:
         os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
 
-    def ring(self, workers: Optional[int] = None) -> None:
+    def wake_workers(self, workers: Optional[int] = None) -> None:
         """Wake so many idle workers, all when that is None. Safe to repeat, from any thread, and cheap.
 
         There are never more bytes in the pipe than workers: one that was busy looks for more work by itself.

@@ -1,0 +1,199 @@
+"""What the dashboard shows of the whole queue, as plain values: the one source of page, JSON, metrics and terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Optional
+
+from scalable.lib.errors import SchemaMissing
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import STATUSES, Counts, JobSummary, ServerDescription
+from scalable.lib.queue.notes import PAUSED, WEBHOOK, Note
+from scalable.lib.queue.views.browse import Browse, Count, Waiting
+from scalable.lib.queue.views.health import Reason, Thresholds, Vitals, no_tables, read_vitals, verdict
+from scalable.lib.queue.views.minutes import Minute, Minutes, percentile
+from scalable.lib.queue.views.search import Filter, Search
+from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
+from scalable.lib.queue.worker_registry import RegisteredWorker
+
+# Rates are of the last minutes that are over and counted; an older one says nothing about now.
+RATE_MINUTES, RATE_WITHIN_SECONDS = 5, 600.0
+_NOTHING = Vitals(Waiting(), (), {}, None)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Jobs per minute that came in and that ended; None when nobody has counted lately."""
+
+    came: Optional[float] = None
+    ended: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The queue as it is now. `jobs`: the newest, newest first. `reasons`: what is wrong, empty when all is well."""
+
+    counts: dict[str, Count]
+    vitals: Vitals
+    reasons: tuple[Reason, ...]
+    rates: Rates = Rates()
+    server: Optional[ServerDescription] = None
+    jobs: tuple[JobSummary, ...] = ()
+
+    @property
+    def webhook(self) -> Optional[WebhookInfo]:
+        """What Telegram said last of the webhook; None when nobody asked."""
+        return read_webhook(self.vitals.notes)
+
+    @property
+    def needs_webhook(self) -> bool:
+        """Whether it is time to ask Telegram again."""
+        note = self.vitals.notes.get(WEBHOOK)
+        return note is None or note.age_seconds >= WEBHOOK_PAUSE_SECONDS
+
+    @property
+    def paused(self) -> Optional[Note]:
+        """Set while no job is given out."""
+        return self.vitals.notes.get(PAUSED)
+
+
+def read_overview(queue: DatabaseQueue, limit: int, thresholds: Optional[Thresholds] = None) -> Overview:
+    """The queue with its `limit` newest jobs; empty as long as nothing has made its tables.
+
+    Raises DatabaseUnavailable.
+    """
+    server = queue.describe_server()
+    try:
+        counts, vitals, reasons = read_public(queue, thresholds)
+        jobs = Search(queue.database, queue.table).find(Filter(), limit).jobs if limit else ()
+        return Overview(counts, vitals, reasons, _rates(queue), server, jobs)
+    except SchemaMissing:
+        return Overview(no_counts(), _NOTHING, (no_tables(),), server=server)
+
+
+def read_public(
+    queue: DatabaseQueue, thresholds: Optional[Thresholds] = None
+) -> tuple[dict[str, Count], Vitals, tuple[Reason, ...]]:
+    """What anybody may know, and what it is made from. Raises DatabaseUnavailable or SchemaMissing."""
+    vitals = read_vitals(queue)
+    counts = Browse(queue.database, queue.table).counts(vitals.notes)
+    return counts, vitals, verdict(vitals, thresholds or Thresholds())
+
+
+def no_counts() -> dict[str, Count]:
+    """Nothing in every state."""
+    return {name: Count(0) for name in (*STATUSES, "total")}
+
+
+def exact_counts(overview: Overview, counts: Counts) -> Overview:
+    """The same, with counts that somebody took the time for."""
+    numbers = {**vars(counts), "total": counts.total}
+    return replace(overview, counts={name: Count(number) for name, number in numbers.items()})
+
+
+def _rates(queue: DatabaseQueue) -> Rates:
+    minutes = Minutes(queue.database, queue.table).read(RATE_WITHIN_SECONDS)
+    counted = [minute for minute in minutes if minute.enqueued is not None][-RATE_MINUTES:]
+    if not counted:
+        return Rates()
+    came = sum(minute.enqueued or 0 for minute in counted)
+    ended = sum(minute.done + minute.failed + minute.expired for minute in counted)
+    return Rates(came / len(counted), ended / len(counted))
+
+
+def as_json(overview: Overview) -> dict[str, Any]:
+    """The documented JSON; times are ISO 8601 in UTC, durations in seconds."""
+    waiting, paused, rates = overview.vitals.waiting, overview.paused, overview.rates
+    return {
+        **public_json(overview.counts, overview.reasons),
+        "paused": None if paused is None else {"since": iso(paused.at), "by": paused.text},
+        "waiting": {
+            "oldest_seconds": waiting.seconds,
+            "oldest_job": waiting.job_id,
+            "blocked_seconds": waiting.blocked_seconds,
+            "blocked_job": waiting.blocked_job_id,
+        },
+        "per_minute": {"came": rates.came, "ended": rates.ended},
+        "last_hour": _hour_as_json(overview.vitals.last_hour),
+        "workers": [_worker_as_json(worker) for worker in overview.vitals.workers],
+        "database": overview.server and {"product": overview.server.product, "version": overview.server.version},
+        "webhook": _webhook_as_json(overview.webhook),
+        "jobs": [job_as_json(job) for job in overview.jobs],
+    }
+
+
+def public_json(counts: dict[str, Count], reasons: tuple[Reason, ...]) -> dict[str, Any]:
+    """The part of it that anybody may see: it names nobody."""
+    times = [count.at for count in counts.values() if count.at is not None]
+    return {
+        "counts": {name: count.number for name, count in counts.items()},
+        "counts_exact": {name: count.is_exact for name, count in counts.items()},
+        "counted_at": iso(min(times)) if times else None,
+        "health": health_json(reasons),
+    }
+
+
+def health_json(reasons: tuple[Reason, ...]) -> dict[str, Any]:
+    """The verdict, as `?format=health` gives it."""
+    return {"ok": not reasons, "reasons": [{"code": reason.code, "text": reason.text} for reason in reasons]}
+
+
+def _hour_as_json(hour: Optional[Minute]) -> dict[str, Any]:
+    if hour is None:
+        hour = Minute(datetime.min, None, 0, 0, 0, 0, (), ())
+    return {
+        "enqueued": hour.enqueued,
+        "done": hour.done,
+        "failed": hour.failed,
+        "retried": hour.retried,
+        "expired": hour.expired,
+        "wait_seconds": _spread(hour.waits),
+        "run_seconds": _spread(hour.runs),
+    }
+
+
+def _spread(histogram: tuple[int, ...]) -> dict[str, Optional[float]]:
+    return {"median": percentile(histogram, 0.5), "p95": percentile(histogram, 0.95)}
+
+
+def _webhook_as_json(webhook: Optional[WebhookInfo]) -> Optional[dict[str, Any]]:
+    """Without the query of the address, which may be a password."""
+    if webhook is None:
+        return None
+    return {
+        "url": webhook.url.partition("?")[0],
+        "pending": webhook.pending,
+        "last_error": webhook.last_error,
+        "last_error_at": iso(webhook.error_time),
+        "seen_at": iso(webhook.seen),
+        "trouble": webhook.trouble,
+    }
+
+
+def _worker_as_json(worker: RegisteredWorker) -> dict[str, Any]:
+    return {**vars(worker), "started_at": iso(worker.started_at), "heartbeat_at": iso(worker.heartbeat_at)}
+
+
+def job_as_json(job: JobSummary) -> dict[str, Any]:
+    """One job of a list."""
+    shown = dict(vars(job))
+    for name in ("created_at", "available_at", "reserved_at", "processed_at"):
+        shown[name] = iso(shown[name])
+    return shown
+
+
+def iso(time: Optional[datetime]) -> Optional[str]:
+    """`2026-01-01T12:00:00.000Z`."""
+    if time is None:
+        return None
+    # Twice as quick as isoformat; a list of jobs has hundreds of them.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (  # noqa: UP031
+        time.year,
+        time.month,
+        time.day,
+        time.hour,
+        time.minute,
+        time.second,
+        time.microsecond // 1000,
+    )

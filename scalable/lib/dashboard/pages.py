@@ -1,0 +1,166 @@
+"""The dashboard's pages as HTML. Knows what a page says, not who may see it and not what a button does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Optional
+from urllib.parse import quote, urlencode
+
+from bottle import SimpleTemplate, html_escape
+
+from scalable import __version__
+from scalable.lib.dashboard.access import Role, Visitor
+from scalable.lib.dashboard.language import NAMES, Language
+from scalable.lib.dashboard.masking import mask_job, mask_lane, mask_update
+from scalable.lib.dashboard.overview import iso
+from scalable.lib.dashboard.readable import error_in_a_line, kind_of_error, visible
+from scalable.lib.queue.job import JobSummary
+from scalable.lib.queue.views.browse import Count
+from scalable.lib.queue.views.health import Reason
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# Of one update; what is longer is offered as a file.
+MAX_PAYLOAD_CHARACTERS = 100_000
+ERROR_CHARACTERS = 120
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the templates may ask for: who looks, in which language, and from where links start.
+
+    `base` is the script's own path, quoted; `here` the page's own address below it, for forms that come back. `part`:
+    `live` or `charts` when only what changes is asked for. `form_token` is empty where nothing can be changed.
+    """
+
+    language: Language
+    visitor: Visitor
+    base: str
+    masked: bool
+    here: str = "/"
+    part: str = ""
+    form_token: str = field(default="", repr=False)
+    notice: str = ""
+    queue_order: str = ""
+    has_bot_token: bool = False
+    version: str = __version__
+    languages: dict[str, str] = field(default_factory=lambda: NAMES)
+
+    @property
+    def layout(self) -> str:
+        """What goes around the page."""
+        return "bare.tpl" if self.part else "layout.tpl"
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether there are buttons."""
+        return self.visitor.role is Role.OWNER
+
+    @property
+    def can_leave(self) -> bool:
+        """Whether there is a session to end."""
+        return self.visitor.role is not Role.STRANGER and self.visitor.session.count(".") == 2
+
+    def t(self, key: str, **values: object) -> str:
+        """A text."""
+        return self.language.text(key, **values)
+
+    def n(self, number: float, digits: int = 0) -> str:
+        """A number."""
+        return self.language.number(number, digits)
+
+    def seconds(self, seconds: Optional[float]) -> str:
+        """A duration."""
+        return self.language.seconds(seconds)
+
+    def id(self, job_id: int) -> str:
+        """The number of a job, without marks, as it is searched for."""
+        return str(job_id)
+
+    def time(self, time: Optional[datetime], is_exact: bool = False) -> str:
+        """HTML of a moment in UTC; the script says how long ago that is or, `is_exact`, when in the browser's zone."""
+        if time is None:
+            return "–"
+        exact = " data-exact" if is_exact else ""
+        return f'<time datetime="{iso(time)}"{exact}>{time:%Y-%m-%d %H:%M:%S} UTC</time>'
+
+    def link(self, path: str, **query: object) -> str:
+        """The address of a page, without empty parts of the query."""
+        given = {name: value for name, value in query.items() if value not in (None, "")}
+        return f"{self.base}{path}" + (f"?{urlencode(given)}" if given else "")
+
+    def static(self, name: str) -> str:
+        """The address of a file; another one for every version, so that browsers may keep it."""
+        return f"{self.base}/static/{name}?v={self.version}"
+
+    def count(self, count: Count) -> str:
+        """HTML of a number that says when it is not exact."""
+        if count.is_bound:
+            return str(html_escape(self.t("more_than", number=count.number)))
+        if count.at is None:
+            return self.n(count.number)
+        return f"{self.n(count.number)} <small>{html_escape(self.t('counted'))} {self.time(count.at)}</small>"
+
+    def reason(self, reason: Reason) -> str:
+        """What is wrong, and what to do."""
+        values = dict(reason.values)
+        if reason.code == "waiting":
+            values["seconds"] = self.seconds(float(str(values["seconds"])))
+        return self.t(f"reason_{reason.code}", **values)
+
+    def job(self, job: JobSummary) -> JobSummary:
+        """The job as this visitor may see it."""
+        return mask_job(job) if self.masked else job
+
+    def lane(self, lane: str) -> str:
+        """A lane as this visitor may see it."""
+        return visible(str(mask_lane(lane) if self.masked else lane))
+
+    def error(self, job: JobSummary) -> str:
+        """The error in one line."""
+        return error_in_a_line(job.error_message, ERROR_CHARACTERS)
+
+    def kind_of_error(self, output: str) -> str:
+        """What happened, for those who may not see what the bot said."""
+        return kind_of_error(output) or ""
+
+    def visible(self, text: str) -> str:
+        """A text from outside."""
+        return visible(text)
+
+    def webhook_url(self, url: str) -> str:
+        """Where Telegram goes; only the owner sees a query, which may be a password."""
+        return visible(url if self.is_owner else url.partition("?")[0])
+
+    def memory(self, kilobytes: Optional[int]) -> str:
+        """Megabytes."""
+        return "–" if kilobytes is None else f"{self.n(kilobytes / 1024)} MB"
+
+
+def script_path(script_name: str) -> str:
+    """The script's own path as it stands in addresses; what a folder is called may need quoting."""
+    return quote("/" + script_name.strip("/")) if script_name.strip("/") else ""
+
+
+def pretty_payload(payload: str, masked: bool) -> tuple[str, int, bool]:
+    """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown at all."""
+    try:
+        value: Any = json.loads(payload)
+    except (ValueError, RecursionError):
+        return ("" if masked else visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
+    text = json.dumps(mask_update(value) if masked else value, ensure_ascii=False, indent=2)
+    return visible(text[:MAX_PAYLOAD_CHARACTERS]), len(text), True
+
+
+def render(template: str, page: Page, **values: Any) -> str:
+    """One of the files in `templates/`, everything in it escaped."""
+    html: str = _template(template).render(page=page, t=page.t, **values)
+    return html
+
+
+@cache
+def _template(name: str) -> SimpleTemplate:
+    return SimpleTemplate(name=name, lookup=[str(_TEMPLATES)])

@@ -1,0 +1,75 @@
+"""The overview as metrics, in Prometheus' text format 0.0.4 (prometheus.io, exposition formats).
+
+All of them are gauges: the numbers come from a table that is pruned, so none of them only ever grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Optional
+
+from scalable import __version__
+from scalable.lib.dashboard.overview import Overview
+from scalable.lib.queue.views.browse import Count
+from scalable.lib.queue.views.health import Reason
+from scalable.lib.queue.views.minutes import percentile
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_Sample = tuple[str, Optional[float]]
+
+
+def as_metrics(overview: Overview) -> str:
+    """Everything an owner may know as numbers; what is not known is left out."""
+    waiting, hour = overview.vitals.waiting, overview.vitals.last_hour
+    families = [
+        public_metrics(overview.counts, overview.reasons),
+        _family("scalable_paused", "1 while no job is given out.", [("", overview.paused is not None)]),
+        _family(
+            "scalable_oldest_waiting_seconds", "How long the oldest due job has waited.", [("", waiting.seconds or 0.0)]
+        ),
+        _family(
+            "scalable_oldest_blocked_seconds",
+            "The same of jobs that wait for an earlier one of their lane.",
+            [("", waiting.blocked_seconds or 0.0)],
+        ),
+        _family("scalable_workers", "Workers that are alive.", [("", len(overview.vitals.workers))]),
+        _family(
+            "scalable_jobs_per_minute",
+            "Jobs that came in and that ended, lately.",
+            [('{event="came"}', overview.rates.came), ('{event="ended"}', overview.rates.ended)],
+        ),
+        _family("scalable_build_info", "Which version answers.", [(f'{{version="{__version__}"}}', 1)]),
+    ]
+    if hour is not None:
+        ended = [
+            (f'{{event="{name}"}}', getattr(hour, name))
+            for name in ("enqueued", "done", "failed", "retried", "expired")
+        ]
+        families += [
+            _family("scalable_last_hour_jobs", "What happened in the last hour.", ended),
+            _family("scalable_last_hour_wait_seconds", "From due to begun.", _quantiles(hour.waits)),
+            _family("scalable_last_hour_run_seconds", "How long the bot took.", _quantiles(hour.runs)),
+        ]
+    return "".join(families)
+
+
+def public_metrics(counts: dict[str, Count], reasons: tuple[Reason, ...]) -> str:
+    """The part of it that anybody may see."""
+    states = [(f'{{state="{name}"}}', count.number) for name, count in counts.items() if name != "total"]
+    bounds = [(f'{{state="{name}"}}', count.is_exact) for name, count in counts.items() if name != "total"]
+    return "".join(
+        [
+            _family("scalable_jobs", "Jobs in each state; a lower bound or some minutes old where not exact.", states),
+            _family("scalable_jobs_exact", "1 where scalable_jobs is the number of this moment.", bounds),
+            _family("scalable_healthy", "1 when nothing is wrong.", [("", not reasons)]),
+        ]
+    )
+
+
+def _family(name: str, explanation: str, samples: Iterable[_Sample]) -> str:
+    lines = [f"{name}{labels} {float(value):.12g}\n" for labels, value in samples if value is not None]
+    return "".join([f"# HELP {name} {explanation}\n# TYPE {name} gauge\n", *lines]) if lines else ""
+
+
+def _quantiles(histogram: tuple[int, ...]) -> list[_Sample]:
+    return [(f'{{quantile="{share}"}}', percentile(histogram, share)) for share in (0.5, 0.95)]

@@ -1,0 +1,132 @@
+"""The dashboard's content as lines of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Optional
+
+from scalable.lib.dashboard.readable import error_in_a_line, visible
+from scalable.lib.queue.history import Past
+from scalable.lib.queue.job import JobSummary
+from scalable.lib.queue.views.browse import Count, JobDetail
+from scalable.lib.queue.views.webhook_info import WebhookInfo
+from scalable.lib.queue.worker_registry import RegisteredWorker
+
+_Rows = list[tuple[str, ...]]
+
+
+def counts_lines(counts: dict[str, Count]) -> list[str]:
+    """One line a state, numbers under each other; one that is not of this moment says so."""
+    width = max(len(f"{count.number}") for count in counts.values())
+    return [f"{name:<11}{count.number:>{width}}{_exactness(count)}" for name, count in counts.items()]
+
+
+def _exactness(count: Count) -> str:
+    if count.is_bound:
+        return " or more"
+    return "" if count.at is None else f"  counted at {count.at:%H:%M:%S} UTC"
+
+
+def worker_lines(workers: Sequence[RegisteredWorker]) -> list[str]:
+    """A table of workers."""
+    rows: _Rows = [("worker", "pid", "runs now", "runs", "failed", "memory")]
+    for worker in workers:
+        memory = "" if worker.memory_kb is None else f"{worker.memory_kb // 1024} MB"
+        now = "idle" if worker.job_id is None else f"job {worker.job_id}"
+        rows.append((_printable(worker.name), str(worker.pid), now, str(worker.runs), str(worker.failed), memory))
+    return _columns(rows) if workers else ["no worker is alive"]
+
+
+def job_lines(jobs: Sequence[JobSummary], now: Optional[datetime] = None) -> list[str]:
+    """A table of jobs; `now` (default: this machine's clock) is what ages are counted from."""
+    now = now or datetime.now(timezone.utc)
+    rows: _Rows = [("job", "state", "update", "lane", "attempts", "arrived", "error")]
+    for job in jobs:
+        rows.append(
+            (
+                str(job.id),
+                job.status,
+                f"{job.update_type or 'unknown'} {job.update_id or ''}".strip(),
+                job.lane or "",
+                str(job.attempts),
+                _ago((now - job.created_at).total_seconds()),
+                _printable(error_in_a_line(job.error_message, 90)),
+            )
+        )
+    return _columns(rows)
+
+
+def detail_lines(detail: JobDetail) -> list[str]:
+    """Everything about one job."""
+    job = detail.summary
+    lines = [
+        f"job {job.id}: {job.status}, {job.update_type or 'unknown type'}, update {job.update_id}, lane {job.lane}",
+        f"arrived {_moment(job.created_at)}",
+    ]
+    for past in detail.past:
+        lines += _past_lines(past)
+    if detail.blocked_by is not None:
+        lines.append(f"waits for job {detail.blocked_by.id} of its lane, which is {detail.blocked_by.status}")
+    if job.status == "pending" and job.attempts:
+        lines.append(f"next attempt {_moment(job.available_at)}")
+    return [*lines, "", *_printable_lines(_pretty(detail.payload))]
+
+
+def webhook_lines(webhook: WebhookInfo) -> list[str]:
+    """What Telegram says."""
+    lines = [
+        f"webhook: {webhook.url or 'none is set'}",
+        f"wait at Telegram: {webhook.pending}",
+        f"last failed delivery: {_moment(webhook.error_time)} {_printable(webhook.last_error)}".rstrip(),
+    ]
+    if webhook.max_connections is not None:
+        lines.append(f"deliveries at the same time: {webhook.max_connections} at most")
+    if webhook.allowed_updates:
+        lines.append(f"types of updates: {', '.join(_printable(name) for name in webhook.allowed_updates)}")
+    if webhook.before:
+        lines.append(f"before: {webhook.before}")
+    return [*lines, f"Telegram could not be asked: {webhook.trouble}"] if webhook.trouble else lines
+
+
+def _past_lines(past: Past) -> list[str]:
+    if past.by_hand:
+        return [f"{past.outcome} by hand {_moment(past.ended_at)}"]
+    took = "" if past.seconds is None else f", {past.seconds:.1f} s"
+    head = f"attempt {past.attempt}: {past.outcome}, {_moment(past.started_at)}{took}, worker {_printable(past.worker)}"
+    return [head, *(f"    {line}" for line in _printable_lines(past.output.strip()))]
+
+
+def _pretty(payload: str) -> str:
+    try:
+        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return payload
+
+
+def _columns(rows: _Rows) -> list[str]:
+    """Cells under each other, two spaces apart; the last column as long as it is."""
+    last = len(rows[0]) - 1
+    widths = [max(len(row[column]) for row in rows) for column in range(last)]
+    return ["  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths)), row[last]]).rstrip() for row in rows]
+
+
+def _moment(time: Optional[datetime]) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{max(int(seconds), 0)} s ago"
+
+
+def _printable_lines(text: str) -> list[str]:
+    return [_printable(line) for line in text.split("\n")] if text else []
+
+
+def _printable(text: str) -> str:
+    """A bot's words must not move the cursor or colour the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in visible(text))

@@ -1,0 +1,124 @@
+"""The webhook in a shell: point it here, look at it, take it away, point it back, or fetch updates without one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Optional
+
+from scalable.lib.dashboard.terminal import webhook_lines
+from scalable.lib.errors import ConfigurationError, ExitCode
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.views.webhook_info import WebhookInfo
+
+if TYPE_CHECKING:  # they load HTTP and TLS, which --help does not need
+    from scalable.lib.ingest.poller import Poller
+    from scalable.lib.pool.webhook_admin import WebhookAdmin
+
+# Telegram's own limits (Bot API, setWebhook), and what shared hosts bear (CloudLinux: 20 entry processes, then 508).
+MIN_CONNECTIONS, MAX_CONNECTIONS, HOSTS_BEAR = 1, 100, 20
+ADVISED = 10
+
+
+def parse_webhook_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; a wrong one ends the process with usage and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="webhook_queue.py",
+        description="Sets, shows and takes away the webhook. The updates themselves come through a web server, which "
+        "starts this script without a command; to try that here: worker_pool.py --serve",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    put = commands.add_parser("set", help="let Telegram bring updates to an address")
+    put.add_argument("url", metavar="URL", help="such as https://example.com/scalable/webhook_queue.py")
+    put.add_argument(
+        "--max-connections",
+        type=_connections,
+        default=ADVISED,
+        metavar="N",
+        help="deliveries at the same time, 1 to 100 (default: 10)",
+    )
+    commands.add_parser("info", help="what Telegram says of the webhook; exit code 1 when it cannot be asked")
+    commands.add_parser("delete", help="no webhook; updates wait at Telegram, for a day at most")
+    back = commands.add_parser("rollback", help="let Telegram bring updates where it did before")
+    back.add_argument("url", metavar="URL", nargs="?", default="", help="the bot's own address, if not known any more")
+    commands.add_parser("poll", help="fetch updates without a webhook, until Ctrl-C; for development, and behind NAT")
+    return parser.parse_args(arguments)
+
+
+def run_webhook_command(
+    options: argparse.Namespace,
+    queue: DatabaseQueue,
+    webhook: Optional[WebhookAdmin],
+    create_poller: Callable[[], Poller],
+) -> int:
+    """Do what was asked for; the exit code. `webhook`: None without a BOT_TOKEN.
+
+    Raises ConfigurationError, or BotApiError with Telegram's reason; then nothing was changed.
+    """
+    if options.command == "poll":
+        _known(webhook)
+        queue.ensure_schema()
+        return create_poller().run()
+    return administer(options, queue, webhook)
+
+
+def administer(options: argparse.Namespace, queue: DatabaseQueue, webhook: Optional[WebhookAdmin]) -> int:
+    """The same without `poll`."""
+    state = _known(webhook)
+    queue.ensure_schema()
+    if options.command == "info":
+        seen = state.look_up()
+        _show(seen)
+        return ExitCode.UNEXPECTED if seen.trouble else ExitCode.OK
+    if options.command == "delete":
+        _show(state.take_away())
+    elif options.command == "rollback":
+        _show(state.point_at(_checked(options.url or state.look_up().before, "rollback")))
+    else:
+        _show(state.point_at(_checked(options.url, "set"), options.max_connections))
+    return ExitCode.OK
+
+
+def _known(webhook: Optional[WebhookAdmin]) -> WebhookAdmin:
+    if webhook is None:
+        raise ConfigurationError("BOT_TOKEN is empty: set it, because Telegram asks for it with every question")
+    return webhook
+
+
+def _show(seen: WebhookInfo) -> None:
+    print("\n".join([*webhook_lines(seen), *advice(seen)]))
+
+
+def advice(seen: WebhookInfo) -> list[str]:
+    """What a person should know about these facts, a line each."""
+    lines = []
+    if seen.url and (seen.max_connections or 0) > HOSTS_BEAR:
+        lines.append(
+            f"advice: shared hosts refuse more than about {HOSTS_BEAR} requests at once; set it again with "
+            f"--max-connections {ADVISED}"
+        )
+    if seen.has_certificate:
+        lines.append("advice: this webhook was given a certificate of its own; to come back to it, give that again")
+    if seen.url and seen.url.startswith("https://") and "webhook_queue.py" not in seen.url:
+        lines.append("note: this address is not webhook_queue.py, so updates do not come into the queue")
+    if not seen.url and not seen.trouble:
+        lines.append("note: without a webhook updates wait at Telegram until you set one, or: webhook_queue.py poll")
+    return lines
+
+
+def _checked(url: str, command: str) -> str:
+    from scalable.lib.pool.webhook_admin import is_address
+
+    if not url:
+        remedy = "name the address: webhook_queue.py rollback URL"
+        raise ConfigurationError(f"where the webhook pointed before is not known: {remedy}")
+    if not is_address(url):
+        raise ConfigurationError(f"{command} {url!r}: expected an address such as https://example.com/bot.php")
+    return url
+
+
+def _connections(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    if not MIN_CONNECTIONS <= number <= MAX_CONNECTIONS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 100")
+    return number

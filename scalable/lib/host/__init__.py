@@ -1,1 +1,0 @@
-"""What knows the machine this installation lives on: its data folder, its shell, its doctor."""

@@ -1,0 +1,90 @@
+"""Serves one WSGI application to one CGI request (RFC 3875). Knows no application."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from io import BufferedReader, RawIOBase
+from typing import Any, BinaryIO
+from wsgiref.handlers import BaseCGIHandler
+
+from scalable.lib.ingest.error_boundary import Wsgi
+from scalable.lib.ingest.request_body import MAX_LENGTH_DIGITS
+
+MAX_DRAIN_BYTES = 64 * 1024 * 1024
+
+
+def in_cgi() -> bool:
+    """Whether a web server started this process for one request."""
+    return "GATEWAY_INTERFACE" in os.environ and "REQUEST_METHOD" in os.environ
+
+
+def serve_cgi(application: Wsgi) -> None:
+    """Answer the request on standard input; only the answer reaches standard output.
+
+    Whatever else is printed goes to standard error, the server's log, because a stray line before the headers turns
+    the whole answer into a 500.
+    """
+    output = sys.stdout.buffer
+    sys.stdout = sys.stderr
+    variables = {
+        os.fsencode(name).decode("latin-1"): os.fsencode(value).decode("latin-1") for name, value in os.environ.items()
+    }
+    answer_request(application, variables, sys.stdin.buffer, output, sys.stderr, multithread=False)
+
+
+def answer_request(
+    application: Wsgi,
+    variables: Mapping[str, str],
+    stream: BinaryIO,
+    output: BinaryIO,
+    errors: Any,
+    *,
+    multithread: bool,
+) -> None:
+    """Write what `application` answers to the request of these variables (decoded as latin-1, PEP 3333) to `output`.
+
+    The body is what CONTENT_LENGTH says and not a byte more: `stream` need not end there. One without a length is left
+    to the application to refuse.
+    """
+    length = variables.get("CONTENT_LENGTH", "")
+    is_number = length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS
+    body = LimitedBody(stream, int(length) if is_number else 0)
+    # Apache leaves out what is empty, WSGI wants it there.
+    environ = {"SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", **variables}
+    _Handler(BufferedReader(body), output, errors, environ, multithread, not multithread).run(application)
+    _drain(stream if "HTTP_TRANSFER_ENCODING" in variables else body)
+
+
+class _Handler(BaseCGIHandler):
+    os_environ: dict[str, str] = {}  # noqa: RUF012 - the request's variables are handed over, and no others
+
+
+class LimitedBody(RawIOBase):
+    """The next `length` bytes of a stream, and then the end, whether more follows or not."""
+
+    def __init__(self, stream: BinaryIO, length: int) -> None:
+        self._stream = stream
+        self._left = length
+
+    def readable(self) -> bool:
+        """It is read and not written."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As RawIOBase has it."""
+        part = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(part)] = part
+        self._left -= len(part)
+        return len(part)
+
+
+def _drain(body: Any) -> None:
+    """Read what a refused request left unread: a server that still writes would lose our answer with the connection."""
+    left = MAX_DRAIN_BYTES
+    while left > 0:
+        chunk = body.read(min(left, 65536))
+        if not chunk:
+            break
+        left -= len(chunk)

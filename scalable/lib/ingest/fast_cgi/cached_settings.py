@@ -1,0 +1,105 @@
+"""What the lean webhook has to know, left by a process that found it out the long way.
+
+Reading the settings and checking every value takes 100 ms of imports. So a process that did that, and stored an update
+with the result, writes the result down; it is right as long as the settings file and the program are those it read.
+"""
+
+from __future__ import annotations
+
+import json
+import posix
+
+from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = ".ht-lean"
+MAX_BYTES = 65536
+# The settings, and all that has a part in what is written down.
+DEPENDS_ON = (
+    ".htenv",
+    "config.py",
+    "webhook_queue.py",
+    "lib/queue/statements.py",
+    "lib/queue/dialects/mysql.py",
+    "lib/queue/dialects/sqlite.py",
+    "lib/queue/dialects/prepared_insert.py",
+    "lib/queue/dialects/minimal_mysql.py",
+    "lib/ingest/fast_cgi/direct_insert.py",
+    "lib/ingest/fast_cgi/cached_settings.py",
+)
+
+
+class CachedSettings:
+    """One note: the settings of the webhook, where the pool listens, and how an update is stored."""
+
+    __slots__ = ("enqueue", "log_level", "notification_socket", "order", "secret")
+
+    def __init__(
+        self, secret: str, order: str, log_level: str, notification_socket: str, enqueue: PreparedInsert
+    ) -> None:
+        self.secret = secret
+        self.order = order
+        self.log_level = log_level
+        self.notification_socket = notification_socket
+        self.enqueue = enqueue
+
+
+def fingerprint(folder: str, environment: Mapping[str, str] | Mapping[bytes, bytes]) -> str:
+    """What changes when the settings of the installation in `folder` (`scalable/`) do, or its program.
+
+    Empty when there are settings in the environment: they may differ between the processes.
+    """
+    if any(name[:4] in ("BOT_", b"BOT_") for name in environment):
+        return ""
+    return f"{folder} {' '.join(_state(f'{folder}/{name}') for name in DEPENDS_ON)}"
+
+
+def _state(path: str) -> str:
+    try:
+        state = posix.stat(path)
+    except OSError:
+        return "none"
+    return f"{state.st_mtime_ns}.{state.st_ctime_ns}.{state.st_size}.{state.st_ino}"
+
+
+def store_cached_settings(data_folder: str, seen: str, note: CachedSettings) -> None:
+    """Write it down for the fingerprint `seen`, taken before the settings were read. Raises OSError."""
+    enqueue = note.enqueue
+    content = json.dumps(
+        [
+            seen,
+            note.secret,
+            note.order,
+            note.log_level,
+            note.notification_socket,
+            [enqueue.address, enqueue.account, enqueue.session, enqueue.statement],
+        ]
+    ).encode()
+    temporary = f"{data_folder}/{NAME}.{posix.getpid()}"
+    file = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
+    try:
+        posix.write(file, content)
+    finally:
+        posix.close(file)
+    posix.rename(temporary, f"{data_folder}/{NAME}")  # whole or not at all
+
+
+def find_cached_settings(data_folder: str, seen: str) -> CachedSettings | None:
+    """The note for the fingerprint `seen`; None when there is none, or one for another."""
+    try:
+        file = posix.open(f"{data_folder}/{NAME}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found, *settings, enqueue = json.loads(posix.read(file, MAX_BYTES))
+    except (OSError, ValueError, TypeError):
+        return None
+    finally:
+        posix.close(file)
+    if not seen or found != seen:
+        return None
+    secret, order, log_level, notification_socket = settings
+    return CachedSettings(secret, order, log_level, notification_socket, PreparedInsert(*enqueue))

@@ -1,0 +1,56 @@
+"""Reads the request an update usually comes as, and no other: plain, whole, and nothing behind it.
+
+What is not exactly that is left to waitress, which knows the rest of HTTP; nothing is refused here. It is strict,
+because two readers of one connection must never disagree where a request ends (RFC 9112, 11.2).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Optional
+
+from scalable.lib.telegram.secret_token import SECRET_HEADER
+
+_HEAD = re.compile(
+    rb"POST ([!-~]+) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)"  # names and values of RFC 9110, 5.6.2 and 5.5
+    rb"\r\n"
+)
+# What changes where the request ends, or what comes after it.
+_NOT_USUAL = (b"transfer-encoding", b"expect", b"upgrade")
+_LENGTH = re.compile(rb"[0-9]{1,7}")
+_SECRET = SECRET_HEADER.lower().encode()
+
+
+@dataclass(frozen=True)
+class PlainRequest:
+    """A body, and the secret token that came with it, empty without one."""
+
+    body: bytes = field(repr=False)
+    secret: str = field(repr=False)
+
+
+def read_plain_request(data: bytes, path: bytes) -> Optional[PlainRequest]:
+    """The request for `path` that is all of `data`; None when it is not that, or not plain enough."""
+    head = _HEAD.match(data)
+    if head is None or head.group(1) != path:
+        return None
+    headers = _headers(head.group(2))
+    if headers is None or any(name in headers for name in _NOT_USUAL):
+        return None
+    length = headers.get(b"content-length", b"")
+    if not _LENGTH.fullmatch(length) or int(length) != len(data) - head.end():
+        return None
+    if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    return PlainRequest(data[head.end() :], headers.get(_SECRET, b"").decode("latin-1"))
+
+
+def _headers(lines: bytes) -> Optional[dict[bytes, bytes]]:
+    """By their names in small letters; None when one comes twice."""
+    headers = {}
+    for line in lines.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        headers[name.lower()] = value.strip(b" \t")
+    return headers if len(headers) == lines.count(b"\r\n") else None

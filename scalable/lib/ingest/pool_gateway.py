@@ -1,0 +1,147 @@
+"""The pool's side of the hand-over: answers CGI requests on a Unix socket that only this user may connect to.
+
+Not HTTP, and so not waitress: the variables of the web server have to arrive as they are (who the visitor is, what the
+address was), and in HTTP they would have to be hidden among headers, which are what a visitor may forge. Here the
+socket is the boundary: who may connect is the owner of the installation, and is believed. See handover.py for the form.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Optional
+
+from scalable.lib.ingest.cgi import answer_request
+from scalable.lib.ingest.error_boundary import Wsgi
+from scalable.lib.ingest.fast_cgi.pool_client import GREETING, MAX_BODY_BYTES, SOCKET_NAME, netstring
+from scalable.lib.logs import OncePer, event
+from scalable.lib.sockets import short_address
+
+log = logging.getLogger(__name__)
+Choose = Callable[[Mapping[str, str]], Optional[Wsgi]]
+# Each may use one connection of the database. A shared host allows ten and more to all the processes of a user.
+THREADS = 4
+# Requests of one moment that may wait for a thread; a further one is answered without the gateway.
+BACKLOG = 64
+MAX_VARIABLES_BYTES = 256 * 1024
+# The other end is a process on this machine that has the whole request in its memory.
+PATIENCE_SECONDS = 10.0
+STOP_SECONDS = 5.0
+
+
+class Gateway:
+    """Listens from the moment it is made, answers from `start` on. Raises OSError when `folder` cannot hold a socket.
+
+    `choose` gives the application for the variables of a request, or None: then the CGI process does it itself.
+    """
+
+    def __init__(self, folder: Path, choose: Choose) -> None:
+        self.path = folder / os.fsdecode(SOCKET_NAME)
+        self._choose = choose
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.path.unlink(missing_ok=True)  # of a pool that was killed; the caller holds the pool's lock
+            with short_address(os.fsencode(self.path)) as address:
+                self._socket.bind(address)
+            self.path.chmod(0o600)
+            self._socket.listen(BACKLOG)  # only now can anybody connect
+        except OSError:
+            self._socket.close()
+            raise
+        self._stopping = threading.Event()
+        self._say_so = OncePer(60)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"gateway {number}", daemon=True) for number in range(THREADS)
+        ]
+
+    def start(self) -> None:
+        """Begin to answer, in threads of its own."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Take no more requests; those under way are waited for, STOP_SECONDS at most. Safe to repeat."""
+        self._stopping.set()
+        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # done already
+            self._socket.shutdown(socket.SHUT_RDWR)  # lets go whoever waits in accept
+        self._socket.close()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._socket.accept()
+            except OSError as error:  # stopped; or no descriptor left, and then a little later
+                if not self._stopping.wait(0.1) and self._say_so():
+                    log.error(event("gateway takes no requests", cause=error))
+                continue
+            with connection:
+                self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.sendall(GREETING)
+            with connection.makefile("rb") as stream:
+                variables, body = _read_request(stream)
+            connection.sendall(netstring(self._answer(variables, body)))
+        except (OSError, ValueError) as error:  # the other end gave up, or is not one of ours
+            log.warning(event("request not taken over", cause=error))
+        except Exception:  # the top of the request: the thread has to go on
+            log.exception(event("request not taken over"))
+
+    def _answer(self, variables: dict[str, str], body: BinaryIO) -> bytes:
+        application = self._choose(variables)
+        if application is None:
+            return b""
+        output = BytesIO()
+        answer_request(application, variables, body, output, sys.stderr, multithread=True)
+        return output.getvalue()
+
+
+def open_gateway(folder: Path, choose: Choose) -> Optional[Gateway]:
+    """A gateway; None, with a line in the log, when there can be none: then CGI requests are answered without it."""
+    try:
+        return Gateway(folder, choose)
+    except OSError as error:
+        log.warning(event("no gateway, web scripts start slower", path=folder, cause=error))
+        return None
+
+
+def _read_request(stream: BinaryIO) -> tuple[dict[str, str], BinaryIO]:
+    """The variables of a request, as PEP 3333 wants text from outside, and its body. Raises ValueError."""
+    length = _read_length(stream)
+    block = stream.read(length + 1)
+    fields = block[:-1].decode("latin-1").split("\0")
+    if len(block) != length + 1 or not block.endswith(b",") or len(fields) % 2 != 1:
+        raise ValueError("expected the variables of a request, each ended by a NUL byte")
+    variables = dict(zip(fields[::2], fields[1::2]))
+    body_length = int(variables.get("CONTENT_LENGTH") or 0)
+    if not 0 <= body_length <= MAX_BODY_BYTES:
+        raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got {body_length}")
+    body = stream.read(body_length)
+    if len(body) != body_length:
+        raise ValueError(f"expected a body of {body_length} bytes, got {len(body)}")
+    return variables, BytesIO(body)
+
+
+def _read_length(stream: BinaryIO) -> int:
+    digits = b""
+    while len(digits) < 8:
+        byte = stream.read(1)
+        if byte == b":" and digits.isdigit() and int(digits) <= MAX_VARIABLES_BYTES:
+            return int(digits)
+        digits += byte or b"?"
+    raise ValueError(f"expected a netstring of at most {MAX_VARIABLES_BYTES} bytes, got {digits!r}")

@@ -1,0 +1,103 @@
+"""Which application answers a request that was handed over: ours, if the CGI process has the same settings as we.
+
+The gateway must not be a way around a setting: neither one of the web server's environment that the pool was not
+started with, nor one that was written into the settings file after the pool had read it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional, Protocol
+
+from scalable.lib.errors import ConfigurationError
+from scalable.lib.ingest.error_boundary import Wsgi
+from scalable.lib.logs import OncePer, event
+
+log = logging.getLogger(__name__)
+# Environments remembered; usually there is one.
+MAX_KNOWN = 16
+REMINDER_SECONDS = 600.0
+
+
+class SiteSettings(Protocol):
+    """What is compared."""
+
+    @property
+    def settings_file(self) -> Path: ...
+
+    def site_settings(self) -> object:
+        """All that the web scripts depend on."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A settings file as it was when it was compared, and the result."""
+
+    file: Path
+    stamp: object
+    same: bool = field(default=False)
+
+
+class SettingsMatch:
+    """Chooses the application for the variables of a request; None when the CGI process has to do it itself.
+
+    `load` reads the settings of an environment and a folder `scalable/`; `own` are those of this process; `scripts`
+    makes the applications by the names of their scripts, at the first request. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Mapping[str, str], Path], SiteSettings],
+        own: SiteSettings,
+        scripts: Callable[[], Mapping[str, Wsgi]],
+    ) -> None:
+        self._load = load
+        self._own = own.site_settings()
+        self._scripts = scripts
+        self._known: dict[object, _Known] = {}
+        self._remind = OncePer(REMINDER_SECONDS)
+
+    def __call__(self, variables: Mapping[str, str]) -> Optional[Wsgi]:
+        folder = _text(variables.get("SCALABLE_FOLDER", ""))
+        environment = {name: _text(value) for name, value in variables.items() if name.startswith("BOT_")}
+        if not self._are_same(environment, Path(folder)):
+            return None
+        return self._scripts().get(_text(variables.get("SCALABLE_SCRIPT", "")))
+
+    def _are_same(self, environment: dict[str, str], folder: Path) -> bool:
+        key = (folder, *sorted(environment.items()))
+        known = self._known.get(key)
+        if known is None or known.stamp != _stamp(known.file):
+            try:
+                known = self._compare(environment, folder)
+            except ConfigurationError:  # the CGI process finds the same, and says so to its visitor and its log
+                return False
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = known
+            if not known.same and self._remind():
+                cause = "the web server's settings are not those this pool was started with"
+                log.warning(event("request not taken over", cause=cause, remedy="start the pool again"))
+        return known.same
+
+    def _compare(self, environment: dict[str, str], folder: Path) -> _Known:
+        file = self._load(environment, folder).settings_file
+        stamp = _stamp(file)  # before it is read, so that a later change is a later stamp
+        return _Known(file, stamp, self._load(environment, folder).site_settings() == self._own)
+
+
+def _stamp(file: Path) -> object:
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+
+
+def _text(value: str) -> str:
+    """A variable as this system reads it: WSGI hands over bytes in the guise of Latin-1."""
+    return os.fsdecode(value.encode("latin-1"))

@@ -1,0 +1,1 @@
+"""What keeps workers alive: supervisor, cron, drains, wake-up, maintenance, alerts."""

@@ -1,0 +1,139 @@
+"""Alerts: tells the owner, in Telegram, what went wrong and that it is right again; never more than once a minute.
+
+What was told is kept in a note of the queue, so that neither a restart nor another leader tells it again. Only a pool
+that lives can tell: that no pool lives is for an uptime monitor to notice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, Optional, Protocol
+
+from scalable.lib.errors import BotApiError
+from scalable.lib.logs import OncePer, event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.notes import ALERTS, Note, Notes
+from scalable.lib.queue.views.health import FAILURES, Reason, check_health
+from scalable.lib.queue.views.minutes import MINUTE, Minutes
+from scalable.lib.queue.views.search import Filter, Search
+
+log = logging.getLogger(__name__)
+# Between two messages.
+PAUSE_SECONDS = 60.0
+# What comes and goes is told once: it counts as over when it has been away for so long.
+OVER_SECONDS = 300.0
+# Workers write their counts within this time after a minute is over.
+SETTLE = timedelta(seconds=30)
+LONGEST_BACKWARDS_SECONDS = 3600.0
+MAX_CAUSE_CHARACTERS = 200
+EPOCH = datetime.fromtimestamp(0, timezone.utc)
+
+
+class Api(Protocol):
+    """What is needed of a BotApi."""
+
+    def call(self, method: str, parameters: Optional[dict[str, object]] = None) -> Any:
+        """See BotApi.call."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the owner knows: reasons by code with when each was last seen, and failures up to which minute.
+
+    Times are ISO 8601, by the database's clock; `sent_at` is that of the last message.
+    """
+
+    reasons: dict[str, str] = field(default_factory=dict)
+    failures_until: str = ""
+    sent_at: str = ""
+
+
+class Alerts:
+    """For the leader. `chat_id` is where messages go; `place` names this installation in them.
+
+    `ask_webhook` brings the note of what Telegram says of the webhook up to date, and raises nothing because of it.
+    """
+
+    def __init__(
+        self, queue: DatabaseQueue, api: Api, chat_id: str, place: str, ask_webhook: Callable[[], None] = lambda: None
+    ) -> None:
+        self._queue = queue
+        self._api = api
+        self._chat_id = chat_id
+        self._place = place
+        self._ask_webhook = ask_webhook
+        self._notes = Notes(queue.database, queue.table)
+        self._minutes = Minutes(queue.database, queue.table)
+        self._may_log = OncePer(600)
+
+    def check(self) -> None:
+        """Look, and tell what is new. Raises DatabaseUnavailable; what could not be sent now is sent the next time."""
+        self._ask_webhook()
+        now = self._minutes.now()
+        told = _read(self._notes.read().get(ALERTS), now)
+        reasons = [reason for reason in check_health(self._queue) if reason.code != FAILURES]  # told one by one, below
+        failures, until = self._failures(told, now)
+        knows, lines = _news(told, reasons, now)
+        lines += [self._failed_line(failures)] if failures else []
+        if lines and ((now - _time(told.sent_at, EPOCH)).total_seconds() < PAUSE_SECONDS or not self._sent(lines)):
+            return
+        new = Told(knows, until, now.isoformat() if lines else told.sent_at)
+        if new != told:
+            self._notes.write(ALERTS, json.dumps(asdict(new)))
+
+    def _failures(self, told: Told, now: datetime) -> tuple[int, str]:
+        """Jobs failed for good in minutes that are over and were not told yet, and the last of those minutes."""
+        last = (now - SETTLE).replace(second=0, microsecond=0) - MINUTE
+        since = _time(told.failures_until, now)
+        seconds = min((now - since).total_seconds(), LONGEST_BACKWARDS_SECONDS)
+        minutes = self._minutes.read(seconds)
+        return sum(minute.failed for minute in minutes if since < minute.at <= last), last.isoformat()
+
+    def _failed_line(self, count: int) -> str:
+        line = f"{count} update{'s' * (count != 1)} failed for good"
+        newest = Search(self._queue.database, self._queue.table).find(Filter(status="failed"), 1).jobs
+        cause = (newest[0].error_message or "").partition("\n")[0][:MAX_CAUSE_CHARACTERS] if newest else ""
+        return f"{line}; the newest: {cause}" if cause else line
+
+    def _sent(self, lines: Sequence[str]) -> bool:
+        text = "\n".join([f"Scalable mode, {self._place}:", *(f"• {line}" for line in lines)])
+        try:
+            self._api.call("sendMessage", {"chat_id": self._chat_id, "text": text, "disable_web_page_preview": True})
+        except BotApiError as error:
+            if self._may_log():
+                log.warning(event("alert not sent", cause=error))
+            return False
+        log.info(event("alert sent", lines=len(lines)))
+        return True
+
+
+def _news(told: Told, reasons: Sequence[Reason], now: datetime) -> tuple[dict[str, str], list[str]]:
+    """What the owner knows after this message, and its lines about reasons that came or have been away for long."""
+    knows = {reason.code: now.isoformat() for reason in reasons}
+    lines = [reason.text for reason in reasons if reason.code not in told.reasons]
+    for code, seen in told.reasons.items():
+        if code not in knows and (now - _time(seen, now)).total_seconds() < OVER_SECONDS:
+            knows[code] = seen
+    if told.reasons and not knows:
+        lines.append("all is well again")
+    return knows, lines
+
+
+def _read(note: Optional[Note], now: datetime) -> Told:
+    """What was told; the first time, and when the note cannot be read, what lies in the past is not told any more."""
+    try:
+        kept = json.loads(note.text) if note is not None else {}
+        return Told(dict(kept["reasons"]), str(kept["failures_until"]), str(kept["sent_at"]))
+    except (ValueError, KeyError, TypeError):
+        return Told(failures_until=now.isoformat())
+
+
+def _time(text: str, otherwise: datetime) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return otherwise

@@ -1,0 +1,179 @@
+"""worker_pool.py's command line, and the wiring of a running pool: lock, tables, maintenance, workers, web server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Optional, Protocol
+
+from scalable.lib.errors import AlreadyRunning
+from scalable.lib.logs import event
+from scalable.lib.pool.maintenance import Maintenance
+from scalable.lib.pool.poll_schedule import PollSchedule
+from scalable.lib.pool.pool_lock import PoolLock
+from scalable.lib.pool.queue_watcher import Notifications, QueueWatcher
+from scalable.lib.pool.supervisor import WorkerPool
+from scalable.lib.pool.worker_command import positive_seconds
+from scalable.lib.pool.worker_process import WorkerProcess
+from scalable.lib.process_name import process_name
+from scalable.lib.queue.database_queue import POOL_CONNECTIONS, DatabaseQueue
+from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.worker.wakeup import WakeupPipe
+
+log = logging.getLogger(__name__)
+DEFAULT_LISTEN = "127.0.0.1:8080"
+# Cron comes again after 60.
+CRON_SECONDS = 55.0
+# Beyond the bot's own deadline, for the worker to tell the queue how it went.
+GRACE_BEYOND_BOT_SECONDS = 10
+
+ASKS_FOR_TOKEN = "The dashboard asks for BOT_MONITOR_TOKEN: add ?token=… to its address."
+NO_TOKEN = "The dashboard opens for this machine only. Set BOT_MONITOR_TOKEN before a proxy stands in front of it."
+
+
+class Service(Protocol):
+    """Something that runs beside the workers, in threads of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+class Server(Service, Protocol):
+    """A web server among them."""
+
+    url: str
+
+
+def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; wrong ones end the process with usage and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="worker_pool.py", description="Keeps BOT_WORKER_POOL_SIZE workers running. Ctrl-C or TERM ends it cleanly."
+    )
+    parser.add_argument(
+        "--serve",
+        nargs="?",
+        const=DEFAULT_LISTEN,
+        metavar="HOST:PORT",
+        help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
+    )
+    parser.add_argument(
+        "--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron"
+    )
+    parser.add_argument("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
+    parser.add_argument(
+        "--health", action="store_true", help="say what is wrong, as ?format=health of the dashboard; exit with 0 or 1"
+    )
+    parser.add_argument("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
+    parser.add_argument("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
+    parser.add_argument(
+        "--cron",
+        action="store_true",
+        help="for a host with only cron: all workers in one process, which ends before cron starts the next one; "
+        "does nothing when a pool runs already",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=positive_seconds,
+        default=CRON_SECONDS,
+        metavar="N",
+        help=f"with --cron: start no update after N seconds (default {CRON_SECONDS:g}, for cron's every minute)",
+    )
+    options = parser.parse_args(arguments)
+    if options.at_once and not options.stop:
+        parser.error("--at-once goes with --stop")
+    if options.cron and options.serve:
+        parser.error("--cron does not go with --serve: the web server would be away whenever the pool is")
+    return options
+
+
+def take_lock(path: Path, ensure: bool) -> bool:
+    """Take the pool's lock until the process ends; False when another pool has it and that is all `ensure` wants.
+
+    Raises AlreadyRunning otherwise.
+    """
+    try:
+        PoolLock(path).take()
+    except AlreadyRunning:
+        if ensure:
+            return False
+        raise
+    return True
+
+
+def grace_seconds(bot_timeout_seconds: float) -> float:
+    """How long a pool lets its workers finish their jobs."""
+    return bot_timeout_seconds + GRACE_BEYOND_BOT_SECONDS
+
+
+def run_pool(
+    queue: DatabaseQueue,
+    size: int,
+    worker_script: str,
+    bot_timeout_seconds: float,
+    server: Optional[Server],
+    gateway: Optional[Service],
+    has_password: bool,
+    housekeeping: Housekeeping,
+    notifications: Optional[Notifications],
+    sleep_seconds: float,
+    check: Callable[[], object],
+    alert: Optional[Callable[[], None]] = None,
+) -> int:
+    """Supervise until stopped; the exit code. The caller holds the pool's lock.
+
+    `check` raises ScalableError when workers that started now would find the settings or the bot wrong. `alert` is
+    called about once a minute, by one pool of all that share the queue.
+    Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
+    """
+    queue.database.limit_connections(POOL_CONNECTIONS)
+    queue.ensure_schema()
+    name, wakeup_pipe = process_name(), WakeupPipe(size)
+    watch = PollSchedule(sleep_seconds, hears_notifications=notifications is not None)
+    maintenance = Maintenance(queue, housekeeping, name, lambda: watch.is_quiet, alert)
+    watcher = QueueWatcher(queue, watch, wakeup_pipe, notifications, maintenance.needed)
+    pool = WorkerPool(
+        size,
+        lambda worker: WorkerProcess(worker_script, worker, wakeup_pipe.reader),
+        grace_seconds(bot_timeout_seconds),
+        maintenance.worker_died,
+        name=name,
+        check=check,
+    )
+    pool.listen(has_terminal=sys.stdin is not None and sys.stdin.isatty())
+    log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.place))
+    services = [service for service in (maintenance, watcher, gateway, server) if service is not None]
+    for service in services:
+        service.start()
+    if server is not None:
+        _invite(server.url, ASKS_FOR_TOKEN if has_password else NO_TOKEN)
+    try:
+        return pool.run()
+    finally:
+        for service in reversed(services):
+            service.stop()
+        queue.close()
+
+
+def _invite(url: str, notice: str) -> None:
+    message = '"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"text":"/start"}'
+    print(
+        f"""
+  Dashboard  {url}/scalable/dashboard.py
+  Webhook    {url}/scalable/webhook_queue.py
+
+  Send an update:
+  curl -d '{{"update_id":'$(date +%s)',{message}}}' \\
+    {url}/scalable/webhook_queue.py
+
+  {notice}
+  Ctrl-C ends it.
+""",
+        flush=True,
+    )

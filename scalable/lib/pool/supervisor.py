@@ -1,0 +1,260 @@
+"""The supervisor: keeps a number of workers running. Starts them as programs, never forks itself.
+
+Clock and spawn are arguments, so a whole history of deaths and signals is a unit test. Knows no queue and no bot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from queue import Empty, SimpleQueue
+from typing import Optional, Protocol
+
+from scalable.lib.errors import ExitCode, ScalableError
+from scalable.lib.logs import event
+from scalable.lib.process_name import process_name
+
+log = logging.getLogger(__name__)
+LONGEST_BACKOFF_SECONDS = 60.0
+# A worker that lived this long had a good start: its next respawn waits 1 s again.
+SETTLED_SECONDS = 60.0
+# One that ends in order after so long is replaced at once.
+REPLACEABLE_SECONDS = 5.0
+# A successor that lived so long has read its settings and found its bot.
+STEADY_SECONDS = 2.0
+KILL_WAIT_SECONDS = 5.0
+LONGEST_TICK_SECONDS = 1.0
+# Sent by the kernel when a child ends; the pool only needs to wake up for it.
+_WAKE = signal.SIGCHLD
+
+
+class State(Enum):
+    """RUNNING → STOPPING (workers finish) → KILLING (out of patience) → STOPPED."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+    KILLING = "killing"
+    STOPPED = "stopped"
+
+
+class Child(Protocol):
+    """What the pool needs of a started worker."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+
+    def poll(self) -> Optional[int]:
+        """The exit code, or None while it runs."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process itself; the bot it runs is in a group of its own."""
+
+
+@dataclass
+class _Slot:
+    """One place in the pool."""
+
+    number: int
+    child: Optional[Child] = None
+    name: str = ""
+    generation: int = 0
+    started: float = 0.0
+    respawn_at: float = 0.0
+    backoff: float = 0.0
+    is_leaving: bool = False
+    was_hurried: bool = False
+
+
+class WorkerPool:
+    """Keeps `size` workers alive until told to stop. `grace_seconds`: how long a stop waits for jobs at hand.
+
+    `check` raises ScalableError when new workers could not start; then the old ones are not replaced.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        spawn: Callable[[str], Child],
+        grace_seconds: float,
+        worker_died: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "",
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.state = State.RUNNING
+        self.exit_code = ExitCode.OK
+        self._spawn = spawn
+        self._grace_seconds = grace_seconds
+        self._worker_died = worker_died
+        self._clock = clock
+        self.name = name or process_name()
+        self._slots = [_Slot(number) for number in range(1, size + 1)]
+        self._patience_ends = 0.0
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._check = check
+        self._hangup_stops = False
+        self._old: list[_Slot] = []
+        self._leaving: Optional[_Slot] = None
+
+    def listen(self, has_terminal: bool = False) -> None:
+        """Take over the process's signals (main thread only); handlers only put into a queue.
+
+        HUP replaces the workers, but with a terminal, and without nohup, it means that somebody closed it.
+        """
+        self._hangup_stops = has_terminal and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, _WAKE):
+            signal.signal(number, lambda received, _frame: self._signals.put(received))
+
+    def run(self) -> ExitCode:
+        """Supervise until STOPPED; the exit code says why."""
+        while True:
+            wait_seconds = self.tick()
+            if self.state is State.STOPPED:
+                return self.exit_code
+            with contextlib.suppress(Empty):
+                self.handle(self._signals.get(timeout=wait_seconds))
+
+    def handle(self, number: int) -> None:
+        """React to one signal: TERM and INT stop gracefully, a second one or QUIT at once, HUP replaces the workers."""
+        if number == _WAKE or self.state is State.KILLING:  # another wish must not put off the KILL that is due
+            return
+        if number == signal.SIGHUP and not self._hangup_stops:
+            self.replace_all()
+        elif number == signal.SIGQUIT or self.state is not State.RUNNING:
+            self._stop_at_once()
+        else:
+            self.stop(f"received {signal.Signals(number).name}")
+
+    def stop(self, why: str) -> None:
+        """Let every worker finish its job, for at most the grace time."""
+        if self.state is State.RUNNING:
+            log.info(event("pool stopping", cause=why, grace_seconds=self._grace_seconds))
+            self.state = State.STOPPING
+            self._patience_ends = self._clock() + self._grace_seconds
+            self._tell_all(signal.SIGTERM)
+
+    def replace_all(self) -> None:
+        """Let every worker make way for a new one after the job at hand, one by one; the others go on working."""
+        if self.state is not State.RUNNING:
+            return
+        try:
+            self._check()
+        except ScalableError as error:
+            log.error(event("workers not replaced", cause=error))
+            return
+        log.info(event("replacing the workers", workers=len(self._slots)))
+        self._old = [slot for slot in self._slots if slot is not self._leaving]
+
+    def tick(self) -> float:
+        """Look after every worker once; the seconds until that is useful again."""
+        for slot in self._slots:
+            self._look_after(slot)
+        if self.state is State.RUNNING:
+            self._replace_next()
+        else:
+            self._lose_patience()
+            if all(slot.child is None for slot in self._slots):
+                log.info(event("pool stopped", exit_code=int(self.exit_code)))
+                self.state = State.STOPPED
+        return max(0.01, min([LONGEST_TICK_SECONDS, *(moment - self._clock() for moment in self._due())]))
+
+    def _replace_next(self) -> None:
+        """The next one leaves when the successor of the last one has come to stay."""
+        slot = self._leaving
+        if slot is not None:
+            if slot.is_leaving:
+                self._hurry(slot)
+                return
+            if slot.child is None or self._clock() - slot.started < STEADY_SECONDS:
+                return
+        self._leaving = slot = self._old.pop(0) if self._old else None
+        if slot is not None and slot.child is not None:
+            slot.is_leaving = True
+            self._patience_ends = self._clock() + self._grace_seconds
+            slot.child.send_signal(signal.SIGTERM)
+
+    def _hurry(self, slot: _Slot) -> None:
+        """One that does not leave within the grace time is killed, after a chance to give its job back."""
+        if self._clock() < self._patience_ends or slot.child is None:
+            return
+        log.warning(event("worker does not make way", slot=slot.number, grace_seconds=self._grace_seconds))
+        slot.child.send_signal(signal.SIGKILL if slot.was_hurried else signal.SIGQUIT)
+        slot.was_hurried = True
+        self._patience_ends = self._clock() + KILL_WAIT_SECONDS
+
+    def _due(self) -> list[float]:
+        """The moments at which there is something to do, whatever else happens."""
+        if self.state is State.RUNNING:
+            return [slot.respawn_at for slot in self._slots if slot.child is None]
+        return [self._patience_ends]
+
+    def _look_after(self, slot: _Slot) -> None:
+        if slot.child is not None:
+            exit_code = slot.child.poll()
+            if exit_code is None:
+                return
+            self._bury(slot, exit_code)
+        if self.state is State.RUNNING and self._clock() >= slot.respawn_at:
+            self._start(slot)
+
+    def _start(self, slot: _Slot) -> None:
+        slot.generation += 1
+        slot.name = f"{self.name}/{slot.number}.{slot.generation}"
+        slot.started = self._clock()
+        try:
+            slot.child = self._spawn(slot.name)
+        except OSError as error:  # no process left for this user: wait like after a crash
+            self._back_off(slot)
+            log.error(event("worker not started", slot=slot.number, cause=error, again_in_seconds=slot.backoff))
+            return
+        log.info(event("worker started", slot=slot.number, pid=slot.child.pid))
+
+    def _bury(self, slot: _Slot, exit_code: int) -> None:
+        was_leaving = slot.is_leaving
+        slot.child, slot.is_leaving, slot.was_hurried = None, False, False
+        if exit_code < 0 or exit_code == ExitCode.UNEXPECTED:
+            self._worker_died(slot.name)
+        if self.state is not State.RUNNING:
+            log.info(event("worker stopped", slot=slot.number, exit_code=exit_code))
+        elif exit_code == ExitCode.BAD_CONFIGURATION:
+            self.exit_code = ExitCode.BAD_CONFIGURATION
+            self.stop("a worker found the settings wrong; its message is above")
+        elif was_leaving or (exit_code == ExitCode.OK and self._clock() - slot.started >= REPLACEABLE_SECONDS):
+            slot.respawn_at, slot.backoff = self._clock(), 0.0  # it made way for a new one
+        else:
+            if self._clock() - slot.started >= SETTLED_SECONDS:
+                slot.backoff = 0.0
+            self._back_off(slot)
+            log.warning(event("worker ended", slot=slot.number, exit_code=exit_code, again_in_seconds=slot.backoff))
+
+    def _back_off(self, slot: _Slot) -> None:
+        slot.backoff = min(max(1.0, slot.backoff * 2), LONGEST_BACKOFF_SECONDS)
+        slot.respawn_at = self._clock() + slot.backoff
+
+    def _lose_patience(self) -> None:
+        if self._clock() < self._patience_ends:
+            return
+        if self.state is State.STOPPING:
+            log.warning(event("grace time over", grace_seconds=self._grace_seconds))
+            self._stop_at_once()
+        else:
+            self._tell_all(signal.SIGKILL)
+            self._patience_ends = self._clock() + KILL_WAIT_SECONDS
+
+    def _stop_at_once(self) -> None:
+        """QUIT: workers end their bots and release the jobs; KILL follows for one that does not."""
+        log.info(event("pool stopping at once"))
+        self.state = State.KILLING
+        self._patience_ends = self._clock() + KILL_WAIT_SECONDS
+        self._tell_all(signal.SIGQUIT)
+
+    def _tell_all(self, number: int) -> None:
+        for slot in self._slots:
+            if slot.child is not None:
+                slot.child.send_signal(number)

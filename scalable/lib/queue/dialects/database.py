@@ -1,0 +1,261 @@
+"""What both databases have in common: units of work on a borrowed connection, repeated as a whole on conflict.
+
+Knows no verb of the queue and no SQL of its own; a dialect says how to connect and what its driver's errors mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from enum import Enum
+from typing import Any, Optional, TypeVar
+
+from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
+from scalable.lib.logs import event
+from scalable.lib.queue.dialects.connection_pool import Sessions
+from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.tables import Table
+from scalable.lib.queue.job import ServerDescription
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+MAX_CONFLICTS = 8
+# Once: an idle connection the server closed is replaced; a server that is really gone is the caller's to wait for.
+MAX_LOSSES = 1
+
+
+class Meaning(Enum):
+    """What a driver's error means for the unit of work it interrupted."""
+
+    CONFLICT = "another transaction was in the way; repeat the whole of it"
+    CONNECTION_LOST = "the connection is gone; connect again and repeat"
+    UNAVAILABLE = "the server cannot work now"
+    SCHEMA_MISSING = "a table or column is not there"
+    DUPLICATE = "a unique value is there already"
+    DEFECT = "the statement itself is wrong"
+
+    @property
+    def worth_repeating(self) -> bool:
+        """Whether the same work may succeed at once."""
+        return self in (Meaning.CONFLICT, Meaning.CONNECTION_LOST)
+
+    @property
+    def ends_the_connection(self) -> bool:
+        """Whether the connection is not to be used again."""
+        return self in (Meaning.CONNECTION_LOST, Meaning.UNAVAILABLE)
+
+
+class Session(ABC):
+    """One open connection, as a unit of work sees it. Parameters are named: `:name` in the SQL.
+
+    `{ids}` stands for a list of the whole numbers in parameter `ids`, sorted, so that two never lock them crosswise.
+    """
+
+    duplicate_error: type[Exception]
+
+    @abstractmethod
+    def execute(self, sql: str, **parameters: Any) -> int:
+        """Run one statement; the number of rows it matched."""
+
+    def execute_unless_duplicate(self, sql: str, **parameters: Any) -> Optional[int]:
+        """The same; None when a unique value is there already: then it changed nothing, and the transaction goes on."""
+        try:
+            return self.execute(sql, **parameters)
+        except self.duplicate_error:
+            return None
+
+    @abstractmethod
+    def insert(self, sql: str, **parameters: Any) -> int:
+        """Run one INSERT; the new row's id."""
+
+    @abstractmethod
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one query; all its rows."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the connection go; never raises."""
+
+
+def with_ids(sql: str, parameters: dict[str, Any]) -> str:
+    """`sql` with the ids of the parameters in it; they are numbers of ours, never text from outside."""
+    if "ids" not in parameters:
+        return sql
+    return sql.replace("{ids}", ", ".join(str(int(job_id)) for job_id in sorted(parameters.pop("ids"))))
+
+
+def time_of_text(text: str) -> datetime:
+    """A time as both databases write it into a text, `2026-01-01 12:00:00.000`. Raises ValueError."""
+    return datetime.fromisoformat(f"{text}+00:00")
+
+
+def stored_time(time: datetime) -> str:
+    """The same way back; both databases compare it with what they stored."""
+    return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}"
+
+
+class Database(ABC):
+    """A dialect: connects, translates SQL, explains errors. Safe to share between threads; survives a fork."""
+
+    driver_errors: tuple[type[Exception], ...]
+    begin_sql: str
+    explain_sql: str
+    tables: tuple[Table, ...]
+    ddl_in_transaction: bool
+
+    def __init__(
+        self, sleep: Callable[[float], None] = time.sleep, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._sessions: Sessions[Session] = Sessions(self._connect)
+        self._sleep = sleep
+        self._chance = chance
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """One line that is the same for every process of this installation that uses the same database."""
+
+    @property
+    def place(self) -> str:
+        """The same for a person who looks for it."""
+        return self.identity
+
+    @abstractmethod
+    def render(self, sql: str, table: str = "") -> str:
+        """`sql` with {jobs}, {now} and the other words of statements.py in this dialect's own."""
+
+    @property
+    @abstractmethod
+    def candidates_per_job(self) -> int:
+        """How many rows a claim looks at for each job it wants."""
+
+    @abstractmethod
+    def claims_in_transaction(self) -> bool:
+        """Whether claim holds its candidates locked until it commits."""
+
+    @abstractmethod
+    def prepared_insert(self, statement: str) -> Optional[PreparedInsert]:
+        """How lean.py runs the rendered `statement` on this database; None when it cannot."""
+
+    @abstractmethod
+    def describe(self) -> ServerDescription:
+        """Product and version of the server on the other end, asked for now."""
+
+    @abstractmethod
+    def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
+        """Held while the schema is changed, so that starters wait for each other where the server can do that."""
+
+    @abstractmethod
+    def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
+        """The fewest statements that add these columns and indexes."""
+
+    def widen_statements(self, session: Session, table: str) -> list[str]:
+        """The statements that let the table's columns hold what today's version stores in them."""
+        return []
+
+    @abstractmethod
+    def index_name(self, table: str, index: str) -> str:
+        """The index's name in the database, where it may have to be unique beyond its table."""
+
+    @abstractmethod
+    def existing_columns(self, session: Session, table: str) -> list[str]:
+        """Names of the table's columns; empty when there is no such table."""
+
+    @abstractmethod
+    def existing_indexes(self, session: Session, table: str) -> list[str]:
+        """Names of the table's indexes."""
+
+    def connection_limits(self, session: Session) -> Optional[tuple[int, int, int]]:
+        """Open connections, the most of all users, the most of this one (0: no limit); None where nobody counts."""
+        return None
+
+    def cluster_node(self, session: Session) -> Optional[tuple[str, int, str]]:
+        """Name of the server among its cluster's, how many these are, and its state; None where there is no cluster."""
+        return None
+
+    def rights(self, session: Session) -> tuple[str, list[str]]:
+        """The database's name, and a GRANT statement for each right of this user; none where there are no users."""
+        return "", []
+
+    def time_of(self, value: str) -> datetime:
+        """A stored time, which both dialects give as text, as an aware UTC datetime."""
+        return time_of_text(value)
+
+    @abstractmethod
+    def _connect(self) -> Session: ...
+
+    @abstractmethod
+    def _meaning(self, error: Exception) -> Meaning: ...
+
+    def run(self, work: Callable[[Session], Result], transaction: bool = False) -> Result:
+        """The result of `work(session)`; everything in it is repeated when the database asks for that.
+
+        Without `transaction` every statement commits by itself, so `work` must hold just one that changes something,
+        or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey; other driver errors pass.
+        """
+        conflicts = losses = 0
+        while True:
+            try:
+                return self._once(work, transaction)
+            except self.driver_errors as error:
+                meaning = self._meaning(error)
+                conflicts += meaning is Meaning.CONFLICT
+                losses += meaning is Meaning.CONNECTION_LOST
+                if conflicts > MAX_CONFLICTS or losses > MAX_LOSSES or not meaning.worth_repeating:
+                    raise self._explained(error, meaning) from error
+                log.debug(event("database work repeated", cause=error, conflicts=conflicts, losses=losses))
+                self._sleep(self._chance() * min(0.005 * 2**conflicts, 0.5))
+
+    def _once(self, work: Callable[[Session], Result], transaction: bool) -> Result:
+        session = self._sessions.borrow()
+        usable = False
+        try:
+            if transaction:
+                session.execute(self.begin_sql)
+            result = work(session)
+            if transaction:
+                session.execute("COMMIT")
+            usable = True
+            return result
+        except Exception as error:
+            usable = self._usable_after(error, session, transaction)
+            raise
+        finally:
+            if usable:
+                self._sessions.give_back(session)
+            else:
+                self._sessions.throw_away(session)
+
+    def _usable_after(self, error: Exception, session: Session, transaction: bool) -> bool:
+        """Whether the connection can go on being used; when it is lost, the idle ones are probably lost, too."""
+        if isinstance(error, self.driver_errors) and self._meaning(error).ends_the_connection:
+            self._sessions.close_idle()
+            return False
+        if transaction:
+            try:
+                session.execute("ROLLBACK")
+            except self.driver_errors:
+                return False
+        return True
+
+    def _explained(self, error: Exception, meaning: Meaning) -> Exception:
+        if meaning is Meaning.SCHEMA_MISSING:
+            return SchemaMissing(f"{self.place}: {error}")
+        if meaning is Meaning.DUPLICATE:
+            return DuplicateKey(str(error))
+        if meaning is Meaning.DEFECT:
+            return error
+        return DatabaseUnavailable(f"{self.place}: {error}")
+
+    def limit_connections(self, most: int) -> None:
+        """Use at most `most` at once in this process, whatever its threads do; see Sessions.limit."""
+        self._sessions.limit(most)
+
+    def close(self) -> None:
+        """Close the connections nobody uses just now; the next use opens a new one."""
+        self._sessions.close_idle()

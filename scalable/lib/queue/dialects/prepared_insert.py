@@ -1,0 +1,53 @@
+"""Stores one update in a process that starts for it and ends: the usual case, with next to no imports.
+
+Everything it says to the database was written down by a process that had done the same with all the checks and the
+whole driver: address, session, statement. What else there is, `DatabaseQueue.enqueue` knows: a duplicate, tables to be
+made, a server that is away. For all of that FastPathUnavailable is raised; enqueue the same update then: it is stored
+once, because it has an update_id. A test compares the rows of both on every database.
+"""
+
+from __future__ import annotations
+
+from scalable.lib.errors import FastPathUnavailable
+
+
+class PreparedInsert:
+    """The usual case of one queue. Plain values, to be kept in a private file: one of them is a password.
+
+    `address` is the path of a Unix socket, host and port, or with an empty `account` the path of an SQLite file;
+    `account` is user, password and database; `session` are the statements that set a connection up; `statement` is
+    statements.ENQUEUE in the dialect's words.
+    """
+
+    __slots__ = ("account", "address", "session", "statement")
+
+    def __init__(self, address: str | list[str | int], account: list[str], session: list[str], statement: str) -> None:
+        self.address = address
+        self.account = account
+        self.session = session
+        self.statement = statement
+
+    def store(self, row: dict[str, str | float | None]) -> int:
+        """The id of the new job; `row` has the parameters of statements.ENQUEUE. Raises FastPathUnavailable.
+
+        The row may have been stored even so, when only the answer was lost.
+        """
+        if self.account:
+            from scalable.lib.queue.dialects.minimal_mysql import insert
+
+            return insert(self.address, self.account, self.session, self.statement, row)
+        return self._insert_into_file(row)
+
+    def _insert_into_file(self, row: dict[str, str | float | None]) -> int:
+        import sqlite3
+
+        try:
+            connection = sqlite3.connect(str(self.address), isolation_level=None)
+            try:
+                for statement in self.session:
+                    connection.execute(statement)
+                return connection.execute(self.statement, row).lastrowid or 0
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise FastPathUnavailable(error) from error

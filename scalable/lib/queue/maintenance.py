@@ -1,0 +1,276 @@
+"""What somebody has to do for the queue now and then: leases that ran out, deadlines, old rows, another program's rows.
+
+Each function is a verb of DatabaseQueue, and safe in several processes at once: a batch is read without a lock, and
+each row of it changed only if it is still what it was. See statements.py for the words in braces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional
+
+from scalable.lib.queue.history import DIED, past
+from scalable.lib.queue.job import Adopted, QueueSnapshot, Reaped
+from scalable.lib.queue.parking import end_run
+from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.statements import PAUSED, UNPARK
+from scalable.lib.queue.table import QueueTable
+
+BATCH = 100
+# What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
+ADOPTED_LEASE_SECONDS = 300
+# Who holds such a lease.
+STRANGER = "another program"
+NOT_WORTH_IT = "not run: when its turn came, it was too late for an answer to be of use"
+
+# Leases that ran out. By index turn: the rows that are processing are as many as the workers.
+EXPIRED_LEASES = """
+SELECT id, attempts, lease_token, reserved_by, updated_at
+FROM {jobs} {use:turn}
+WHERE status = 'processing'
+  AND lease_expires_at < {now}
+LIMIT :limit
+"""
+
+# Leases of one worker that is known to be dead. By index turn, as above.
+LEASES_OF_WORKER = """
+SELECT id, attempts, lease_token, reserved_by, updated_at
+FROM {jobs} {use:turn}
+WHERE status = 'processing'
+  AND reserved_by = :worker
+LIMIT :limit
+"""
+
+# Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
+# {ran_out} is RAN_OUT, or nothing when the owner is dead.
+REVOKE_TO_PENDING = """
+UPDATE {jobs}
+SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
+    error_message = :error, lease_token = NULL, lease_expires_at = NULL
+WHERE id = :id
+  AND status = 'processing'
+  AND lease_token = :token
+  {ran_out}
+  {alone}
+"""
+
+REVOKE_TO_FAILED = """
+UPDATE {jobs}
+SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
+    lease_token = NULL, lease_expires_at = NULL
+WHERE id = :id
+  AND status = 'processing'
+  AND lease_token = :token
+  {ran_out}
+  {alone}
+"""
+
+# It was extended after it was read, when the owner's database had been away until that moment.
+RAN_OUT = "AND lease_expires_at < {now}"
+
+# Jobs that are not worth running any more, or never expire and are not in a hurry any more. By index turn, among the
+# urgent ones only; one that expires stays urgent until then, so it is found here.
+OVERDUE = """
+SELECT id
+FROM {jobs} {use:turn}
+WHERE status = 'pending'
+  AND parked IN (0, 1)
+  AND priority IN (0, 1)
+  AND expires_at <= {now}
+LIMIT :limit
+"""
+
+URGENT_TOO_LONG = """
+SELECT id
+FROM {jobs} {use:turn}
+WHERE status = 'pending'
+  AND parked IN (0, 1)
+  AND priority IN (0, 1)
+  AND urgent_until <= {now}
+  AND expires_at IS NULL
+LIMIT :limit
+"""
+
+# They wait like all others from now on. By primary key.
+SLOW_DOWN = """
+UPDATE {jobs}
+SET priority = 2, updated_at = {now}
+WHERE id IN ({ids})
+  AND status = 'pending'
+"""
+
+EXPIRE = """
+UPDATE {jobs}
+SET status = 'expired', processed_at = {now}, updated_at = {now}, error_message = :error
+WHERE id = :id
+  AND status = 'pending'
+  AND expires_at <= {now}
+  {alone}
+"""
+
+# Jobs finished longer than `:seconds` ago. By index status_created: they were made before that.
+OLD = """
+SELECT id
+FROM {jobs} {use:status_created}
+WHERE status = :status
+  AND created_at < {ago:seconds}
+  AND processed_at < {ago:seconds}
+ORDER BY created_at, id
+LIMIT :limit
+"""
+
+# By primary key, and only what is still finished: somebody may have run it again by hand.
+DELETE = """
+DELETE FROM {jobs}
+WHERE id IN ({ids})
+  AND status = :status
+  AND processed_at < {ago:seconds}
+"""
+
+# Running jobs without a lease: another program took them, the PHP version before it was replaced. By index turn.
+ADOPT_RUNNING = """
+UPDATE {jobs}
+SET lease_token = :token, lease_expires_at = {in:seconds}, reserved_by = :stranger, updated_at = {now}
+WHERE status = 'processing'
+  AND parked IN (0, 1)
+  AND lease_expires_at IS NULL
+"""
+
+# Parked jobs whose lane has nobody left to unpark them: somebody deleted the one they waited for. By indexes turn and
+# open_lane; one condition with OR would make SQLite read the whole lane for every job of it.
+STRANDED = """
+SELECT id
+FROM {jobs} AS job {use:turn}
+WHERE status = 'pending'
+  AND parked = 1
+  AND priority IN (0, 1, 2)
+  AND available_at <= {now}
+  AND NOT EXISTS (
+    SELECT 1 FROM {jobs} AS running
+    WHERE {running:running} = job.lane)
+  AND NOT EXISTS (
+    SELECT 1 FROM {jobs} AS waiting {use:open_lane}
+    WHERE {open:waiting} = job.lane AND waiting.status = 'pending' AND waiting.parked = 0)
+ORDER BY priority, available_at, id
+LIMIT :limit
+"""
+
+# Waiting jobs that are due later than any delay of ours, and that none of our workers ever had: written in another
+# time zone. By index turn.
+_NEVER_OURS = "(reserved_by IS NULL OR reserved_by = :stranger)"
+
+DUE_TOO_LATE = f"""
+SELECT id
+FROM {{jobs}} {{use:turn}}
+WHERE status = 'pending'
+  AND parked IN (0, 1)
+  AND priority IN (0, 1, 2)
+  AND available_at > {{in:seconds}}
+  AND {_NEVER_OURS}
+LIMIT :limit
+"""
+
+MAKE_DUE = f"""
+UPDATE {{jobs}}
+SET available_at = {{now}}, updated_at = {{now}}
+WHERE id IN ({{ids}})
+  AND status = 'pending'
+  AND available_at > {{in:seconds}}
+  AND {_NEVER_OURS}
+"""
+
+
+def _first_waiting(priority: int) -> str:
+    return (
+        f"(SELECT {{age:available_at}} FROM {{jobs}} {{use:turn}} WHERE status = 'pending' AND parked = 0"
+        f" AND priority = {priority} ORDER BY available_at LIMIT 1)"
+    )
+
+
+# The queue at a glance. By primary key and index turn: the first row of each priority, the few that are running, and
+# the urgent ones.
+LOOK = f"""
+SELECT
+    (SELECT MAX(id) FROM {{jobs}}),
+    {{id_step}},
+    {PAUSED},
+    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE status = 'processing' AND lease_expires_at < {{now}}),
+    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
+            WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {{now}}),
+    {", ".join(_first_waiting(priority) for priority in (0, 1, 2))}
+LIMIT 1
+"""
+
+
+def snapshot(table: QueueTable) -> QueueSnapshot:
+    """What has come, what is due, and whether there is something to reap or to expire: one statement."""
+    [(newest, id_step, paused, ran_out, late, *ages)] = table.rows(LOOK)
+    due = [-age / 1_000_000 for age in ages if age is not None and not paused]
+    return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
+
+
+def reap(table: QueueTable, policy: RetryPolicy, worker: Optional[str] = None) -> Reaped:
+    """End the leases that ran out, or those of one dead worker."""
+    if worker is None:
+        leases = table.rows(EXPIRED_LEASES, limit=BATCH)
+    else:
+        leases = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH)
+    to_failed, to_pending = (
+        statement.replace("{ran_out}", RAN_OUT if worker is None else "")
+        for statement in (REVOKE_TO_FAILED, REVOKE_TO_PENDING)
+    )
+    retried = failed = 0
+    for job_id, attempts, token, holder, beat_at in leases:
+        heard = f"{table.database.time_of(beat_at):%Y-%m-%d %H:%M:%S} UTC"
+        error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
+        told = {"token": token, "error": error, "past": past(DIED, holder or "", error)}
+        if policy.used_up(attempts):
+            failed += end_run(table, to_failed, job_id, **told)
+        else:
+            retried += end_run(table, to_pending, job_id, seconds=policy.delay_seconds(attempts), **told)
+    return Reaped(retried, failed)
+
+
+def expire(table: QueueTable) -> int:
+    """Expire what is too late, and slow down what is not urgent any more; how many expired."""
+    total = 0
+    while True:
+        overdue = table.rows(OVERDUE, limit=BATCH)
+        ended = sum(end_run(table, EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
+        total += ended
+        if not ended or len(overdue) < BATCH:
+            break
+    _slow_down(table)
+    return total
+
+
+def _slow_down(table: QueueTable) -> None:
+    while True:
+        late = table.rows(URGENT_TOO_LONG, limit=BATCH)
+        if not table.change_ids(SLOW_DOWN, (row[0] for row in late)) or len(late) < BATCH:
+            return
+
+
+def prune(table: QueueTable, keep_seconds: Mapping[str, float], limit: int) -> int:
+    """Delete jobs finished longer ago than their state is kept, at most `limit` of each state; how many."""
+    return sum(_prune(table, status, seconds, limit) for status, seconds in keep_seconds.items())
+
+
+def _prune(table: QueueTable, status: str, seconds: float, limit: int) -> int:
+    total = 0
+    while total < limit:
+        old = table.rows(OLD, status=status, seconds=seconds, limit=min(BATCH, limit - total))
+        total += table.change_ids(DELETE, (row[0] for row in old), status=status, seconds=seconds)
+        if len(old) < BATCH:
+            break
+    return total
+
+
+def adopt(table: QueueTable, longest_delay_seconds: float) -> Adopted:
+    """Lease the running jobs of another program, make its waiting ones due, let lanes without a head go on."""
+    running = table.change(ADOPT_RUNNING, token="adopted", stranger=STRANGER, seconds=ADOPTED_LEASE_SECONDS)
+    beyond = {"seconds": longest_delay_seconds + 60, "stranger": STRANGER}
+    late = table.rows(DUE_TOO_LATE, limit=10 * BATCH, **beyond)
+    waiting = table.change_ids(MAKE_DUE, (row[0] for row in late), **beyond)
+    stranded = table.rows(STRANDED, limit=BATCH)
+    return Adopted(running, waiting, sum(table.change(UNPARK, id=row[0]) for row in stranded))

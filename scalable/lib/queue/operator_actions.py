@@ -1,0 +1,178 @@
+"""What a person does to jobs: run again, run now, skip, delete. Knows neither page nor shell.
+
+Each function is a verb of DatabaseQueue. It changes only a job in the state it is for, and says so otherwise: of two
+persons at once, the second is told what the first made of it. See statements.py for the words in braces.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, Optional
+
+from scalable.lib.errors import JobNotFound, WrongState
+from scalable.lib.queue import history
+from scalable.lib.queue.dialects.database import stored_time
+from scalable.lib.queue.history import past
+from scalable.lib.queue.job import EXPIRED, FAILED
+from scalable.lib.queue.parking import end_run
+from scalable.lib.queue.table import QueueTable
+from scalable.lib.queue.views.search import AMONG, Filter, matching
+
+SKIPPED, DELETED = "skipped by hand", "deleted by hand"
+_POSITION = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})/([0-9]{1,19})", re.ASCII)
+
+# A failed or expired job starts anew, with all its attempts, and is not expired a second time. By primary key; whoever
+# comes second finds it pending. Also for many at once.
+REQUEUE = """
+UPDATE {jobs}
+SET history = {history:past}, status = 'pending', attempts = 0, available_at = {now}, updated_at = {now},
+    processed_at = NULL, parked = 0, priority = 2, urgent_until = NULL, expires_at = NULL
+WHERE id IN ({ids})
+  AND status IN ('failed', 'expired')
+"""
+
+# The first jobs of a state, and those after a given one. By index status_created, which ends in the id. Walking on from
+# the last row seen ends even when jobs come back into the state behind it.
+FIRST_IN_STATE = """
+SELECT id, created_at
+FROM {jobs} {use:status_created}
+WHERE status = :status
+ORDER BY created_at, id
+LIMIT :limit
+"""
+
+NEXT_IN_STATE = """
+SELECT id, created_at
+FROM {jobs} {use:status_created}
+WHERE status = :status
+  AND created_at >= :created_at
+  AND (created_at > :created_at OR id > :id)
+ORDER BY created_at, id
+LIMIT :limit
+"""
+
+# By primary key from its end.
+NEWEST_ID = "SELECT MAX(id) FROM {jobs} LIMIT 1"
+
+# The next attempt is due at once. By primary key; a worker that took the job meanwhile has changed its state.
+RUN_NOW = """
+UPDATE {jobs}
+SET available_at = {now}, updated_at = {now}
+WHERE id = :id
+  AND status = 'pending'
+  AND available_at > {now}
+"""
+
+# Given up by hand, so that what waits behind it in its lane may go on. By primary key; see end_run for {alone}.
+SKIP = """
+UPDATE {jobs}
+SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error
+WHERE id = :id
+  AND status = 'pending'
+  {alone}
+"""
+
+# By primary key, and never what waits or runs: the order of a lane hangs on it.
+DELETE_ENDED = """
+DELETE FROM {jobs}
+WHERE id = :id
+  AND status IN ('done', 'failed', 'expired')
+"""
+
+STATUS = """
+SELECT status
+FROM {jobs}
+WHERE id = :id
+LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the row of a state's jobs, oldest first: behind the job with this id, enqueued at this time."""
+
+    created_at: str
+    job_id: int
+
+    def __str__(self) -> str:
+        return f"{self.created_at}/{self.job_id}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one call did: jobs that will run again, jobs it looked at, where the next call begins (None: at the end)."""
+
+    requeued: int
+    looked_at: int
+    after: Optional[Position]
+
+
+def read_position(text: str) -> Optional[Position]:
+    """What str() made of a Position; None for anything else."""
+    found = _POSITION.fullmatch(text)
+    return Position(found.group(1), int(found.group(2))) if found else None
+
+
+def requeue(table: QueueTable, job_id: int) -> None:
+    """One job runs again. Raises JobNotFound or WrongState."""
+    if not table.change_ids(REQUEUE, [job_id], past=past(history.REQUEUED)):
+        _refuse(table, job_id, "only failed and expired jobs can be run again")
+
+
+def requeue_matching(table: QueueTable, wanted: Filter, limit: int, after: Optional[Position], until_id: int) -> Batch:
+    """The next `limit` jobs of the filter's state, failed or expired, of which those run again that fit it.
+
+    Jobs newer than `until_id` are left alone, so that calls that follow each other come to an end.
+    """
+    if wanted.status not in (FAILED, EXPIRED):
+        raise ValueError(f"status {wanted.status!r}: expected {FAILED} or {EXPIRED}")
+    window = _window(table, wanted.status, limit, after)
+    ids = [job_id for job_id, _ in window if job_id <= until_id]
+    if ids and wanted.in_a_row:
+        jobs, _ = matching(table, AMONG, replace(wanted, status=None), ids=ids, limit=len(ids))
+        ids = [job.id for job in jobs]
+    requeued = table.change_ids(REQUEUE, ids, past=past(history.REQUEUED))
+    last = window[-1] if len(window) == limit else None
+    return Batch(requeued, len(window), last and Position(stored_time(table.database.time_of(last[1])), last[0]))
+
+
+def newest_id(table: QueueTable) -> int:
+    """The id of the newest job; 0 without any."""
+    return table.rows(NEWEST_ID)[0][0] or 0
+
+
+def run_now(table: QueueTable, job_id: int) -> None:
+    """The next attempt does not wait. Raises JobNotFound or WrongState."""
+    if not table.change(RUN_NOW, id=job_id):
+        _refuse(table, job_id, "only a job that waits for its next attempt can be run now")
+
+
+def skip(table: QueueTable, job_id: int) -> None:
+    """A waiting job is failed, and its lane goes on. Raises JobNotFound or WrongState."""
+    if not end_run(table, SKIP, job_id, past=past(history.SKIPPED), error=SKIPPED):
+        _refuse(table, job_id, "only a job that waits can be skipped")
+
+
+def delete(table: QueueTable, job_id: int) -> None:
+    """The job is gone; what waited behind it goes on. Raises JobNotFound or WrongState.
+
+    A waiting job is given up first, so that its lane moves on; in between it is failed for a moment.
+    """
+    end_run(table, SKIP, job_id, past=past(history.SKIPPED), error=DELETED)
+    if not table.change(DELETE_ENDED, id=job_id):
+        _refuse(table, job_id, "a job that runs cannot be deleted")
+
+
+def _window(table: QueueTable, status: str, limit: int, after: Optional[Position]) -> list[tuple[int, str]]:
+    values: dict[str, Any] = {"status": status, "limit": limit}
+    if after is None:
+        return table.rows(FIRST_IN_STATE, **values)
+    return table.rows(NEXT_IN_STATE, created_at=after.created_at, id=after.job_id, **values)
+
+
+def _refuse(table: QueueTable, job_id: int, expected: str) -> NoReturn:
+    found = table.rows(STATUS, id=job_id)
+    if not found:
+        raise JobNotFound(f"there is no job {job_id}")
+    raise WrongState(f"job {job_id} is {found[0][0]}: {expected}", status=found[0][0])

@@ -1,0 +1,87 @@
+"""Asks the server how it would run the statements of every day, so that a slow plan is found before a full table is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalable.lib.queue import maintenance, notes, operator_actions
+from scalable.lib.queue import statements as sql
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.dialects.database import Database
+from scalable.lib.queue.job import STATUSES
+from scalable.lib.queue.views import browse, search, totals
+from scalable.lib.queue.views.minutes import COUNT_ENQUEUED, READ_MINUTES, READ_SLOTS
+from scalable.lib.queue.worker_registry import RUNNING
+
+_TIME = "2026-01-01 00:00:00.000"
+# What runs again and again while the queue is used; the values only have to be of the right kind.
+STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "find what was stored": (sql.FIND_UPDATES, {"ids": [1, 2, 3], "limit": 32}),
+    "claim": (sql.CANDIDATES, {"limit": 4}),
+    "park": (sql.BLOCKED, {"limit": 500}),
+    "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
+    "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
+    "look": (maintenance.LOOK, {}),
+    "reap": (maintenance.EXPIRED_LEASES, {"limit": 100}),
+    "expire": (maintenance.OVERDUE, {"limit": 100}),
+    "slow down": (maintenance.URGENT_TOO_LONG, {"limit": 100}),
+    "adopt": (maintenance.STRANDED, {"limit": 100}),
+    "make due": (maintenance.DUE_TOO_LATE, {"limit": 100, "seconds": 60, "stranger": ""}),
+    "prune": (maintenance.OLD, {"status": "done", "seconds": 1, "limit": 100}),
+    "count enqueued": (COUNT_ENQUEUED, {"minute": "2026-01-01 00:00:00.000", "next_minute": "2026-01-01 00:01:00.000"}),
+    "read minutes": (READ_MINUTES, {"seconds": 3600, "limit": 100}),
+    "running jobs": (RUNNING, {"limit": 100}),
+    "count a large state": (totals.STEP_END, {"status": "done", "created_at": _TIME, "id": 1, "offset": 100}),
+}
+_FOUND = {"update_type": "message", "lane": "chat:1", "digits": "1", "error": "%x%"}
+# What the dashboard asks when somebody looks at it.
+PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "notes": (notes.READ_NOTES, {}),
+    "counts": (browse.COUNT_ALL_UP_TO, {f"most_{status}": 1001 for status in STATUSES}),
+    "count one state": (browse.COUNT_UP_TO, {"status": "done", "limit": 10_001}),
+    "waiting": (browse.WAITING, {}),
+    "minutes put together": (READ_SLOTS, {"seconds": 3600, "slot": 60, "limit": 100}),
+    "running jobs": (RUNNING, {"limit": 100}),
+    "one job": (browse.DETAIL, {"id": 1}),
+    "open jobs of a lane": (browse.OPEN_IN_LANE, {"lane": "chat:1", "limit": 20}),
+    "first and last id": (search.BOUNDS, {}),
+    "job by number": (search.BY_NUMBER, {"number": 1}),
+    "walk": (search.statement(search.WALK, _FOUND), {"before": 100, "lowest": 1, "limit": 50, **_FOUND}),
+    "walk through a state": (search.statement(search.AMONG, _FOUND), {"ids": [1, 2, 3], "limit": 3, **_FOUND}),
+    "latest of a state": (search.LATEST_IN_STATE, {"status": "failed", "limit": 50}),
+    "earlier of a state": (search.EARLIER_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 50}),
+    "place of a job": (search.POSITION, {"id": 1}),
+    "first failed": (operator_actions.FIRST_IN_STATE, {"status": "failed", "limit": 100}),
+    "next failed": (operator_actions.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
+    "newest id": (operator_actions.NEWEST_ID, {}),
+}
+
+
+def slow_plans(queue: DatabaseQueue) -> list[str]:
+    """A line for every statement the server would sort or scan a whole table for; empty when all is well.
+
+    MySQL and MariaDB: type ALL or index without a limit on it, or `Using filesort`. SQLite: SCAN without an index, or a
+    temporary B-tree for ORDER BY.
+    """
+    return [
+        f"{verb}: {step}"
+        for verb, (statement, values) in {**STATEMENTS, **PAGE_STATEMENTS}.items()
+        for step in slow_steps(queue.database, queue.database.render(statement, queue.table), values)
+    ]
+
+
+def slow_steps(database: Database, rendered: str, values: dict[str, Any]) -> list[str]:
+    """The same of one statement that is in the database's own words already: the steps of its plan that are slow."""
+    explained = f"{database.explain_sql} {rendered}"
+    rows = database.run(lambda session: session.rows(explained, **values))
+    steps = (" ".join(str(value) for value in row if value is not None) for row in rows)
+    return [step for step in steps if _is_slow(step)]
+
+
+def _is_slow(step: str) -> bool:
+    # The few rows found, put together; a SELECT without a table.
+    if any(sign in step for sign in ("<union", "<derived", "(subquery", "SCAN found", "CONSTANT ROW")):
+        return False
+    words = step.replace("UNION ALL", "").split()
+    sorts = "filesort" in step or "TEMP B-TREE FOR ORDER BY" in step
+    return sorts or "ALL" in words or ("SCAN" in words and "USING" not in words)

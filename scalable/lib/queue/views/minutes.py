@@ -1,0 +1,216 @@
+"""Minutes: what happened in each, read for charts and percentiles; and how many jobs were enqueued, counted later.
+
+The webhook counts nothing, because under CGI it lives for one request. Housekeeping counts each minute once, when it is
+over, in the index of the jobs table: it reads every job one time in its life. It stores the number and adds nothing,
+so that two at once, or one that is interrupted and begins again, arrive at the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Optional
+
+from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
+from scalable.lib.queue.table import QueueTable
+
+KEEP_SECONDS = 31 * 86_400.0
+MOST_MINUTES = 50_000
+# A minute is counted this long after its end: then every INSERT that began in it was committed or gave up.
+SETTLE = timedelta(seconds=20)
+MINUTE = timedelta(minutes=1)
+# How far back a first count goes, how far one after an interruption, and how many minutes one call counts.
+FIRST_SPAN, LONGEST_SPAN, MOST_AT_ONCE = timedelta(hours=1), timedelta(days=1), 120
+Histogram = tuple[int, ...]
+# A slot that is longer than there has been time.
+ALL_IN_ONE = 10**10
+
+# By primary key, in its order.
+READ_MINUTES = f"""
+SELECT minute, enqueued, {", ".join((*COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS))}
+FROM {{jobs}}_minutes
+WHERE minute >= {{ago:seconds}}
+ORDER BY minute
+LIMIT :limit
+"""
+
+_ALL = ("enqueued", *COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS)
+
+# The same put together, in slots of `:slot` seconds. Reads the rows of that time by primary key; there is one a minute,
+# 10,000 in a week. Sorted by the reader, because the server would sort more than it gives.
+READ_SLOTS = f"""
+SELECT {{slot:minute:slot}} AS slot, {", ".join(f"SUM({name})" for name in _ALL)}
+FROM {{jobs}}_minutes
+WHERE minute >= {{ago:seconds}}
+GROUP BY slot
+{{unsorted}}
+LIMIT :limit
+"""
+
+# Deletes about one row a minute. By primary key, from its beginning.
+DELETE_MINUTES = """
+DELETE FROM {jobs}_minutes
+WHERE minute < {ago:seconds}
+"""
+
+NOW = "SELECT {now} LIMIT 1"
+
+# By primary key from its end; the newest minutes have no count yet, and are passed over.
+LAST_COUNTED = """
+SELECT minute
+FROM {jobs}_minutes
+WHERE enqueued IS NOT NULL
+ORDER BY minute DESC
+LIMIT 1
+"""
+
+# Reads only the index status_created, and in it only the jobs of that minute, one range for each state.
+COUNT_ENQUEUED = """
+SELECT COUNT(*)
+FROM {jobs} {use:status_created}
+WHERE status IN ('pending', 'processing', 'done', 'failed', 'expired')
+  AND created_at >= :minute
+  AND created_at < :next_minute
+"""
+
+# Both by primary key. A number is stored, so it does not matter how often or by how many.
+SET_ENQUEUED = """
+UPDATE {jobs}_minutes
+SET enqueued = :enqueued
+WHERE minute = :minute
+"""
+
+ADD_ENQUEUED = """
+INSERT INTO {jobs}_minutes (minute, enqueued)
+VALUES (:minute, :enqueued)
+"""
+
+
+@dataclass(frozen=True)
+class Minute:
+    """What happened in the minute that began `at`, UTC. `enqueued` is None until it was counted.
+
+    `waits` and `runs` are histograms: element n is how many took less than 2**n ms and not less than half of that.
+    """
+
+    at: datetime
+    enqueued: Optional[int]
+    done: int
+    failed: int
+    retried: int
+    expired: int
+    waits: Histogram
+    runs: Histogram
+
+
+class Minutes:
+    """The counters per minute of the queue in `table`. Safe to share between threads.
+
+    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
+    """
+
+    def __init__(self, database: Database, table: str) -> None:
+        self._table = QueueTable(database, table)
+
+    def read(self, since_seconds: float) -> list[Minute]:
+        """The minutes that began in the last `since_seconds`, oldest first; one in which nothing happened may miss."""
+        rows = self._table.rows(READ_MINUTES, seconds=since_seconds, limit=MOST_MINUTES)
+        return [self._minute(row) for row in rows]
+
+    def slots(self, since_seconds: float, slot_seconds: int) -> list[Minute]:
+        """The same, put together in slots of `slot_seconds` that begin at multiples of it, in UTC."""
+        rows = self._table.rows(READ_SLOTS, seconds=since_seconds, slot=slot_seconds, limit=MOST_MINUTES)
+        return [_slot(row, slot_seconds) for row in sorted(rows)]
+
+    def count_enqueued(self) -> int:
+        """Count the jobs of minutes that are over and not counted yet; how many minutes. Safe in several processes."""
+        until = _whole_minute(self.now() - SETTLE)
+        minute = self._first_uncounted(until)
+        counted = 0
+        while minute < until and counted < MOST_AT_ONCE:
+            self._count(minute)
+            minute += MINUTE
+            counted += 1
+        return counted
+
+    def prune(self, keep_seconds: float = KEEP_SECONDS) -> int:
+        """Delete minutes older than that; how many."""
+        return self._table.change(DELETE_MINUTES, seconds=keep_seconds)
+
+    def now(self) -> datetime:
+        """The database's clock, UTC."""
+        return self._table.database.time_of(self._table.rows(NOW)[0][0])
+
+    def _first_uncounted(self, until: datetime) -> datetime:
+        last = self._table.rows(LAST_COUNTED)
+        if not last:
+            return until - FIRST_SPAN
+        return max(self._table.database.time_of(last[0][0]) + MINUTE, until - LONGEST_SPAN)
+
+    def _count(self, minute: datetime) -> None:
+        values: dict[str, Any] = {"minute": _stored(minute), "next_minute": _stored(minute + MINUTE)}
+        enqueued = self._table.rows(COUNT_ENQUEUED, **values)[0][0]
+        change, add = self._table.sql(SET_ENQUEUED), self._table.sql(ADD_ENQUEUED)
+        values = {"minute": _stored(minute), "enqueued": enqueued}
+
+        def work(session: Session) -> None:
+            if not session.execute(change, **values) and not session.execute_unless_duplicate(add, **values):
+                session.execute(change, **values)
+
+        self._table.database.run(work)
+
+    def _minute(self, row: tuple[Any, ...]) -> Minute:
+        return Minute(
+            at=self._table.database.time_of(row[0]),
+            enqueued=row[1],
+            done=row[2],
+            failed=row[3],
+            retried=row[4],
+            expired=row[5],
+            waits=tuple(row[-2 * BUCKETS : -BUCKETS]),
+            runs=tuple(row[-BUCKETS:]),
+        )
+
+
+def _slot(row: tuple[Any, ...], slot_seconds: int) -> Minute:
+    """A row of sums, which are decimals in MySQL."""
+    at = datetime.fromtimestamp(int(row[0]) * slot_seconds, timezone.utc)
+    done, failed, retried, expired, *times = (int(value) for value in row[2:])
+    enqueued = None if row[1] is None else int(row[1])
+    return Minute(at, enqueued, done, failed, retried, expired, tuple(times[:BUCKETS]), tuple(times[BUCKETS:]))
+
+
+def merged(histograms: Iterable[Histogram]) -> Histogram:
+    """One histogram of everything in them."""
+    sums = [0] * BUCKETS
+    for histogram in histograms:
+        for bucket, number in enumerate(histogram):
+            sums[bucket] += number
+    return tuple(sums)
+
+
+def percentile(histogram: Sequence[int], share: float) -> Optional[float]:
+    """Seconds within which `share` (0.5: the median) of the times are; None without any.
+
+    Never further from the truth than a factor of two; what is beyond the histogram counts as its end, 70 minutes.
+    """
+    wanted = share * sum(histogram)
+    below = 0
+    for bucket, number in enumerate(histogram):
+        if number and below + number >= wanted:
+            low = 2 ** (bucket - 1) if bucket else 0
+            width = 0 if bucket == BUCKETS - 1 else 2**bucket - low
+            return (low + width * max(wanted - below, 0) / number) / 1000
+        below += number
+    return None
+
+
+def _whole_minute(time: datetime) -> datetime:
+    return time.replace(second=0, microsecond=0)
+
+
+def _stored(minute: datetime) -> str:
+    """As both dialects compare it: a beginning of a minute, in the form of a stored time."""
+    return f"{minute:%Y-%m-%d %H:%M}:00.000"

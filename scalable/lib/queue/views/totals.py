@@ -1,0 +1,117 @@
+"""Totals: how many jobs there are in each state when there are more than anyone should count for a page.
+
+Housekeeping counts them now and then in the index, in steps that keep no other statement waiting, and leaves a note.
+Nobody shows such a number without the time it was counted at.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from scalable.lib.queue.dialects.database import Database
+from scalable.lib.queue.job import STATUSES
+from scalable.lib.queue.notes import TOTALS, Note, Notes
+from scalable.lib.queue.table import QueueTable
+
+STEP = 50_000
+# Counting is worth a fiftieth of the time at most, and is done once a minute at most.
+SHARE, SHORTEST_PAUSE_SECONDS = 50, 55.0
+
+# Where the next step begins. By index status_created, no row is read.
+FIRST_STEP_END = """
+SELECT created_at, id
+FROM {jobs} {use:status_created}
+WHERE status = :status
+ORDER BY created_at, id
+LIMIT 1 OFFSET :offset
+"""
+
+STEP_END = """
+SELECT created_at, id
+FROM {jobs} {use:status_created}
+WHERE status = :status
+  AND created_at >= :created_at
+  AND (created_at > :created_at OR id > :id)
+ORDER BY created_at, id
+LIMIT 1 OFFSET :offset
+"""
+
+# What is behind the last step, less than a step. By the same index.
+REST = """
+SELECT COUNT(*)
+FROM {jobs} {use:status_created}
+WHERE status = :status
+  AND created_at >= :created_at
+  AND (created_at > :created_at OR id > :id)
+"""
+
+REST_OF_ALL = """
+SELECT COUNT(*)
+FROM {jobs} {use:status_created}
+WHERE status = :status
+"""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A number, when it was counted, and how long ago that is."""
+
+    number: int
+    at: datetime
+    age_seconds: float
+
+
+def read_totals(notes: dict[str, Note]) -> dict[str, Counted]:
+    """What was counted last, by state; empty when nothing was, or when that note cannot be read."""
+    note = notes.get(TOTALS)
+    if note is None:
+        return {}
+    try:
+        numbers = json.loads(note.text)
+        return {status: Counted(int(numbers[status]), note.at, note.age_seconds) for status in STATUSES}
+    except (ValueError, TypeError, KeyError):
+        return {}
+
+
+class Totals:
+    """Counts the jobs of the queue in `table`. Safe in several processes: the first one saves the others the work.
+
+    Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
+    """
+
+    def __init__(self, database: Database, table: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._table = QueueTable(database, table)
+        self._notes = Notes(database, table)
+        self._clock = clock
+
+    def refresh(self) -> bool:
+        """Count and leave the note, unless that was done a short while ago; whether it counted."""
+        note = self._notes.read().get(TOTALS)
+        if note is not None and note.age_seconds < max(SHORTEST_PAUSE_SECONDS, SHARE * _took_seconds(note)):
+            return False
+        began = self._clock()
+        numbers = {status: self._count(status) for status in STATUSES}
+        self._notes.write(TOTALS, json.dumps({**numbers, "took_seconds": round(self._clock() - began, 3)}))
+        return True
+
+    def _count(self, status: str) -> int:
+        counted, position = 0, self._table.rows(FIRST_STEP_END, status=status, offset=STEP - 1)
+        if not position:
+            return int(self._table.rows(REST_OF_ALL, status=status)[0][0])
+        while position:
+            counted += STEP
+            values: dict[str, Any] = {"status": status, "created_at": position[0][0], "id": position[0][1]}
+            position = self._table.rows(STEP_END, offset=STEP - 1, **values)
+        return counted + int(self._table.rows(REST, **values)[0][0])
+
+
+def _took_seconds(note: Note) -> float:
+    try:
+        return float(json.loads(note.text)["took_seconds"])
+    except (ValueError, TypeError, KeyError):
+        return 0.0

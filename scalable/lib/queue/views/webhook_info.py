@@ -1,0 +1,96 @@
+"""What Telegram said of the webhook the last time it was asked, kept as a note for everybody. Asks nobody itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Note
+
+MAX_TEXT_CHARACTERS = 600
+# How often Telegram is asked at most.
+WEBHOOK_PAUSE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class WebhookInfo:
+    """Times in seconds since 1970, as Telegram gives them; `seen_at` None: never asked with success.
+
+    `url` empty: there is no webhook. `pending`: updates that wait at Telegram. `trouble`: why the last question brought
+    no answer, empty when it did. `before`: where the webhook pointed before it was set from here, empty when unknown.
+    `allowed_updates`: the types Telegram brings, empty for its usual ones. `has_certificate`: it has one of its own.
+    """
+
+    url: str = ""
+    pending: int = 0
+    last_error_at: Optional[int] = None
+    last_error: str = ""
+    max_connections: Optional[int] = None
+    seen_at: Optional[int] = None
+    trouble: str = ""
+    before: str = ""
+    allowed_updates: tuple[str, ...] = ()
+    has_certificate: bool = False
+
+    @property
+    def seen(self) -> Optional[datetime]:
+        """When Telegram said this, UTC."""
+        return None if self.seen_at is None else datetime.fromtimestamp(self.seen_at, timezone.utc)
+
+    @property
+    def error_time(self) -> Optional[datetime]:
+        """When Telegram last failed to deliver, UTC."""
+        return None if self.last_error_at is None else datetime.fromtimestamp(self.last_error_at, timezone.utc)
+
+    def failed_within(self, seconds: float) -> bool:
+        """Whether Telegram had failed to deliver so shortly before it was asked."""
+        if self.seen_at is None or self.last_error_at is None:
+            return False
+        return self.seen_at - self.last_error_at <= seconds
+
+    def in_trouble(self, why: str) -> WebhookInfo:
+        """The same as last seen; asking again brought no answer."""
+        return replace(self, trouble=why[:MAX_TEXT_CHARACTERS])
+
+    def to_text(self) -> str:
+        """For the note."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "before"})
+
+
+def read_webhook(notes: dict[str, Note]) -> Optional[WebhookInfo]:
+    """What the notes say; None when nobody has asked yet."""
+    note, before = notes.get(WEBHOOK), notes.get(WEBHOOK_BEFORE)
+    if note is None:
+        return None
+    try:
+        value: Any = json.loads(note.text)
+        value["allowed_updates"] = tuple(value.get("allowed_updates", ()))
+        return WebhookInfo(**value, before=before.text if before else "")
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def from_telegram(info: Any, now: int) -> WebhookInfo:
+    """What `getWebhookInfo` answered (Bot API, object WebhookInfo) at that time; what is missing stays empty."""
+    told = info if isinstance(info, dict) else {}
+
+    def number(name: str) -> Optional[int]:
+        return told[name] if isinstance(told.get(name), int) else None
+
+    return WebhookInfo(
+        str(told.get("url", ""))[:MAX_TEXT_CHARACTERS],
+        number("pending_update_count") or 0,
+        number("last_error_date"),
+        str(told.get("last_error_message", ""))[:MAX_TEXT_CHARACTERS],
+        number("max_connections"),
+        now,
+        allowed_updates=_names(told.get("allowed_updates")),
+        has_certificate=told.get("has_custom_certificate") is True,
+    )
+
+
+def _names(listed: Any) -> tuple[str, ...]:
+    """Names of update types; Telegram has about thirty of them."""
+    return tuple(str(name)[:64] for name in listed[:50]) if isinstance(listed, list) else ()

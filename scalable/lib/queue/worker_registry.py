@@ -1,0 +1,171 @@
+"""The registry of workers: who is there, since when, and what each has done. Knows no job but the one that runs.
+
+A worker writes its own row, at most every ten seconds; a row that is no longer written is a worker that is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Optional
+
+from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.table import QueueTable
+
+# More than an idle worker's longest pause (BOT_WORKER_SLEEP is 60 s at most, give or take a fifth) and one beat.
+ALIVE_SECONDS = 90.0
+# Rows of workers that were killed are kept this long, for whoever asks what became of them.
+KEEP_GONE_SECONDS = 86_400.0
+MOST_WORKERS = 1000
+
+# A worker's own row; nobody else writes it. By primary key.
+UPDATE_WORKER = """
+UPDATE {jobs}_workers
+SET host = :host, pid = :pid, started_at = {ago:up_seconds}, heartbeat_at = {now}, runs = :runs,
+    succeeded = :succeeded, retried = :retried, failed = :failed, memory_kb = :memory_kb
+WHERE name = :name
+"""
+
+# The first beat, and the first after somebody took the row for that of a dead worker.
+ADD_WORKER = """
+INSERT INTO {jobs}_workers
+    (name, host, pid, started_at, heartbeat_at, runs, succeeded, retried, failed, memory_kb)
+VALUES
+    (:name, :host, :pid, {ago:up_seconds}, {now}, :runs, :succeeded, :retried, :failed, :memory_kb)
+"""
+
+# The rows of one pool's workers, whose names begin alike. By primary key, a range of a few rows.
+REFRESH = """
+UPDATE {jobs}_workers
+SET heartbeat_at = {now}
+WHERE name >= :first
+  AND name < :beyond
+"""
+
+FORGET_WORKER = """
+DELETE FROM {jobs}_workers
+WHERE name = :name
+"""
+
+# Reads the whole table, which has as many rows as there are workers.
+ALIVE = """
+SELECT name, host, pid, started_at, heartbeat_at, runs, succeeded, retried, failed, memory_kb
+FROM {jobs}_workers
+WHERE heartbeat_at >= {ago:seconds}
+ORDER BY name
+LIMIT :limit
+"""
+
+# Names first, then each row by primary key and only if it is still silent: no row of a worker at work is locked.
+SILENT = """
+SELECT name
+FROM {jobs}_workers
+WHERE heartbeat_at < {ago:seconds}
+LIMIT :limit
+"""
+
+FORGET_SILENT = """
+DELETE FROM {jobs}_workers
+WHERE name = :name
+  AND heartbeat_at < {ago:seconds}
+"""
+
+# What runs now. By index turn: the rows that are processing are about as many as the workers.
+RUNNING = """
+SELECT reserved_by, id
+FROM {jobs} {use:turn}
+WHERE status = 'processing'
+LIMIT :limit
+"""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a worker says of itself. `up_seconds` since it started; totals since then; `memory_kb` at its largest."""
+
+    name: str
+    host: str
+    pid: int
+    up_seconds: float
+    runs: int = 0
+    succeeded: int = 0
+    retried: int = 0
+    failed: int = 0
+    memory_kb: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class RegisteredWorker:
+    """A worker as others see it; times are UTC by the database's clock, `job_id` is what it runs at this moment."""
+
+    name: str
+    host: str
+    pid: int
+    started_at: datetime
+    heartbeat_at: datetime
+    runs: int
+    succeeded: int
+    retried: int
+    failed: int
+    memory_kb: Optional[int]
+    job_id: Optional[int]
+
+    @property
+    def pool(self) -> str:
+        """How the names of its pool's workers begin; its own name when it has no pool."""
+        return self.name.partition("/")[0]
+
+
+class Registry:
+    """The workers of the queue in `table`. Safe to share between threads.
+
+    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
+    """
+
+    def __init__(self, database: Database, table: str) -> None:
+        self._table = QueueTable(database, table)
+
+    def beat(self, beat: Beat) -> None:
+        """Say that the worker lives; one statement, but for the first time. Safe to repeat."""
+        update, add = self._table.sql(UPDATE_WORKER), self._table.sql(ADD_WORKER)
+
+        def work(session: Session) -> None:
+            if not session.execute(update, **vars(beat)) and not session.execute_unless_duplicate(add, **vars(beat)):
+                session.execute(update, **vars(beat))
+
+        self._table.database.run(work)
+
+    def refresh(self, pool: str) -> None:
+        """The workers whose names begin with `pool/` live, says who can see their processes. Safe to repeat."""
+        self._table.change(REFRESH, first=f"{pool}/", beyond=f"{pool}0")  # 0 comes right after the slash
+
+    def forget(self, worker: str) -> None:
+        """The worker ended, or is known to be dead. Safe to repeat."""
+        self._table.change(FORGET_WORKER, name=worker)
+
+    def alive(self, within_seconds: float = ALIVE_SECONDS) -> list[RegisteredWorker]:
+        """The workers heard of in the last `within_seconds`, by name, with what they run now."""
+        rows = self._table.rows(ALIVE, seconds=within_seconds, limit=MOST_WORKERS)
+        running = dict(reversed(self._table.rows(RUNNING, limit=MOST_WORKERS))) if rows else {}
+        return [self._worker(row, running.get(row[0])) for row in rows]
+
+    def forget_gone(self, silent_seconds: float = KEEP_GONE_SECONDS) -> int:
+        """Delete workers not heard of for `silent_seconds`; how many. Safe in several processes."""
+        silent = self._table.rows(SILENT, seconds=silent_seconds, limit=MOST_WORKERS)
+        return sum(self._table.change(FORGET_SILENT, name=name, seconds=silent_seconds) for (name,) in silent)
+
+    def _worker(self, row: tuple[Any, ...], job_id: Optional[int]) -> RegisteredWorker:
+        time_of = self._table.database.time_of
+        return RegisteredWorker(
+            name=row[0],
+            host=row[1],
+            pid=row[2],
+            started_at=time_of(row[3]),
+            heartbeat_at=time_of(row[4]),
+            runs=row[5],
+            succeeded=row[6],
+            retried=row[7],
+            failed=row[8],
+            memory_kb=row[9],
+            job_id=job_id,
+        )

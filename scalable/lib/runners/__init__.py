@@ -1,0 +1,1 @@
+"""How the bot is run, one room for each kind of bot."""

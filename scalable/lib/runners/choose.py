@@ -1,0 +1,141 @@
+"""Chooses how the bot is run, from the settings; only the chosen way is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from scalable.lib.runners.php.find_php import CGI, CLI
+from scalable.lib.runners.runner import Runner
+
+if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
+    from scalable.lib.runners.process_reaper import ProcessReaper
+
+# As BOT_LEGACY_MODE names them; the first chooses by what BOT_LEGACY_PATH names.
+MODES = ("auto", "cli", "cgi", "fastcgi", "http", "python")
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+_FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z_0-9]*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class BotSettings:
+    """What the settings say of the bot.
+
+    `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
+    Telegram would send as its secret token. `socket_folder` is private to this user.
+    """
+
+    target: str = field(repr=False)
+    mode: str
+    timeout_seconds: float
+    php_binary: str
+    fastcgi_socket: str
+    secret: str = field(repr=False)
+    socket_folder: Path
+
+    @property
+    def chosen_mode(self) -> str:
+        """The mode, `auto` made out by the target."""
+        if self.mode != "auto":
+            return self.mode
+        if is_address(self.target):
+            return "http"
+        return "python" if function_of(self.target) else "cli"
+
+    @property
+    def file(self) -> Optional[Path]:
+        """The bot's own file; None for an address."""
+        if is_address(self.target):
+            return None
+        function = function_of(self.target)
+        return function[0] if function else Path(self.target)
+
+    @property
+    def php_interface(self) -> Optional[str]:
+        """The kind of PHP program of this machine that runs it, see php.py; None when none does."""
+        mode, file = self.chosen_mode, self.file
+        if mode == "cli" and file is not None and file.suffix == ".php":
+            return CLI
+        return CGI if mode == "cgi" or (mode == "fastcgi" and not self.fastcgi_socket) else None
+
+
+def is_address(target: str) -> bool:
+    """Whether a BOT_LEGACY_PATH is an address rather than a file."""
+    return _ADDRESS.match(target) is not None
+
+
+def function_of(target: str) -> Optional[tuple[Path, str]]:
+    """File and function of a BOT_LEGACY_PATH such as `bot.py:handle`; None for any other."""
+    found = _FUNCTION.fullmatch(target)
+    return (Path(found.group("file")), found.group("function")) if found and not is_address(target) else None
+
+
+def without_password(target: str) -> str:
+    """The same for people and logs to see: user, password and query of an address, which may be a key, left out."""
+    if not is_address(target):
+        return target
+    shown = re.sub(r"^(https?://)[^/?#]*@", r"\1…@", target, flags=re.IGNORECASE)
+    return re.sub(r"\?.*", "?…", shown, flags=re.DOTALL)
+
+
+def mismatch(target: str, mode: str) -> Optional[str]:
+    """What BOT_LEGACY_MODE expects of BOT_LEGACY_PATH, when the two do not go together; None when they do."""
+    if mode == "http" and not is_address(target):
+        return "an address such as https://example.com/bot.php"
+    if mode == "python" and function_of(target) is None:
+        return "a file and a function such as ../bot.py:handle"
+    if mode in ("cli", "cgi", "fastcgi") and (is_address(target) or function_of(target)):
+        return "a file such as ../bot.php"
+    return None
+
+
+def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[ProcessReaper] = None) -> Runner:
+    """The Runner for these settings; nothing is started yet.
+
+    A PHP bot finds in its environment what it needs of `environment`, the owner's. `guard` ends the bot when this
+    process is killed. Raises ConfigurationError for a BOT_FASTCGI_SOCKET that cannot be one.
+    """
+    mode, file, function = bot.chosen_mode, bot.file, function_of(bot.target)
+    if file is None:
+        from scalable.lib.runners.http.runner import HttpRunner
+
+        return HttpRunner(bot.target, bot.timeout_seconds, bot.secret)
+    if function is not None:
+        from scalable.lib.runners.python.runner import PythonRunner
+
+        return PythonRunner(*function, bot.timeout_seconds)
+    if mode == "cgi":
+        from scalable.lib.runners.php.cgi import CgiRunner
+
+        return CgiRunner(file, bot.timeout_seconds, bot.php_binary, bot.secret, environment, reaper=reaper)
+    if mode == "fastcgi":
+        return _fastcgi_runner(bot, file, environment, reaper)
+    from scalable.lib.runners.cli import CliRunner
+
+    return CliRunner(file, bot.timeout_seconds, bot.php_binary, reaper=reaper)
+
+
+def checked(runner: Runner) -> str:
+    """What its check says, for a process that will not run the bot itself. Raises BotMissing."""
+    try:
+        return runner.check()
+    finally:
+        runner.close()
+
+
+def _fastcgi_runner(
+    bot: BotSettings, file: Path, environment: Mapping[str, str], reaper: Optional[ProcessReaper]
+) -> Runner:
+    from scalable.lib.runners.php.fastcgi import FastCgiRunner
+    from scalable.lib.runners.php.fpm import FastCgiServer, HostServer
+    from scalable.lib.runners.php.resident_php import ResidentPhpCgi
+
+    server: FastCgiServer
+    if bot.fastcgi_socket:
+        server = HostServer(bot.fastcgi_socket)
+    else:
+        server = ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
+    return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment)

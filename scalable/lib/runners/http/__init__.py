@@ -1,0 +1,1 @@
+"""Bots that have an address of their own."""

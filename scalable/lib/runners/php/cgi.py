@@ -1,0 +1,71 @@
+"""Runs the bot as a web server does with CGI: one php-cgi per update, the request in its environment and input."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Optional
+
+from scalable.lib.errors import BotMissing
+from scalable.lib.runners.judgement import judge_exit, judge_response
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.php.cgi_request import check_php_bot, php_environment, request_variables
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
+from scalable.lib.runners.php.find_php import CGI, find_php
+from scalable.lib.runners.process import ProcessEnd, run_process
+from scalable.lib.runners.process_reaper import ProcessReaper
+from scalable.lib.runners.runner import Runner
+
+
+class CgiRunner(Runner):
+    """Starts php-cgi once per update. The status of the bot's response decides, as it does for Telegram.
+
+    `environment` is the owner's, of which cgi_request.php_environment passes a part on; `secret` is the webhook's.
+    """
+
+    def __init__(
+        self,
+        bot: Path,
+        timeout_seconds: float,
+        php_binary: str = "",
+        secret: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+        reaper: Optional[ProcessReaper] = None,
+    ) -> None:
+        self._reaper = reaper
+        self._bot = bot
+        self._timeout_seconds = timeout_seconds
+        self._php_binary = php_binary
+        self._variables = {**php_environment(environment), **request_variables(bot, secret)}
+
+    def check(self) -> str:
+        """Which php-cgi will run the bot. Raises BotMissing."""
+        check_php_bot(self._bot)
+        return f"{find_php(self._php_binary, CGI).path} as CGI, once per update, SCRIPT_FILENAME={self._bot}"
+
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+        """See Runner.run."""
+        body = payload.encode("utf-8")
+        try:
+            check_php_bot(self._bot)
+            command = [find_php(self._php_binary, CGI).path]
+            variables = {**self._variables, "CONTENT_LENGTH": str(len(body))}
+            end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, variables, self._reaper)
+        except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
+            return Outcome(Kind.FAILED, str(error), 0.0)
+        except OSError as error:
+            return Outcome(Kind.FAILED, f"php-cgi could not be started: {error}", 0.0)
+        return self._judge(end)
+
+    def _judge(self, end: ProcessEnd) -> Outcome:
+        if end.timed_out or end.returncode < 0:
+            return judge_exit(end, self._timeout_seconds)
+        try:
+            response = parse_response(end.head, end.is_whole, end.stdout, end.stderr, end.logged)
+        except NotACgiResponse as error:
+            cause = f"php-cgi gave no response: {error} (exit code {end.returncode})"
+            return Outcome(Kind.FAILED, cause, end.seconds, exit_code=end.returncode, output=end.output)
+        # The exit code is told and does not decide: no web server looks at it, so neither did Telegram.
+        return dataclasses.replace(judge_response(response, end.seconds), exit_code=end.returncode)

@@ -1,0 +1,206 @@
+"""One connection to a FastCGI server, and one request after the other on it: both directions moved together.
+
+Whatever comes back, or does not, becomes an Answer. Knows no PHP, and not whether a request may be repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Optional
+
+from scalable.lib.captured_output import CHUNK_BYTES, CapturedOutput
+from scalable.lib.deadline import TICK_SECONDS
+from scalable.lib.runners.php.fastcgi_protocol import NotFastCgi, RecordReader, RecordType, read_end_request
+
+
+class Ended(Enum):
+    """How a request ended: the server said so, the time was over, the connection closed, or it was no FastCGI."""
+
+    IN_ORDER = "in order"
+    TOO_LATE = "too late"
+    CONNECTION_LOST = "connection lost"
+    NOT_FASTCGI = "not FastCGI"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request, as far as it came.
+
+    `output` and `errors` are the streams STDOUT and STDERR, `printed` what the server process itself printed meanwhile.
+    `app_status` and `protocol_status` are those of END_REQUEST. `nothing_sent`: the connection took no byte of the
+    request. `nothing_received`: it brought none. `problem` says why it was no FastCGI.
+    """
+
+    ended: Ended
+    output: CapturedOutput
+    errors: CapturedOutput
+    printed: CapturedOutput
+    app_status: int = 0
+    protocol_status: int = 0
+    is_reusable: bool = False
+    nothing_sent: bool = False
+    nothing_received: bool = False
+    problem: str = ""
+
+    def text(self) -> str:
+        """The ends of all three, for a person."""
+        return "\n".join(text for text in (self.output.text(), self.errors.text(), self.printed.text()) if text)
+
+
+class FastCgiConnection:
+    """Takes over `link`, a connected stream socket, and closes it.
+
+    `printed` is a descriptor that brings what the server process itself prints, when it is ours: it is read, so that
+    the process is never kept waiting, and stays open. `is_gone` says whether that process has ended; it is asked now
+    and then, because a child the bot left may hold the other end of the connection open.
+    """
+
+    def __init__(
+        self, link: socket.socket, printed: Optional[int] = None, is_gone: Callable[[], bool] = lambda: False
+    ) -> None:
+        link.setblocking(False)
+        self._link = link
+        self._printed = printed
+        self._is_gone = is_gone
+        self._reader = RecordReader()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(link, selectors.EVENT_READ)
+        if printed is not None:
+            os.set_blocking(printed, False)
+            self._selector.register(printed, selectors.EVENT_READ)
+
+    def ask(self, request: bytes, deadline: float, tick: Callable[[], None]) -> Answer:
+        """Send `request` and read the answer, until `deadline` (time.monotonic).
+
+        `tick` is called about twice a second; what it raises is passed on, and the connection is then only to be
+        closed. So it is after an answer that is not `is_reusable`.
+        """
+        exchange = _Exchange(self._link, self._printed, self._reader, self._selector, request)
+        ended, problem = Ended.CONNECTION_LOST, ""
+        try:
+            ended = exchange.watch(deadline, tick, self._is_gone)
+        except NotFastCgi as error:
+            ended, problem = Ended.NOT_FASTCGI, str(error)
+        return exchange.answer(ended, problem)
+
+    def close(self) -> None:
+        """Let go of the connection; safe to repeat."""
+        self._selector.close()
+        self._link.close()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(
+        self,
+        link: socket.socket,
+        printed: Optional[int],
+        reader: RecordReader,
+        selector: selectors.BaseSelector,
+        request: bytes,
+    ) -> None:
+        self._link = link
+        self._printed_descriptor = printed
+        self._reader = reader
+        self._selector = selector
+        self._unsent = memoryview(request)
+        self._output, self._errors, self._printed = CapturedOutput(), CapturedOutput(), CapturedOutput()
+        self._end: Optional[tuple[int, int]] = None
+        self._is_closed = False  # nothing more comes
+        self._is_refused = False  # nothing more is taken
+        self._sent_bytes = 0
+        self._received_bytes = 0
+
+    def watch(self, deadline: float, tick: Callable[[], None], is_gone: Callable[[], bool]) -> Ended:
+        self._send()
+        if self._unsent:
+            self._selector.modify(self._link, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        now = time.monotonic()
+        next_tick = now + TICK_SECONDS
+        while now < deadline:
+            moved = self._move(min(deadline, next_tick) - now)
+            if self._end is not None:
+                return Ended.IN_ORDER
+            if self._is_closed or (not moved and is_gone()):
+                return Ended.CONNECTION_LOST
+            now = time.monotonic()
+            if now >= next_tick:
+                tick()
+                now = time.monotonic()
+                next_tick = now + TICK_SECONDS
+        return Ended.TOO_LATE
+
+    def answer(self, ended: Ended, problem: str) -> Answer:
+        app_status, protocol_status = self._end or (0, 0)
+        return Answer(
+            ended,
+            self._output,
+            self._errors,
+            self._printed,
+            app_status,
+            protocol_status,
+            is_reusable=ended is Ended.IN_ORDER and self._reader.is_empty and not self._unsent and not self._is_refused,
+            nothing_sent=not self._sent_bytes,
+            nothing_received=not self._received_bytes,
+            problem=problem,
+        )
+
+    def _move(self, wait_seconds: float) -> bool:
+        """Send and receive what can be; False when nothing could be until the wait was over."""
+        ready = self._selector.select(max(wait_seconds, 0))
+        for key, events in ready:
+            if key.fileobj is not self._link:
+                self._read_printed()
+                continue
+            if events & selectors.EVENT_WRITE:
+                self._send()
+                if not self._unsent:
+                    self._selector.modify(self._link, selectors.EVENT_READ)
+            if events & selectors.EVENT_READ:
+                self._receive()
+        return bool(ready)
+
+    def _send(self) -> None:
+        try:
+            sent_bytes = self._link.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:  # the server closed, or wants no more; it may have answered before
+            self._unsent = memoryview(b"")
+            self._is_refused = True
+            return
+        self._sent_bytes += sent_bytes
+        self._unsent = self._unsent[sent_bytes:]
+
+    def _receive(self) -> None:
+        """One piece at a time, so that a flood cannot keep us from the deadline."""
+        try:
+            data = self._link.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._is_closed = not data
+        self._received_bytes += len(data)
+        for kind, content in self._reader.feed(data):
+            if kind == RecordType.STDOUT:
+                self._output.add(content)
+            elif kind == RecordType.STDERR:
+                self._errors.add(content)
+            elif kind == RecordType.END_REQUEST:
+                self._end = read_end_request(content)
+
+    def _read_printed(self) -> None:
+        """What the process itself printed: all that a pipe holds, so nothing is left when the answer is there."""
+        assert self._printed_descriptor is not None
+        chunk = os.read(self._printed_descriptor, CHUNK_BYTES)
+        if not chunk:
+            self._selector.unregister(self._printed_descriptor)
+        self._printed.add(chunk)

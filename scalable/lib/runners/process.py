@@ -1,0 +1,256 @@
+"""One run of a program: its own process group, both pipes drained together, a deadline, a capped tail of its output.
+
+Nothing the program does may hang the caller: flooding, never reading, ignoring TERM, leaving children with the pipes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Optional
+
+from scalable.lib.captured_output import CHUNK_BYTES, CapturedOutput
+from scalable.lib.deadline import TICK_SECONDS
+from scalable.lib.host_limits import within_limits
+from scalable.lib.runners.process_reaper import ProcessReaper
+
+# More than a pipe holds: what is still there after so many comes from children the program left, not from itself.
+LAST_CHUNKS = 16
+# Between TERM and KILL. Short: the bot has had its whole time already.
+TERM_SECONDS = 2.0
+CLOSED = -1
+
+
+@dataclass(frozen=True)
+class ProcessEnd:
+    """`returncode` as subprocess has it: negative for a signal.
+
+    `head` is how its standard output begins, `is_whole` whether that is all of it; `stdout` and `stderr` are the ends
+    of the two as text, for a person. `logged` is what was kept of standard error, to be searched.
+    """
+
+    returncode: int
+    timed_out: bool
+    seconds: float
+    head: bytes = field(repr=False)
+    is_whole: bool
+    stdout: str = field(repr=False)
+    stderr: str = field(repr=False)
+    logged: str = field(repr=False)
+
+    @property
+    def output(self) -> str:
+        """Both outputs, one after the other."""
+        return "\n".join(part for part in (self.stdout, self.stderr) if part)
+
+
+def run_process(
+    command: Sequence[str],
+    standard_input: bytes,
+    folder: Path,
+    timeout_seconds: float,
+    tick: Callable[[], None] = lambda: None,
+    environment: Optional[Mapping[str, str]] = None,
+    reaper: Optional[ProcessReaper] = None,
+) -> ProcessEnd:
+    """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
+
+    `environment` None: this process's own. `tick` is called about twice a second; what it raises ends the program and
+    is passed on. `guard` ends the group when this process is killed meanwhile. Raises OSError when the program cannot
+    be started.
+    """
+    with _Run(command, standard_input, folder, timeout_seconds, environment, reaper) as run:
+        return run.watch(tick)
+
+
+class _Run:
+    """Plain descriptors and poll(2): file objects and a selector cost as much as starting the program does."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        standard_input: bytes,
+        folder: Path,
+        timeout_seconds: float,
+        environment: Optional[Mapping[str, str]],
+        reaper: Optional[ProcessReaper],
+    ) -> None:
+        self._started = time.monotonic()
+        self._deadline = self._started + timeout_seconds
+        self._unsent = memoryview(standard_input)
+        self._has_ended = False
+        self._exit_watch: Optional[int] = None
+        self._reaper = reaper
+        self._process, self._stdin, *outputs = _start(command, folder, environment)
+        self._captured = {descriptor: CapturedOutput() for descriptor in outputs}
+        self._open = [self._stdin, *outputs]
+        self._poll = select.poll()
+
+    def __enter__(self) -> _Run:
+        if self._reaper is not None:  # a program nobody guards yet has not got its input yet: only the end of that
+            self._reaper.watch(self._process.pid)
+        self._send()
+        if self._unsent:
+            self._poll.register(self._stdin, select.POLLOUT)
+        for descriptor in self._captured:
+            self._poll.register(descriptor, select.POLLIN)
+        self._exit_watch = _watch_exit(self._process.pid)
+        if self._exit_watch is not None:
+            self._open.append(self._exit_watch)
+            self._poll.register(self._exit_watch, select.POLLIN)
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._end_group()
+        self._bury()
+        for descriptor in self._open:
+            os.close(descriptor)
+
+    def watch(self, tick: Callable[[], None]) -> ProcessEnd:
+        timed_out = False
+        while not self._is_over():
+            if time.monotonic() >= self._deadline:
+                timed_out = True
+                break
+            self._serve_pipes(min(self._deadline - time.monotonic(), self._longest_wait()))
+            tick()
+        self._end_group()
+        self._serve_pipes(0)
+        self._bury()
+        out, err = self._captured.values()
+        return ProcessEnd(
+            self._process.returncode,
+            timed_out,
+            time.monotonic() - self._started,
+            head=bytes(out.head),
+            is_whole=out.is_whole,
+            stdout=out.text(),
+            stderr=err.text(),
+            logged=err.kept(),
+        )
+
+    def _longest_wait(self) -> float:
+        return TICK_SECONDS if self._exit_watch is not None else 0.02
+
+    def _serve_pipes(self, wait_seconds: float) -> None:
+        """Move what can be moved; returns when something happened or the wait is over."""
+        for descriptor, _ in self._poll.poll(max(wait_seconds, 0) * 1000):
+            if descriptor == self._stdin:
+                self._send()
+                if not self._unsent:
+                    self._poll.unregister(descriptor)
+            elif descriptor == self._exit_watch:
+                self._has_ended = True
+            else:
+                self._receive(descriptor)
+
+    def _send(self) -> None:
+        try:
+            self._unsent = self._unsent[os.write(self._stdin, self._unsent[:CHUNK_BYTES]) :]
+        except BlockingIOError:
+            return
+        except OSError:  # the bot closed its standard input: it wants no more
+            self._unsent = memoryview(b"")
+        if not self._unsent:
+            self._open.remove(self._stdin)
+            os.close(self._stdin)
+            self._stdin = CLOSED  # the number may be that of the next descriptor, the one that tells of the exit
+
+    def _receive(self, descriptor: int) -> None:
+        # One chunk at a time while it lives, so that a flood cannot keep us from the deadline.
+        for _ in range(LAST_CHUNKS if self._is_over() else 1):
+            try:
+                chunk = os.read(descriptor, CHUNK_BYTES)
+            except BlockingIOError:
+                return
+            if not chunk:
+                self._poll.unregister(descriptor)
+                return
+            self._captured[descriptor].add(chunk)
+
+    def _end_group(self) -> None:
+        """TERM to the group, then KILL to what is left; nothing when the program ended by itself."""
+        if self._is_over():
+            return
+        self._signal_group(signal.SIGTERM)
+        give_up = time.monotonic() + TERM_SECONDS
+        while not self._is_over() and time.monotonic() < give_up:
+            self._serve_pipes(0.02)
+        self._signal_group(signal.SIGKILL)
+
+    def _is_over(self) -> bool:
+        """Whether the program has ended. Until `_bury` it stays a zombie, so that its group's id is nobody else's."""
+        if self._exit_watch is None and not self._has_ended:
+            self._has_ended = has_ended(self._process)
+        return self._has_ended
+
+    def _bury(self) -> None:
+        """Reap it, after the guard forgot it; safe to repeat."""
+        if self._reaper is not None:
+            self._reaper.forget(self._process.pid)
+            self._reaper = None
+        self._process.wait()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left, or only zombies
+            os.killpg(self._process.pid, number)
+
+
+def _start(
+    command: Sequence[str], folder: Path, environment: Optional[Mapping[str, str]]
+) -> tuple[subprocess.Popen[bytes], int, int, int]:
+    """The program, and our ends of its three pipes, which never block.
+
+    Raises NoProcessLeft or OSError, and leaves nothing open then.
+    """
+    with within_limits():
+        pipes = [os.pipe() for _ in range(3)]
+    (stdin, our_stdin), (our_stdout, stdout), (our_stderr, stderr) = pipes
+    try:
+        with within_limits():
+            process = subprocess.Popen(
+                command, cwd=folder, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=environment
+            )
+    except BaseException:
+        for descriptor in (our_stdin, our_stdout, our_stderr):
+            os.close(descriptor)
+        raise
+    finally:
+        for descriptor in (stdin, stdout, stderr):
+            os.close(descriptor)
+    for descriptor in (our_stdin, our_stdout, our_stderr):
+        os.set_blocking(descriptor, False)
+    return process, our_stdin, our_stdout, our_stderr
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended, without reaping it where Python can do that (on macOS from 3.13 on).
+
+    Where it cannot, the id is free for the moment until the guard forgets it; it is used again only after all others.
+    """
+    if not hasattr(os, "waitid"):
+        return process.poll() is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # reaped already
+        return True
+
+
+def _watch_exit(pid: int) -> Optional[int]:
+    """A descriptor that becomes readable when the process ends, where the kernel has that (Linux 5.3)."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None

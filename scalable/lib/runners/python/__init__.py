@@ -1,0 +1,1 @@
+"""Python bots whose function is called inside the worker."""

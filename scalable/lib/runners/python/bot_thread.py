@@ -1,0 +1,123 @@
+"""A thread that calls the bot, one call after the other, and that can be told to stop in the middle of one.
+
+Python has no way to end a thread from outside, but it can raise an exception in it, before its next instruction. One
+that waits in a call of the system does not get that far: it is given up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Optional, Protocol
+
+from scalable.lib.deadline import Deadline
+from scalable.lib.host_limits import within_limits
+from scalable.lib.runners.process import TERM_SECONDS
+
+# Between telling the bot to stop and giving it up.
+GRACE_SECONDS = TERM_SECONDS
+
+
+class StoppedByWorker(BaseException):
+    """Raised inside the bot when its time is over. Not an Exception, so that `except Exception` lets it pass."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a call ended: with a `value`, or with the `error` it raised."""
+
+    value: object = field(default=None, repr=False)
+    error: Optional[BaseException] = field(default=None, repr=False)
+
+
+class Call(Protocol):
+    """One call of the bot, begun already."""
+
+    def wait(self, deadline: Deadline) -> Ended:
+        """How it ended. Raises what `patience` raises, and goes on then."""
+
+    def stop(self) -> bool:
+        """Make it end within GRACE_SECONDS; False when it goes on all the same."""
+
+
+def await_end(ends: SimpleQueue[Ended], deadline: Deadline) -> Ended:
+    """The first of `ends`, which another thread puts there. Raises what `patience` raises."""
+    while True:
+        wait_seconds = deadline.wait_seconds()
+        with contextlib.suppress(Empty):
+            return ends.get(timeout=wait_seconds)
+
+
+class BotThread:
+    """Lives until `end`, or until a call in it was stopped: an exception on its way might hit the next call."""
+
+    def __init__(self) -> None:
+        self.is_usable = True
+        self._calls: SimpleQueue[Optional[_ThreadCall]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._live, name="bot", daemon=True)
+        with within_limits():
+            self._thread.start()
+
+    def start(self, work: Callable[[], object]) -> Call:
+        """Begin to call `work`; the one before must have ended."""
+        call = _ThreadCall(self, work)
+        self._calls.put(call)
+        return call
+
+    def stop(self) -> bool:
+        """End it and the call at hand; False when the bot does not come back."""
+        self.is_usable = False
+        self._calls.put(None)
+        for _ in range(2):  # a second time, for a bot that caught the first
+            raise_in(self._thread, StoppedByWorker)
+            self._thread.join(GRACE_SECONDS / 2)
+            if not self._thread.is_alive():
+                return True
+        return False
+
+    def end(self) -> None:
+        """End it between two calls; safe to repeat."""
+        self.is_usable = False
+        self._calls.put(None)
+        self._thread.join(GRACE_SECONDS)
+
+    def _live(self) -> None:
+        with contextlib.suppress(StoppedByWorker):  # one that came too late for the call it was meant for
+            while True:
+                call = self._calls.get()
+                if call is None:
+                    return
+                call.perform()
+                del call  # not kept until the next one comes
+
+
+class _ThreadCall:
+    def __init__(self, thread: BotThread, work: Callable[[], object]) -> None:
+        self._thread = thread
+        self._work = work
+        self._ends: SimpleQueue[Ended] = SimpleQueue()
+
+    def perform(self) -> None:
+        try:
+            ended = Ended(self._work())
+        except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt of the bot are not the worker's
+            ended = Ended(error=error)
+        self._ends.put(ended)
+
+    def wait(self, deadline: Deadline) -> Ended:
+        return await_end(self._ends, deadline)
+
+    def stop(self) -> bool:
+        return self._thread.stop()
+
+
+def raise_in(thread: threading.Thread, kind: type[BaseException]) -> None:
+    """Raise `kind` in `thread` before its next instruction (C API, PyThreadState_SetAsyncExc)."""
+    try:
+        import ctypes  # here, because few runs need it, and a Python without libffi does not have it
+    except ImportError:
+        return
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(kind))

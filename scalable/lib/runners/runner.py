@@ -1,0 +1,33 @@
+"""What every way to run the bot has in common, as its users see it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Optional
+
+from scalable.lib.runners.outcome import Outcome
+
+
+class Runner(ABC):
+    """A way to run the bot. For one thread at a time."""
+
+    @abstractmethod
+    def check(self) -> str:
+        """How the bot will be run, in one line for a person. Raises BotMissing when it cannot be."""
+
+    @abstractmethod
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+        """Run the bot with one update; whatever the bot does becomes an Outcome.
+
+        `tick` is called about twice a second while the bot runs; what it raises ends the run and is passed on.
+        Raises NoProcessLeft when the host does not let the bot be started; then it was not run.
+        """
+
+    @property
+    def retire_reason(self) -> Optional[str]:
+        """Why only another process can go on running the bot, in a few words; None: this one can."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most runners keep nothing
+        """Let go of what is kept from one run to the next; safe to repeat, and another run may follow."""

@@ -1,0 +1,1 @@
+"""What knows hosts: settings, checks, set-up, data folder."""

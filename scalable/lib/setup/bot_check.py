@@ -1,0 +1,108 @@
+"""The doctor's look at the bot: how it will be run, by which PHP, and whether that suits what its file says.
+
+What a bot needs is guessed from its text, so a guess is a warning at most, and says what it was made from.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Optional
+
+from scalable.lib.errors import BotMissing, ConfigurationError
+from scalable.lib.runners.choose import BotSettings, checked, create_runner
+from scalable.lib.runners.php.find_php import CGI, Php, find_php
+from scalable.lib.setup.finding import Finding, Verdict, warning
+
+MAX_SOURCE_BYTES = 4 * 1024 * 1024
+_READS_BODY = re.compile(r"php://input|HTTP_RAW_POST_DATA")
+_READS_STDIN = re.compile(r"\bSTDIN\b|php://stdin")
+# A method call as an answer: json_encode(['method' => 'sendMessage', …]), {"method": …}, or $reply['method'] = …
+_ANSWERS = re.compile(r"""['"]method['"]\s*(?:=>|:|\]\s*=)""")
+# As cPanel, CloudLinux and Plesk write it into .htaccess: x-httpd-ea-php81, x-httpd-alt-php74, php82-script.
+_HANDLER = re.compile(r"^\s*(?:AddHandler|SetHandler|AddType)\b.*?php-?([5-9])\.?([0-9])", re.MULTILINE | re.IGNORECASE)
+
+
+def check_bot(bot: BotSettings, has_token: bool) -> list[Finding]:
+    """What was found; the first one says whether the bot can be run."""
+    try:
+        findings = [Finding(Verdict.OK, "bot", f"will be run as: {checked(create_runner(bot, {}))}")]
+    except (BotMissing, ConfigurationError) as error:
+        findings = [Finding(Verdict.ERROR, "bot", str(error))]
+    php = _php(bot, findings)
+    file = bot.file
+    if file is not None:
+        findings += _source(bot, _read(file), has_token)
+        findings += _other_php(php, file)
+    return findings
+
+
+def better_mode(bot: BotSettings) -> Optional[str]:
+    """`fastcgi` for a PHP file that reads its update as under a web server, where php-cgi is there; else None."""
+    file = bot.file
+    if file is None or file.suffix != ".php" or bot.chosen_mode != "cli":
+        return None
+    source = _read(file)
+    if not _READS_BODY.search(source) or _READS_STDIN.search(source):
+        return None
+    try:
+        find_php(bot.php_binary, CGI)
+    except BotMissing:
+        return None
+    return "fastcgi"
+
+
+def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:
+    if bot.php_interface is None:
+        return None
+    try:
+        php = find_php(bot.php_binary, bot.php_interface)
+    except BotMissing as error:
+        findings.append(Finding(Verdict.ERROR, "php", str(error)))
+        return None
+    findings.append(Finding(Verdict.OK, "php", f"{php.version} ({php.interface}) at {php.path}"))
+    return php
+
+
+def _source(bot: BotSettings, source: str, has_token: bool) -> list[Finding]:
+    findings = []
+    if bot.chosen_mode == "cli" and _READS_BODY.search(source) and not _READS_STDIN.search(source):
+        seen = "its file reads php://input, which is empty in mode cli"
+        findings.append(warning("bot", f"{seen}: set BOT_LEGACY_MODE=fastcgi, or let it read php://stdin"))
+    if not has_token and _ANSWERS.search(source):
+        seen = "its file seems to answer in the HTTP response ('method'), and nobody would send that on"
+        findings.append(warning("bot", f"{seen}: set BOT_TOKEN"))
+    return findings
+
+
+def _other_php(php: Optional[Php], file: Path) -> list[Finding]:
+    """The web server may run the site by another PHP than the one found, and bots break on the difference."""
+    if php is None:
+        return []
+    for folder in list(file.parents)[:6]:
+        found = _HANDLER.search(_read(folder / ".htaccess"))
+        if found is None:
+            continue
+        wanted = f"{found.group(1)}.{found.group(2)}"
+        if php.version.startswith(f"{wanted}."):
+            break
+        return [
+            Finding(
+                Verdict.WARNING,
+                "php",
+                (
+                    f"the web server runs PHP {wanted} here ({folder / '.htaccess'}), and workers {php.version}: "
+                    "set BOT_PHP_BINARY to the same version"
+                ),
+            )
+        ]
+    return []
+
+
+def _read(path: Path) -> str:
+    """The file's text as far as it can be had: this is for guesses, and whatever is wrong with it is told elsewhere."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_SOURCE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,179 @@
+"""The frozen Config made from the table of settings.
+
+The environment wins over the settings file, the file over the defaults. Importing this reads nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from scalable.lib.errors import ConfigurationError
+from scalable.lib.queue.dialects.address import DatabaseAddress, MySqlAddress, SqliteAddress
+from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.runners.choose import BotSettings, is_address
+from scalable.lib.setup.settings import Reading, read_settings, read_settings_file, unknown_names
+from scalable.lib.setup.settings_rules import disagreements, idle_settings
+from scalable.lib.setup.settings_table import SETTINGS
+
+SCALABLE_FOLDER = Path(os.path.abspath(__file__)).parents[2]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The checked settings of one installation. Paths are absolute, times in seconds."""
+
+    scalable_folder: Path
+    settings_file: Path
+    database: DatabaseAddress
+    queue_table: str
+    queue_order: str
+    data_dir: Path
+    bot: BotSettings
+    bot_token: str = field(repr=False)
+    bot_api_url: str
+    alert_chat_id: str
+    worker_pool_size: int
+    worker_sleep_seconds: float
+    worker_kick: bool
+    tick_token: str = field(repr=False)
+    retry_policy: RetryPolicy
+    keep_done_seconds: int
+    keep_failed_seconds: int
+    webhook_secret: str = field(repr=False)
+    monitor_token: str = field(repr=False)
+    monitor_read_token: str = field(repr=False)
+    monitor_mask: str
+    monitor_limit: int
+    log_level: str
+    environment: Mapping[str, str] = field(repr=False)
+    readings: tuple[Reading, ...] = field(repr=False)
+    warnings: tuple[str, ...] = field(repr=False)
+
+    def bot_api(self, timeout_seconds: Optional[float] = None) -> Any:
+        """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""
+        from scalable.lib.telegram.bot_api import DEFAULT_TIMEOUT_SECONDS, BotApi  # here: few processes call it
+
+        return BotApi(self.bot_token, self.bot_api_url, timeout_seconds or DEFAULT_TIMEOUT_SECONDS)
+
+    def site_settings(self) -> object:
+        """All that the web scripts depend on: processes that agree in this give the same answers."""
+        return (
+            self.database,
+            self.queue_table,
+            self.data_dir,
+            self.retry_policy,
+            self.webhook_secret,
+            self.queue_order,
+            self.monitor_token,
+            self.monitor_read_token,
+            self.monitor_limit,
+            self.monitor_mask,
+            self.bot_token,
+            self.bot_api_url,
+            self.worker_kick,
+            self.tick_token,
+        )
+
+
+def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE_FOLDER) -> Config:
+    """The Config for `environment` and the settings file that it, or the default, names.
+
+    Raises ConfigurationError with one line for every wrong value, all of them at once.
+    """
+    settings_file, file_values = _read_file(environment, scalable_folder)
+    readings = _readings(environment, file_values)
+    value = {name: reading.value for name, reading in readings.items()}
+    data_dir = absolute_path(scalable_folder, value["BOT_DATA_DIR"])
+    return Config(
+        scalable_folder=scalable_folder,
+        settings_file=settings_file,
+        database=_database_address(value, data_dir),
+        queue_table=value["BOT_QUEUE_TABLE"],
+        queue_order=value["BOT_QUEUE_ORDER"],
+        data_dir=data_dir,
+        bot=_bot_settings(scalable_folder, value, data_dir),
+        bot_token=value["BOT_TOKEN"],
+        bot_api_url=value["BOT_API_URL"],
+        alert_chat_id=value["BOT_ALERT_CHAT_ID"],
+        worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
+        worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
+        worker_kick=value["BOT_WORKER_KICK"] == "1",
+        tick_token=value["BOT_TICK_TOKEN"],
+        retry_policy=RetryPolicy(
+            value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"]
+        ),
+        keep_done_seconds=value["BOT_KEEP_DONE_HOURS"] * 3600,
+        keep_failed_seconds=value["BOT_KEEP_FAILED_DAYS"] * 86400,
+        webhook_secret=value["BOT_WEBHOOK_SECRET"],
+        monitor_token=value["BOT_MONITOR_TOKEN"],
+        monitor_read_token=value["BOT_MONITOR_READ_TOKEN"],
+        monitor_mask=value["BOT_MONITOR_MASK"],
+        monitor_limit=value["BOT_MONITOR_LIMIT"],
+        log_level=value["BOT_LOG_LEVEL"],
+        environment=environment,
+        readings=tuple(readings.values()),
+        warnings=(*unknown_names(SETTINGS, environment, file_values), *idle_settings(value)),
+    )
+
+
+def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> dict[str, Reading]:
+    readings, problems = read_settings(SETTINGS, environment, file_values)
+    problems += disagreements(readings, {**file_values, **environment})
+    if problems:
+        raise ConfigurationError(*problems)
+    return readings
+
+
+def _read_file(environment: Mapping[str, str], scalable_folder: Path) -> tuple[Path, dict[str, str]]:
+    named = environment.get("BOT_CONFIG", "").strip()
+    path = absolute_path(scalable_folder, named or ".htenv")
+    if not _is_missing(path):
+        return path, read_settings_file(path)
+    if named:
+        raise ConfigurationError(
+            f"BOT_CONFIG={named!r} (environment): expected a settings file, but there is none at {str(path)!r}"
+        )
+    return path, {}
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is no such file. Whatever else is wrong with it, trying to read it will tell."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Path) -> BotSettings:
+    return BotSettings(
+        target=_target(scalable_folder, value["BOT_LEGACY_PATH"]),
+        mode=value["BOT_LEGACY_MODE"],
+        timeout_seconds=value["BOT_LEGACY_TIMEOUT"],
+        php_binary=value["BOT_PHP_BINARY"],
+        fastcgi_socket=value["BOT_FASTCGI_SOCKET"],
+        secret=value["BOT_WEBHOOK_SECRET"],
+        socket_folder=data_dir,
+    )
+
+
+def _target(scalable_folder: Path, path: str) -> str:
+    return path if is_address(path) else str(absolute_path(scalable_folder, path))
+
+
+def absolute_path(scalable_folder: Path, path: str) -> Path:
+    """`path` as a setting names it, relative to `scalable/`."""
+    return Path(os.path.normpath(scalable_folder / path))
+
+
+def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:
+    if value["BOT_DB_HOST"] is None:
+        return SqliteAddress(data_dir / ".ht-queue.sqlite3")
+    host, port, socket = value["BOT_DB_HOST"]
+    return MySqlAddress(host, port, socket, value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])

@@ -1,0 +1,130 @@
+"""The doctor's look at the machine: the data folder and its disk, and what the host allows this user."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from pathlib import Path
+
+from scalable.lib.errors import ConfigurationError
+from scalable.lib.setup.data_folder import DataFolder
+from scalable.lib.setup.finding import Finding, error, ok, warning
+
+LITTLE_SPACE_BYTES = 50 * 1024 * 1024
+TRIAL_BYTES = 256 * 1024
+MEGABYTE = 1024 * 1024
+# Of one worker's Python and its bot; measured, see docs/hosting.md.
+MEMORY_OF_A_PROCESS = 128 * MEGABYTE
+# Locks of these are not to be relied on (sqlite.org/faq.html#q5).
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "fuse.gluster", "ceph", "afs", "9p")
+ROOM = "delete what is not needed, such as logs and old backups, or ask the host for more"
+
+
+def check_data_folder(folder: DataFolder) -> list[Finding]:
+    """Whether it can be made, is private, and takes what is written; made when it is missing."""
+    try:
+        folder.prepare()
+    except ConfigurationError as problem:
+        return [error("data folder", str(problem))]
+    state = folder.path.stat()
+    seen = f"{folder.path}, mode {state.st_mode & 0o7777:o}"
+    if folder.others_may_enter():
+        private = warning("data folder", f"{seen}: others may look into it", f"chmod 700 {folder.path}")
+    else:
+        private = ok("data folder", f"{seen}, writable and private")
+    return [private, check_disk(folder.path), *_file_system(folder.path)]
+
+
+def check_disk(folder: Path) -> Finding:
+    """Whether the disk takes a file, which a quota may forbid though there is space."""
+    try:
+        _try_to_write(folder)
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = "the disk is full" if problem.errno == errno.ENOSPC else "your quota is used up"
+            return error("disk", f"{why}: nothing can be written to {folder} ({_space(folder)})", ROOM)
+        return error("disk", f"nothing can be written to {folder} ({problem.strerror})", "ask the host about this disk")
+    free = _free_bytes(folder)
+    if free < LITTLE_SPACE_BYTES:
+        return warning("disk", f"little space is left for {folder}: {_space(folder)}", ROOM)
+    return ok("disk", _space(folder))
+
+
+def _try_to_write(folder: Path) -> None:
+    path = folder / f".ht-trial.{os.getpid()}"
+    try:
+        with path.open("wb") as stream:
+            stream.write(b"\0" * TRIAL_BYTES)
+            stream.flush()
+            os.fsync(stream.fileno())
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _free_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def _space(folder: Path) -> str:
+    disk = os.statvfs(folder)
+    files = f", {disk.f_favail} files" if disk.f_files and disk.f_favail < 1000 else ""
+    free, whole = (blocks * disk.f_frsize // MEGABYTE for blocks in (disk.f_bavail, disk.f_blocks))
+    return f"{free} MB{files} free of {whole} MB"
+
+
+def _file_system(folder: Path) -> list[Finding]:
+    kind = file_system_of(folder)
+    if not kind.startswith(NETWORK_FILE_SYSTEMS):
+        return []
+    seen = f"{folder} is on a network drive ({kind}), where locks and the embedded database are not reliable"
+    return [warning("disk", seen, "set BOT_DATA_DIR to a folder on a local disk, and use MySQL or MariaDB")]
+
+
+def file_system_of(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Its kind, as mount(8) names it; empty when the system does not say (proc(5), mountinfo)."""
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = before.split()[4] if len(before.split()) > 4 else ""
+        covers = os.path.realpath(folder).startswith(point.rstrip("/") + "/") or os.path.realpath(folder) == point
+        if point and covers and len(point) >= len(best):
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def check_limits(pool_size: int) -> Finding:
+    """What this user may use, against what the pool needs: a process for each worker and one for its bot."""
+    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    memory, _ = resource.getrlimit(resource.RLIMIT_AS)
+    running, needed = _own_threads(), 2 * pool_size + 3
+    seen = (
+        f"{running} processes and threads of {_limit(processes)}, "
+        f"memory of a process {_limit(memory, MEGABYTE)}{' MB' if memory != resource.RLIM_INFINITY else ''}"
+    )
+    if processes != resource.RLIM_INFINITY and processes - running < needed and os.geteuid() != 0:
+        return warning("limits", f"{seen}; the pool may need {needed} more", "lower BOT_WORKER_POOL_SIZE")
+    if memory != resource.RLIM_INFINITY and memory < MEMORY_OF_A_PROCESS:
+        return warning("limits", f"{seen}, which may be too little", "ask the host for more memory")
+    return ok("limits", seen)
+
+
+def _limit(value: int, unit: int = 1) -> str:
+    return "unlimited" if value == resource.RLIM_INFINITY else str(value // unit)
+
+
+def _own_threads() -> int:
+    """How many threads this user has, which is what the kernel counts (getrlimit(2), RLIMIT_NPROC)."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.stat().st_uid == os.geteuid():
+                count += len(os.listdir(process / "task"))
+        except OSError:  # it ended meanwhile
+            continue
+    return count

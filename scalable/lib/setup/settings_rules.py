@@ -1,0 +1,57 @@
+"""Which settings belong together, and which do nothing alone. Knows no file and no environment: it is given texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalable.lib.runners.choose import mismatch, without_password
+from scalable.lib.setup.settings import Reading
+
+DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
+
+
+def disagreements(readings: Mapping[str, Reading], given: Mapping[str, str]) -> list[str]:
+    """One line for each rule these settings break together; `given`: their texts by name, `readings`: their values.
+
+    A setting that is wrong by itself has no reading, and breaks no rule here.
+    """
+    return [*_missing_database_settings(given), *_bot_mismatch(readings), *_same_passwords(readings)]
+
+
+def idle_settings(value: Mapping[str, Any]) -> list[str]:
+    """Settings that do nothing without another one: a warning for each."""
+    if value["BOT_ALERT_CHAT_ID"] and not value["BOT_TOKEN"]:
+        return ["BOT_ALERT_CHAT_ID is set, but BOT_TOKEN is not: nobody will be told when something goes wrong"]
+    return []
+
+
+def _missing_database_settings(given: Mapping[str, str]) -> list[str]:
+    set_names = [name for name in DATABASE_NAMES if given.get(name, "").strip()]
+    if not set_names:
+        return []
+    missing = [name for name in DATABASE_NAMES[:3] if name not in set_names]
+    if "BOT_DB_PASS" not in given:
+        missing.append("BOT_DB_PASS")
+    why = f"{', '.join(set_names)} is set, and a MySQL or MariaDB queue needs all four BOT_DB_* settings"
+    hint = {"BOT_DB_PASS": " (write BOT_DB_PASS= if there is no password)"}
+    return [f"{name} is missing: {why}{hint.get(name, '')}" for name in missing]
+
+
+def _bot_mismatch(readings: Mapping[str, Reading]) -> list[str]:
+    if not {"BOT_LEGACY_PATH", "BOT_LEGACY_MODE"} <= readings.keys():
+        return []
+    path, mode = readings["BOT_LEGACY_PATH"].value, readings["BOT_LEGACY_MODE"].value
+    expected = mismatch(path, mode)
+    if expected is None:
+        return []
+    shown = without_password(path)
+    return [f"BOT_LEGACY_MODE={mode} does not go with BOT_LEGACY_PATH={shown!r}: expected {expected}"]
+
+
+def _same_passwords(readings: Mapping[str, Reading]) -> list[str]:
+    names = ("BOT_MONITOR_TOKEN", "BOT_MONITOR_READ_TOKEN")
+    given = [readings[name].text for name in names if name in readings]
+    if len(given) == 2 and given[0] and given[0] == given[1]:
+        return ["BOT_MONITOR_READ_TOKEN=(hidden): expected another password than BOT_MONITOR_TOKEN"]
+    return []

@@ -1,0 +1,157 @@
+"""The table of settings: name, converter, default, help. What reads it is settings.py, what is made of it config.py."""
+
+from __future__ import annotations
+
+from scalable.lib.logs import LEVELS
+from scalable.lib.queue.dialects.address import parse_host
+from scalable.lib.runners.choose import MODES, without_password
+from scalable.lib.setup.settings import Setting, matching, one_of, seconds, text, whole_number
+from scalable.lib.telegram.lanes import ORDERS
+
+SETTINGS = (
+    Setting(
+        "BOT_CONFIG", text, ".htenv", "The settings file, relative to `scalable/`. Read from the environment only."
+    ),
+    Setting(
+        "BOT_DB_HOST",
+        lambda value: parse_host(value) if value else None,
+        "",
+        "MySQL or MariaDB server: `localhost`, `host`, `host:port` or `/path/to.sock`. "
+        "With no BOT_DB_* at all the queue is an SQLite file in the data folder.",
+    ),
+    Setting("BOT_DB_NAME", text, "", "Name of the database."),
+    Setting("BOT_DB_USER", text, "", "User of the database."),
+    Setting("BOT_DB_PASS", text, "", "Password of that user; write `BOT_DB_PASS=` when there is none.", secret=True),
+    Setting(
+        "BOT_QUEUE_TABLE",
+        matching(r"[A-Za-z0-9_]{1,48}", "1 to 48 of A-Z a-z 0-9 _"),
+        "bot_jobs",
+        "Name of the queue's table; its companions start with the same name.",
+    ),
+    Setting(
+        "BOT_QUEUE_ORDER",
+        one_of(*ORDERS),
+        "telegram",
+        "What runs one after the other: `telegram`, the updates that Telegram itself sends one after the other; "
+        "`chat`, everything of a chat; `none`, nothing.",
+    ),
+    Setting(
+        "BOT_DATA_DIR",
+        text,
+        ".htdata",
+        "Folder for the embedded database and the locks, relative to `scalable/`; private to its owner.",
+    ),
+    Setting(
+        "BOT_LEGACY_PATH",
+        text,
+        "../bot.php",
+        "The bot, relative to `scalable/`: a `.php` or `.py` file, an executable, a Python function such as "
+        "`../bot.py:handle`, or an address such as `https://example.com/bot.php`.",
+        show=without_password,
+    ),
+    Setting(
+        "BOT_LEGACY_MODE",
+        one_of(*MODES),
+        "auto",
+        "How the bot is run: `cli`, the update on standard input; `fastcgi` or `cgi`, a PHP bot as the web server "
+        "would run it; `http`, posted to the address; `python`, the function called. `auto`: `http` for an "
+        "address, `python` for a function, else `cli`.",
+    ),
+    Setting(
+        "BOT_LEGACY_TIMEOUT", seconds(0.1, 3600), "60", "Seconds the bot may take for one update before it is stopped."
+    ),
+    Setting(
+        "BOT_PHP_BINARY",
+        text,
+        "",
+        "The PHP program: `php` for mode `cli`, `php-cgi` for `cgi` and `fastcgi`. Empty: searched for where "
+        "hosts keep it.",
+    ),
+    Setting(
+        "BOT_FASTCGI_SOCKET",
+        text,
+        "",
+        "For `fastcgi`: the host's PHP-FPM, `/path/to.sock` or `host:port`. Empty: every worker keeps a php-cgi "
+        "of its own.",
+    ),
+    Setting(
+        "BOT_TOKEN",
+        matching(r"([0-9]+:[A-Za-z0-9_-]+)?", "the token from @BotFather: digits, a colon, a key"),
+        "",
+        "The bot's token, to send what the bot answers in its HTTP response, and to show and set the webhook on "
+        "the dashboard. Empty: neither is done.",
+        secret=True,
+    ),
+    Setting(
+        "BOT_API_URL",
+        matching(r"https?://[^\s/?#@]+(/[\w.~/-]*)?", "an address such as https://api.telegram.org"),
+        "https://api.telegram.org",
+        "The Bot API server.",
+    ),
+    Setting(
+        "BOT_ALERT_CHAT_ID",
+        matching(r"(-?[0-9]{1,20}|@[A-Za-z0-9_]{4,40})?", "a chat's number or @channel"),
+        "",
+        "Where the bot itself writes when something goes wrong, and when it is right again; needs BOT_TOKEN.",
+    ),
+    Setting("BOT_WORKER_POOL_SIZE", whole_number(1, 64), "4", "Workers that run at the same time."),
+    Setting("BOT_WORKER_SLEEP", seconds(0.05, 60), "1", "Seconds an idle worker waits before it looks for work again."),
+    Setting(
+        "BOT_WORKER_KICK",
+        one_of("0", "1"),
+        "0",
+        "`1`: the webhook itself starts a worker for some seconds when none is at work, for a host without cron.",
+    ),
+    Setting(
+        "BOT_TICK_TOKEN",
+        matching(r"[A-Za-z0-9_-]{0,256}", "up to 256 of A-Z a-z 0-9 _ -"),
+        "",
+        "Password of the address `worker.py`, for a cron that can only fetch a URL. Empty: the address is closed.",
+        secret=True,
+    ),
+    Setting("BOT_JOB_MAX_ATTEMPTS", whole_number(1, 100), "6", "How often an update is tried before it is failed."),
+    Setting(
+        "BOT_JOB_RETRY_BASE",
+        whole_number(1, 86400),
+        "5",
+        "Seconds before the second attempt; the wait doubles with every further one.",
+    ),
+    Setting("BOT_JOB_RETRY_MAX", whole_number(1, 86400), "300", "The longest wait between two attempts, in seconds."),
+    Setting(
+        "BOT_KEEP_DONE_HOURS",
+        whole_number(1, 87600),
+        "72",
+        "Hours after which done and expired updates are deleted from the queue.",
+    ),
+    Setting("BOT_KEEP_FAILED_DAYS", whole_number(1, 3650), "30", "Days after which failed updates are deleted."),
+    Setting(
+        "BOT_WEBHOOK_SECRET",
+        matching(r"[A-Za-z0-9_-]{0,256}", "up to 256 of A-Z a-z 0-9 _ -"),
+        "",
+        "The `secret_token` you gave to setWebhook; requests without it are refused.",
+        secret=True,
+    ),
+    Setting(
+        "BOT_MONITOR_TOKEN",
+        text,
+        "",
+        "Password of the dashboard. Empty: only a browser on this machine itself sees more than the counts.",
+        secret=True,
+    ),
+    Setting(
+        "BOT_MONITOR_READ_TOKEN",
+        text,
+        "",
+        "A second password, for people who may look but not change anything.",
+        secret=True,
+    ),
+    Setting(
+        "BOT_MONITOR_MASK",
+        one_of("reader", "everyone", "nobody"),
+        "reader",
+        "Who sees names, texts and ids of people masked: `reader`, those who came with BOT_MONITOR_READ_TOKEN; "
+        "`everyone`; `nobody`.",
+    ),
+    Setting("BOT_MONITOR_LIMIT", whole_number(1, 1000), "100", "How many of the newest jobs the dashboard lists."),
+    Setting("BOT_LOG_LEVEL", one_of(*LEVELS), "INFO", "DEBUG, INFO, WARNING or ERROR."),
+)

@@ -1,0 +1,46 @@
+"""Running an entry script's `main` in a shell: readable messages, and the exit codes of errors.ExitCode."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from scalable.lib.errors import ExitCode, ScalableError
+from scalable.lib.setup.packages import missing_package
+
+
+def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """End the process with what `main(arguments)` returns; a foreseen error becomes its message and exit code."""
+    open_standard_streams()
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ScalableError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        print(f"error: {missing_package(error)}", file=sys.stderr)
+        sys.exit(ExitCode.BAD_CONFIGURATION)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.OK)
+
+
+def open_standard_streams() -> None:
+    """Open the null device as every standard stream that is closed.
+
+    Else the next file that is opened, the database for one, would get its number, and whatever is printed.
+    """
+    for descriptor, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good

@@ -1,1 +1,0 @@
-"""What speaks HTTP: WSGI applications and the ways to serve them."""

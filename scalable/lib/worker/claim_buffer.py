@@ -1,0 +1,83 @@
+"""A worker's supply of jobs: a few claimed at once, so that claims cost less than runs.
+
+A tenth of a second of work is claimed; twice as much after each claim that got all it asked for, up to half a second,
+because then there is more than the workers can do. When it takes much longer, what was not run is given back, the
+attempts refunded. A job whose lease cannot be given back is forgotten, and reaped when it runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.logs import event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import ClaimedJob
+
+log = logging.getLogger(__name__)
+MAX_BATCH = 32
+HELD_SECONDS = 0.1
+HELD_IN_A_RUSH_SECONDS = 0.5
+# A batch that lasts longer than this is over: others may be idle, and an absent database may have used up its leases.
+PATIENCE_SECONDS = 1.0
+
+
+class ClaimBuffer:
+    """Claims for one worker. `lease_seconds` is how long each claim is good for."""
+
+    def __init__(
+        self, queue: DatabaseQueue, worker: str, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._held: list[ClaimedJob] = []
+        self._run_seconds: Optional[float] = None
+        self._held_seconds = HELD_SECONDS
+        self.claimed_at = 0.0
+
+    def take(self) -> Optional[ClaimedJob]:
+        """The next job to run; None when nothing is due. `claimed_at` is when its lease began."""
+        if not self.holds_more:
+            self.give_back()
+            self.claimed_at = self._clock()
+            wanted = self._batch_size()
+            self._held = self._queue.claim(self._worker, self._lease_seconds, wanted)
+            self._adapt(is_full=len(self._held) == wanted)
+        return self._held.pop(0) if self._held else None
+
+    def ran(self, seconds: float) -> None:
+        """Remember how long a run took: the next batch is as large as the slower of the two lately."""
+        self._run_seconds = seconds if self._run_seconds is None else max(seconds, self._run_seconds * 0.8)
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether there are jobs that were claimed, not taken yet, and may be taken now."""
+        return bool(self._held) and not self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the batch has lasted too long; told, its owner gives back the rest."""
+        return self._clock() - self.claimed_at > PATIENCE_SECONDS
+
+    def give_back(self) -> None:
+        """Release every job that was not run. Never raises: a lease that stays is reaped."""
+        while self._held:
+            job = self._held.pop()
+            try:
+                self._queue.release(job.lease)
+                log.debug(event("job released", id=job.id, worker=self._worker))
+            except (DatabaseUnavailable, LeaseLost) as error:
+                log.warning(event("job not released", id=job.id, cause=error))
+
+    def _batch_size(self) -> int:
+        if self._run_seconds is None:
+            return 1
+        return max(1, min(MAX_BATCH, int(self._held_seconds / max(self._run_seconds, 0.001))))
+
+    def _adapt(self, is_full: bool) -> None:
+        self._held_seconds = min(self._held_seconds * 2, HELD_IN_A_RUSH_SECONDS) if is_full else HELD_SECONDS

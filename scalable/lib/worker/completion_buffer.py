@@ -1,0 +1,166 @@
+"""Tells the queue how jobs ended, and does not give up while the database is away: the bot ran, and must not run again.
+
+Jobs that succeeded one right after the other are told together, when their batch is run, but within TELL_SECONDS: a
+quick bot would otherwise spend more time on telling than on running. When a worker is killed before that, they are run
+again, like the job at hand.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Optional, TypeVar
+
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.logs import OncePer, event
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import ClaimedJob, Lease
+from scalable.lib.runners.outcome import Outcome
+from scalable.lib.stop_signal import StopSignal
+from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+TELL_SECONDS = 0.25
+# More than that are found by whoever looks at the queue.
+MOST_RETRIES_REMEMBERED = 1000
+# How long a worker that is told to stop goes on telling an absent database how its jobs went.
+STOP_PATIENCE_SECONDS = 5.0
+
+
+class CompletionBuffer:
+    """The ends of one worker's jobs."""
+
+    def __init__(
+        self,
+        queue: DatabaseQueue,
+        heartbeat: WorkerHeartbeat,
+        stop: StopSignal,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._queue = queue
+        self._heartbeat = heartbeat
+        self._stop = stop
+        self._clock = clock
+        self._sleep = sleep
+        self._done: list[tuple[ClaimedJob, Outcome]] = []
+        self._done_since = 0.0
+        self._retries_due: list[float] = []  # a heap
+
+    def record(self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None) -> None:
+        """The one place that decides what becomes of a job: done (told at the next flush), failed, or tried again.
+
+        `note` is kept with a job that is done.
+        """
+        policy = self._queue.retry_policy
+        error = outcome.explanation()
+        if outcome.succeeded and note is None:
+            self._remember(job, outcome)
+        elif outcome.succeeded:
+            if self._changed(job, lambda: self._queue.complete(job.lease, note)):
+                self._report([(job, outcome)], [])
+        elif policy.used_up(job.attempt) or not outcome.may_be_retried:
+            if self._changed(job, lambda: self._queue.fail(job.lease, error)):
+                self._heartbeat.ended("failed", outcome)
+                log.error(event("job failed", **self._facts(job, outcome), cause=outcome.cause))
+        else:
+            delay = max(policy.delay_seconds(job.attempt), outcome.retry_after_seconds or 0)
+            if self._changed(job, lambda: self._queue.retry(job.lease, error, delay)):
+                self._heartbeat.ended("retried", outcome)
+                if len(self._retries_due) < MOST_RETRIES_REMEMBERED:
+                    heapq.heappush(self._retries_due, self._clock() + delay)
+                log.warning(
+                    event("job will be retried", **self._facts(job, outcome), in_seconds=delay, cause=outcome.cause)
+                )
+
+    def _remember(self, job: ClaimedJob, outcome: Outcome) -> None:
+        if not self._done:
+            self._done_since = self._clock()
+        self._done.append((job, outcome))
+        if self._clock() - self._done_since >= TELL_SECONDS:
+            self.flush()
+
+    def seconds_to_next_retry(self) -> float:
+        """Until the first job that was put off here is due, so that nobody has to look for it; infinite without any."""
+        now = self._clock()
+        while self._retries_due and self._retries_due[0] <= now:
+            heapq.heappop(self._retries_due)
+        return self._retries_due[0] - now if self._retries_due else math.inf
+
+    def release(self, job: ClaimedJob) -> None:
+        """The job was not run to its end, and that is not its fault."""
+        if self._changed(job, lambda: self._queue.release(job.lease)):
+            log.info(event("job released", id=job.id, worker=job.lease.worker))
+
+    def flush(self) -> None:
+        """Tell the queue of every job that is done."""
+        done, self._done = self._done, []
+        if not done:
+            return
+        lost = self._retry_until_stored([job for job, _ in done], lambda: self._queue.complete_many(_leases(done)))
+        if lost is not None:
+            self._report(done, lost)
+
+    def flush_if_possible(self) -> None:
+        """The same, tried once: for when a bot is running, and nothing may wait."""
+        if not self._done:
+            return
+        try:
+            lost = self._queue.complete_many(_leases(self._done))
+        except DatabaseUnavailable as error:
+            log.warning(event("done jobs not told yet", count=len(self._done), cause=error))
+            return
+        done, self._done = self._done, []
+        self._report(done, lost)
+
+    def _report(self, done: list[tuple[ClaimedJob, Outcome]], lost: list[Lease]) -> None:
+        for job, outcome in done:
+            if job.lease in lost:
+                log.warning(event("job not finished", id=job.id, cause="its lease was lost"))
+            else:
+                self._heartbeat.ended("done", outcome)
+                log.info(event("job done", **self._facts(job, outcome)))
+
+    def _facts(self, job: ClaimedJob, outcome: Outcome) -> dict[str, object]:
+        attempts = f"{job.attempt}/{self._queue.retry_policy.max_attempts}"
+        return {"id": job.id, "attempt": attempts, "seconds": outcome.seconds}
+
+    def _changed(self, job: ClaimedJob, change: Callable[[], None]) -> bool:
+        def changed() -> bool:
+            change()
+            return True
+
+        try:
+            return self._retry_until_stored([job], changed) or False
+        except LeaseLost as error:
+            log.warning(event("job not finished", id=job.id, cause=error))
+            return False
+
+    def _retry_until_stored(self, jobs: list[ClaimedJob], change: Callable[[], Result]) -> Optional[Result]:
+        """The result of the change, however long the database is away; None when a stop was asked for meanwhile."""
+        may_log = OncePer(60, self._clock)
+        wait_seconds = 0.5
+        gives_up: Optional[float] = None
+        while True:
+            try:
+                return change()
+            except DatabaseUnavailable as error:
+                if may_log():
+                    log.warning(event("database away while finishing jobs", id=jobs[0].id, jobs=len(jobs), cause=error))
+            if self._stop.requested:
+                gives_up = gives_up or self._clock() + STOP_PATIENCE_SECONDS
+                if self._clock() >= gives_up:
+                    for job in jobs:
+                        log.error(event("job left to its lease", id=job.id, cause="stopped while the database is away"))
+                    return None
+                self._sleep(0.5)
+            self._stop.wait(wait_seconds)
+            wait_seconds = min(wait_seconds * 2, 10)
+
+
+def _leases(done: list[tuple[ClaimedJob, Outcome]]) -> list[Lease]:
+    return [job.lease for job, _ in done]

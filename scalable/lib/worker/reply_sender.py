@@ -1,0 +1,152 @@
+"""Performs what the bot answered to the webhook: behind a queue Telegram does not see it, so the worker does it.
+
+A call is repeated only while it certainly was not performed. Once it may have been, it is not: Telegram itself performs
+such an answer at most once; a message that is perhaps missing is told with the job, where a person can have it sent
+again, and one that came twice cannot be taken back. (A worker that dies between this and the end of its job is the
+exception: the bot is run again, and answers again.)
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Optional, Protocol
+
+from scalable.lib.errors import BotApiBusy, BotApiError, BotApiRefused, BotApiUnreachable
+from scalable.lib.logs import event
+from scalable.lib.telegram.webhook_reply import MethodCall, read_reply
+
+log = logging.getLogger(__name__)
+# For everything: tries, waits between them, and what Telegram asks to wait. The next update of the chat waits as long.
+DEADLINE_SECONDS = 40.0
+CALL_SECONDS = 10.0
+BACKOFF_SECONDS = (0.5, 1.0)
+# A longer wait that Telegram asks for is the end: it would keep a worker from all other chats.
+LONGEST_RETRY_AFTER_SECONDS = 30.0
+TICK_SECONDS = 0.5
+
+
+class Fate(Enum):
+    """What became of an answer."""
+
+    NONE = "none"
+    SENT = "sent"
+    NOT_SENT = "not sent"
+    PERHAPS_SENT = "perhaps not sent"
+
+
+@dataclass(frozen=True)
+class ReplyResult:
+    """`cause`: why it was not, or perhaps not, sent; one line for a person."""
+
+    fate: Fate
+    method: Optional[str] = None
+    tries: int = 0
+    seconds: float = 0.0
+    cause: Optional[str] = None
+
+    @property
+    def note(self) -> Optional[str]:
+        """A line to keep with the job: `reply not sent: Bad Request: chat not found`; None when all is well."""
+        return None if self.cause is None else f"reply {self.fate.value}: {self.cause}"
+
+    def log_line(self, **ids: object) -> str:
+        """The event for the log, told apart by `ids`: `reply sent id=17 method=sendMessage tries=1 seconds=0.08`."""
+        facts = {"method": self.method, "tries": self.tries, "seconds": self.seconds, "cause": self.cause}
+        return event(f"reply {self.fate.value}", **ids, **facts)
+
+
+class Api(Protocol):
+    """What is needed of a BotApi; importing it costs more than most workers ever need of it."""
+
+    def post(
+        self, call: MethodCall, timeout_seconds: Optional[float] = None, tick: Callable[[], None] = lambda: None
+    ) -> object:
+        """See BotApi.post."""
+
+
+class ReplySender:
+    """Sends answers with `api`; None when no BOT_TOKEN is set. For all jobs of a worker, one after the other."""
+
+    def __init__(
+        self,
+        api: Optional[Api],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._sleep = sleep
+
+    def send(
+        self, answer: bytes, tick: Callable[[], None] = lambda: None, content_type: Optional[str] = None
+    ) -> ReplyResult:
+        """Perform the method call that `answer` is, in DEADLINE_SECONDS at most; no call, nothing to do.
+
+        `content_type` as for read_reply. `tick` is called about twice a second; what it raises is passed on. Never
+        raises because of the call itself.
+        """
+        call = read_reply(answer, content_type)
+        if call is None:
+            if answer.strip():
+                log.debug(event("answer is no method call", bytes=len(answer), content_type=content_type))
+            return ReplyResult(Fate.NONE)
+        if self._api is None:
+            return ReplyResult(Fate.NOT_SENT, call.method, cause="BOT_TOKEN is not set")
+        return _Sending(self._api, call, tick, self._clock, self._sleep).run()
+
+
+class _Sending:
+    def __init__(
+        self,
+        api: Api,
+        call: MethodCall,
+        tick: Callable[[], None],
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._api = api
+        self._call = call
+        self._tick = tick
+        self._clock = clock
+        self._sleep = sleep
+        self._started = clock()
+        self._tries = 0
+        self._back_offs = iter(BACKOFF_SECONDS)
+
+    def run(self) -> ReplyResult:
+        while True:
+            self._tries += 1
+            try:
+                self._api.post(self._call, min(CALL_SECONDS, self._left()), self._tick)
+                return self._result(Fate.SENT)
+            except (BotApiBusy, BotApiUnreachable) as error:
+                wait_seconds = self._wait_after(error)
+                if wait_seconds is None or wait_seconds >= self._left():
+                    return self._result(Fate.NOT_SENT, str(error))
+            except BotApiRefused as error:
+                return self._result(Fate.NOT_SENT, str(error))
+            except BotApiError as error:
+                return self._result(Fate.PERHAPS_SENT, str(error))
+            self._wait(wait_seconds)
+
+    def _wait_after(self, error: BotApiError) -> Optional[float]:
+        """Seconds until another try is worth it; None: not any more."""
+        if not isinstance(error, BotApiBusy):
+            return next(self._back_offs, None)
+        return error.retry_after_seconds if error.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS else None
+
+    def _wait(self, seconds: float) -> None:
+        ends = self._clock() + seconds
+        while self._clock() < ends:
+            self._sleep(min(TICK_SECONDS, ends - self._clock()))
+            self._tick()
+
+    def _left(self) -> float:
+        return self._started + DEADLINE_SECONDS - self._clock()
+
+    def _result(self, fate: Fate, cause: Optional[str] = None) -> ReplyResult:
+        return ReplyResult(fate, self._call.method, self._tries, self._clock() - self._started, cause)

@@ -1,0 +1,131 @@
+"""Who is there: each worker's own row, alive by the database's clock, on every database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.job import NewJob
+from scalable.lib.queue.schema import SCHEMA_VERSION, missing_statements, stored_version
+from scalable.lib.queue.worker_registry import ALIVE_SECONDS, Beat, Registry
+
+LEASE_SECONDS = 45
+BEAT = Beat("host:1-ab/1.0", "host", 4711, 120.0, runs=9, succeeded=6, retried=2, failed=1, memory_kb=20_000)
+
+
+@pytest.fixture
+def registry(queue: DatabaseQueue) -> Registry:
+    return Registry(queue.database, queue.table)
+
+
+def be_silent(queue: DatabaseQueue, worker: str, seconds: float) -> None:
+    """As if the worker had been killed that long ago, by the database's clock."""
+    statement = queue.database.render(
+        "UPDATE {jobs}_workers SET heartbeat_at = {ago:seconds} WHERE name = :name", queue.table
+    )
+    queue.database.run(lambda session: session.execute(statement, name=worker, seconds=seconds))
+
+
+def test_a_worker_is_there_with_all_it_says_of_itself(registry: Registry) -> None:
+    registry.beat(BEAT)
+
+    (worker,) = registry.alive()
+    assert (worker.name, worker.host, worker.pid, worker.memory_kb) == (BEAT.name, "host", 4711, 20_000)
+    assert (worker.runs, worker.succeeded, worker.retried, worker.failed) == (9, 6, 2, 1)
+    assert worker.heartbeat_at - worker.started_at == timedelta(seconds=120)
+    assert worker.job_id is None
+
+
+def test_a_pool_keeps_its_own_workers_alive_and_no_others(queue: DatabaseQueue, registry: Registry) -> None:
+    """Idle workers say nothing for minutes; their pool sees that their processes are there."""
+    ours, theirs = ("host:7-ab/1.1", "host:7-ab/2.4"), ("host:7-a/1.1", "host:7-abc/1.1", "host:71-ab/1.1", "host:7-ab")
+    for name in (*ours, *theirs):
+        registry.beat(replace(BEAT, name=name))
+        be_silent(queue, name, ALIVE_SECONDS + 60)
+
+    registry.refresh("host:7-ab")
+
+    assert [worker.name for worker in registry.alive()] == sorted(ours)
+
+
+def test_a_later_beat_replaces_the_earlier_one(registry: Registry) -> None:
+    registry.beat(BEAT)
+
+    registry.beat(replace(BEAT, runs=10, memory_kb=None))
+
+    (worker,) = registry.alive()
+    assert (worker.runs, worker.memory_kb) == (10, None)
+
+
+def test_a_worker_is_shown_with_the_job_it_runs_at_this_moment(queue: DatabaseQueue, registry: Registry) -> None:
+    queue.enqueue(NewJob("{}"))
+    registry.beat(BEAT)
+    registry.beat(replace(BEAT, name="another"))
+
+    (job,) = queue.claim(BEAT.name, LEASE_SECONDS)
+    assert {worker.name: worker.job_id for worker in registry.alive()} == {BEAT.name: job.id, "another": None}
+
+    queue.complete(job.lease)
+    assert [worker.job_id for worker in registry.alive()] == [None, None]
+
+
+def test_a_killed_worker_is_not_alive_any_more_after_its_time(queue: DatabaseQueue, registry: Registry) -> None:
+    for name in ("killed", "at work"):
+        registry.beat(replace(BEAT, name=name))
+
+    be_silent(queue, "killed", ALIVE_SECONDS - 5)
+    assert [worker.name for worker in registry.alive()] == ["at work", "killed"]
+    assert [worker.name for worker in registry.alive(within_seconds=30)] == ["at work"]
+
+    be_silent(queue, "killed", ALIVE_SECONDS + 1)
+    assert [worker.name for worker in registry.alive()] == ["at work"]
+
+
+def test_a_worker_that_was_taken_for_dead_is_back_with_its_next_beat(queue: DatabaseQueue, registry: Registry) -> None:
+    registry.beat(BEAT)
+    be_silent(queue, BEAT.name, 1000)
+    assert registry.forget_gone(silent_seconds=999) == 1
+
+    registry.beat(BEAT)
+
+    assert [worker.runs for worker in registry.alive()] == [9]
+
+
+def test_a_worker_that_ends_is_forgotten_and_may_be_twice(registry: Registry) -> None:
+    registry.beat(BEAT)
+
+    registry.forget(BEAT.name)
+    registry.forget(BEAT.name)
+
+    assert registry.alive() == []
+
+
+def test_only_workers_silent_for_a_day_are_deleted(queue: DatabaseQueue, registry: Registry) -> None:
+    for name in ("gone", "killed today", "at work"):
+        registry.beat(replace(BEAT, name=name))
+    be_silent(queue, "gone", 86_401)
+    be_silent(queue, "killed today", 80_000)
+
+    assert registry.forget_gone() == 1
+    assert [worker.name for worker in registry.alive(within_seconds=1e6)] == ["at work", "killed today"]
+
+
+def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(queue: DatabaseQueue, registry: Registry) -> None:
+    job_id = queue.enqueue(NewJob("{}", 7, "message")).job_id
+    for statement in (
+        "DROP TABLE bot_jobs_workers",
+        "DROP TABLE bot_jobs_minutes",
+        "UPDATE bot_jobs_meta SET value = '1'",
+    ):
+        queue.database.run(lambda session, statement=statement: session.execute(statement))
+
+    queue.ensure_schema()
+
+    assert queue.database.run(lambda session: missing_statements(queue.database, session, "bot_jobs")) == []
+    assert stored_version(queue.database, "bot_jobs") == SCHEMA_VERSION
+    assert queue.find(job_id).update_id == 7
+    registry.beat(BEAT)
+    assert len(registry.alive()) == 1

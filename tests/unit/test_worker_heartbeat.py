@@ -1,0 +1,169 @@
+"""A worker's pulse: it is in the registry while it lives, its counts arrive, and neither ever disturbs a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scalable.lib.queue.counters import Counters
+from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.views.minutes import Minute, Minutes, merged, percentile
+from scalable.lib.queue.worker_registry import RegisteredWorker, Registry
+from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.worker.lease_renewer import HEARTBEAT_SECONDS
+from scalable.lib.worker.worker_heartbeat import BEAT_SECONDS
+from tests.support.worker_bench import FAILED, Bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def alive(bench: Bench) -> list[RegisteredWorker]:
+    return Registry(bench.database, "bot_jobs").alive()
+
+
+def minutes(bench: Bench) -> list[Minute]:
+    return Minutes(bench.database, "bot_jobs").read(86_400)
+
+
+def total(bench: Bench, name: str) -> int:
+    return sum(getattr(minute, name) for minute in minutes(bench))
+
+
+def test_a_worker_is_registered_before_its_first_job_and_gone_after_its_last(bench: Bench):
+    bench.enqueue()
+    seen: list[RegisteredWorker] = []
+    bench.runner.during = lambda _: seen.extend(alive(bench))
+
+    bench.loop(drain=True)
+
+    assert [(worker.name, worker.runs, worker.job_id) for worker in seen] == [("worker-1", 0, 1)]
+    assert alive(bench) == []
+
+
+def test_what_a_worker_did_is_counted_by_the_time_it_ends(bench: Bench):
+    bench.enqueue(3)
+    bench.sql("UPDATE bot_jobs SET available_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '-20 seconds')")
+
+    bench.loop(max_jobs=2)
+    bench.runner.outcome = FAILED
+    bench.loop(max_jobs=1)
+
+    assert (total(bench, "done"), total(bench, "retried"), total(bench, "failed")) == (2, 1, 0)
+    waits = merged(minute.waits for minute in minutes(bench))
+    runs = merged(minute.runs for minute in minutes(bench))
+    assert (sum(waits), sum(runs)) == (3, 3)
+    assert 16.384 <= (percentile(waits, 0.5) or 0) <= 32.768
+    assert 0.064 <= (percentile(runs, 0.5) or 0) <= 0.128
+
+
+def test_a_job_whose_attempts_are_used_up_counts_as_failed(tmp_path: Path):
+    bench = Bench(tmp_path, RetryPolicy(max_attempts=1))
+    bench.enqueue()
+    bench.runner.outcome = FAILED
+
+    bench.loop(drain=True)
+
+    assert (total(bench, "failed"), total(bench, "retried")) == (1, 0)
+
+
+def test_jobs_that_follow_quickly_cost_no_write_each(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    bench.enqueue(50)
+    beats: list[object] = []
+    flushes: list[object] = []
+    monkeypatch.setattr(Registry, "beat", lambda _, beat: beats.append(beat))
+    monkeypatch.setattr(Counters, "_write", lambda _, slot: flushes.append(slot))
+    bench.runner.during = lambda _: bench.clock.advance(1)
+
+    bench.loop(drain=True)
+
+    assert len(beats) == 50 / BEAT_SECONDS + 1
+    assert len(flushes) <= 50 / BEAT_SECONDS + 1
+
+
+def test_a_worker_beats_while_its_bot_runs_long(bench: Bench):
+    bench.enqueue()
+    beaten: list[float] = []
+
+    def during(tick: Callable[[], None]) -> None:
+        bench.sql("UPDATE bot_jobs_workers SET heartbeat_at = '2000-01-01 00:00:00.000'")
+        assert alive(bench) == []
+        bench.clock.advance(HEARTBEAT_SECONDS)
+        tick()
+        beaten.extend((worker.heartbeat_at - worker.started_at).total_seconds() for worker in alive(bench))
+
+    bench.runner.during = during
+
+    bench.loop(drain=True)
+
+    assert beaten == [HEARTBEAT_SECONDS]
+
+
+def test_an_idle_worker_stays_alive(bench: Bench):
+    seen: list[int] = []
+
+    def during_wait() -> None:
+        if len(bench.stop.waits) % 15 == 0:
+            seen.append(len(alive(bench)))
+            bench.sql("UPDATE bot_jobs_workers SET heartbeat_at = '2000-01-01 00:00:00.000'")
+
+    bench.stop.during_wait = during_wait
+
+    bench.loop(max_seconds=100)
+
+    assert len(seen) >= 5
+    assert set(seen) == {1}
+
+
+def test_counts_of_a_job_that_ended_while_the_database_was_away_arrive_later(bench: Bench):
+    bench.enqueue()
+    back_at = bench.clock.now + 100
+
+    def during(_: Callable[[], None]) -> None:
+        bench.database.away = lambda: bench.clock.now < back_at
+
+    bench.runner.during = during
+
+    bench.loop(max_jobs=1)
+
+    assert (total(bench, "done"), bench.clock.now >= back_at) == (1, True)
+
+
+@pytest.mark.parametrize("table", ["bot_jobs_workers", "bot_jobs_minutes"])
+def test_tables_that_are_gone_keep_no_bot_from_running(bench: Bench, table: str):
+    bench.sql(f"DROP TABLE {table}")
+    bench.enqueue(2)
+    bench.runner.during = lambda _: bench.clock.advance(BEAT_SECONDS)
+
+    assert bench.loop(drain=True).succeeded == 2
+    assert [bench.job(number).status for number in (1, 2)] == ["done", "done"]
+
+
+def test_housekeeping_counts_what_expired_and_what_was_reaped_and_buries_the_dead(bench: Bench):
+    housekeeping = Housekeeping(bench.queue, 3600, 3600, bench.clock)
+    bench.enqueue(3)
+    bench.queue.claim("killed", 45)
+    bench.sql("UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000' WHERE status = 'processing'")
+    bench.sql("UPDATE bot_jobs SET priority = 0, expires_at = '2000-01-01' WHERE status = 'pending'")
+    bench.worker.heartbeat.between_jobs()
+
+    housekeeping.every_5_seconds()
+    housekeeping.bury("worker-1")
+
+    assert (total(bench, "retried"), total(bench, "expired")) == (1, 2)
+    assert alive(bench) == []
+
+
+def test_housekeeping_counts_what_was_enqueued_before_it_deletes_anything(bench: Bench):
+    bench.enqueue(2)
+    old = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-3 minutes')"
+    bench.sql(f"UPDATE bot_jobs SET status = 'done', created_at = {old}, processed_at = {old}")
+
+    Housekeeping(bench.queue, 60, 60, bench.clock).every_minute()
+
+    assert bench.queue.counts().total == 0
+    assert sum(minute.enqueued or 0 for minute in minutes(bench)) == 2
