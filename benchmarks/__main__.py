@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.server import OPTIONS, running_server
-from tests.support.database_builds import NotAvailable
+from tests.support.servers.database_builds import NotAvailable
 
 # Title of each part; its module has `run(server, say)`.
 PARTS = {

@@ -22,7 +22,7 @@ from benchmarks.machine import memory_megabytes
 from benchmarks.server import Server, make_queue
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.worker_registry import Registry
-from tests.support.children import Child, tail
+from tests.support.servers.children import Child, tail
 
 BOT = Path(__file__).parent / "bot.php"
 POOL = Path(__file__).parents[1] / "scalable" / "worker_pool.py"

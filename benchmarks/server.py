@@ -15,7 +15,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.servers import DatabaseServer, start_server
+from tests.support.servers.database_servers import DatabaseServer, start_server
 
 NAME = "mariadb-10.11"
 # What the tests' 64 MB would measure is the disk: the parts of a million jobs that a claim reads have to fit in memory.

@@ -13,8 +13,8 @@ from benchmarks.failed import BenchmarkFailed
 from benchmarks.figures import percentile, table, verdict
 from benchmarks.machine import cpu_seconds, memory_megabytes
 from benchmarks.server import Server
-from tests.support.served import ServedSite
-from tests.support.ticks import Ticks
+from tests.support.servers.idle_installation import Ticks
+from tests.support.servers.served_installation import ServedSite
 
 BOT = Path(__file__).parent / "clock_bot.php"
 TABLES = ("bot_jobs", "bot_jobs_workers", "bot_jobs_minutes")

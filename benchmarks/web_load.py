@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.failed import BenchmarkFailed
-from tests.support.kept_connection import KeptConnection
+from tests.support.generators.kept_connection import KeptConnection
 
 
 class Sender:

@@ -14,11 +14,11 @@ from benchmarks.figures import percentile, ratios, spread, table, verdict
 from benchmarks.server import Server, make_queue
 from benchmarks.web_load import latencies, rate
 from scalable.lib.queue.database_queue import open_database
-from tests.support.apache import MODULES_FOLDER, WEB_USER, apache_available
-from tests.support.children import Child, accepts_connections, free_port, wait_until_ready
-from tests.support.passenger import Passenger, passenger_available
-from tests.support.php_fpm import php_fpm_available, start_php_fpm
-from tests.support.site import SYSTEM_PYTHON, Site, wait_until
+from tests.support.servers.apache import MODULES_FOLDER, WEB_USER, apache_available
+from tests.support.servers.children import Child, accepts_connections, free_port, wait_until_ready
+from tests.support.servers.passenger import Passenger, passenger_available
+from tests.support.servers.php_fpm import php_fpm_available, start_php_fpm
+from tests.support.servers.site import SYSTEM_PYTHON, Site, wait_until
 
 HERE = Path(__file__).parent
 TABLES = ("bot_jobs", "bot_jobs_workers", "bot_jobs_minutes", "php_jobs")

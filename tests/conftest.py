@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.databases import Servers
+from tests.support.servers.databases import Servers
 
 
 @pytest.fixture(scope="session")

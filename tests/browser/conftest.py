@@ -13,11 +13,11 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.integration.conftest import make_site  # noqa: F401 - a fixture
-from tests.support.chromium import DESKTOP, Tab, chromium_available, running_chromium
-from tests.support.databases import Servers
 from tests.support.need import need
-from tests.support.served import ServedSite
-from tests.support.site import Answer, Site
+from tests.support.servers.chromium import DESKTOP, Tab, chromium_available, running_chromium
+from tests.support.servers.databases import Servers
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import Answer, Site
 
 DATABASE = "mariadb-10.11"
 TOKEN, READ_TOKEN = "let-me-in", "let-me-look"

@@ -14,16 +14,16 @@ from typing import Any
 from playwright.sync_api import Browser
 
 from scalable.lib.errors import ConfigurationError
+from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.notes import WEBHOOK, Notes
 from scalable.lib.queue.views.webhook_info import WebhookInfo
 from scalable.lib.queue.worker_registry import Beat, Registry
-from scalable.lib.site import mount
 from scalable.lib.telegram.bot_api import BotApi
-from tests.support import demo
-from tests.support.chromium import DESKTOP, PHONE, running_chromium
+from tests.support.generators import demo_queue as demo
+from tests.support.generators.wsgi_client import Client
 from tests.support.places import REPOSITORY
-from tests.support.wsgi_client import Client
+from tests.support.servers.chromium import DESKTOP, PHONE, running_chromium
 
 DOCS = REPOSITORY / "docs"
 SCALE = {"device_scale_factor": 1.5}

@@ -9,13 +9,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from scalable.lib.dashboard import actions
+from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Counts, NewJob
-from scalable.lib.site import mount
 from tests.browser.conftest import READ_TOKEN, OpenPage, Place
-from tests.support.chromium import PHONE
-from tests.support.wsgi_client import Client
+from tests.support.generators.wsgi_client import Client
+from tests.support.servers.chromium import PHONE
 
 FAILED = 5_000
 

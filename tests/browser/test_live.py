@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from scalable.lib.queue.job import NewJob
 from tests.browser.conftest import OpenPage, Place
-from tests.support import demo
+from tests.support.generators import demo_queue as demo
 from tests.support.waiting import eventually
 
 MARK = "window.isTheSamePage = true"

@@ -10,17 +10,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.worker_registry import Beat, Registry
 from scalable.lib.setup.checks import CheckReport
 from scalable.lib.setup.finding import error, ok, warning
-from scalable.lib.site import mount
 from tests.browser.conftest import OpenPage, Place
 from tests.integration.test_dashboard_hostile import HOSTILE
-from tests.support import demo
-from tests.support.chromium import DESKTOP, PHONE
-from tests.support.wsgi_client import Client
+from tests.support.generators import demo_queue as demo
+from tests.support.generators.wsgi_client import Client
+from tests.support.servers.chromium import DESKTOP, PHONE
 
 PAGES = ("/", "/?span=week", "/jobs", "/jobs?status=failed&q=no+such", "/job/9", "/job/48", "/doctor", "/nothing")
 EXAMINED = CheckReport(
@@ -82,9 +82,9 @@ def serious(page: Page) -> list[str]:
     ],
     ids=["desktop", "dark phone in Indonesian"],
 )
-def test_axe_finds_nothing(shown: Shown, open_page: OpenPage, snapshot: dict[str, object]) -> None:
-    assert serious(open_one(open_page, shown, "/", None, **snapshot)) == [], "the question for the password"
-    page = open_one(open_page, shown, "/", **snapshot)
+def test_axe_finds_nothing(shown: Shown, open_page: OpenPage, look: dict[str, object]) -> None:
+    assert serious(open_one(open_page, shown, "/", None, **look)) == [], "the question for the password"
+    page = open_one(open_page, shown, "/", **look)
     for place in PAGES:
         page.goto(shown.url + place)
         for summary in page.locator("summary").all()[:3]:

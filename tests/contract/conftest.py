@@ -10,7 +10,7 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.databases import DATABASES, Servers
+from tests.support.servers.databases import DATABASES, Servers
 
 POLICY = RetryPolicy(max_attempts=3, base_seconds=5, max_seconds=300)
 

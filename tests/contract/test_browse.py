@@ -14,8 +14,8 @@ from scalable.lib.queue.views import browse as browse_module
 from scalable.lib.queue.views import totals as totals_module
 from scalable.lib.queue.views.browse import Browse, Count, Waiting
 from scalable.lib.queue.views.totals import Totals, read_totals
-from tests.support.clock import FakeClock
-from tests.support.databases import let_pass
+from tests.support.fakes.clock import FakeClock
+from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 

@@ -16,9 +16,9 @@ from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.databases import Servers
-from tests.support.servers import DatabaseServer
-from tests.support.site import wait_until
+from tests.support.servers.database_servers import DatabaseServer
+from tests.support.servers.databases import Servers
+from tests.support.servers.site import wait_until
 
 SERVERS = ("mariadb-10.5", "mariadb-10.11", "mysql-9.7")
 

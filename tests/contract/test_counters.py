@@ -18,8 +18,8 @@ from scalable.lib.queue.plan_check import slow_plans
 from scalable.lib.queue.views import minutes as minutes_module
 from scalable.lib.queue.views.minutes import Minutes, merged, percentile
 from tests.contract.test_claim_races import open_queue, run_together
-from tests.support.clock import FakeClock
-from tests.support.databases import let_pass
+from tests.support.fakes.clock import FakeClock
+from tests.support.servers.databases import let_pass
 
 FLUSHERS = 8
 FLUSHES = 10

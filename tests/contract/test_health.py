@@ -13,7 +13,7 @@ from scalable.lib.queue.views.health import Thresholds, check_health
 from scalable.lib.queue.views.totals import Totals
 from scalable.lib.queue.worker_registry import Beat, Registry
 from tests.contract.test_browse import age_notes
-from tests.support.databases import let_pass
+from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 

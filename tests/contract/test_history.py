@@ -8,7 +8,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS, MAX_OUTPUT_CHARACTERS, Past
 from scalable.lib.queue.job import ClaimedJob, NewJob
 from scalable.lib.queue.views.browse import Browse, JobDetail
-from tests.support.databases import let_pass
+from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 

@@ -22,8 +22,8 @@ from scalable.lib.queue.dialects.mysql import MySqlDatabase
 from scalable.lib.queue.job import ClaimedJob, Counts, NewJob
 from scalable.lib.queue.maintenance import EXPIRE
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.databases import Servers, let_pass
-from tests.support.servers import DatabaseServer
+from tests.support.servers.database_servers import DatabaseServer
+from tests.support.servers.databases import Servers, let_pass
 
 LEASE_SECONDS = 45
 LANE = "chat:1"

@@ -23,8 +23,8 @@ from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.mysql import MySqlDatabase
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.databases import Servers
-from tests.support.long import sized
+from tests.support.generators.long_tests import sized
+from tests.support.servers.databases import Servers
 
 # One job in so many has no lane.
 WITHOUT_LANE = 10

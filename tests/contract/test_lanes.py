@@ -9,7 +9,7 @@ import pytest
 from scalable.lib.queue import parking as lanes
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, ClaimedJob, Counts, NewJob
-from tests.support.databases import let_pass
+from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 

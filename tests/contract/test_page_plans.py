@@ -15,8 +15,8 @@ from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.plan_check import slow_steps
 from scalable.lib.queue.worker_registry import Beat, Registry
 from tests.contract.test_plans import fill
-from tests.support import demo
-from tests.support.wsgi_client import KEYS, OWNER, Client
+from tests.support.generators import demo_queue as demo
+from tests.support.generators.wsgi_client import KEYS, OWNER, Client
 
 LOOKS = (
     ("", ""), ("", "part=live"), ("", "format=json"), ("", "format=prometheus"), ("", "format=health"),

@@ -17,7 +17,7 @@ from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.priority import priority_of
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.databases import DATABASES, Servers
+from tests.support.servers.databases import DATABASES, Servers
 
 TEXTS = {
     "plain": '{"update_id": 1}',

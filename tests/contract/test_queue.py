@@ -12,7 +12,7 @@ from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, Wron
 from scalable.lib.queue import maintenance as upkeep
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
-from tests.support.databases import let_pass
+from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 

@@ -20,9 +20,9 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.databases import Servers, let_pass
-from tests.support.long import sized
-from tests.support.queue_model import QUANTUM_SECONDS, QueueModel
+from tests.support.generators.long_tests import sized
+from tests.support.judges.queue_model import QUANTUM_SECONDS, QueueModel
+from tests.support.servers.databases import Servers, let_pass
 
 # Every wait ends half a quantum beside the steps: 30 s, 50 s, 50 s …
 POLICY = RetryPolicy(max_attempts=3, base_seconds=30, max_seconds=50)

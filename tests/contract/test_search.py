@@ -10,7 +10,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.views import search as search_module
 from scalable.lib.queue.views.search import Filter, Search, read_filter
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 LEASE_SECONDS = 45
 

@@ -14,9 +14,9 @@ from scalable.lib.queue.job import Adopted, Counts, NewJob, Reaped
 from scalable.lib.queue.maintenance import ADOPTED_LEASE_SECONDS
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import missing_statements
-from tests.support.databases import DATABASES, Servers, let_pass
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
+from tests.support.servers.databases import DATABASES, Servers, let_pass
+from tests.support.servers.served_installation import ServedSite
 
 PHP_TABLE = """
 CREATE TABLE bot_jobs (

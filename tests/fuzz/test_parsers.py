@@ -23,7 +23,7 @@ from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_respons
 from scalable.lib.runners.php.fpm import parse_address
 from scalable.lib.setup.settings import read_settings_file
 from scalable.lib.telegram.webhook_reply import MethodCall, read_reply
-from tests.support.fuzz import fuzzed
+from tests.support.generators.fuzz_counts import fuzzed
 
 READERS: dict[str, tuple[Callable[[str], object], tuple[type[Exception], ...]]] = {
     "BOT_DB_HOST": (parse_host, (ValueError,)),

@@ -10,7 +10,7 @@ from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
 from scalable.lib.ingest.plain_request import read_plain_request
-from tests.support.fuzz import fuzzed
+from tests.support.generators.fuzz_counts import fuzzed
 
 PATH = b"/scalable/webhook_queue.py"
 BODY = b'{"update_id": 1}'

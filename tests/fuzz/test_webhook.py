@@ -16,7 +16,7 @@ from scalable.lib.ingest.webhook_app import create_webhook_app
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.fuzz import fuzzed
+from tests.support.generators.fuzz_counts import fuzzed
 from tests.support.places import REPOSITORY
 
 SECRET = "hush-telegram"

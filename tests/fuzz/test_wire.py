@@ -21,8 +21,8 @@ from scalable.lib.ingest.fast_cgi import pool_client as handover
 from scalable.lib.queue.dialects import minimal_mysql as lean_mysql
 from scalable.lib.runners.php.fastcgi_client import Ended, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_protocol import begin_request, finish_request
-from tests.support.fuzz import fuzzed
-from tests.support.scripted_fastcgi import record
+from tests.support.fakes.scripted_fastcgi import record
+from tests.support.generators.fuzz_counts import fuzzed
 
 REQUEST = begin_request({"SCRIPT_FILENAME": "/bot.php"}, True) + finish_request(b'{"update_id":1}')
 AMPLE_SECONDS = 20.0

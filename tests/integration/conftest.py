@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apache import MPM_OF_CGI_MODULE, apache_available
-from tests.support.databases import Servers
-from tests.support.galera import GaleraCluster, galera_available, running_cluster
 from tests.support.need import need
-from tests.support.passenger import Passenger, passenger_available
-from tests.support.site import SYSTEM_PYTHON, Site
-from tests.support.ticks import Ticks
-from tests.support.web_hosts import OPEN, WebHost, wsgi_host
+from tests.support.servers.apache import MPM_OF_CGI_MODULE, apache_available
+from tests.support.servers.databases import Servers
+from tests.support.servers.galera import GaleraCluster, galera_available, running_cluster
+from tests.support.servers.idle_installation import Ticks
+from tests.support.servers.passenger import Passenger, passenger_available
+from tests.support.servers.site import SYSTEM_PYTHON, Site
+from tests.support.servers.web_hosts import OPEN, WebHost, wsgi_host
 
 # Short delays, so that a test of retries takes seconds; the documented ones are tested with an injected clock.
 QUICK = {"BOT_JOB_RETRY_BASE": "1", "BOT_JOB_RETRY_MAX": "2", "BOT_WORKER_SLEEP": "0.1"}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bot_api import TOKEN, FakeBotApi
-from tests.support.bots import python_bot
-from tests.support.served import ServedSite
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi
+from tests.support.generators.bots import python_bot
+from tests.support.servers.served_installation import ServedSite
 
 CHAT = "4711"
 PATIENCE_SECONDS = 60.0

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import Site, request
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import Site, request
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 SECRET = "not-a-real-secret"

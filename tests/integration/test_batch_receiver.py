@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scalable.lib.site import mount
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.ingest.batch_receiver import BatchReceiver
+from scalable.lib.ingest.mount import mount
 from scalable.lib.ingest.webhook_app import create_webhook_app
 from scalable.lib.installation import Installation
 from scalable.lib.pool.web_server import WebServer
@@ -26,8 +26,8 @@ from scalable.lib.queue.job import Counts, Enqueued, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.setup.config import load_config
 from tests.integration.conftest import database_settings
-from tests.support.databases import Servers
-from tests.support.served import ServedSite
+from tests.support.servers.databases import Servers
+from tests.support.servers.served_installation import ServedSite
 from tests.support.waiting import eventually
 
 SECRET = "hush"

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.apache import apache_available, customers_folder, suexec_available
-from tests.support.children import tail
+from tests.support.generators.visitor import Visitor
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.site import Site, wait_until
-from tests.support.visitor import Visitor
+from tests.support.servers.apache import apache_available, customers_folder, suexec_available
+from tests.support.servers.children import tail
+from tests.support.servers.site import Site, wait_until
 
 BOT = REPOSITORY / "examples" / "bot.py"
 HOSTS = {
@@ -150,7 +150,7 @@ def test_a_body_that_is_too_large_is_refused_and_read_to_its_end(site: CgiSite) 
 
 
 def test_a_defect_is_a_500_with_its_traceback_in_the_log_alone(site: CgiSite) -> None:
-    broken = site.plugin / "lib" / "web" / "webhook_app.py"
+    broken = site.plugin / "lib" / "ingest" / "webhook_app.py"
     text = broken.read_text()
     (site.plugin / ".htdata" / ".ht-lean").unlink(missing_ok=True)
     broken.write_text(text.replace("update = read_update(body, order)", "update = 1 / len(b'')"))

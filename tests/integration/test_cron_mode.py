@@ -16,12 +16,12 @@ import pytest
 
 from benchmarks.machine import memory_megabytes
 from tests.integration.conftest import database_settings
-from tests.support.bots import python_bot
-from tests.support.chaos import JOURNAL_BOT, children, read_journal
-from tests.support.databases import Servers, let_pass
-from tests.support.judge import Story, find_wrongs, read_runs
-from tests.support.site import wait_until
-from tests.support.ticks import COUNTING_BOT, GATED_BOT, NO_DATABASE, Started, Ticks, php_bot
+from tests.support.fakes.worker_killer import JOURNAL_BOT, children, read_journal
+from tests.support.generators.bots import python_bot
+from tests.support.judges.judge import Story, find_wrongs, read_runs
+from tests.support.servers.databases import Servers, let_pass
+from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, NO_DATABASE, Started, Ticks, php_bot
+from tests.support.servers.site import wait_until
 
 SIZE = 4
 NEVER = "60"  # the longest BOT_WORKER_SLEEP: what happens sooner does not happen by looking now and then

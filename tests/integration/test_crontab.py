@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cron import LINES, Cron, line_with
-from tests.support.site import Site
-from tests.support.ticks import COUNTING_BOT
+from tests.support.servers.cron import LINES, Cron, line_with
+from tests.support.servers.idle_installation import COUNTING_BOT
+from tests.support.servers.site import Site
 
 DATABASES = pytest.mark.parametrize("database", ["sqlite", "mariadb-10.11"])
 

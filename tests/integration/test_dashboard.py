@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import Site, request, wait_until
-from tests.support.visitor import Visitor
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import Site, request, wait_until
 
 UPDATE_IDS = itertools.count(1)
 PY_BOT = REPOSITORY / "examples" / "bot.py"

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import request
-from tests.support.visitor import Visitor
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import request
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 OWNER, READER = "let-me-in", "let-me-look"

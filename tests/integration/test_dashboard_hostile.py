@@ -14,8 +14,8 @@ from hypothesis import strategies as some
 
 from scalable.lib.dashboard.access import Keys, Role, Visitor
 from scalable.lib.queue.job import NewJob
-from tests.support.fuzz import fuzzed
-from tests.support.wsgi_client import OWNER, READER, SECRET, Client
+from tests.support.generators.fuzz_counts import fuzzed
+from tests.support.generators.wsgi_client import OWNER, READER, SECRET, Client
 
 HOSTILE = (
     "<script>document.title='owned'</script>",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.served import ServedSite
-from tests.support.site import wait_until
-from tests.support.visitor import Visitor
+from tests.support.generators.visitor import Visitor
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import wait_until
 
 # Fails on "fail" until the file says that it was repaired.
 BOT = """

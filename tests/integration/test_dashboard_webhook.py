@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bot_api import TOKEN, FakeBotApi, refuses, stalls
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, refuses, stalls
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import wait_until
-from tests.support.visitor import Visitor
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import wait_until
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 OLD, NEW = "https://example.com/bot.php?key=hush", "https://example.com/scalable/webhook_queue.py"

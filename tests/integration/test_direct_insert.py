@@ -14,9 +14,9 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.setup.config import load_config
 from scalable.lib.setup.storage import Storage
-from tests.support.cgi import CgiAnswer, cgi_variables, run_cgi
-from tests.support.databases import Servers
-from tests.support.site import copy_plugin
+from tests.support.servers.cgi import CgiAnswer, cgi_variables, run_cgi
+from tests.support.servers.databases import Servers
+from tests.support.servers.site import copy_plugin
 
 SECRET = "Telegram-knows-it"
 SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"

@@ -10,12 +10,12 @@ from typing import Optional
 
 import pytest
 
-from tests.support.databases import Servers
-from tests.support.galera import GaleraCluster
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import Site, wait_until
-from tests.support.visitor import Visitor
+from tests.support.servers.databases import Servers
+from tests.support.servers.galera import GaleraCluster
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import Site, wait_until
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 PHP_BOT = REPOSITORY / "examples" / "bot.php"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.need import need
-from tests.support.old_php import old_php_cgi, old_php_cgi_available
 from tests.support.places import REPOSITORY
-from tests.support.site import copy_plugin
+from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
+from tests.support.servers.site import copy_plugin
 
 PHP = "/usr/bin/php"
 

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from scalable.lib.setup.settings_table import SETTINGS
-from tests.support.apache import apache_available
-from tests.support.bot_api import FakeBotApi
-from tests.support.cron import LINES, line_with
-from tests.support.documents import DOCUMENTS, ENGLISH, PAGES, READMES, Block, blocks, name_of
+from tests.support.fakes.bot_api import FakeBotApi
+from tests.support.generators.newcomer import Newcomer
+from tests.support.judges.documents import DOCUMENTS, ENGLISH, PAGES, READMES, Block, blocks, name_of
 from tests.support.need import need
-from tests.support.newcomer import Newcomer
 from tests.support.places import REPOSITORY
-from tests.support.site import request, wait_until
+from tests.support.servers.apache import apache_available
+from tests.support.servers.cron import LINES, line_with
+from tests.support.servers.site import request, wait_until
 
 MESSAGE = json.loads((REPOSITORY / "examples" / "updates" / "message-start.json").read_text())
 FAILING = json.loads((REPOSITORY / "examples" / "updates" / "message-fail.json").read_text())

@@ -25,13 +25,13 @@ from scalable.lib.runners.outcome import Kind
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.reply_sender import ReplySender
-from tests.support.every_bot import CALL, ORDINARY
-from tests.support.every_mode import HOW, Stage, belongings, run
-from tests.support.lease_watch import LeaseWatch
-from tests.support.served import ServedSite
+from tests.support.fakes.second_reaper import LeaseWatch
+from tests.support.generators.every_bot import CALL, ORDINARY
+from tests.support.generators.every_mode import HOW, Stage, belongings, run
+from tests.support.servers.served_installation import ServedSite
 from tests.support.waiting import eventually
 
-# Rows: bots of tests/support/every_bot.py; columns: modes. A cell is a word of MEANINGS, or - where the bot cannot be.
+# Rows: bots of every_bot.py; columns: modes. A cell is a word of MEANINGS, or - where the bot cannot be.
 # * means that a process of the run lives on when the run is over: nothing the worker can do ends it. What a web server
 # answers is all that is known in mode http: an error that PHP neither shows nor answers with 500 is not seen there.
 TABLE = """

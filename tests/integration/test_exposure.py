@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
-from tests.support.site import Site, request, wait_until
-from tests.support.visitor import Visitor
+from tests.support.servers.site import Site, request, wait_until
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 SCRIPTS = {"webhook_queue.py", "dashboard.py", "worker.py"}

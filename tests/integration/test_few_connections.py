@@ -10,10 +10,10 @@ import pytest
 
 from tests.stress.arrivals import arrivals
 from tests.stress.senders import Senders
-from tests.support.bots import python_bot
+from tests.support.generators.bots import python_bot
 from tests.support.need import need
-from tests.support.served import ServedSite
-from tests.support.servers import DatabaseServer, available, start_server
+from tests.support.servers.database_servers import DatabaseServer, available, start_server
+from tests.support.servers.served_installation import ServedSite
 
 SERVER, CONNECTIONS, OF_TELEGRAM, UPDATES = "mariadb-10.11", 10, 40, 1_500
 

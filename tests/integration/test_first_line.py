@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apache import SHORT_PATH
-from tests.support.cgi import cgi_variables, run_cgi
-from tests.support.site import SYSTEM_PYTHON, Site, copy_plugin, vendored_packages
+from tests.support.servers.apache import SHORT_PATH
+from tests.support.servers.cgi import cgi_variables, run_cgi
+from tests.support.servers.site import SYSTEM_PYTHON, Site, copy_plugin, vendored_packages
 
 Make = Callable[[Path], tuple[str, dict[str, str]]]
 

@@ -18,17 +18,17 @@ from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.bots import python_bot
-from tests.support.chaos import JOURNAL_BOT, read_journal
-from tests.support.children import DidNotStart, tail
-from tests.support.documents import read
-from tests.support.galera import NODES, GaleraCluster
-from tests.support.judge import Kill, Run, Story, find_wrongs, read_runs
-from tests.support.long import LONG, sized
-from tests.support.many_hosts import Host, Telegram
+from tests.support.fakes.worker_killer import JOURNAL_BOT, read_journal
+from tests.support.generators.bots import python_bot
+from tests.support.generators.long_tests import LONG, sized
+from tests.support.judges.documents import read
+from tests.support.judges.judge import Kill, Run, Story, find_wrongs, read_runs
 from tests.support.places import REPOSITORY
-from tests.support.relay import Relay
-from tests.support.site import wait_until
+from tests.support.servers.children import DidNotStart, tail
+from tests.support.servers.galera import NODES, GaleraCluster
+from tests.support.servers.load_balancer import Relay
+from tests.support.servers.many_hosts import Host, Telegram
+from tests.support.servers.site import wait_until
 
 TABLES = ("bot_jobs", "bot_jobs_meta", "bot_jobs_workers", "bot_jobs_minutes")
 BALANCED = 0

@@ -26,10 +26,10 @@ from scalable.lib.queue.dialects.minimal_mysql import insert
 from scalable.lib.queue.job import Lease, NewJob, Reaped
 from scalable.lib.queue.leadership import Leadership
 from scalable.lib.queue.retry_policy import RetryPolicy
-from tests.support.databases import let_pass
-from tests.support.galera import NODES, GaleraCluster
-from tests.support.relay import Relay
-from tests.support.site import wait_until
+from tests.support.servers.databases import let_pass
+from tests.support.servers.galera import NODES, GaleraCluster
+from tests.support.servers.load_balancer import Relay
+from tests.support.servers.site import wait_until
 
 LEASE_SECONDS = 45.0
 # Without waiting for anything: three statements, each of them tried twice.

@@ -7,12 +7,12 @@ import subprocess
 from pathlib import Path
 
 from tests.integration.conftest import database_settings
-from tests.support.database_builds import SYSTEM_SERVER, find_build
-from tests.support.databases import Servers
-from tests.support.galera import galera_available
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
+from tests.support.servers.database_builds import SYSTEM_SERVER, find_build
+from tests.support.servers.databases import Servers
+from tests.support.servers.galera import galera_available
+from tests.support.servers.served_installation import ServedSite
 
 PAGE = REPOSITORY / "docs" / "growing.md"
 BOT = REPOSITORY / "examples" / "bot.py"

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apache import SHORT_PATH, WEB_USER
-from tests.support.bot_api import TOKEN, FakeBotApi
-from tests.support.databases import Servers
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.site import copy_plugin
+from tests.support.servers.apache import SHORT_PATH, WEB_USER
+from tests.support.servers.databases import Servers
+from tests.support.servers.site import copy_plugin
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 INVENTED = ("BOT_WEBHOOK_SECRET", "BOT_MONITOR_TOKEN")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.children import Child, free_port, tail
-from tests.support.newcomer import LEFT_BEHIND
+from tests.support.generators.newcomer import LEFT_BEHIND
 from tests.support.places import REPOSITORY
-from tests.support.site import request, wait_until
+from tests.support.servers.children import Child, free_port, tail
+from tests.support.servers.site import request, wait_until
 
 
 @pytest.mark.timeout(300)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.generators.visitor import Visitor
 from tests.support.need import need
-from tests.support.nginx import Nginx, nginx_available, start_nginx
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import SYSTEM_PYTHON, copy_plugin, request
-from tests.support.visitor import Visitor
+from tests.support.servers.nginx import Nginx, nginx_available, start_nginx
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import SYSTEM_PYTHON, copy_plugin, request
 
 EXAMPLE = REPOSITORY / "examples" / "hosting" / "nginx.conf"
 SECRETS = {"BOT_WEBHOOK_SECRET": "secret-of-the-webhook", "BOT_TICK_TOKEN": "secret-of-the-tick"}

@@ -12,9 +12,9 @@ import pytest
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fpm import HostServer
-from tests.support.children import wait_until_ready
 from tests.support.need import need
-from tests.support.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
+from tests.support.servers.children import wait_until_ready
+from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 
 AMPLE_SECONDS = 60.0
 Run = Callable[..., Outcome]

@@ -18,11 +18,11 @@ import pytest
 
 from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.runners.outcome import Kind
-from tests.support.apache import apache_available, start_apache
+from tests.support.generators.php_bots import PhpBot
 from tests.support.need import need
-from tests.support.old_php import old_php_cgi, old_php_cgi_available
-from tests.support.php_bots import PhpBot
-from tests.support.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
+from tests.support.servers.apache import apache_available, start_apache
+from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
+from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 
 ROOT = Path(__file__).resolve().parents[2]
 MODES = ("cgi", "resident", "resident-7.4", "fpm")

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.bot_api import TOKEN, FakeBotApi, drops_in_answer, fails, is_busy, refuses, says, stalls
-from tests.support.children import Child, tail
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, drops_in_answer, fails, is_busy, refuses, says, stalls
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.servers import available, start_server
-from tests.support.site import wait_until
+from tests.support.servers.children import Child, tail
+from tests.support.servers.database_servers import available, start_server
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import wait_until
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 OTHER_POLLER = refuses(

@@ -18,13 +18,13 @@ from scalable.lib.ingest.fast_cgi.pool_client import GREETING
 from scalable.lib.installation import Installation
 from scalable.lib.queue.job import NewJob
 from scalable.lib.setup.config import load_config
-from tests.support.cgi import CgiAnswer, cgi_variables, run_cgi
-from tests.support.children import tail
-from tests.support.databases import Servers
+from tests.support.fakes.scripted_gateway import ScriptedGateway, read_request
 from tests.support.places import REPOSITORY
-from tests.support.scripted_gateway import ScriptedGateway, read_request
-from tests.support.served import ServedSite
-from tests.support.site import Site, wait_until
+from tests.support.servers.cgi import CgiAnswer, cgi_variables, run_cgi
+from tests.support.servers.children import tail
+from tests.support.servers.databases import Servers
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import Site, wait_until
 from tests.support.waiting import eventually
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"

@@ -21,11 +21,11 @@ import pytest
 
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
-from tests.support.bot_api import TOKEN, FakeBotApi, as_read, refuses
-from tests.support.children import free_port
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, as_read, refuses
+from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.python_bots import AMPLE_SECONDS, PythonBots
+from tests.support.servers.children import free_port
 
 EXAMPLES = REPOSITORY / "examples"
 UPDATES = sorted(path.stem for path in (EXAMPLES / "updates").glob("*.json"))

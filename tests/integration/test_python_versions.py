@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.need import need, old_python
 from tests.support.places import REPOSITORY
-from tests.support.servers import find_python
-from tests.support.site import copy_plugin
+from tests.support.servers.database_servers import find_python
+from tests.support.servers.site import copy_plugin
 
 UPDATE = (REPOSITORY / "examples" / "updates" / "message-start.json").read_bytes()
 

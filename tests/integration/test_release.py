@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_python_versions import cgi
-from tests.support.apache import SHORT_PATH, apache_available
+from tests.support.generators.newcomer import LEFT_BEHIND
 from tests.support.need import need, old_python
-from tests.support.newcomer import LEFT_BEHIND
 from tests.support.places import REPOSITORY
-from tests.support.release import WHEELS, as_owner, bare_python, build_release, unpack
-from tests.support.site import Site
+from tests.support.servers.apache import SHORT_PATH, apache_available
+from tests.support.servers.release import WHEELS, as_owner, bare_python, build_release, unpack
+from tests.support.servers.site import Site
 
 BOT = REPOSITORY / "examples" / "bot.py"
 UPDATE = (REPOSITORY / "examples" / "updates" / "message-start.json").read_bytes()

@@ -18,9 +18,9 @@ from scalable.lib.errors import BotMissing
 from scalable.lib.runners.outcome import Kind
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.resident_php import ResidentPhpCgi
-from tests.support.bots import STAYS, is_let_go, shell_bot
+from tests.support.generators.bots import STAYS, is_let_go, shell_bot
 from tests.support.need import need
-from tests.support.old_php import old_php_cgi, old_php_cgi_available
+from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
 
 ROOT = Path(__file__).resolve().parents[2]
 AMPLE_SECONDS = 60.0

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.apache import Apache, apache_available, start_apache
-from tests.support.bot_api import TOKEN, Call, FakeBotApi, as_read
+from tests.support.fakes.bot_api import TOKEN, Call, FakeBotApi, as_read
+from tests.support.fakes.telegram import Telegram
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import wait_until
-from tests.support.telegram import Telegram
+from tests.support.servers.apache import Apache, apache_available, start_apache
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import wait_until
 
 BOTS = REPOSITORY / "tests" / "support" / "typical"
 SAMPLES = [json.loads(path.read_text("utf-8")) for path in sorted((REPOSITORY / "examples/updates").glob("*.json"))]

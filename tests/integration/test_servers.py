@@ -19,7 +19,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from tests.support.apache import (
+from tests.support.need import need
+from tests.support.servers.apache import (
     WEB_USER,
     Apache,
     apache_available,
@@ -27,10 +28,9 @@ from tests.support.apache import (
     start_apache,
     suexec_available,
 )
-from tests.support.children import DidNotStart, accepts_connections
-from tests.support.database_builds import SERVER_NAMES, find_build
-from tests.support.need import need
-from tests.support.servers import DatabaseServer, available, find_python, start_server
+from tests.support.servers.children import DidNotStart, accepts_connections
+from tests.support.servers.database_builds import SERVER_NAMES, find_build
+from tests.support.servers.database_servers import DatabaseServer, available, find_python, start_server
 
 TESTS = Path(__file__).resolve().parents[1]
 ECHO_CGI = """\
@@ -160,12 +160,12 @@ def test_stop_leaves_no_process_and_no_folder_even_when_paused(server: DatabaseS
 
 
 START_DATABASE = """
-from tests.support.servers import start_server
+from tests.support.servers.database_servers import start_server
 server = start_server({name!r}, folder)
 print(server.process.pid, pathlib.Path(server.socket).parent)
 """
 START_APACHE = """
-from tests.support.apache import start_apache
+from tests.support.servers.apache import start_apache
 server = start_apache(folder / "apache", site=folder / "site")
 print(server.process.pid, server.socket_folder)
 """

@@ -26,12 +26,12 @@ from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.leadership import Leadership
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.integration.conftest import database_settings
-from tests.support.bots import python_bot
-from tests.support.chaos import children
-from tests.support.children import Child, tail
-from tests.support.databases import Servers
+from tests.support.fakes.worker_killer import children
+from tests.support.generators.bots import python_bot
 from tests.support.places import REPOSITORY
-from tests.support.site import wait_until
+from tests.support.servers.children import Child, tail
+from tests.support.servers.databases import Servers
+from tests.support.servers.site import wait_until
 
 NAMES = ("machine-a", "machine-b", "machine-c")
 UPDATES, LANES = 400, 40

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import let_pass
-from tests.support.site import wait_until
-from tests.support.ticks import COUNTING_BOT, GATED_BOT, Ticks
-from tests.support.web_hosts import OVERLAP_BOT, WebHost, descriptors_of, in_background, is_alive, parent_of
+from tests.support.servers.databases import let_pass
+from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, Ticks
+from tests.support.servers.site import wait_until
+from tests.support.servers.web_hosts import OVERLAP_BOT, WebHost, descriptors_of, in_background, is_alive, parent_of
 
 MakeHost = Callable[..., WebHost]
 MakeWsgiHost = Callable[..., tuple[WebHost, Ticks]]

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apache import (
+from tests.support.need import need, old_python
+from tests.support.servers.apache import (
     CUSTOMER,
     CUSTOMERS,
     SUEXEC,
@@ -25,10 +26,9 @@ from tests.support.apache import (
     customers_folder,
     suexec_available,
 )
-from tests.support.databases import Servers
-from tests.support.need import need, old_python
-from tests.support.patient import NO_ANSWER, WAYS, Patient, command_in, is_root, line_with
-from tests.support.site import SYSTEM_PYTHON, request
+from tests.support.servers.databases import Servers
+from tests.support.servers.site import SYSTEM_PYTHON, request
+from tests.support.servers.strict_host import NO_ANSWER, WAYS, Patient, command_in, is_root, line_with
 
 BOM = b"\xef\xbb\xbf"
 SERVER = "mariadb-10.11"

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.children import Child, accepts_connections, tail
-from tests.support.databases import Servers
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import SYSTEM_PYTHON, copy_plugin, wait_until
+from tests.support.servers.children import Child, accepts_connections, tail
+from tests.support.servers.databases import Servers
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import SYSTEM_PYTHON, copy_plugin, wait_until
 
 PHP_BOT = REPOSITORY / "examples" / "bot.php"
 # A user that has no other process.

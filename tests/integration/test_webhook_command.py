@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bot_api import TOKEN, FakeBotApi, fails, refuses
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, refuses
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
+from tests.support.servers.served_installation import ServedSite
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 BOTS_OWN, OURS = "https://example.com/bot.php", "https://example.com/scalable/webhook_queue.py"

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.databases import Servers
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
-from tests.support.site import Site, wait_until
-from tests.support.visitor import Visitor
+from tests.support.servers.databases import Servers
+from tests.support.servers.site import Site, wait_until
 
 PHP_BOT = REPOSITORY / "examples" / "bot.php"
 DATABASES = ("sqlite", "mariadb-10.11", "mysql-9.7")

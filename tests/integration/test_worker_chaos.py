@@ -15,14 +15,14 @@ from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.integration.conftest import database_settings
-from tests.support.bots import python_bot
-from tests.support.chaos import JOURNAL_BOT, kill_one_worker, read_journal
-from tests.support.children import tail
-from tests.support.databases import Servers
-from tests.support.judge import Kill, Story, find_wrongs, read_runs
-from tests.support.long import sized
-from tests.support.served import ServedSite
-from tests.support.site import wait_until
+from tests.support.fakes.worker_killer import JOURNAL_BOT, kill_one_worker, read_journal
+from tests.support.generators.bots import python_bot
+from tests.support.generators.long_tests import sized
+from tests.support.judges.judge import Kill, Story, find_wrongs, read_runs
+from tests.support.servers.children import tail
+from tests.support.servers.databases import Servers
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import wait_until
 
 SECONDS = sized(20, 60)
 LANES = 30

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import database_settings
-from tests.support.apache import apache_available
-from tests.support.children import Child, accepts_connections, free_port, tail, wait_until_ready
-from tests.support.databases import Servers
+from tests.support.generators.visitor import Visitor
 from tests.support.need import need
-from tests.support.passenger import Passenger, passenger_available
 from tests.support.places import REPOSITORY
-from tests.support.site import SYSTEM_PYTHON, Answer, Site, request, wait_until
-from tests.support.visitor import Visitor
+from tests.support.servers.apache import apache_available
+from tests.support.servers.children import Child, accepts_connections, free_port, tail, wait_until_ready
+from tests.support.servers.databases import Servers
+from tests.support.servers.passenger import Passenger, passenger_available
+from tests.support.servers.site import SYSTEM_PYTHON, Answer, Site, request, wait_until
 
 BOT = REPOSITORY / "examples" / "bot.py"
 DATABASE = "mariadb-10.11"

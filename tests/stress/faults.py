@@ -21,10 +21,10 @@ import pymysql
 import pymysql.connections
 
 from tests.stress.hosts import Host
-from tests.support.chaos import children, comes_to, kill_one_worker
-from tests.support.judge import Kill
-from tests.support.reaped_bots import is_guard
-from tests.support.servers import DatabaseServer
+from tests.support.fakes.worker_killer import children, comes_to, kill_one_worker
+from tests.support.generators.reaped_bots import is_guard
+from tests.support.judges.judge import Kill
+from tests.support.servers.database_servers import DatabaseServer
 
 BALLAST_BYTES = 1 << 16
 # How long something to strike is looked for: a bot at work, a worker of a pool that was killed just now.

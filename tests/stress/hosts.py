@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.served import ServedSite
+from tests.support.servers.served_installation import ServedSite
 
 LIBFAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 SHARED_MEMORY = Path("/dev/shm")

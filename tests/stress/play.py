@@ -17,11 +17,11 @@ from tests.stress.faults import Faults, Strike
 from tests.stress.hosts import Host, kept_running, small_disk, wrong_clock
 from tests.stress.report import Outcome
 from tests.stress.senders import Accepted, Senders
-from tests.support.chaos import read_journal
-from tests.support.children import tail
-from tests.support.judge import Run, Story, find_wrongs, read_runs
-from tests.support.served import ServedSite
-from tests.support.servers import DatabaseServer, start_server
+from tests.support.fakes.worker_killer import read_journal
+from tests.support.judges.judge import Run, Story, find_wrongs, read_runs
+from tests.support.servers.children import tail
+from tests.support.servers.database_servers import DatabaseServer, start_server
+from tests.support.servers.served_installation import ServedSite
 
 BOT = Path(__file__).with_name("bot.php")
 SERVER = "mariadb-10.11"

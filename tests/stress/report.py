@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.stress.senders import Accepted
-from tests.support.judge import KILLED, Run
+from tests.support.judges.judge import KILLED, Run
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from tests.stress.arrivals import Arrival
-from tests.support.kept_connection import KeptConnection
+from tests.support.generators.kept_connection import KeptConnection
 
 # Telegram waits as long as Retry-After says; that would make a test of failures a test of patience.
 AGAIN_SECONDS = 1.0

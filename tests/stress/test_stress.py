@@ -12,9 +12,9 @@ from tests.stress.hosts import cannot_run
 from tests.stress.plans import calm_plan, long_plan, short_plan
 from tests.stress.play import SERVER, SHARES, play
 from tests.stress.report import report
-from tests.support.long import LONG, sized
+from tests.support.generators.long_tests import LONG, sized
 from tests.support.need import need
-from tests.support.servers import available
+from tests.support.servers.database_servers import available
 
 
 @pytest.mark.timeout(sized(300, 1200))

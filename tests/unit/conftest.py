@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.python_bots import PythonBots
+from tests.support.generators.python_bots import PythonBots
 
 
 @pytest.fixture

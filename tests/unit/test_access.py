@@ -9,7 +9,7 @@ import pytest
 from scalable.lib.dashboard.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of, asked_from_elsewhere
 from scalable.lib.dashboard.login_attempts import OF_ADDRESS, OF_ALL, LoginAttempts
 from scalable.lib.errors import ConfigurationError
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 SECRET = bytes(range(32))
 KEYS = Keys(SECRET, "owner's", "reader's")

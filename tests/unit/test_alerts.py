@@ -13,8 +13,8 @@ from scalable.lib.pool.webhook_admin import WebhookAdmin
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.telegram.bot_api import BotApi
-from tests.support.bot_api import TOKEN, FakeBotApi, fails, says
-from tests.support.worker_bench import Bench
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, says
+from tests.support.fakes.worker_bench import Bench
 
 CHAT = "-1001234"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import architecture as rules
-from tests.support.architecture import Source
+from tests.support.judges import architecture as rules
+from tests.support.judges.architecture import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_SCRIPTS = (
@@ -166,9 +166,7 @@ OFFENCES = [
     (edges, "scalable/lib/queue/job.py", "def late():\n    import scalable.lib.worker.loop"),
     (edges, "scalable/lib/worker/loop.py", "from scalable.lib.ingest import pipeline"),
     (edges, "scalable/lib/runners/process.py", "from scalable.lib.queue.job import Lease"),
-    (edges, "scalable/lib/site.py", "from scalable.lib.queue import statements"),
-    (edges, "scalable/lib/site.py", "from scalable.lib.setup.config import load_config"),
-    (edges, "scalable/lib/site.py", "from scalable import config"),
+    (edges, "scalable/lib/installation.py", "from scalable.config import main"),
     (edges, "scalable/lib/setup/checks.py", "from scalable.lib.dashboard.app import create_dashboard_app"),
     (edges, "scalable/lib/errors.py", "from scalable.lib.telegram.update import Update"),
     (edges, "scalable/lib/webby/new.py", "from scalable.lib.queue.job import Lease"),

@@ -26,7 +26,7 @@ from scalable.lib.errors import (
 from scalable.lib.telegram import bot_api
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.telegram.webhook_reply import FORM, JSON, MethodCall
-from tests.support.bot_api import (
+from tests.support.fakes.bot_api import (
     TOKEN,
     FakeBotApi,
     Turn,
@@ -40,7 +40,7 @@ from tests.support.bot_api import (
     says,
     stalls,
 )
-from tests.support.children import free_port
+from tests.support.servers.children import free_port
 from tests.support.waiting import eventually
 
 SECRET = TOKEN.partition(":")[2]

@@ -12,7 +12,7 @@ import pytest
 
 from scalable.lib.ingest.cgi import answer_request
 from scalable.lib.ingest.error_boundary import with_error_boundary
-from tests.support.cgi import cgi_variables, run_cgi
+from tests.support.servers.cgi import cgi_variables, run_cgi
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """

@@ -12,7 +12,7 @@ from scalable.lib.errors import BotMissing
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.cgi import CgiRunner
 from scalable.lib.runners.php.find_php import find_php
-from tests.support.bots import shell_bot
+from tests.support.generators.bots import shell_bot
 
 AMPLE_SECONDS = 30.0
 

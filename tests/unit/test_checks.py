@@ -14,7 +14,7 @@ from scalable.lib.setup.public_check import Public, check_public, folder_url
 from scalable.lib.setup.settings import Reading, read_settings
 from scalable.lib.setup.settings_check import SHELL, WEB, check_environment, check_other_side
 from scalable.lib.setup.settings_table import SETTINGS
-from tests.support.children import free_port
+from tests.support.servers.children import free_port
 
 SECRET = bytes(range(32))
 

@@ -9,7 +9,7 @@ import pytest
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.runners.choose import BotSettings, checked, create_runner, without_password
 from scalable.lib.runners.php.find_php import CGI, CLI
-from tests.support.bots import shell_bot
+from tests.support.generators.bots import shell_bot
 
 
 def bot(target: str, mode: str = "auto", socket: str = "", folder: Path = Path("/tmp")) -> BotSettings:

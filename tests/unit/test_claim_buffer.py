@@ -10,7 +10,7 @@ import pytest
 from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.worker.claim_buffer import MAX_BATCH, PATIENCE_SECONDS
-from tests.support.worker_bench import Bench
+from tests.support.fakes.worker_bench import Bench
 
 
 def ended(seconds: float) -> Outcome:

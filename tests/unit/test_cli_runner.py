@@ -13,7 +13,7 @@ from scalable.lib.errors import BotMissing
 from scalable.lib.runners.cli import CliRunner, bot_command
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.find_php import ask_php, find_php
-from tests.support.bots import python_bot, shell_bot
+from tests.support.generators.bots import python_bot, shell_bot
 
 AMPLE_SECONDS = 30.0
 

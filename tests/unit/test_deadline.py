@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalable.lib.deadline import Deadline, DeadlinePassed, TickRaised
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 
 def test_waits_are_no_longer_than_half_a_second_nor_than_the_time_that_is_left():

@@ -14,7 +14,7 @@ import pytest
 
 from scalable import __version__
 from scalable.lib.setup.settings_table import SETTINGS
-from tests.support.documents import (
+from tests.support.judges.documents import (
     DOCUMENTS,
     ENGLISH,
     INDONESIAN,

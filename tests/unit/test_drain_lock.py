@@ -19,8 +19,8 @@ from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, WorkerLoop
 from scalable.lib.worker.reply_sender import ReplySender
 from scalable.lib.worker.wakeup import Polling
-from tests.support.databases import let_pass
-from tests.support.worker_bench import FAILED, Bench
+from tests.support.fakes.worker_bench import FAILED, Bench
+from tests.support.servers.databases import let_pass
 
 # What a drain does when it ends, in this order; at each of them something may come in between.
 POINTS = ("before the last claim", "after the last claim", "when the lock is let go", "after the last look")

@@ -15,7 +15,7 @@ import pytest
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES
 from scalable.lib.runners.php.fastcgi_client import Answer, Ended, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_protocol import begin_request, finish_request
-from tests.support.scripted_fastcgi import (
+from tests.support.fakes.scripted_fastcgi import (
     END_REQUEST,
     STDERR,
     STDOUT,

@@ -18,7 +18,7 @@ from scalable.lib.runners.php.fastcgi_protocol import (
     finish_request,
     read_end_request,
 )
-from tests.support.scripted_fastcgi import PARAMS, STDIN, Request, ending, read_request, record
+from tests.support.fakes.scripted_fastcgi import PARAMS, STDIN, Request, ending, read_request, record
 
 records = st.lists(
     st.builds(

@@ -15,8 +15,7 @@ from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fastcgi_client import FastCgiConnection
 from scalable.lib.runners.php.fpm import HostServer
-from tests.support.children import free_port
-from tests.support.scripted_fastcgi import (
+from tests.support.fakes.scripted_fastcgi import (
     CANT_MULTIPLEX,
     OVERLOADED,
     STDERR,
@@ -29,6 +28,7 @@ from tests.support.scripted_fastcgi import (
     read_request,
     record,
 )
+from tests.support.servers.children import free_port
 
 AMPLE_SECONDS = 30.0
 

@@ -8,7 +8,7 @@ import pytest
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.php.find_php import CGI, CLI, Php, ask_php, find_php
-from tests.support.bots import shell_bot
+from tests.support.generators.bots import shell_bot
 
 VERSION = "8.1.2"
 

@@ -15,7 +15,7 @@ from scalable.lib.runners.cli import CliRunner
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from scalable.lib.runners.python.runner import PythonRunner
-from tests.support.bots import shell_bot
+from tests.support.generators.bots import shell_bot
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])

@@ -16,7 +16,7 @@ from scalable.lib.http_client import connection as web_connection
 from scalable.lib.http_client import wire
 from scalable.lib.runners.http.runner import HttpRunner
 from scalable.lib.runners.outcome import Kind, Outcome
-from tests.support.scripted_web import OK, Certificate, Connection, ScriptedServer, answering, make_certificate
+from tests.support.fakes.scripted_web import OK, Certificate, Connection, ScriptedServer, answering, make_certificate
 
 # Far beyond what any of these servers needs; a run that took this long hung.
 AMPLE_SECONDS = 30.0

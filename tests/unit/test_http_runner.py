@@ -14,9 +14,9 @@ from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.http.runner import HttpRunner
 from scalable.lib.runners.outcome import Kind, Outcome
-from tests.support.children import Child, accepts_connections, free_port, wait_until_ready
+from tests.support.fakes.scripted_web import OK, Connection, ScriptedServer, answering
 from tests.support.need import need
-from tests.support.scripted_web import OK, Connection, ScriptedServer, answering
+from tests.support.servers.children import Child, accepts_connections, free_port, wait_until_ready
 
 # Far beyond what any of these servers needs; a run that took this long hung.
 AMPLE_SECONDS = 30.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.judge import KILLED, Kill, Note, Run, Story, find_wrongs, read_runs
+from tests.support.judges.judge import KILLED, Kill, Note, Run, Story, find_wrongs, read_runs
 
 LANE = "chat:1"
 KILL = Kill(worker=11, bots=(5,), at=2.5, gone=2.6)

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalable.lib.logs import OncePer, configure_logging, event
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 
 @pytest.fixture(autouse=True)

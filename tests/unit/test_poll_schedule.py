@@ -6,7 +6,7 @@ import pytest
 
 from scalable.lib.pool.poll_schedule import CONVINCING_NOTIFICATIONS, QUIET_SECONDS, QUIET_STEP_SECONDS, PollSchedule
 from scalable.lib.queue.job import QueueSnapshot
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 STEP_SECONDS = 1.0
 

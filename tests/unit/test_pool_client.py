@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.ingest.fast_cgi.pool_client import ANSWER_SECONDS, GREETING, GREETING_SECONDS, MAX_BODY_BYTES
-from tests.support.cgi import cgi_variables
-from tests.support.scripted_gateway import ScriptedGateway, read_request
+from tests.support.fakes.scripted_gateway import ScriptedGateway, read_request
+from tests.support.servers.cgi import cgi_variables
 
 SCALABLE = Path(__file__).resolve().parents[2] / "scalable"
 # What an entry script does, and then says whether it was left with the request.

@@ -17,9 +17,17 @@ import pytest
 from scalable.lib.runners.cli import CliRunner
 from scalable.lib.runners.process import run_process
 from scalable.lib.runners.process_reaper import SCRIPT, ProcessReaper
-from tests.support.bots import is_held, is_let_go, shell_bot
+from tests.support.generators.bots import is_held, is_let_go, shell_bot
+from tests.support.generators.reaped_bots import (
+    GuardedWorker,
+    family_bot,
+    guard_of,
+    guards_of,
+    ignores,
+    is_guard,
+    state,
+)
 from tests.support.need import need
-from tests.support.reaped_bots import GuardedWorker, family_bot, guard_of, guards_of, ignores, is_guard, state
 from tests.support.waiting import eventually
 
 SOON_SECONDS = 1.0

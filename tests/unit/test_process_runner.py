@@ -14,7 +14,7 @@ import pytest
 
 from scalable.lib.captured_output import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES
 from scalable.lib.runners.process import ProcessEnd, run_process
-from tests.support.bots import STAYS, is_let_go, python_bot, shell_bot
+from tests.support.generators.bots import STAYS, is_let_go, python_bot, shell_bot
 
 # Far beyond what any of these programs needs; a run that took this long hung.
 AMPLE_SECONDS = 30.0

@@ -16,8 +16,8 @@ from scalable.lib.errors import LeaseLost
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python import bot_loop, bot_thread
 from scalable.lib.runners.python.runner import STUCK, PythonRunner
+from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 from tests.support.places import REPOSITORY
-from tests.support.python_bots import AMPLE_SECONDS, PythonBots
 
 # Bots that go on for ever end when this file appears, so that they do not disturb the tests after them. The loop is in
 # a function of its own: Python 3.11 and 3.12 raise on the jump back to its head, which they leave out of a `try`.

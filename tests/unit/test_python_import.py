@@ -15,7 +15,7 @@ import scalable
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
-from tests.support.python_bots import AMPLE_SECONDS, PythonBots
+from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 
 GOOD = "def handle(update): pass"
 UNDER_MAIN = 'under `if __name__ == "__main__":`'

@@ -10,7 +10,7 @@ import pytest
 
 from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.runners.outcome import Kind
-from tests.support.python_bots import PythonBots, in_threads, run
+from tests.support.generators.python_bots import PythonBots, in_threads, run
 
 either_kind = pytest.mark.parametrize("head", ["def handle(update):", "async def handle(update):"])
 

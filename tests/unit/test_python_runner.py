@@ -13,7 +13,7 @@ import pytest
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
-from tests.support.python_bots import AMPLE_SECONDS, PythonBots, in_threads, run
+from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots, in_threads, run
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 

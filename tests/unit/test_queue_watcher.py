@@ -13,8 +13,8 @@ from scalable.lib.pool.poll_schedule import PollSchedule
 from scalable.lib.pool.queue_watcher import QueueWatcher
 from scalable.lib.queue.job import NewJob
 from scalable.lib.worker.wakeup import WakeupPipe
+from tests.support.fakes.worker_bench import Bench
 from tests.support.waiting import eventually
-from tests.support.worker_bench import Bench
 
 WORKERS = 3
 NEVER_SECONDS = 3600.0

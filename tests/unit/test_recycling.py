@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalable.lib.worker.recycling import MOST_MORE_MEGABYTES, MOST_RUNS, MOST_SECONDS, Recycling, resident_megabytes
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 
 class Life:

@@ -16,7 +16,7 @@ from scalable.lib.runners.cli import CliRunner
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.worker import reply_sender as replies
 from scalable.lib.worker.reply_sender import DEADLINE_SECONDS, Fate, ReplyResult, ReplySender
-from tests.support.bot_api import (
+from tests.support.fakes.bot_api import (
     TOKEN,
     FakeBotApi,
     Turn,
@@ -30,10 +30,10 @@ from tests.support.bot_api import (
     says,
     stalls,
 )
-from tests.support.children import free_port
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 from tests.support.need import need
 from tests.support.places import REPOSITORY
+from tests.support.servers.children import free_port
 from tests.support.waiting import eventually
 
 ANSWER = b'{"method":"sendMessage","chat_id":5,"text":"private words"}'

@@ -8,7 +8,7 @@ import pytest
 
 from scalable.lib.errors import ConfigurationError, ExitCode, ScalableError
 from scalable.lib.pool.supervisor import STEADY_SECONDS, State, WorkerPool
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 TERM, INT, QUIT, KILL, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGHUP
 GRACE_SECONDS = 70.0

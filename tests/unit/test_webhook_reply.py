@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.telegram.webhook_reply import FORM, JSON, MULTIPART, MethodCall, read_reply
-from tests.support.bot_api import decode
+from tests.support.fakes.bot_api import decode
 from tests.support.need import need
 
 CALL = b'{"method":"sendMessage","chat_id":1,"text":"hi"}'

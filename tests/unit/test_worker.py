@@ -12,7 +12,7 @@ from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.worker.lease_renewer import HEARTBEAT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS
-from tests.support.worker_bench import DONE, FAILED, Bench
+from tests.support.fakes.worker_bench import DONE, FAILED, Bench
 
 LEASE_LEFT = "SELECT (julianday(lease_expires_at) - julianday('now')) * 86400 FROM bot_jobs WHERE id = :id"
 DELAY = "SELECT (julianday(available_at) - julianday(updated_at)) * 86400 FROM bot_jobs WHERE id = :id"

@@ -14,7 +14,7 @@ from scalable.lib.queue.worker_registry import RegisteredWorker, Registry
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.lease_renewer import HEARTBEAT_SECONDS
 from scalable.lib.worker.worker_heartbeat import BEAT_SECONDS
-from tests.support.worker_bench import FAILED, Bench
+from tests.support.fakes.worker_bench import FAILED, Bench
 
 
 @pytest.fixture

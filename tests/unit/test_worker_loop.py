@@ -11,8 +11,8 @@ import pytest
 from scalable.lib.worker.loop import LONGEST_DATABASE_WAIT_SECONDS, Limits, Tally, WorkerLoop
 from scalable.lib.worker.recycling import Recycling
 from scalable.lib.worker.wakeup import Polling
-from tests.support.databases import let_pass
-from tests.support.worker_bench import FAILED, SLEEP_SECONDS, Bench
+from tests.support.fakes.worker_bench import FAILED, SLEEP_SECONDS, Bench
+from tests.support.servers.databases import let_pass
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 from scalable.lib.pool.worker_process import WorkerProcess
 from scalable.lib.worker.wakeup import WakeupPipe
-from tests.support.bots import is_let_go
+from tests.support.generators.bots import is_let_go
+from tests.support.generators.reaped_bots import family_bot
 from tests.support.places import REPOSITORY
-from tests.support.reaped_bots import family_bot
 from tests.support.waiting import eventually
 
 # Takes the options the pool gives, runs one bot under a guard, and says when the bot is there.

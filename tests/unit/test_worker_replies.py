@@ -13,8 +13,8 @@ from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.reply_sender import ReplySender
-from tests.support.bot_api import TOKEN, FakeBotApi, is_busy, refuses
-from tests.support.worker_bench import Bench
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, is_busy, refuses
+from tests.support.fakes.worker_bench import Bench
 
 CALL = json.dumps({"method": "sendMessage", "chat_id": 7, "text": "hi"}).encode()
 

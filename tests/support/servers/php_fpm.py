@@ -11,8 +11,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.places import private_command, private_root
+
 from .children import Child, wait_until_ready
-from .places import private_command, private_root
 
 NAME, NAME_WITH_MYSQL = "php-fpm-8.4", "php-fpm-mysql"
 PROGRAM = "usr/sbin/php-fpm8.4"

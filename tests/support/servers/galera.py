@@ -20,8 +20,8 @@ from typing import Any
 import pymysql
 
 from scalable.lib.queue.dialects.address import MySqlAddress
-from tests.support.children import Child, free_port, tail, wait_until_ready
-from tests.support.database_builds import (
+from tests.support.servers.children import Child, free_port, tail, wait_until_ready
+from tests.support.servers.database_builds import (
     ADMIN_USER,
     BOT_USER,
     PASSWORD,
@@ -30,7 +30,7 @@ from tests.support.database_builds import (
     data_template,
     find_build,
 )
-from tests.support.servers import DatabaseServer, available
+from tests.support.servers.database_servers import DatabaseServer, available
 
 NODES = 3
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")

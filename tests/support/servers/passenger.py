@@ -9,8 +9,8 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.support.apache import MODULES_FOLDER, WEB_USER
-from tests.support.site import wait_until
+from tests.support.servers.apache import MODULES_FOLDER, WEB_USER
+from tests.support.servers.site import wait_until
 
 MODULE = MODULES_FOLDER / "mod_passenger.so"
 LOCATIONS = Path("/usr/lib/ruby/vendor_ruby/phusion_passenger/locations.ini")

@@ -9,8 +9,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.places import private_command, private_root
+
 from .children import Child, accepts_connections, free_port, wait_until_ready
-from .places import private_command, private_root
 
 NAME = "nginx-1.26"
 PROGRAM = "usr/sbin/nginx"

@@ -12,10 +12,10 @@ from scalable.lib.installation import Installation
 from scalable.lib.queue.job import NewJob
 from scalable.lib.setup.config import load_config
 from scalable.lib.telegram.update import read_update
-from tests.support.children import Child
 from tests.support.places import REPOSITORY
-from tests.support.served import ServedSite
-from tests.support.site import wait_until
+from tests.support.servers.children import Child
+from tests.support.servers.served_installation import ServedSite
+from tests.support.servers.site import wait_until
 
 NO_DATABASE = {"BOT_DB_HOST": "127.0.0.1:1", "BOT_DB_NAME": "a", "BOT_DB_USER": "b", "BOT_DB_PASS": ""}
 # Says that it started, then works until the test lets it go on, or for a minute.

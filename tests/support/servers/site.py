@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.apache import CUSTOMER, CUSTOMERS, SHORT_PATH, WEB_USER, Apache, start_apache
-from tests.support.children import Child, tail
 from tests.support.places import REPOSITORY
+from tests.support.servers.apache import CUSTOMER, CUSTOMERS, SHORT_PATH, WEB_USER, Apache, start_apache
+from tests.support.servers.children import Child, tail
 
 VENDOR_CACHE = REPOSITORY / ".cache" / "vendor"
 SYSTEM_PYTHON = "/usr/bin/python3"

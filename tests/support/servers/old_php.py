@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from .places import private_command, private_root
+from tests.support.places import private_command, private_root
 
 NAME = "php-cgi-7.4"
 PROGRAM = "usr/bin/php-cgi7.4"

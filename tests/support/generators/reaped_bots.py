@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.support.bots import STAYS, python_bot
+from tests.support.generators.bots import STAYS, python_bot
 from tests.support.places import REPOSITORY
 from tests.support.waiting import eventually
 

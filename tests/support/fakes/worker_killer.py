@@ -13,8 +13,8 @@ import signal
 import time
 from pathlib import Path
 
-from tests.support.judge import Kill, Note
-from tests.support.reaped_bots import is_guard
+from tests.support.generators.reaped_bots import is_guard
+from tests.support.judges.judge import Kill, Note
 
 STEP_SECONDS = 0.005
 PATIENCE_SECONDS = 5.0

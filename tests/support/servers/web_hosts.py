@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.support.children import Child, accepts_connections, free_port, tail, wait_until_ready
 from tests.support.places import REPOSITORY
-from tests.support.site import Answer, request, wait_until
+from tests.support.servers.children import Child, accepts_connections, free_port, tail, wait_until_ready
+from tests.support.servers.site import Answer, request, wait_until
 
 TICK_TOKEN = "tick-tock"
 # What both kinds of host are set up with.

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.apache import SHORT_PATH, start_apache
-from tests.support.bot_api import TOKEN, FakeBotApi
-from tests.support.children import free_port
-from tests.support.cron import Cron
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi
 from tests.support.places import REPOSITORY
-from tests.support.release import as_owner, build_release
-from tests.support.site import Answer, request, wait_until
+from tests.support.servers.apache import SHORT_PATH, start_apache
+from tests.support.servers.children import free_port
+from tests.support.servers.cron import Cron
+from tests.support.servers.release import as_owner, build_release
+from tests.support.servers.site import Answer, request, wait_until
 
 # Nothing of the tests' own virtual environment or caches goes along.
 LEFT_BEHIND = shutil.ignore_patterns(

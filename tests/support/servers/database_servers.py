@@ -19,6 +19,8 @@ from pathlib import Path
 import pymysql
 import pymysql.connections
 
+from tests.support.places import private_root
+
 from .children import Child, free_port, wait_until_ready
 from .database_builds import (
     ADMIN_USER,
@@ -30,7 +32,6 @@ from .database_builds import (
     data_template,
     find_build,
 )
-from .places import private_root
 
 START_TIMEOUT_SECONDS = 60.0
 PYTHON_CHECK = "import ctypes, sqlite3, ssl, subprocess, sys; print('%d.%d' % sys.version_info[:2])"

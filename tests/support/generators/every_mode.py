@@ -18,13 +18,13 @@ from scalable.lib.runners.choose import BotSettings, create_runner
 from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.runner import Runner
-from tests.support.apache import Apache, apache_available, start_apache
-from tests.support.bots import is_let_go
-from tests.support.every_bot import BOTS, ORDINARY
+from tests.support.generators.bots import is_let_go
+from tests.support.generators.every_bot import BOTS, ORDINARY
+from tests.support.generators.python_bots import PythonBots
+from tests.support.generators.reaped_bots import parent, processes
 from tests.support.need import need
-from tests.support.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
-from tests.support.python_bots import PythonBots
-from tests.support.reaped_bots import parent, processes
+from tests.support.servers.apache import Apache, apache_available, start_apache
+from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 from tests.support.waiting import eventually
 
 # As the bot is written in each mode, and what its file is called.

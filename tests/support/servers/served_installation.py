@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.support.children import Child, accepts_connections, free_port, tail, wait_until_ready
 from tests.support.places import REPOSITORY
-from tests.support.site import Answer, request, wait_until
+from tests.support.servers.children import Child, accepts_connections, free_port, tail, wait_until_ready
+from tests.support.servers.site import Answer, request, wait_until
 
 
 class ServedSite:

@@ -10,9 +10,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.apache import WEB_USER
-from tests.support.documents import blocks
+from tests.support.judges.documents import blocks
 from tests.support.places import REPOSITORY
+from tests.support.servers.apache import WEB_USER
 
 # The ways to start workers, as the documents tell them.
 LINES = [

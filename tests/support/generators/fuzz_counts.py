@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-from .long import sized
+from tests.support.generators.long_tests import sized
 
 
 def fuzzed(examples: int, *, times: int = 20) -> settings:

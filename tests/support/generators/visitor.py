@@ -7,7 +7,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.support.site import Answer, request
+from tests.support.servers.site import Answer, request
 
 
 class Visitor:

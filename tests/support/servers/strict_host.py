@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from tests.support.apache import CUSTOMER, CUSTOMERS, SHORT_PATH, Apache, start_apache
-from tests.support.children import tail
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
-from tests.support.site import SYSTEM_PYTHON, Answer, copy_plugin, request
-from tests.support.visitor import Visitor
+from tests.support.servers.apache import CUSTOMER, CUSTOMERS, SHORT_PATH, Apache, start_apache
+from tests.support.servers.children import tail
+from tests.support.servers.site import SYSTEM_PYTHON, Answer, copy_plugin, request
 
 PASSWORD, WEBHOOK_SECRET = "hush-owner", "hush-telegram"
 SECRETS = (PASSWORD, WEBHOOK_SECRET, "not-a-secret")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.served import ServedSite
+from tests.support.servers.served_installation import ServedSite
 
 AGAIN_SECONDS = 0.2
 

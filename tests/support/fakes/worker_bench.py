@@ -21,7 +21,7 @@ from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.reply_sender import ReplySender
 from scalable.lib.worker.wakeup import Polling
-from tests.support.clock import FakeClock
+from tests.support.fakes.clock import FakeClock
 
 Result = TypeVar("Result")
 DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.1, 0)

@@ -16,7 +16,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .places import SERVERS_CACHE, private_command, private_root
+from tests.support.places import SERVERS_CACHE, private_command, private_root
 
 SYSTEM_SERVER = "mariadb-10.11"
 PRIVATE_SERVERS = ("mariadb-10.5", "mariadb-11.8", "mysql-9.7")

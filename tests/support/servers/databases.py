@@ -7,7 +7,7 @@ from pathlib import Path
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import MySqlAddress
 from tests.support.need import need
-from tests.support.servers import DatabaseServer, available, start_server
+from tests.support.servers.database_servers import DatabaseServer, available, start_server
 
 DATABASES = ("mariadb-10.5", "mariadb-10.11", "mariadb-11.8", "mysql-9.7")
 _TIMES = (

@@ -11,10 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.apache import WEB_USER
 from tests.support.need import need
 from tests.support.places import REPOSITORY
-from tests.support.servers import find_python
+from tests.support.servers.apache import WEB_USER
+from tests.support.servers.database_servers import find_python
 
 WHEELS = REPOSITORY / ".cache" / "wheels"
 _NOT_COPIED = shutil.ignore_patterns(

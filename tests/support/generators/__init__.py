@@ -1,0 +1,1 @@
+"""What makes inputs: bots, visitors, clients, and how many of them."""

@@ -1,0 +1,1 @@
+"""What says whether a run, a file or a document is right."""

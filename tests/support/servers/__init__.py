@@ -1,0 +1,1 @@
+"""Real servers and installations, started and stopped by the tests themselves."""
