@@ -21,7 +21,6 @@ from benchmarks.jobs import Rows, fill, payload
 from benchmarks.machine import memory_megabytes
 from benchmarks.server import Server, make_queue
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.worker_registry import Registry
 from tests.support.servers.children import Child, tail
 
 BOT = Path(__file__).parent / "bot.php"
@@ -97,7 +96,7 @@ def _through_the_pool(server: Server, way: Way) -> Passed:
         pool = Child([sys.executable, str(POOL)], log=log, environment=_settings(server, Path(folder), way.mode))
         pool.start()
         try:
-            registry = Registry(queue.database, TABLE)
+            registry = queue.workers
             _wait(lambda: len(registry.alive()) == WORKERS, log)
             with server.connect() as connection:
                 fill(connection, TABLE, Rows(way.jobs, lanes=LANES))

@@ -23,9 +23,7 @@ from scalable.lib.dashboard.request import DashboardSettings
 from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.dialects.database import Database
-from scalable.lib.queue.views.totals import Totals
-from scalable.lib.queue.worker_registry import Beat, Registry
+from scalable.lib.queue.worker_registry import Beat
 
 GOAL = 1.5
 ROUNDS = 60
@@ -68,7 +66,7 @@ def run(server: Server, say: Callable[[str], None]) -> str:
     try:
         _fill(server, queues[SOME], LISTED, say)
         _fill(server, queues[FULL], ROWS, say)
-        seconds = {name: _housekeeping(database, name) for name in queues}
+        seconds = {name: _housekeeping(queue) for name, queue in queues.items()}
         say("dashboard: measuring")
         counted = f"Housekeeping counts them for the page in {seconds[FULL]:.2f} s, in steps, once a minute at most."
         return f"{_report(_measured(queues))}\n\n{counted}"
@@ -81,24 +79,26 @@ def _fill(server: Server, queue: DatabaseQueue, what: tuple[Rows, ...], say: Cal
     started = time.monotonic()
     with server.connect() as connection:
         for rows in what:
-            fill(connection, queue.table, rows)
-    server.analyze(queue.table)
-    say(f"dashboard: {queue.table} filled in {time.monotonic() - started:.0f} s")
+            fill(connection, queue.table.name, rows)
+    server.analyze(queue.table.name)
+    say(f"dashboard: {queue.table.name} filled in {time.monotonic() - started:.0f} s")
 
 
-def _housekeeping(database: Database, name: str) -> float:
+def _housekeeping(queue: DatabaseQueue) -> float:
     """What a living pool leaves in the tables; the seconds its count took."""
     for number in range(4):
-        Registry(database, name).beat(Beat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 3600))
+        queue.workers.beat(Beat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 3600))
     started = time.monotonic()
-    Totals(database, name).refresh()
+    queue.totals.refresh()
     return time.monotonic() - started
 
 
 @contextmanager
 def _asked(queue: DatabaseQueue, folder: Path) -> Iterator[Callable[[str], float]]:
     """A dashboard; called with a place, it returns the seconds until the whole answer was there."""
-    app = create_dashboard_app(lambda: queue, lambda: SECRET, folder / f"{queue.table}-logins", DashboardSettings())
+    app = create_dashboard_app(
+        lambda: queue, lambda: SECRET, folder / f"{queue.table.name}-logins", DashboardSettings()
+    )
     server = WebServer(mount({"dashboard.py": app}), "127.0.0.1:0")
     server.start()
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
@@ -109,7 +109,7 @@ def _asked(queue: DatabaseQueue, folder: Path) -> Iterator[Callable[[str], float
         answer = connection.getresponse()
         answer.read()
         if answer.status not in (200, 503 if "health" in place else 200):
-            raise BenchmarkFailed(f"{place} of {queue.table} was answered with {answer.status}")
+            raise BenchmarkFailed(f"{place} of {queue.table.name} was answered with {answer.status}")
         return time.perf_counter() - started
 
     try:
@@ -125,7 +125,7 @@ def _measured(queues: dict[str, DatabaseQueue]) -> dict[View, dict[str, list[flo
         asks = {name: stack.enter_context(_asked(queue, Path(folder))) for name, queue in queues.items()}
         for number in range(ROUNDS + 1):
             for queue in queues.values():
-                Totals(queue.database, queue.table).refresh()  # when it is time; a pool does that
+                queue.totals.refresh()  # when it is time; a pool does that
             for view in VIEWS:
                 for name, ask in asks.items():
                     took = ask(view.place)

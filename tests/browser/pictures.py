@@ -16,9 +16,9 @@ from playwright.sync_api import Browser
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
-from scalable.lib.queue.notes import WEBHOOK, Notes
+from scalable.lib.queue.notes import WEBHOOK
 from scalable.lib.queue.views.webhook_info import WebhookInfo
-from scalable.lib.queue.worker_registry import Beat, Registry
+from scalable.lib.queue.worker_registry import Beat
 from scalable.lib.telegram.bot_api import BotApi
 from tests.support.generators import demo_queue as demo
 from tests.support.generators.wsgi_client import Client
@@ -78,8 +78,8 @@ def _fill(client: Client) -> None:
         10,
         now,
     )
-    Notes(queue.database, queue.table).write(WEBHOOK, seen.to_text())
-    registry = Registry(queue.database, queue.table)
+    queue.notes.write(WEBHOOK, seen.to_text())
+    registry = queue.workers
     for number in range(1, 5):
         runs = 9_321 - 17 * number
         registry.beat(Beat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 86_400, runs, runs - 9, 6, 3, 31_000))

@@ -24,7 +24,7 @@ def fail_many(queue: DatabaseQueue, number: int) -> None:
     """That many jobs that failed, as they are after a night with a broken bot."""
     columns = "payload, update_id, update_type, lane, status, attempts, processed_at, error_message"
     values = ":payload, :id, 'message', :lane, 'failed', 1, {now}, 'exit code 1'"
-    insert = queue.database.render(f"INSERT INTO {{jobs}} ({columns}) VALUES ({values})", queue.table)
+    insert = queue.table.sql(f"INSERT INTO {{jobs}} ({columns}) VALUES ({values})")
 
     def work(session) -> None:  # type: ignore[no-untyped-def]
         for each in range(number):

@@ -12,7 +12,7 @@ from scalable.lib.queue.job import STATUSES, ClaimedJob, NewJob
 from scalable.lib.queue.notes import TOTALS, Notes
 from scalable.lib.queue.views import browse as browse_module
 from scalable.lib.queue.views import totals as totals_module
-from scalable.lib.queue.views.browse import Browse, Count, Waiting
+from scalable.lib.queue.views.browse import Count, JobBrowser, Waiting
 from scalable.lib.queue.views.totals import Totals, read_totals
 from tests.support.fakes.clock import FakeClock
 from tests.support.servers.databases import let_pass
@@ -21,13 +21,13 @@ LEASE_SECONDS = 45
 
 
 @pytest.fixture
-def browse(queue: DatabaseQueue) -> Browse:
-    return Browse(queue.database, queue.table)
+def browse(queue: DatabaseQueue) -> JobBrowser:
+    return queue.jobs
 
 
 @pytest.fixture
 def notes(queue: DatabaseQueue) -> Notes:
-    return Notes(queue.database, queue.table)
+    return queue.notes
 
 
 def claim(queue: DatabaseQueue) -> ClaimedJob:
@@ -47,7 +47,7 @@ def fill(queue: DatabaseQueue) -> None:
 
 
 class TestCounts:
-    def test_small_numbers_are_exact(self, queue: DatabaseQueue, browse: Browse, notes: Notes) -> None:
+    def test_small_numbers_are_exact(self, queue: DatabaseQueue, browse: JobBrowser, notes: Notes) -> None:
         fill(queue)
 
         counts = browse.counts(notes.read())
@@ -62,7 +62,7 @@ class TestCounts:
         }
 
     def test_numbers_up_to_the_second_bound_are_exact_too(
-        self, queue: DatabaseQueue, browse: Browse, notes: Notes, monkeypatch: pytest.MonkeyPatch
+        self, queue: DatabaseQueue, browse: JobBrowser, notes: Notes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(browse_module, "QUICK_BOUND", 2)
         monkeypatch.setattr(browse_module, "BOUND", 4)
@@ -73,14 +73,14 @@ class TestCounts:
         assert (counts["pending"], counts["failed"]) == (Count(4), Count(3))
 
     def test_beyond_it_is_a_bound_until_somebody_has_counted(
-        self, queue: DatabaseQueue, browse: Browse, notes: Notes, monkeypatch: pytest.MonkeyPatch
+        self, queue: DatabaseQueue, browse: JobBrowser, notes: Notes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(browse_module, "QUICK_BOUND", 1)
         monkeypatch.setattr(browse_module, "BOUND", 2)
         fill(queue)
         before = browse.counts(notes.read())
 
-        assert Totals(queue.database, queue.table).refresh()
+        assert queue.totals.refresh()
 
         after, note = browse.counts(notes.read()), notes.read()[TOTALS]
         assert before["pending"] == Count(2, is_exact=False)
@@ -91,7 +91,7 @@ class TestCounts:
         assert after["total"] == Count(10, is_exact=False, at=note.at)
 
     def test_a_count_that_is_clearly_larger_is_told_without_counting_again(
-        self, queue: DatabaseQueue, browse: Browse, notes: Notes, monkeypatch: pytest.MonkeyPatch
+        self, queue: DatabaseQueue, browse: JobBrowser, notes: Notes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(browse_module, "LEAST_BOUND", 1)
         monkeypatch.setattr(browse_module, "QUICK_BOUND", 1)
@@ -105,7 +105,7 @@ class TestCounts:
         assert counts["failed"] == Count(3)
 
     def test_a_count_that_fell_below_the_bound_is_exact_at_once(
-        self, queue: DatabaseQueue, browse: Browse, notes: Notes
+        self, queue: DatabaseQueue, browse: JobBrowser, notes: Notes
     ) -> None:
         fill(queue)
         notes.write(TOTALS, json.dumps(dict.fromkeys(STATUSES, 1_000_000)))
@@ -121,7 +121,7 @@ class TestTotals:
         monkeypatch.setattr(totals_module, "STEP", step)
         fill(queue)
 
-        Totals(queue.database, queue.table).refresh()
+        queue.totals.refresh()
 
         counted = {status: counted.number for status, counted in read_totals(notes.read()).items()}
         assert counted == {"pending": 4, "processing": 1, "done": 2, "failed": 3, "expired": 0}
@@ -132,7 +132,7 @@ class TestTotals:
                 self.now += 10.0
                 return self.now
 
-        totals = Totals(queue.database, queue.table, Slow())
+        totals = Totals(queue.table, queue.notes, Slow())
         assert totals.refresh() is True
         assert totals.refresh() is False
 
@@ -164,10 +164,10 @@ def age_notes(queue: DatabaseQueue, seconds: int) -> None:
 
 
 class TestWaiting:
-    def test_an_idle_queue_waits_for_nothing(self, browse: Browse) -> None:
+    def test_an_idle_queue_waits_for_nothing(self, browse: JobBrowser) -> None:
         assert browse.waiting() == Waiting()
 
-    def test_the_oldest_due_job_is_told_whatever_its_priority(self, queue: DatabaseQueue, browse: Browse) -> None:
+    def test_the_oldest_due_job_is_told_whatever_its_priority(self, queue: DatabaseQueue, browse: JobBrowser) -> None:
         oldest = queue.enqueue(NewJob("{}")).job_id
         let_pass(queue, 30)
         queue.enqueue(NewJob("{}", urgent_seconds=150))
@@ -180,7 +180,7 @@ class TestWaiting:
         assert waiting.blocked_seconds is None
 
     def test_a_job_in_back_off_does_not_wait_and_what_is_behind_it_is_blocked(
-        self, queue: DatabaseQueue, browse: Browse
+        self, queue: DatabaseQueue, browse: JobBrowser
     ) -> None:
         queue.enqueue(NewJob("{}", lane="chat:1"))
         behind = queue.enqueue(NewJob("{}", lane="chat:1")).job_id
@@ -196,11 +196,11 @@ class TestWaiting:
 
 
 class TestJob:
-    def test_everything_about_it_is_there(self, queue: DatabaseQueue, browse: Browse) -> None:
+    def test_everything_about_it_is_there(self, queue: DatabaseQueue, browse: JobBrowser) -> None:
         payload = '{"update_id": 7, "inline_query": {"query": "é😀"}}'
         job_id = queue.enqueue(NewJob(payload, 7, "inline_query", "inline:5", 30, 30)).job_id
 
-        job = browse.job(job_id)
+        job = browse.detail(job_id)
 
         assert job.payload == payload
         assert (job.summary.update_id, job.summary.update_type, job.summary.lane) == (7, "inline_query", "inline:5")
@@ -209,12 +209,12 @@ class TestJob:
         assert (job.past, job.cut, job.blocked_by) == ((), 0, None)
 
     def test_what_blocks_it_is_the_running_one_or_the_first_before_it(
-        self, queue: DatabaseQueue, browse: Browse
+        self, queue: DatabaseQueue, browse: JobBrowser
     ) -> None:
         first, second, third = (queue.enqueue(NewJob("{}", lane="chat:1")).job_id for _ in range(3))
         queue.enqueue(NewJob("{}", lane="chat:2"))
 
-        assert [job.id for job in browse.job(third).lane_jobs] == [first, second, third]
+        assert [job.id for job in browse.detail(third).lane_jobs] == [first, second, third]
         assert blocker(browse, first) is None
         assert blocker(browse, third) == first
 
@@ -223,13 +223,13 @@ class TestJob:
         assert [blocker(browse, job_id) for job_id in (first, second, third)] == [None, first, first]
         queue.complete(running.lease)
         assert blocker(browse, third) == second
-        assert browse.job(first).lane_jobs == ()
+        assert browse.detail(first).lane_jobs == ()
 
-    def test_a_job_that_is_not_there_is_said_to_be_missing(self, browse: Browse) -> None:
+    def test_a_job_that_is_not_there_is_said_to_be_missing(self, browse: JobBrowser) -> None:
         with pytest.raises(JobNotFound, match="there is no job 17"):
-            browse.job(17)
+            browse.detail(17)
 
 
-def blocker(browse: Browse, job_id: int) -> object:
-    found = browse.job(job_id).blocked_by
+def blocker(browse: JobBrowser, job_id: int) -> object:
+    found = browse.detail(job_id).blocked_by
     return None if found is None else found.id

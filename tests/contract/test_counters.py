@@ -28,7 +28,7 @@ HOUR = 3600.0
 
 @pytest.fixture
 def minutes(queue: DatabaseQueue) -> Minutes:
-    return Minutes(queue.database, queue.table)
+    return queue.minutes
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def counters(queue: DatabaseQueue, clock: FakeClock) -> Counters:
-    return Counters(queue.database, queue.table, clock)
+    return Counters(queue.table, clock)
 
 
 def totals(minutes: Minutes) -> tuple[int, int, int, int]:
@@ -73,7 +73,7 @@ def flush_often(address: DatabaseAddress, barrier: Any, reports: Any) -> None:
     """Count and flush the same minutes as everyone else; report None, or the error that stopped it."""
     try:
         queue = open_queue(address)
-        counters = Counters(queue.database, queue.table)
+        counters = Counters(queue.table)
         queue.counts()
         barrier.wait(60)
         for _ in range(FLUSHES):
@@ -115,7 +115,7 @@ class TestCounters:
         self, queue: DatabaseQueue, minutes: Minutes
     ) -> None:
         def first_flush() -> None:
-            counters = Counters(queue.database, queue.table)
+            counters = Counters(queue.table)
             counters.count("retried")
             counters.flush()
 
@@ -287,7 +287,5 @@ def forget_counts(queue: DatabaseQueue) -> None:
 def be_older(queue: DatabaseQueue, minutes: Minutes, seconds: float) -> None:
     """Leave only one minute that was counted, that long ago."""
     forget_counts(queue)
-    add = queue.database.render(
-        "INSERT INTO {jobs}_minutes (minute, enqueued) VALUES ({minute_ago:age}, 0)", queue.table
-    )
+    add = queue.table.sql("INSERT INTO {jobs}_minutes (minute, enqueued) VALUES ({minute_ago:age}, 0)")
     queue.database.run(lambda session: session.execute(add, age=int(seconds)))

@@ -10,8 +10,7 @@ from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.views.health import Thresholds, check_health
-from scalable.lib.queue.views.totals import Totals
-from scalable.lib.queue.worker_registry import Beat, Registry
+from scalable.lib.queue.worker_registry import Beat
 from tests.contract.test_browse import age_notes
 from tests.support.servers.databases import let_pass
 
@@ -19,7 +18,7 @@ LEASE_SECONDS = 45
 
 
 def be_alive(queue: DatabaseQueue) -> None:
-    Registry(queue.database, queue.table).beat(Beat("host:1/1", "host", 1, 5.0))
+    queue.workers.beat(Beat("host:1/1", "host", 1, 5.0))
 
 
 def codes(queue: DatabaseQueue, thresholds: Thresholds | None = None) -> list[str]:
@@ -39,7 +38,7 @@ def test_without_any_worker_it_is_not(queue: DatabaseQueue) -> None:
 
 
 def test_between_two_runs_of_cron_the_housekeeping_of_the_last_one_is_a_sign_of_life(queue: DatabaseQueue) -> None:
-    Totals(queue.database, queue.table).refresh()
+    queue.totals.refresh()
     assert codes(queue) == []
 
     age_notes(queue, 301)
@@ -83,7 +82,7 @@ def test_a_paused_queue_says_so_and_blames_no_worker_for_what_waits(queue: Datab
 
 def test_failures_count_when_they_are_several_and_many_of_all(queue: DatabaseQueue) -> None:
     be_alive(queue)
-    counters = Counters(queue.database, queue.table)
+    counters = Counters(queue.table)
     counters.count("done", 100)
     counters.count("failed", 2)
     counters.flush()

@@ -7,14 +7,14 @@ from datetime import timedelta
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS, MAX_OUTPUT_CHARACTERS, Past
 from scalable.lib.queue.job import ClaimedJob, NewJob
-from scalable.lib.queue.views.browse import Browse, JobDetail
+from scalable.lib.queue.views.browse import JobDetail
 from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 
 
 def detail(queue: DatabaseQueue, job_id: int) -> JobDetail:
-    return Browse(queue.database, queue.table).job(job_id)
+    return queue.jobs.detail(job_id)
 
 
 def claim(queue: DatabaseQueue, worker: str = "worker a") -> ClaimedJob:

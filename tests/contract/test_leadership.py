@@ -11,13 +11,13 @@ SECONDS = 150.0
 
 
 def candidate(queue: DatabaseQueue, name: str) -> Leadership:
-    return Leadership(queue.database, queue.table, name, SECONDS)
+    return Leadership(queue.table, name, SECONDS)
 
 
 def time_passes(queue: DatabaseQueue, seconds: float) -> None:
     statement = "UPDATE {jobs}_meta SET held_until = {ago:seconds} WHERE name = 'leader'"
     left = SECONDS - seconds
-    rendered = queue.database.render(statement if left < 0 else statement.replace("{ago:", "{in:"), queue.table)
+    rendered = queue.table.sql(statement if left < 0 else statement.replace("{ago:", "{in:"))
     queue.database.run(lambda session: session.execute(rendered, seconds=abs(left)))
 
 
@@ -73,4 +73,4 @@ def test_two_queues_of_one_database_have_leaders_of_their_own(queue: DatabaseQue
     other.ensure_schema()
 
     assert candidate(queue, "host-a:1").take()
-    assert Leadership(other.database, other.table, "host-b:1", SECONDS).take()
+    assert Leadership(other.table, "host-b:1", SECONDS).take()

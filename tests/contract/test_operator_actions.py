@@ -11,7 +11,7 @@ import pytest
 from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, NewJob
-from scalable.lib.queue.notes import Notes, paused
+from scalable.lib.queue.notes import paused
 from scalable.lib.queue.operator_actions import Position, read_position
 from scalable.lib.queue.views.search import Filter
 
@@ -205,7 +205,7 @@ class TestPause:
         assert claim(queue).id == job_id
 
     def test_it_says_since_when_and_who(self, queue: DatabaseQueue) -> None:
-        notes = Notes(queue.database, queue.table)
+        notes = queue.notes
         assert paused(notes.read()) is None
 
         queue.pause("10.0.0.7")
@@ -244,7 +244,7 @@ class TestPause:
 
 
 def test_of_many_who_want_a_turn_one_gets_it(queue: DatabaseQueue) -> None:
-    notes = Notes(queue.database, queue.table)
+    notes = queue.notes
     barrier = threading.Barrier(8)
     won: list[bool] = []
 

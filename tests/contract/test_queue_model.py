@@ -53,7 +53,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.model = QueueModel(POLICY)
         self.leases: list[Lease] = []
-        self.queue.database.run(lambda session: session.execute(f"DELETE FROM {self.queue.table}"))
+        self.queue.database.run(lambda session: session.execute(f"DELETE FROM {self.queue.table.name}"))
 
     @rule(lane=st.sampled_from(LANES), deadlines=st.sampled_from(DEADLINES), update_id=st.none() | st.integers(1, 9))
     def enqueue(self, lane: str | None, deadlines: tuple[float | None, float | None], update_id: int | None) -> None:

@@ -14,12 +14,14 @@ from scalable.lib.queue.dialects.database import Database, Session
 from scalable.lib.queue.job import Counts, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import SCHEMA_VERSION, ensure_schema, missing_statements, stored_version
+from scalable.lib.queue.table import QueueTable
 
 STARTERS = 8
 
 
 def missing(database: Database) -> list[str]:
-    return database.run(lambda session: missing_statements(database, session, "bot_jobs"))
+    table = QueueTable(database, "bot_jobs")
+    return database.run(lambda session: missing_statements(table, session))
 
 
 def execute(database: Database, statement: str) -> None:
@@ -27,13 +29,13 @@ def execute(database: Database, statement: str) -> None:
 
 
 def test_a_new_database_gets_everything_and_the_second_time_changes_nothing(address: DatabaseAddress) -> None:
-    database = open_database(address)
+    table = QueueTable(open_database(address), "bot_jobs")
 
-    ensure_schema(database, "bot_jobs")
-    ensure_schema(database, "bot_jobs")
+    ensure_schema(table)
+    ensure_schema(table)
 
-    assert missing(database) == []
-    assert stored_version(database, "bot_jobs") == SCHEMA_VERSION
+    assert missing(table.database) == []
+    assert stored_version(table) == SCHEMA_VERSION
 
 
 def test_starters_at_the_same_moment_all_end_up_with_the_same_tables(address: DatabaseAddress) -> None:
@@ -44,7 +46,7 @@ def test_starters_at_the_same_moment_all_end_up_with_the_same_tables(address: Da
     def start() -> None:
         barrier.wait()
         try:
-            ensure_schema(database, "bot_jobs")
+            ensure_schema(QueueTable(database, "bot_jobs"))
         except BaseException as error:  # noqa: BLE001 - the test fails on any of them, below
             errors.append(error)
         finally:
@@ -80,7 +82,7 @@ def test_tables_of_a_newer_version_are_refused_and_left_alone(queue: DatabaseQue
     with pytest.raises(ConfigurationError, match=f"version {SCHEMA_VERSION + 1}"):
         queue.ensure_schema()
 
-    assert stored_version(queue.database, "bot_jobs") == SCHEMA_VERSION + 1
+    assert stored_version(queue.table) == SCHEMA_VERSION + 1
 
 
 def test_looking_at_a_queue_without_tables_says_that_they_are_missing(address: DatabaseAddress) -> None:

@@ -17,7 +17,7 @@ LEASE_SECONDS = 45
 
 @pytest.fixture
 def search(queue: DatabaseQueue) -> Search:
-    return Search(queue.database, queue.table)
+    return queue.search
 
 
 def message(number: int, chat: int, user: int) -> str:
@@ -169,7 +169,7 @@ def test_a_long_search_stops_in_time_says_how_far_it_came_and_goes_on_from_there
     oldest = add(queue, 0, update_type="poll")
     for number in range(1, 40):
         add(queue, number)
-    search = Search(queue.database, queue.table, Slow())
+    search = Search(queue.table, Slow())
 
     for wanted in (Filter(update_type="poll"), Filter("pending", "poll")):
         first = search.find(wanted, 10)

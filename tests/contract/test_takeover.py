@@ -91,7 +91,7 @@ def test_the_table_gets_what_it_lacks_and_every_row_keeps_its_state(queue: Datab
     queue.ensure_schema()
     queue.ensure_schema()
 
-    assert queue.database.run(lambda session: missing_statements(queue.database, session, "bot_jobs")) == []
+    assert queue.database.run(lambda session: missing_statements(queue.table, session)) == []
     assert queue.counts() == Counts(pending=2, processing=1, done=1, failed=1)
     assert queue.payload(2) == '{"update_id": 2}'
     assert queue.find(2).error_message == "exit code 255"

@@ -18,14 +18,12 @@ BEAT = Beat("host:1-ab/1.0", "host", 4711, 120.0, runs=9, succeeded=6, retried=2
 
 @pytest.fixture
 def registry(queue: DatabaseQueue) -> Registry:
-    return Registry(queue.database, queue.table)
+    return queue.workers
 
 
 def be_silent(queue: DatabaseQueue, worker: str, seconds: float) -> None:
     """As if the worker had been killed that long ago, by the database's clock."""
-    statement = queue.database.render(
-        "UPDATE {jobs}_workers SET heartbeat_at = {ago:seconds} WHERE name = :name", queue.table
-    )
+    statement = queue.table.sql("UPDATE {jobs}_workers SET heartbeat_at = {ago:seconds} WHERE name = :name")
     queue.database.run(lambda session: session.execute(statement, name=worker, seconds=seconds))
 
 
@@ -124,8 +122,8 @@ def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(queue: Databas
 
     queue.ensure_schema()
 
-    assert queue.database.run(lambda session: missing_statements(queue.database, session, "bot_jobs")) == []
-    assert stored_version(queue.database, "bot_jobs") == SCHEMA_VERSION
+    assert queue.database.run(lambda session: missing_statements(queue.table, session)) == []
+    assert stored_version(queue.table) == SCHEMA_VERSION
     assert queue.find(job_id).update_id == 7
     registry.beat(BEAT)
     assert len(registry.alive()) == 1

@@ -208,9 +208,7 @@ class TestOnce:
         assert rig.queues[0].counts().done == jobs
 
     def test_one_leads(self, rig: Rig) -> None:
-        leaders = [
-            Leadership(queue.database, "bot_jobs", f"machine {number}", 60) for number, queue in enumerate(rig.queues)
-        ]
+        leaders = [Leadership(queue.table, f"machine {number}", 60) for number, queue in enumerate(rig.queues)]
 
         led = list(rig.threads.map(Leadership.take, leaders))
 

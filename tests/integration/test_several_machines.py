@@ -240,7 +240,7 @@ def test_a_machine_that_ends_in_order_leaves_nothing_behind_and_lets_another_one
         leader = shared.leader()
         machines[leader].end_the_pool()
 
-        next_one = Leadership(shared.queue.database, "bot_jobs", "the next one", 60)
+        next_one = Leadership(shared.queue.table, "the next one", 60)
         assert next_one.take() or shared.leader() in set(NAMES) - {leader}
         assert shared.held_by(leader) == set()
     shared.queue.close()

@@ -11,7 +11,7 @@ import pytest
 from scalable.lib.pool.alerts import Alerts
 from scalable.lib.pool.webhook_admin import WebhookAdmin
 from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.notes import PAUSED, Notes
+from scalable.lib.queue.notes import PAUSED
 from scalable.lib.telegram.bot_api import BotApi
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, says
 from tests.support.fakes.worker_bench import Bench
@@ -26,7 +26,7 @@ class Watchtower:
         self.bench = Bench(folder)
         self.api = api
         self.alerts = self.new_leader()
-        self.notes = Notes(self.bench.queue.database, "bot_jobs")
+        self.notes = self.bench.queue.notes
         self.bench.worker.heartbeat.between_jobs()
         self.alerts.check()  # what lies in the past is not told
 

@@ -9,7 +9,7 @@ import pytest
 
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.views.minutes import Minute, Minutes, merged, percentile
+from scalable.lib.queue.views.minutes import Minute, merged, percentile
 from scalable.lib.queue.worker_registry import RegisteredWorker, Registry
 from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.lease_renewer import HEARTBEAT_SECONDS
@@ -23,11 +23,11 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def alive(bench: Bench) -> list[RegisteredWorker]:
-    return Registry(bench.database, "bot_jobs").alive()
+    return bench.queue.workers.alive()
 
 
 def minutes(bench: Bench) -> list[Minute]:
-    return Minutes(bench.database, "bot_jobs").read(86_400)
+    return bench.queue.minutes.read(86_400)
 
 
 def total(bench: Bench, name: str) -> int:

@@ -21,9 +21,7 @@ from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED
-from scalable.lib.queue.notes import Notes
 from scalable.lib.queue.operator_actions import read_position
-from scalable.lib.queue.views.browse import Browse
 from scalable.lib.queue.views.search import Filter
 
 log = logging.getLogger(__name__)
@@ -132,8 +130,7 @@ class Actions:
 
     def _left(self, state: str) -> int:
         """Jobs that are still in the state, as far as they are counted: for a bar, not for a sentence."""
-        database, table = self._queue.database, self._queue.table
-        return Browse(database, table).count(state, Notes(database, table).read()).number
+        return self._queue.jobs.count(state, self._queue.notes.read()).number
 
     def _steps(self, wanted: Filter, after: Any, until_id: int) -> tuple[int, int, Any]:
         """Jobs that will run again, jobs looked at, and where to go on; some steps, for as long as a page may take."""

@@ -10,10 +10,10 @@ from scalable.lib.errors import SchemaMissing
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES, Counts, JobSummary, ServerDescription
 from scalable.lib.queue.notes import PAUSED, WEBHOOK, Note
-from scalable.lib.queue.views.browse import Browse, Count, Waiting
+from scalable.lib.queue.views.browse import Count, Waiting
 from scalable.lib.queue.views.health import Reason, Thresholds, Vitals, no_tables, read_vitals, verdict
-from scalable.lib.queue.views.minutes import Minute, Minutes, percentile
-from scalable.lib.queue.views.search import Filter, Search
+from scalable.lib.queue.views.minutes import Minute, percentile
+from scalable.lib.queue.views.search import Filter
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
@@ -66,7 +66,7 @@ def read_overview(queue: DatabaseQueue, limit: int, thresholds: Optional[Thresho
     server = queue.describe_server()
     try:
         counts, vitals, reasons = read_public(queue, thresholds)
-        jobs = Search(queue.database, queue.table).find(Filter(), limit).jobs if limit else ()
+        jobs = queue.search.find(Filter(), limit).jobs if limit else ()
         return Overview(counts, vitals, reasons, _rates(queue), server, jobs)
     except SchemaMissing:
         return Overview(no_counts(), _NOTHING, (no_tables(),), server=server)
@@ -77,7 +77,7 @@ def read_public(
 ) -> tuple[dict[str, Count], Vitals, tuple[Reason, ...]]:
     """What anybody may know, and what it is made from. Raises DatabaseUnavailable or SchemaMissing."""
     vitals = read_vitals(queue)
-    counts = Browse(queue.database, queue.table).counts(vitals.notes)
+    counts = queue.jobs.counts(vitals.notes)
     return counts, vitals, verdict(vitals, thresholds or Thresholds())
 
 
@@ -93,7 +93,7 @@ def exact_counts(overview: Overview, counts: Counts) -> Overview:
 
 
 def _rates(queue: DatabaseQueue) -> Rates:
-    minutes = Minutes(queue.database, queue.table).read(RATE_WITHIN_SECONDS)
+    minutes = queue.minutes.read(RATE_WITHIN_SECONDS)
     counted = [minute for minute in minutes if minute.enqueued is not None][-RATE_MINUTES:]
     if not counted:
         return Rates()

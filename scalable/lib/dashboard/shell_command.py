@@ -20,9 +20,8 @@ from scalable.lib.dashboard.webhook_command import administer, parse_webhook_opt
 from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
-from scalable.lib.queue.views.browse import Browse
 from scalable.lib.queue.views.health import check_health, in_words
-from scalable.lib.queue.views.search import Search, read_filter
+from scalable.lib.queue.views.search import read_filter
 
 if TYPE_CHECKING:  # it loads HTTP and TLS, which most commands do not need
     from scalable.lib.pool.webhook_admin import WebhookAdmin
@@ -128,21 +127,21 @@ class _Shell:
             overview = exact_counts(overview, self._queue.counts())
         if self._options.json:
             return _print_json(as_json(overview))
-        print(f"{self._queue.table} in {self._queue.database.place}\n")
+        print(f"{self._queue.table.name} in {self._queue.database.place}\n")
         print("\n".join([*counts_lines(overview.counts), "", *in_words(overview.reasons)]))
         print("\n" + "\n".join(worker_lines(overview.vitals.workers)))
         print("\n" + "\n".join(job_lines(overview.jobs)) if overview.jobs else "\nno update has arrived yet")
         return ExitCode.OK
 
     def show(self) -> int:
-        detail = Browse(self._queue.database, self._queue.table).job(self._options.id)
+        detail = self._queue.jobs.detail(self._options.id)
         print("\n".join(detail_lines(detail)))
         return ExitCode.OK
 
     def list(self) -> int:
         options = self._options
         wanted = read_filter(options.status, options.type, options.lane, options.search)
-        found = Search(self._queue.database, self._queue.table).find(wanted, self._limit, options.before)
+        found = self._queue.search.find(wanted, self._limit, options.before)
         jobs = tuple(dict.fromkeys([*found.exact, *found.jobs]))
         if options.list_json:
             shown = [job_as_json(job) for job in jobs]

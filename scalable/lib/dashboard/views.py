@@ -29,10 +29,9 @@ from scalable.lib.ingest.afterwards import do_afterwards
 from scalable.lib.queue import history
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
-from scalable.lib.queue.views.browse import Browse
 from scalable.lib.queue.views.health import Thresholds, check_health, no_tables
-from scalable.lib.queue.views.minutes import Minutes, percentile
-from scalable.lib.queue.views.search import Filter, Found, Search, read_filter
+from scalable.lib.queue.views.minutes import percentile
+from scalable.lib.queue.views.search import Filter, Found, read_filter
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 
 # Of the newest jobs, on the overview; the list of jobs and the JSON have as many as the setting says.
@@ -113,7 +112,7 @@ class Views:
 
     def _points(self, span: str) -> list[Point]:
         try:
-            return read_points(Minutes(self._queue.database, self._queue.table), span)
+            return read_points(self._queue.minutes, span)
         except SchemaMissing:
             return []
 
@@ -167,7 +166,7 @@ class Views:
 
     def _find(self, wanted: Filter, before: Optional[int]) -> Found:
         try:
-            search = Search(self._queue.database, self._queue.table)
+            search = self._queue.search
             if self._visit.is_masked and wanted.number is not None:
                 return Found((), exact=search.find(wanted, 1).exact)
             return search.find(wanted, self._visit.settings.limit, before)
@@ -178,7 +177,7 @@ class Views:
         """One job, with everything about it."""
         visit = self._visit
         try:
-            detail = Browse(self._queue.database, self._queue.table).job(job_id)
+            detail = self._queue.jobs.detail(job_id)
         except (JobNotFound, SchemaMissing):
             return visit.refuse(404, "no_job", id=str(job_id))
         payload, length, is_json = pretty_payload(detail.payload, visit.is_masked)

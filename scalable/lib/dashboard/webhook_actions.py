@@ -12,7 +12,6 @@ from scalable.lib.errors import BotApiError, ConfigurationError
 from scalable.lib.logs import event
 from scalable.lib.pool.webhook_admin import MakeApi, WebhookAdmin, is_address
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.notes import Notes
 from scalable.lib.queue.views.webhook_info import read_webhook
 
 log = logging.getLogger(__name__)
@@ -49,6 +48,6 @@ class WebhookActions:
     def _ask(self, name: str) -> HTTPResponse:
         page = self._visit.page()
         here = f"https://{self._visit.environ.get('HTTP_HOST', '')}{page.base.rpartition('/')[0]}/{WEBHOOK_SCRIPT}"
-        seen = read_webhook(Notes(self._queue.database, self._queue.table).read())
+        seen = read_webhook(self._queue.notes.read())
         url = here if name == "webhook-set" else seen.before if seen else ""
         return self._visit.html(200, "webhook_ask.tpl", page, question=page.t(_QUESTIONS[name]), action=name, url=url)

@@ -25,7 +25,6 @@ from scalable.lib.ingest.pipeline import log_enqueued, new_job
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.views.webhook_info import from_telegram
-from scalable.lib.queue.worker_registry import Registry
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.telegram.update import read_update
@@ -161,7 +160,7 @@ class Poller:
             api.close()
 
     def _tell_about_workers(self) -> None:
-        if not Registry(self._queue.database, self._queue.table).alive():
+        if not self._queue.workers.alive():
             log.warning(event("no worker runs, updates are only stored", start="worker_pool.py"))
 
     def _tick(self) -> None:

@@ -16,10 +16,10 @@ from typing import Any, Optional, Protocol
 from scalable.lib.errors import BotApiError
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.notes import ALERTS, Note, Notes
+from scalable.lib.queue.notes import ALERTS, Note
 from scalable.lib.queue.views.health import FAILURES, Reason, check_health
-from scalable.lib.queue.views.minutes import MINUTE, Minutes
-from scalable.lib.queue.views.search import Filter, Search
+from scalable.lib.queue.views.minutes import MINUTE
+from scalable.lib.queue.views.search import Filter
 
 log = logging.getLogger(__name__)
 # Between two messages.
@@ -66,8 +66,8 @@ class Alerts:
         self._chat_id = chat_id
         self._place = place
         self._ask_webhook = ask_webhook
-        self._notes = Notes(queue.database, queue.table)
-        self._minutes = Minutes(queue.database, queue.table)
+        self._notes = queue.notes
+        self._minutes = queue.minutes
         self._may_log = OncePer(600)
 
     def check(self) -> None:
@@ -95,7 +95,7 @@ class Alerts:
 
     def _failed_line(self, count: int) -> str:
         line = f"{count} update{'s' * (count != 1)} failed for good"
-        newest = Search(self._queue.database, self._queue.table).find(Filter(status="failed"), 1).jobs
+        newest = self._queue.search.find(Filter(status="failed"), 1).jobs
         cause = (newest[0].error_message or "").partition("\n")[0][:MAX_CAUSE_CHARACTERS] if newest else ""
         return f"{line}; the newest: {cause}" if cause else line
 

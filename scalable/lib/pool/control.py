@@ -14,7 +14,6 @@ from scalable.lib.pool.command import grace_seconds
 from scalable.lib.pool.pool_lock import Holder, PoolLock
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.views.health import check_health, in_words
-from scalable.lib.queue.worker_registry import Registry
 
 STEP_SECONDS = 0.1
 # What comes after a pool's grace time: QUIT, KILL, and telling the database.
@@ -47,7 +46,7 @@ def _place(holder: Holder) -> str:
 
 
 def _seen_by_the_database(holder: Holder | None, queue: DatabaseQueue) -> list[str]:
-    alive = Registry(queue.database, queue.table).alive()
+    alive = queue.workers.alive()
     ours = [] if holder is None else [w for w in alive if w.pool.startswith(f"{holder.host}:{holder.pid}-")]
     running = sum(worker.job_id is not None for worker in ours)
     counts = queue.counts()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from scalable.lib.errors import BotApiError, ConfigurationError
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Notes
+from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, from_telegram, read_webhook
 from scalable.lib.telegram.bot_api import BotApi
 
@@ -37,7 +37,7 @@ class WebhookAdmin:
     """The webhook of the bot whose queue this is. `make_api` is given the seconds a call may take."""
 
     def __init__(self, queue: DatabaseQueue, make_api: MakeApi, secret: str) -> None:
-        self._notes = Notes(queue.database, queue.table)
+        self._notes = queue.notes
         self._make_api = make_api
         self._secret = secret
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
 from scalable.lib.queue.table import QueueTable
 
@@ -47,8 +47,8 @@ class _Slot:
 class Counters:
     """Counts events of one process, for one thread; `flush` adds them to those of all others."""
 
-    def __init__(self, database: Database, table: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._table = QueueTable(database, table)
+    def __init__(self, table: QueueTable, clock: Callable[[], float] = time.monotonic) -> None:
+        self._table = table
         self._clock = clock
         self._slots: list[_Slot] = []
 

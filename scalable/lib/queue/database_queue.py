@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
 from scalable.lib.queue import history, maintenance, operator_actions
@@ -36,7 +37,13 @@ from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import summary
 from scalable.lib.queue.schema import ensure_schema, repair_schema
 from scalable.lib.queue.table import QueueTable
-from scalable.lib.queue.views.search import Filter
+from scalable.lib.queue.views.search import Filter, Search
+
+if TYPE_CHECKING:
+    from scalable.lib.queue.views.browse import JobBrowser
+    from scalable.lib.queue.views.minutes import Minutes
+    from scalable.lib.queue.views.totals import Totals
+    from scalable.lib.queue.worker_registry import Registry
 
 # Of the process of a pool, whose web server, watcher and maintenance take turns at them; each worker has one more.
 POOL_CONNECTIONS = 3
@@ -65,14 +72,51 @@ class DatabaseQueue:
 
     def __init__(self, database: Database, table: str, retry_policy: RetryPolicy) -> None:
         self.database = database
-        self.table = table
+        self.table = QueueTable(database, table)
         self.retry_policy = retry_policy
-        self._jobs = QueueTable(database, table)
-        self._notes = Notes(database, table)
+
+    @cached_property
+    def notes(self) -> Notes:
+        """A few short texts that every process reads."""
+        return Notes(self.table)
+
+    @cached_property
+    def workers(self) -> Registry:
+        """Which workers are alive, and what each has done."""
+        from scalable.lib.queue.worker_registry import Registry
+
+        return Registry(self.table)
+
+    @cached_property
+    def minutes(self) -> Minutes:
+        """What happened in each minute."""
+        from scalable.lib.queue.views.minutes import Minutes
+
+        return Minutes(self.table)
+
+    @cached_property
+    def jobs(self) -> JobBrowser:
+        """How many jobs there are, how long they wait, each with its history."""
+        from scalable.lib.queue.views.browse import JobBrowser
+
+        return JobBrowser(self.table)
+
+    @cached_property
+    def search(self) -> Search:
+        """Finds jobs, a page at a time."""
+
+        return Search(self.table)
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Counts the jobs of each state once a minute at most."""
+        from scalable.lib.queue.views.totals import Totals
+
+        return Totals(self.table, self.notes)
 
     def ensure_schema(self) -> None:
         """Make the tables or bring them up to date; see schema.ensure_schema."""
-        ensure_schema(self.database, self.table)
+        ensure_schema(self.table)
 
     def enqueue(self, job: NewJob) -> Enqueued:
         """Store a new pending job, or find the one its update_id already has. Commits before it returns.
@@ -82,15 +126,15 @@ class DatabaseQueue:
         try:
             return self._enqueue(job)
         except SchemaMissing:
-            repair_schema(self.database, self.table)
+            repair_schema(self.table)
             return self._enqueue(job)
 
     def _enqueue(self, job: NewJob) -> Enqueued:
         try:
-            insert, values = self._jobs.sql(sql.ENQUEUE), _row(job)
+            insert, values = self.table.sql(sql.ENQUEUE), _row(job)
             return Enqueued(self.database.run(lambda session: session.insert(insert, **values)), duplicate=False)
         except DuplicateKey:
-            found = self._jobs.rows(sql.FIND_UPDATE, update_id=job.update_id)
+            found = self.table.rows(sql.FIND_UPDATE, update_id=job.update_id)
             if not found:  # pruned between the two statements, so it is no duplicate any more
                 return self._enqueue(job)
             return Enqueued(int(found[0][0]), duplicate=True)
@@ -104,18 +148,18 @@ class DatabaseQueue:
         update_ids = [job.update_id for job in jobs]
         if not 1 <= len(jobs) <= MOST_AT_ONCE or None in update_ids:
             raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
-        insert = self._jobs.sql(sql.enqueue_rows(len(jobs)))
+        insert = self.table.sql(sql.enqueue_rows(len(jobs)))
         values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in _row(job).items()}
         first_or_last = self.database.run(lambda session: session.insert(insert, **values))
         if len(jobs) == 1:
             return [first_or_last]
         # Which id each of them has, no server promises in all its modes.
-        ids = dict(self._jobs.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
+        ids = dict(self.table.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
         return [ids[update_id] for update_id in update_ids]
 
     def prepared_insert(self) -> Optional[PreparedInsert]:
         """How the usual `enqueue` is done in a process that lives for it alone; None where it cannot be."""
-        return self.database.prepared_insert(self._jobs.sql(sql.ENQUEUE))
+        return self.database.prepared_insert(self.table.sql(sql.ENQUEUE))
 
     def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:
         """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.
@@ -124,7 +168,7 @@ class DatabaseQueue:
         or has an earlier one waiting, is not due. The attempt is counted here, so that a job that kills its worker
         uses its attempts up.
         """
-        return claim_jobs(self._jobs, worker, lease_seconds, limit)
+        return claim_jobs(self.table, worker, lease_seconds, limit)
 
     def renew(self, lease: Lease, lease_seconds: float) -> None:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
@@ -136,7 +180,7 @@ class DatabaseQueue:
 
         `note` is kept with the job, where otherwise its error message is: something a person may want to know.
         """
-        if not end_run(self._jobs, sql.COMPLETE, lease.job_id, token=lease.token, note=note and _short(note)):
+        if not end_run(self.table, sql.COMPLETE, lease.job_id, token=lease.token, note=note and _short(note)):
             self._check_repeated(lease, DONE)
 
     def complete_many(self, leases: Sequence[Lease]) -> list[Lease]:
@@ -148,7 +192,7 @@ class DatabaseQueue:
         for token in dict.fromkeys(lease.token for lease in leases):
             of_claim = [lease for lease in leases if lease.token == token]
             ids = [lease.job_id for lease in of_claim]
-            if len(ids) == 1 or self._jobs.change(sql.COMPLETE_MANY, ids=ids, token=token) < len(ids):
+            if len(ids) == 1 or self.table.change(sql.COMPLETE_MANY, ids=ids, token=token) < len(ids):
                 lost += [lease for lease in of_claim if not self._completed(lease)]
         return lost
 
@@ -168,47 +212,47 @@ class DatabaseQueue:
             "seconds": delay_seconds,
             "past": past(history.RETRIED, lease.worker, short),
         }
-        if not end_run(self._jobs, sql.RETRY, lease.job_id, **values):
+        if not end_run(self.table, sql.RETRY, lease.job_id, **values):
             self._check_repeated(lease, PENDING)
 
     def fail(self, lease: Lease, error: str) -> None:
         """The job will not be tried again by itself: processing → failed. Raises LeaseLost."""
         short = _short(error)
         values = {"token": lease.token, "error": short, "past": past(history.FAILED, lease.worker, short)}
-        if not end_run(self._jobs, sql.FAIL, lease.job_id, **values):
+        if not end_run(self.table, sql.FAIL, lease.job_id, **values):
             self._check_repeated(lease, FAILED)
 
     def release(self, lease: Lease) -> None:
         """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
         told = past(history.RELEASED, lease.worker)
-        if not end_run(self._jobs, sql.RELEASE, lease.job_id, token=lease.token, past=told):
+        if not end_run(self.table, sql.RELEASE, lease.job_id, token=lease.token, past=told):
             self._check_repeated(lease, PENDING)
 
     def snapshot(self) -> QueueSnapshot:
         """The queue at a glance, in one statement that costs next to nothing: for whoever waits for something to do."""
-        return maintenance.snapshot(self._jobs)
+        return maintenance.snapshot(self.table)
 
     def reap(self) -> Reaped:
         """End the leases that ran out: their jobs wait for the next attempt, or fail when attempts are used up."""
-        return maintenance.reap(self._jobs, self.retry_policy)
+        return maintenance.reap(self.table, self.retry_policy)
 
     def reap_worker(self, worker: str) -> Reaped:
         """The same, at once, for every lease of a worker that is known to be dead."""
-        return maintenance.reap(self._jobs, self.retry_policy, worker)
+        return maintenance.reap(self.table, self.retry_policy, worker)
 
     def expire(self) -> int:
         """Pending jobs that are not worth running any more become expired; how many did. Works in small batches.
 
         Those that are just not urgent any more take their place among the others.
         """
-        return maintenance.expire(self._jobs)
+        return maintenance.expire(self.table)
 
     def prune(self, done_seconds: float, failed_seconds: float, limit: int = 1_000_000) -> int:
         """Delete jobs finished longer ago than that: done and expired ones, and failed ones; how many.
 
         At most `limit` of each kind, in small batches by primary key, so that nobody waits for it.
         """
-        return maintenance.prune(self._jobs, {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}, limit)
+        return maintenance.prune(self.table, {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}, limit)
 
     def adopt(self) -> Adopted:
         """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
@@ -217,11 +261,11 @@ class DatabaseQueue:
         are due later than our longest delay (the PHP version writes local time) are made due now. A lane whose head was
         deleted moves on.
         """
-        return maintenance.adopt(self._jobs, self.retry_policy.max_seconds)
+        return maintenance.adopt(self.table, self.retry_policy.max_seconds)
 
     def requeue(self, job_id: int) -> None:
         """A failed or expired job starts anew with all its attempts. Raises JobNotFound or WrongState."""
-        operator_actions.requeue(self._jobs, job_id)
+        operator_actions.requeue(self.table, job_id)
 
     def requeue_failed(self) -> int:
         """Every job that is failed now starts anew; how many did. Works in small batches and may be repeated."""
@@ -237,53 +281,53 @@ class DatabaseQueue:
 
         Begin with `after` None and `until_id` newest_id(), and go on with what the Batch says.
         """
-        return operator_actions.requeue_matching(self._jobs, wanted, limit, after, until_id)
+        return operator_actions.requeue_matching(self.table, wanted, limit, after, until_id)
 
     def newest_id(self) -> int:
         """The id of the newest job; 0 without any."""
-        return operator_actions.newest_id(self._jobs)
+        return operator_actions.newest_id(self.table)
 
     def run_now(self, job_id: int) -> None:
         """A job that waits for its next attempt is due at once. Raises JobNotFound or WrongState."""
-        operator_actions.run_now(self._jobs, job_id)
+        operator_actions.run_now(self.table, job_id)
 
     def skip(self, job_id: int) -> None:
         """A waiting job is failed, so that what waits behind it goes on. Raises JobNotFound or WrongState."""
-        operator_actions.skip(self._jobs, job_id)
+        operator_actions.skip(self.table, job_id)
 
     def delete(self, job_id: int) -> None:
         """A job that does not run is gone for good. Raises JobNotFound or WrongState."""
-        operator_actions.delete(self._jobs, job_id)
+        operator_actions.delete(self.table, job_id)
 
     def pause(self, by: str) -> None:
         """No job is given out from now on, to no worker; those that run are finished. `by`: who wants it, for others.
 
         Jobs are still enqueued. Safe to repeat.
         """
-        self._notes.write(PAUSED, by)
+        self.notes.write(PAUSED, by)
 
     def resume(self) -> bool:
         """Jobs are given out again; False when they were."""
-        return self._notes.forget(PAUSED)
+        return self.notes.forget(PAUSED)
 
     def counts(self) -> Counts:
         """How many jobs are in each state, now."""
-        return Counts(**{status: int(count) for status, count in self._jobs.rows(sql.COUNTS)})
+        return Counts(**{status: int(count) for status, count in self.table.rows(sql.COUNTS)})
 
     def newest(self, limit: int) -> list[JobSummary]:
         """The `limit` newest jobs, newest first."""
-        return [summary(self.database, row) for row in self._jobs.rows(sql.NEWEST, limit=limit)]
+        return [summary(self.database, row) for row in self.table.rows(sql.NEWEST, limit=limit)]
 
     def find(self, job_id: int) -> JobSummary:
         """One job. Raises JobNotFound."""
-        rows = self._jobs.rows(sql.FIND, id=job_id)
+        rows = self.table.rows(sql.FIND, id=job_id)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
         return summary(self.database, rows[0])
 
     def payload(self, job_id: int) -> str:
         """The update as Telegram sent it. Raises JobNotFound."""
-        rows = self._jobs.rows(sql.PAYLOAD, id=job_id)
+        rows = self.table.rows(sql.PAYLOAD, id=job_id)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
         return str(rows[0][0])
@@ -298,12 +342,12 @@ class DatabaseQueue:
 
     def _check_repeated(self, lease: Lease, becomes: str) -> None:
         """No row was changed: the lease is gone, or this very change was made and only its answer was lost."""
-        state = self._jobs.rows(sql.STATE, id=lease.job_id)
+        state = self.table.rows(sql.STATE, id=lease.job_id)
         if not state or tuple(state[0]) != (becomes, lease.token):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
 
     def _change(self, statement: str, lease: Lease, **values: Any) -> int:
-        return self._jobs.change(statement, id=lease.job_id, token=lease.token, **values)
+        return self.table.change(statement, id=lease.job_id, token=lease.token, **values)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.table import QueueTable
 
 # Takes or keeps the lead. By primary key: of two who ask at the same time, the second finds it taken.
@@ -38,8 +38,8 @@ class Leadership:
     Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
     """
 
-    def __init__(self, database: Database, table: str, name: str, seconds: float) -> None:
-        self._table = QueueTable(database, table)
+    def __init__(self, table: QueueTable, name: str, seconds: float) -> None:
+        self._table = table
         self._values: dict[str, Any] = {"leader": name, "seconds": seconds}
 
     def take(self) -> bool:

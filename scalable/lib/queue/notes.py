@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import Database, Session, time_of_text
+from scalable.lib.queue.dialects.database import Session, time_of_text
 from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
@@ -66,8 +66,8 @@ class Notes:
     Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
     """
 
-    def __init__(self, database: Database, table: str) -> None:
-        self._table = QueueTable(database, table)
+    def __init__(self, table: QueueTable) -> None:
+        self._table = table
 
     def read(self) -> dict[str, Note]:
         """Every note that is there, by name."""

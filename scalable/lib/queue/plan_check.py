@@ -66,7 +66,7 @@ def slow_plans(queue: DatabaseQueue) -> list[str]:
     return [
         f"{verb}: {step}"
         for verb, (statement, values) in {**STATEMENTS, **PAGE_STATEMENTS}.items()
-        for step in slow_steps(queue.database, queue.database.render(statement, queue.table), values)
+        for step in slow_steps(queue.database, queue.table.sql(statement), values)
     ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.table import QueueTable
 
 # More than an idle worker's longest pause (BOT_WORKER_SLEEP is 60 s at most, give or take a fifth) and one beat.
@@ -122,8 +122,8 @@ class Registry:
     Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
     """
 
-    def __init__(self, database: Database, table: str) -> None:
-        self._table = QueueTable(database, table)
+    def __init__(self, table: QueueTable) -> None:
+        self._table = table
 
     def beat(self, beat: Beat) -> None:
         """Say that the worker lives; one statement, but for the first time. Safe to repeat."""

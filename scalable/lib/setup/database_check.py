@@ -116,13 +116,13 @@ def _connections(queue: DatabaseQueue, pool_size: int) -> list[Finding]:
 
 
 def _table(queue: DatabaseQueue) -> Finding:
-    before: Optional[int] = stored_version(queue.database, queue.table)
+    before: Optional[int] = stored_version(queue.table)
     try:
         queue.ensure_schema()
     except ScalableError as problem:
         return error("table", str(problem))
     made = "" if before == SCHEMA_VERSION else " (made just now)" if before is None else f" (brought up from {before})"
-    return ok("table", f"{queue.table}, version {SCHEMA_VERSION}{made}")
+    return ok("table", f"{queue.table.name}, version {SCHEMA_VERSION}{made}")
 
 
 def _clock(queue: DatabaseQueue) -> Finding:
@@ -139,7 +139,7 @@ def _clock(queue: DatabaseQueue) -> Finding:
 
 def _plan(queue: DatabaseQueue) -> list[Finding]:
     """What would be done to the tables, statement by statement, and what is in them now."""
-    statements = planned_statements(queue.database, queue.table)
+    statements = planned_statements(queue.table)
     if not statements:
         return [ok("table", "complete, nothing would be changed"), _depth(queue)]
     findings = [ok("would run", statement) for statement in statements]

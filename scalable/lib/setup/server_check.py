@@ -10,7 +10,6 @@ from typing import Optional
 
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
-from scalable.lib.queue.views.minutes import Minutes
 
 # Every day, and when the tables are made or brought up to date.
 DAILY_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -48,7 +47,7 @@ class ClusterNode:
 
 def clock_difference(queue: DatabaseQueue) -> float:
     """Seconds that the database's clock is ahead of this machine's; negative when it is behind."""
-    minutes = Minutes(queue.database, queue.table)
+    minutes = queue.minutes
     minutes.now()  # connects, which takes longer than asking
     before = time.time()
     theirs = minutes.now()

@@ -12,9 +12,6 @@ from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Adopted, Reaped
 from scalable.lib.queue.leadership import Leadership
-from scalable.lib.queue.views.minutes import Minutes
-from scalable.lib.queue.views.totals import Totals
-from scalable.lib.queue.worker_registry import Registry
 
 log = logging.getLogger(__name__)
 # How often: dead workers and deadlines, and everything that can wait.
@@ -39,14 +36,14 @@ class Housekeeping:
         keep_failed_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.leadership = Leadership(queue.database, queue.table, process_name(), LEAD_SECONDS)
+        self.leadership = Leadership(queue.table, process_name(), LEAD_SECONDS)
         self._queue = queue
         self._keep_done_seconds = keep_done_seconds
         self._keep_failed_seconds = keep_failed_seconds
-        self._registry = Registry(queue.database, queue.table)
-        self._minutes = Minutes(queue.database, queue.table)
-        self._counters = Counters(queue.database, queue.table, clock)
-        self._totals = Totals(queue.database, queue.table, clock)
+        self._registry = queue.workers
+        self._minutes = queue.minutes
+        self._counters = Counters(queue.table, clock)
+        self._totals = queue.totals
 
     def every_5_seconds(self) -> None:
         """Every OFTEN_SECONDS: end leases that ran out, and updates that are not worth running any more."""

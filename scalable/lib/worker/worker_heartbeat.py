@@ -17,7 +17,7 @@ from scalable.lib.errors import ScalableError
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.worker_registry import Beat, Registry
+from scalable.lib.queue.worker_registry import Beat
 from scalable.lib.runners.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ class WorkerHeartbeat:
     """Registers one worker, and counts what it does. No method raises because of the database."""
 
     def __init__(self, queue: DatabaseQueue, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._registry = Registry(queue.database, queue.table)
-        self._counters = Counters(queue.database, queue.table, clock)
+        self._registry = queue.workers
+        self._counters = Counters(queue.table, clock)
         # Driver errors too: a right this user lacks on one of these tables must not keep the bot from running.
         self._tolerated: tuple[type[Exception], ...] = (ScalableError, *queue.database.driver_errors)
         self._name = name

@@ -57,4 +57,4 @@ def let_pass(queue: DatabaseQueue, seconds: float) -> None:
     else:
         moved = "{name} - INTERVAL (:seconds * 1000000) MICROSECOND"
     changes = ", ".join(f"{name} = {moved.format(name=name)}" for name in _TIMES)
-    queue.database.run(lambda session: session.execute(f"UPDATE {queue.table} SET {changes}", seconds=seconds))
+    queue.database.run(lambda session: session.execute(f"UPDATE {queue.table.name} SET {changes}", seconds=seconds))

@@ -12,7 +12,7 @@ from typing import Optional
 
 from scalable.lib.errors import JobNotFound
 from scalable.lib.queue import history
-from scalable.lib.queue.dialects.database import Database, time_of_text
+from scalable.lib.queue.dialects.database import time_of_text
 from scalable.lib.queue.history import Past, read_history
 from scalable.lib.queue.job import DONE, FAILED, PENDING, PROCESSING, STATUSES, JobSummary
 from scalable.lib.queue.notes import Note
@@ -122,14 +122,14 @@ class JobDetail:
     blocked_by: Optional[JobSummary]
 
 
-class Browse:
+class JobBrowser:
     """Looks at the queue in `table`. Safe to share between threads.
 
     Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
     """
 
-    def __init__(self, database: Database, table: str) -> None:
-        self._table = QueueTable(database, table)
+    def __init__(self, table: QueueTable) -> None:
+        self._table = table
 
     def counts(self, notes: dict[str, Note]) -> dict[str, Count]:
         """How many jobs are in each state, and `total`; `notes` are those of notes.py, for the large numbers."""
@@ -166,7 +166,7 @@ class Browse:
         free, blocked = longest.get(0), longest.get(1)
         return Waiting(*_in_seconds(free), *_in_seconds(blocked))
 
-    def job(self, job_id: int) -> JobDetail:
+    def detail(self, job_id: int) -> JobDetail:
         """Everything about one job. Raises JobNotFound."""
         rows = self._table.rows(DETAIL, id=job_id)
         if not rows:

@@ -11,11 +11,11 @@ from typing import Optional
 
 from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.notes import PAUSED, TOTALS, WEBHOOK, Note, Notes
-from scalable.lib.queue.views.browse import Browse, Waiting
-from scalable.lib.queue.views.minutes import ALL_IN_ONE, Minute, Minutes
+from scalable.lib.queue.notes import PAUSED, TOTALS, WEBHOOK, Note
+from scalable.lib.queue.views.browse import Waiting
+from scalable.lib.queue.views.minutes import ALL_IN_ONE, Minute
 from scalable.lib.queue.views.webhook_info import read_webhook
-from scalable.lib.queue.worker_registry import RegisteredWorker, Registry
+from scalable.lib.queue.worker_registry import RegisteredWorker
 
 HOUR = 3600.0
 DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, FAILURES, BAD_WEBHOOK = (
@@ -87,12 +87,11 @@ def no_tables() -> Reason:
 
 def read_vitals(queue: DatabaseQueue) -> Vitals:
     """What is known of the queue's health. Raises DatabaseUnavailable or SchemaMissing."""
-    database, table = queue.database, queue.table
-    hours = Minutes(database, table).slots(HOUR, ALL_IN_ONE)
+    hours = queue.minutes.slots(HOUR, ALL_IN_ONE)
     return Vitals(
-        Browse(database, table).waiting(),
-        tuple(Registry(database, table).alive()),
-        Notes(database, table).read(),
+        queue.jobs.waiting(),
+        tuple(queue.workers.alive()),
+        queue.notes.read(),
         hours[0] if hours else None,
     )
 

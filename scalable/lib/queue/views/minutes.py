@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
 from scalable.lib.queue.table import QueueTable
 
@@ -111,8 +111,8 @@ class Minutes:
     Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
     """
 
-    def __init__(self, database: Database, table: str) -> None:
-        self._table = QueueTable(database, table)
+    def __init__(self, table: QueueTable) -> None:
+        self._table = table
 
     def read(self, since_seconds: float) -> list[Minute]:
         """The minutes that began in the last `since_seconds`, oldest first; one in which nothing happened may miss."""

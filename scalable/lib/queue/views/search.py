@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.rows import SUMMARY, summary
 from scalable.lib.queue.table import QueueTable
@@ -150,8 +149,8 @@ class Search:
     Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
     """
 
-    def __init__(self, database: Database, table: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._table = QueueTable(database, table)
+    def __init__(self, table: QueueTable, clock: Callable[[], float] = time.monotonic) -> None:
+        self._table = table
         self._clock = clock
 
     def find(self, wanted: Filter, limit: int, before: Optional[int] = None) -> Found:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.job import STATUSES
 from scalable.lib.queue.notes import TOTALS, Note, Notes
 from scalable.lib.queue.table import QueueTable
@@ -84,9 +83,9 @@ class Totals:
     Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
     """
 
-    def __init__(self, database: Database, table: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._table = QueueTable(database, table)
-        self._notes = Notes(database, table)
+    def __init__(self, table: QueueTable, notes: Notes, clock: Callable[[], float] = time.monotonic) -> None:
+        self._table = table
+        self._notes = notes
         self._clock = clock
 
     def refresh(self) -> bool:
