@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
 from scalable.lib.queue.table import QueueTable
 
@@ -83,19 +82,9 @@ class Counters:
         self._slots[-1].counts[column] += number
 
     def _write(self, slot: _Slot) -> None:
-        add, begin = self._table.sql(ADD_TO_MINUTE), self._table.sql(BEGIN_MINUTE)
         counts = {name: slot.counts[name] for name in _COLUMNS}
         age = max(0, int(self._clock() - slot.since))
-
-        def work(session: Session) -> None:
-            if session.execute(add, age=age, **counts):
-                return
-            if session.execute_unless_duplicate(begin, age=age, **counts):
-                return
-            if not session.execute(add, age=age, **counts):
-                session.execute(begin, age=age, **counts)  # the database's minute changed between the two
-
-        self._table.database.run(work)
+        self._table.upsert(ADD_TO_MINUTE, BEGIN_MINUTE, age=age, **counts)
 
 
 def bucket_of(seconds: float) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.table import QueueTable
 
 # Takes or keeps the lead. By primary key: of two who ask at the same time, the second finds it taken.
@@ -44,15 +43,7 @@ class Leadership:
 
     def take(self) -> bool:
         """Whether `name` leads from now on; one statement, when it is not the very first time. Safe to repeat."""
-        take, first = self._table.sql(TAKE_LEAD), self._table.sql(FIRST_LEAD)
-
-        def work(session: Session) -> bool:
-            return bool(session.execute(take, **self._values) or self._is_first(session, first))
-
-        return self._table.database.run(work)
-
-    def _is_first(self, session: Session, first: str) -> bool:
-        return bool(session.execute_unless_duplicate(first, **self._values))
+        return self._table.change(TAKE_LEAD, **self._values) > 0 or self._table.add(FIRST_LEAD, **self._values)
 
     def resign(self) -> None:
         """Let the next one lead at once; nothing happens when somebody else does. Safe to repeat."""

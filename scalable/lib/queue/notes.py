@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import Session, time_of_text
+from scalable.lib.queue.dialects.database import time_of_text
 from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
@@ -75,22 +75,14 @@ class Notes:
 
     def write(self, name: str, text: str) -> None:
         """Make the note say `text`, as of now. Safe to repeat."""
-        values: dict[str, Any] = {"name": name, "text": text[:MAX_CHARACTERS]}
-        change, add = self._table.sql(CHANGE_NOTE), self._table.sql(ADD_NOTE)
-
-        def work(session: Session) -> None:
-            if not session.execute(change, **values) and not session.execute_unless_duplicate(add, **values):
-                session.execute(change, **values)
-
-        self._table.database.run(work)
+        self._table.upsert(CHANGE_NOTE, ADD_NOTE, name=name, text=text[:MAX_CHARACTERS])
 
     def take_turn(self, name: str, text: str, last: Optional[Note]) -> bool:
         """Write the note, if it still is the `last` one that was read; of several who try, one succeeds."""
         values: dict[str, Any] = {"name": name, "text": text[:MAX_CHARACTERS]}
         if last is not None:
             return bool(self._table.change(TAKE_TURN, stored=last.stored, **values))
-        add = self._table.sql(ADD_NOTE)
-        return bool(self._table.database.run(lambda session: session.execute_unless_duplicate(add, **values)))
+        return self._table.add(ADD_NOTE, **values)
 
     def forget(self, name: str) -> bool:
         """Take the note away; False when there was none. Safe to repeat."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Optional
 
-from scalable.lib.errors import ConfigurationError, DuplicateKey, SchemaMissing
+from scalable.lib.errors import ConfigurationError, SchemaMissing
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.table import QueueTable
@@ -66,14 +66,10 @@ def _complete(table: QueueTable) -> int:
             statements = missing_statements(table, session)
             for statement in statements:
                 session.execute(statement)
-            if not session.execute(table.sql(SET_VERSION), value=str(SCHEMA_VERSION)):
-                session.execute(table.sql(ADD_VERSION), value=str(SCHEMA_VERSION))
+            session.upsert(table.sql(SET_VERSION), table.sql(ADD_VERSION), value=str(SCHEMA_VERSION))
         return len(statements)
 
-    try:
-        return database.run(upgrade, transaction=database.ddl_in_transaction)
-    except DuplicateKey:  # another process wrote the version between our two statements: it did the same work
-        return 0
+    return database.run(upgrade, transaction=database.ddl_in_transaction)
 
 
 def planned_statements(table: QueueTable) -> list[str]:

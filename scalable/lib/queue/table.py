@@ -37,6 +37,14 @@ class QueueTable:
         listed = list(ids)
         return self.change(statement, ids=listed, **values) if listed else 0
 
+    def add(self, insert: str, **values: Any) -> bool:
+        """Insert a row, committed at once; False when one with its key is there already."""
+        return bool(self.database.run(lambda session: session.execute_unless_duplicate(self.sql(insert), **values)))
+
+    def upsert(self, update: str, insert: str, **values: Any) -> None:
+        """Change a row, or add it when there is none, each committed at once; see Session.upsert."""
+        self.database.run(lambda session: session.upsert(self.sql(update), self.sql(insert), **values))
+
     def in_transaction(self, work: Callable[[Session], Result]) -> Result:
         """The result of `work`, all of it committed together, and repeated when the database asks for that."""
         return self.database.run(work, transaction=True)

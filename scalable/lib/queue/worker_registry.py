@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.table import QueueTable
 
 # More than an idle worker's longest pause (BOT_WORKER_SLEEP is 60 s at most, give or take a fifth) and one beat.
@@ -127,13 +126,7 @@ class Registry:
 
     def beat(self, beat: Beat) -> None:
         """Say that the worker lives; one statement, but for the first time. Safe to repeat."""
-        update, add = self._table.sql(UPDATE_WORKER), self._table.sql(ADD_WORKER)
-
-        def work(session: Session) -> None:
-            if not session.execute(update, **vars(beat)) and not session.execute_unless_duplicate(add, **vars(beat)):
-                session.execute(update, **vars(beat))
-
-        self._table.database.run(work)
+        self._table.upsert(UPDATE_WORKER, ADD_WORKER, **vars(beat))
 
     def refresh(self, pool: str) -> None:
         """The workers whose names begin with `pool/` live, says who can see their processes. Safe to repeat."""

@@ -69,6 +69,16 @@ class Session(ABC):
         except self.duplicate_error:
             return None
 
+    def upsert(self, update: str, insert: str, **parameters: Any) -> None:
+        """Run `update`; where it matches no row, `insert`. One statement when there is a row. Safe to repeat.
+
+        Again, when between the two another process added the row, or took it away.
+        """
+        if self.execute(update, **parameters) or self.execute_unless_duplicate(insert, **parameters):
+            return
+        if not self.execute(update, **parameters):
+            self.execute(insert, **parameters)
+
     @abstractmethod
     def insert(self, sql: str, **parameters: Any) -> int:
         """Run one INSERT; the new row's id."""

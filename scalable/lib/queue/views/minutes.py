@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
 from scalable.lib.queue.table import QueueTable
 
@@ -152,14 +151,7 @@ class Minutes:
     def _count(self, minute: datetime) -> None:
         values: dict[str, Any] = {"minute": _stored(minute), "next_minute": _stored(minute + MINUTE)}
         enqueued = self._table.rows(COUNT_ENQUEUED, **values)[0][0]
-        change, add = self._table.sql(SET_ENQUEUED), self._table.sql(ADD_ENQUEUED)
-        values = {"minute": _stored(minute), "enqueued": enqueued}
-
-        def work(session: Session) -> None:
-            if not session.execute(change, **values) and not session.execute_unless_duplicate(add, **values):
-                session.execute(change, **values)
-
-        self._table.database.run(work)
+        self._table.upsert(SET_ENQUEUED, ADD_ENQUEUED, minute=values["minute"], enqueued=enqueued)
 
     def _minute(self, row: tuple[Any, ...]) -> Minute:
         return Minute(
