@@ -25,10 +25,7 @@ class Deadline:
     """Begins when it is made. Code that waits does so in slices, and asks here before each of them."""
 
     def __init__(
-        self,
-        timeout_seconds: float,
-        tick: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
+        self, timeout_seconds: float, tick: Callable[[], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
         self._tick = tick

@@ -6,6 +6,7 @@ the environment are not used: they were named for other programs, and would see 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,13 +48,13 @@ class Response:
 
 
 class Stage(Enum):
-    """What a request was busy with when it failed."""
+    """What a request was busy with when it failed; the server's name completes the words."""
 
-    CONNECTING = "connecting"
-    ENCRYPTING = "agreeing on TLS"
-    SENDING = "sending the request"
-    WAITING = "waiting for the response"
-    READING = "reading the response"
+    CONNECTING = "connecting to"
+    ENCRYPTING = "agreeing on TLS with"
+    SENDING = "sending the request to"
+    WAITING = "waiting for the answer of"
+    READING = "reading the answer of"
 
 
 class Reason(Enum):
@@ -77,7 +78,7 @@ class HttpError(Exception):
     def __init__(
         self, stage: Stage, reason: Reason, detail: str, cause: Exception, response: Optional[Response] = None
     ) -> None:
-        super().__init__(f"{reason.value} while {stage.value}")
+        super().__init__(f"{reason.value} while {stage.value} the server")
         self.stage = stage
         self.reason = reason
         self.detail = detail
@@ -132,14 +133,17 @@ class HttpClient:
             self._idle.pop()[0].close()
 
     def _take(self, deadline: Deadline) -> Connection:
-        while self._idle:
-            connection, used_at = self._idle.pop()
-            if time.monotonic() - used_at < self._kept_seconds and connection.is_quiet():
-                return connection
-            connection.close()
-        # Imported late: http.client and ssl take longer than all else, and most processes ask nothing.
-        from scalable.lib.http_client.connection import Connection, default_tls
+        with contextlib.suppress(IndexError):  # none is kept, or another thread has just taken the last one
+            while True:
+                connection, used_at = self._idle.pop()
+                if time.monotonic() - used_at < self._kept_seconds and connection.is_quiet():
+                    return connection
+                connection.close()
+        # Imported late: http.client and ssl take longer than all else, and most processes send no request.
+        import ssl
+
+        from scalable.lib.http_client.connection import Connection
 
         if self._address.is_encrypted and self._tls is None:
-            self._tls = default_tls()
+            self._tls = ssl.create_default_context()  # once: it takes some 20 ms to read all authorities
         return Connection(self._address, self._tls, deadline, self._connect_seconds)

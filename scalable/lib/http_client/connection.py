@@ -18,7 +18,10 @@ from scalable.lib.http_client.wire import Wire, connect
 
 
 class Connection:
-    """Connects when it is made. For one thread at a time; a failure closes it. Raises as HttpClient.send does."""
+    """Connects when it is made. For one thread at a time; a failure closes it. Raises as HttpClient.send does.
+
+    `tls` is needed for an https address only.
+    """
 
     def __init__(
         self, address: WebAddress, tls: Optional[ssl.SSLContext], deadline: Deadline, connect_seconds: float
@@ -32,8 +35,9 @@ class Connection:
         with self._closed_by_failure():
             self._wire = connect(address.host, address.port, deadline, connect_seconds)
             if address.is_encrypted:
+                assert tls is not None
                 self._stage = Stage.ENCRYPTING
-                self._wire.encrypt(tls or default_tls(), address.host)
+                self._wire.encrypt(tls, address.host)
 
     @property
     def is_open(self) -> bool:
@@ -111,11 +115,6 @@ class Connection:
         is_unsent = stage in (Stage.CONNECTING, Stage.ENCRYPTING) or (stage is Stage.SENDING and not is_late)
         kind = NotSent if is_unsent else PerhapsSent
         return kind(stage, *_explained(error), error, self._response(self._head) if self._head else None)
-
-
-def default_tls() -> ssl.SSLContext:
-    """Certificates are checked as Python does by default. Takes some 20 ms: all authorities are read."""
-    return ssl.create_default_context()
 
 
 def _explained(error: Exception) -> tuple[Reason, str]:

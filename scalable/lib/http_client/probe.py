@@ -51,8 +51,8 @@ def _ask(url: str, body: Optional[bytes], headers: Mapping[str, str], timeout_se
     address = parse_web_address(url)
     client = HttpClient(address, kept_seconds=timeout_seconds, connect_seconds=timeout_seconds / 2)
     try:
-        client.connect(Deadline(timeout_seconds))
+        client.connect(Deadline(timeout_seconds, lambda: None))
         request = Request("GET" if body is None else "POST", address.target, headers, body, MAX_BODY_BYTES)
-        return client.send(request, Deadline(timeout_seconds))
+        return client.send(request, Deadline(timeout_seconds, lambda: None))
     finally:
         client.close()

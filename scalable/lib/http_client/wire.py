@@ -58,7 +58,7 @@ class Wire:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def close(self) -> None:
-        """Close it without TLS's goodbye, which might have to be waited for. Safe to repeat."""
+        """Close it without TLS's closing alert, which might have to be waited for. Safe to repeat."""
         self._socket.close()
 
     def _when_possible(self, action: Callable[[], Result], interest: int) -> Result:

@@ -1,4 +1,4 @@
-"""The doctor's look from outside: what the web server makes of the scripts, the secret header, and private files."""
+"""Checks from outside: what the web server makes of the scripts, the secret header, and private files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalable.lib.telegram.secret_token import SECRET_HEADER
 
 # An object would be taken for an update of a new kind.
 NOT_AN_UPDATE = b'"asked by the doctor of Scalable mode"'
-# What nobody but the owner may see, and what need not be seen; those in the data folder come on top.
+# What only the owner may see, and what need not be seen; those in the data folder come on top.
 PRIVATE = (".htenv", ".htaccess", "config.py", "lib/errors.py")
 IN_DATA_FOLDER = (".ht-secret", ".ht-database", ".ht-queue.sqlite3")
 COMPARED_BYTES = 48

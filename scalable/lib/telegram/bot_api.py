@@ -6,6 +6,7 @@ that might. Source of the form of calls and answers: Bot API, "Making requests" 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -40,8 +41,8 @@ MAX_ANSWER_BYTES = 256 * 1024
 MAX_UPDATES_BYTES = 16 * 1024 * 1024
 # The server wants a number, a colon, no slash and at most 80 characters (telegram-bot-api, ClientManager.cpp).
 _TOKEN = re.compile(r"(?=.{3,80}\Z)[0-9]+:[A-Za-z0-9_-]+", re.ASCII)
-# No user, query or fragment; a path of plain characters.
-_API_URL = re.compile(r"https?://[^/?#@]+(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
+# No user, query or fragment; a path of plain characters, whose last part is not the /bot… of a whole call.
+_API_URL = re.compile(r"https?://[^/?#@]+(?:/(?!bot[^/]*\Z)[A-Za-z0-9._~-]+)*", re.ASCII)
 _HINTS = {
     401: " (the token in BOT_TOKEN is wrong, or was revoked)",
     409: " (another program asks for the updates of this bot, or a webhook was set)",
@@ -157,7 +158,7 @@ class BotApi:
         return BotApiRefused(message, status, said)
 
     def _shown(self, text: str) -> str:
-        """For a person, on one line. Telegram never repeats the token; somebody else's server might."""
+        """For a person, on one line. Telegram never repeats the token; another server might."""
         words = " ".join(text.replace(self._secret, "<token>").split())
         return "".join(c for c in words if c.isprintable())[:MAX_CHARACTERS]
 
@@ -189,20 +190,10 @@ def _retry_after(parameters: object) -> float:
 
 
 def _read_address(api_url: str) -> WebAddress:
-    address = _as_server(api_url)
-    if address is None:
-        # Shown as far as it cannot hold a password or a token.
-        shown = re.sub(r"[0-9]+(?::|%3[aA])[^/]*", "<token>", re.sub(r"//[^/]*@", "//<hidden>@", api_url))
-        raise ConfigurationError(f"BOT_API_URL={shown!r}: expected an address such as {DEFAULT_API_URL}, without /bot…")
-    return address
-
-
-def _as_server(api_url: str) -> Optional[WebAddress]:
-    """None when it is not the address of one."""
-    if not _API_URL.fullmatch(api_url.rstrip("/")):
-        return None
-    try:
+    with contextlib.suppress(ValueError):  # and thereby no context of the error below, which might quote a password
         address = parse_web_address(api_url)
-    except ValueError:
-        return None
-    return None if address.target.rstrip("/").rpartition("/")[2].startswith("bot") else address
+        if _API_URL.fullmatch(api_url.rstrip("/")):
+            return address
+    # Shown as far as it cannot hold a password or a token.
+    shown = re.sub(r"[0-9]+(?::|%3[aA])[^/]*", "<token>", re.sub(r"//[^/]*@", "//<hidden>@", api_url))
+    raise ConfigurationError(f"BOT_API_URL={shown!r}: expected an address such as {DEFAULT_API_URL}, without /bot…")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from scalable.lib.deadline import Deadline
 from scalable.lib.errors import BotMissing
 from scalable.lib.http_client.address import EXPECTED, hide_password, parse_web_address
-from scalable.lib.http_client.client import HttpClient, HttpError, PerhapsSent, Reason, Request, Stage
+from scalable.lib.http_client.client import HttpClient, HttpError, PerhapsSent, Reason, Request
 from scalable.lib.redaction import one_line
 from scalable.lib.runners.judgement import judge_response, ran_too_long
 from scalable.lib.runners.outcome import Kind, Outcome
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 # Servers close idle connections after 2 to 75 seconds; see HttpClient.
 KEPT_SECONDS = 1.0
 CONNECT_SECONDS = 10.0
-DOING = {
-    Stage.CONNECTING: "connecting to",
-    Stage.ENCRYPTING: "agreeing on TLS with",
-    Stage.SENDING: "sending the update to",
-    Stage.WAITING: "waiting for the answer of",
-    Stage.READING: "reading the answer of",
-}
 # OpenSSL's X509_V_ERR_*: the name or the address is not in the certificate; not yet valid, expired.
 _OTHER_NAME = (62, 64)
 _DATES = (9, 10)
@@ -80,7 +73,7 @@ class HttpRunner(Runner):
         self._client.close()
 
     def _judge_error(self, error: HttpError, seconds: float) -> Outcome:
-        doing = f"while {DOING[error.stage]} {self._address.authority}"
+        doing = f"while {error.stage.value.replace('request', 'update')} {self._address.authority}"
         received = error.response.body_end if error.response else ""
         if error.reason is not Reason.DEADLINE:
             return Outcome(Kind.FAILED, self._explained(error, doing), seconds, output=received)
