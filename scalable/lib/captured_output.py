@@ -9,9 +9,10 @@ CHUNK_BYTES = 65536
 
 
 class CapturedOutput:
-    """The beginning and the end of a stream, however long it is: HEAD_BYTES and TAIL_BYTES at most."""
+    """The beginning and the end of a stream, however long it is: `head_bytes` and TAIL_BYTES at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, head_bytes: int = HEAD_BYTES) -> None:
+        self._head_bytes = head_bytes
         self.head = bytearray()
         self.tail = bytearray()
         self.size = 0
@@ -19,7 +20,7 @@ class CapturedOutput:
     def add(self, chunk: bytes) -> None:
         """The next piece of the stream."""
         self.size += len(chunk)
-        self.head += chunk[: HEAD_BYTES - len(self.head)]
+        self.head += chunk[: self._head_bytes - len(self.head)]
         self.tail += chunk
         del self.tail[:-TAIL_BYTES]
 

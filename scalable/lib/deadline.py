@@ -1,28 +1,28 @@
-"""How long a run may go on: its deadline, and the tick its worker asked for. It does not wait for anything itself."""
+"""How long a run or a request may take, and the tick to call meanwhile. Does not wait for anything itself."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-# How often the caller is asked whether to go on.
+# How often the tick is called, which may raise to end the wait.
 TICK_SECONDS = 0.5
 
 
 class DeadlinePassed(Exception):
-    """The run's time is over. For the runner alone, which makes an Outcome of it."""
+    """The time is over. For the one that made the Deadline, who says what that means."""
 
 
 class TickRaised(Exception):
-    """The tick ended the run, by raising `reason`. For the runner alone, which lets go of the run and passes it on."""
+    """The tick raised `reason` to end the wait. For the one that waits, which stops and raises `reason` itself."""
 
     def __init__(self, reason: BaseException) -> None:
-        super().__init__("the tick ended the run")
+        super().__init__("the tick ended the wait")
         self.reason = reason
 
 
 class Deadline:
-    """Begins when it is made. For whoever waits in slices: each asks here first."""
+    """Begins when it is made. Code that waits does so in slices, and asks here before each of them."""
 
     def __init__(
         self, timeout_seconds: float, tick: Callable[[], None], clock: Callable[[], float] = time.monotonic
@@ -35,13 +35,13 @@ class Deadline:
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Since it was made."""
         return self._clock() - self._started
 
     def wait_seconds(self) -> float:
         """How long to wait before asking again: TICK_SECONDS at most. Calls the tick when it is due.
 
-        After a slow tick the time may be over, and 0 is returned all the same: the bot may have ended meanwhile.
+        After a slow tick the time may be over, and 0 is returned all the same: what is waited for may be there.
         Raises DeadlinePassed, and TickRaised: wrapped, so that no handler on the way takes it for an error of its own.
         """
         now = self._clock()

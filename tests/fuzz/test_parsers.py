@@ -13,12 +13,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.http_client.address import parse_web_address
 from scalable.lib.pool.web_server import parse_listen
 from scalable.lib.queue.dialects.address import parse_host
 from scalable.lib.queue.history import read_history
 from scalable.lib.queue.operator_actions import read_position
 from scalable.lib.queue.views.search import read_filter
+from scalable.lib.runners.http.runner import HttpRunner
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
 from scalable.lib.runners.php.fpm import parse_address
 from scalable.lib.setup.settings import read_settings_file
@@ -27,7 +27,7 @@ from tests.support.generators.fuzz_counts import fuzzed
 
 READERS: dict[str, tuple[Callable[[str], object], tuple[type[Exception], ...]]] = {
     "BOT_DB_HOST": (parse_host, (ValueError,)),
-    "BOT_LEGACY_PATH": (parse_web_address, (BotMissing,)),
+    "BOT_LEGACY_PATH": (lambda text: HttpRunner(text, 1.0), (BotMissing,)),
     "BOT_FASTCGI_SOCKET": (parse_address, (ValueError, ConfigurationError)),
     "--serve": (parse_listen, (ConfigurationError,)),
     "search": (lambda text: read_filter(text=text), ()),

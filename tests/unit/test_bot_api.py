@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
-import subprocess
+import struct
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -39,7 +37,9 @@ from tests.support.fakes.bot_api import (
     refuses,
     says,
     stalls,
+    wait_until_closed,
 )
+from tests.support.fakes.scripted_web import Certificate, Connection, ScriptedServer, make_certificate
 from tests.support.servers.children import free_port
 from tests.support.waiting import eventually
 
@@ -62,6 +62,11 @@ def api(server: FakeBotApi) -> Iterator[BotApi]:
 
 def hello(api: BotApi) -> object:
     return api.call("sendMessage", {"chat_id": 5, "text": "привіт 👋"})
+
+
+def by_name(server: FakeBotApi) -> str:
+    """Its address with a name, which has to be looked up."""
+    return server.url.replace("127.0.0.1", "localhost")
 
 
 # --- calls that go well ---
@@ -118,20 +123,18 @@ def test_after_an_error_the_connection_is_still_good(api: BotApi, server: FakeBo
 def test_a_connection_the_server_closed_meanwhile_is_not_used_again(api: BotApi, server: FakeBotApi):
     server.will("sendMessage", drops_after_answer())
     hello(api)
-    _wait_until_closed(api)
+    wait_until_closed(api)
 
     hello(api)
 
     assert [call.connection for call in server.calls] == [1, 2]
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used_again(
-    api: BotApi, server: FakeBotApi, monkeypatch: pytest.MonkeyPatch
-):
-    hello(api)
+def test_a_connection_that_was_idle_for_long_is_not_used_again(server: FakeBotApi, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bot_api, "IDLE_SECONDS", 0.0)
-
-    hello(api)
+    with closing(BotApi(TOKEN, server.url)) as api:
+        hello(api)
+        hello(api)
 
     assert [call.connection for call in server.calls] == [1, 2]
 
@@ -243,6 +246,18 @@ def test_a_call_that_was_taken_without_an_answer_may_have_been_performed(
     assert len(server.calls) == 1
 
 
+def test_a_call_that_the_server_broke_off_was_certainly_not_performed():
+    def script(connection: Connection, _: ScriptedServer) -> None:
+        connection.socket.recv(100)
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+
+    with ScriptedServer(script) as server, pytest.raises(BotApiUnreachable) as caught:
+        BotApi(TOKEN, server.url("")).call("sendDocument", {"text": "x" * 20_000_000})
+
+    assert str(caught.value).startswith(f"{server.url('')} did not take the call: ")
+    assert SECRET not in _everything_about(caught.value)
+
+
 def test_a_redirect_is_not_followed(api: BotApi, server: FakeBotApi):
     server.will("sendMessage", redirects(f"{server.url}/bot{TOKEN}/getMe"))
 
@@ -328,9 +343,9 @@ def test_a_name_server_that_does_not_answer_does_not_hold_the_caller_and_nothing
     ticks: list[float] = []
     look_up = socket.getaddrinfo
 
-    def slowly(*arguments, **rest):
-        assert answered.wait(60)
-        return look_up(*arguments, **rest)
+    def slowly(*arguments, flags: int = 0, **rest):
+        assert flags & socket.AI_NUMERICHOST or answered.wait(60)
+        return look_up(*arguments, flags=flags, **rest)
 
     def tick() -> None:
         ticks.append(time.monotonic())
@@ -338,20 +353,21 @@ def test_a_name_server_that_does_not_answer_does_not_hold_the_caller_and_nothing
             raise Enough
 
     monkeypatch.setattr(socket, "getaddrinfo", slowly)
-    api = BotApi(TOKEN, server.url, timeout_seconds=1.2)
+    api = BotApi(TOKEN, by_name(server), timeout_seconds=1.2)
 
     with pytest.raises(Enough if gives_up else BotApiUnreachable) as caught:
         api.call("sendMessage", {"chat_id": 1, "text": "x"}, tick=tick)
     answered.set()
     _wait_for_threads()
 
-    assert gives_up or str(caught.value) == f"{server.url} cannot be reached within 1.2 s"
+    assert gives_up or str(caught.value) == f"{by_name(server)} cannot be reached within 1.2 s"
     assert len(ticks) == 2
-    eventually(lambda: server.connections == 1)  # it got there after all
-    assert server.calls == []
+    assert (server.connections, server.calls) == (0, [])
 
 
-def test_a_host_that_allows_no_more_threads_is_told(api: BotApi, server: FakeBotApi, monkeypatch: pytest.MonkeyPatch):
+def test_a_host_that_allows_no_more_threads_is_told(server: FakeBotApi, monkeypatch: pytest.MonkeyPatch):
+    api = BotApi(TOKEN, by_name(server))
+
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -361,6 +377,7 @@ def test_a_host_that_allows_no_more_threads_is_told(api: BotApi, server: FakeBot
             hello(api)
 
     hello(api)
+    api.close()
     assert len(server.calls) == 1
 
 
@@ -375,7 +392,6 @@ def test_what_the_tick_raises_ends_the_wait(api: BotApi, server: FakeBotApi):
         api.call("sendMessage", {"chat_id": 1, "text": "x"}, tick=tick)
 
     assert time.monotonic() - began < SOON_SECONDS
-    _wait_for_threads()
 
 
 def test_a_timeout_of_one_call_is_its_own(api: BotApi, server: FakeBotApi):
@@ -391,53 +407,23 @@ def test_a_timeout_of_one_call_is_its_own(api: BotApi, server: FakeBotApi):
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody signed, with its key."""
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=127.0.0.1",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            file,
-            "-out",
-            f"{file}.crt",
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
-    return file
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
 
 
 @pytest.fixture
-def tls_server(certificate: Path) -> Iterator[FakeBotApi]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with FakeBotApi(tls=context) as server:
+def tls_server(certificate: Certificate) -> Iterator[FakeBotApi]:
+    with FakeBotApi(tls=certificate.server_context()) as server:
         yield server
 
 
-def test_a_trusted_certificate_is_good(tls_server: FakeBotApi, certificate: Path):
-    api = BotApi(TOKEN, tls_server.url, tls=ssl.create_default_context(cafile=str(certificate)))
+def test_a_trusted_certificate_is_good(tls_server: FakeBotApi, certificate: Certificate):
+    api = BotApi(TOKEN, tls_server.url, tls=certificate.trusting_context())
     tls_server.will("sendMessage", Turn(), drops_after_answer())
 
     hello(api)
     hello(api)
-    _wait_until_closed(api)
+    wait_until_closed(api)
     hello(api)
     api.close()
 
@@ -451,24 +437,21 @@ def test_a_certificate_nobody_signed_is_refused_before_the_token_is_told(tls_ser
     assert tls_server.calls == []
 
 
-def test_a_certificate_of_somebody_else_is_refused(tls_server: FakeBotApi, certificate: Path):
-    url = tls_server.url.replace("127.0.0.1", "localhost")
-
+def test_a_certificate_of_somebody_else_is_refused(tls_server: FakeBotApi, certificate: Certificate):
     with pytest.raises(BotApiUnreachable, match="its certificate is not trusted "):
-        hello(BotApi(TOKEN, url, tls=ssl.create_default_context(cafile=str(certificate))))
+        hello(BotApi(TOKEN, by_name(tls_server), tls=certificate.trusting_context()))
 
     assert tls_server.calls == []
 
 
-def test_tls_that_stalls_does_not_put_the_deadline_off(tls_server: FakeBotApi, certificate: Path):
+def test_tls_that_stalls_does_not_put_the_deadline_off(tls_server: FakeBotApi, certificate: Certificate):
     tls_server.will("sendMessage", stalls(60))
     began = time.monotonic()
 
     with pytest.raises(BotApiUnanswered):
-        hello(BotApi(TOKEN, tls_server.url, 0.5, ssl.create_default_context(cafile=str(certificate))))
+        hello(BotApi(TOKEN, tls_server.url, 0.5, certificate.trusting_context()))
 
     assert time.monotonic() - began < SOON_SECONDS
-    _wait_for_threads()
 
 
 # --- settings ---
@@ -651,15 +634,9 @@ class _raw_server:
                 time.sleep(self._pause_seconds)
 
 
-def _wait_until_closed(api: BotApi) -> None:
-    """Until the other side's goodbye has arrived on the connection that is kept."""
-    [line] = api._idle
-    eventually(lambda: not line.is_fresh(), SOON_SECONDS)
-
-
 def _wait_for_threads() -> None:
-    """Until no call goes on behind the caller's back; sooner than it would end by itself."""
-    eventually(lambda: not any(thread.name == "bot-api-call" for thread in threading.enumerate()), SOON_SECONDS)
+    """Until the name server's late answer was taken."""
+    eventually(lambda: not any(thread.name == "resolver" for thread in threading.enumerate()), SOON_SECONDS)
 
 
 def _everything_about(error: BaseException) -> str:

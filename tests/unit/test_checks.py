@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.http_client.probe import NoAnswer, is_private_way, probe
+from scalable.lib.http_client.address import parse_web_address
+from scalable.lib.http_client.probe import NoAnswer, probe
 from scalable.lib.setup.finding import Finding, conclusion, error, ok, warning
 from scalable.lib.setup.machine_check import file_system_of
 from scalable.lib.setup.public_check import Public, check_public, folder_url
@@ -57,9 +58,9 @@ def test_what_is_no_address_is_refused(given: str) -> None:
 
 
 def test_a_secret_is_only_sent_where_nobody_can_read_it() -> None:
-    assert is_private_way("https://example.com/")
-    assert is_private_way("http://127.0.0.1:80/")
-    assert not is_private_way("http://example.com/")
+    assert parse_web_address("https://example.com/").is_private
+    assert parse_web_address("http://127.0.0.1:80/").is_private
+    assert not parse_web_address("http://example.com/").is_private
 
 
 def test_an_address_nobody_listens_at_is_a_warning_and_no_crash(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import LeaseLost
-from scalable.lib.http_client import connection as web_connection
 from scalable.lib.http_client import wire
+from scalable.lib.runners.http import runner as http_runner
 from scalable.lib.runners.http.runner import HttpRunner
 from scalable.lib.runners.outcome import Kind, Outcome
 from tests.support.fakes.scripted_web import OK, Certificate, Connection, ScriptedServer, answering, make_certificate
@@ -75,7 +75,7 @@ def test_a_connection_the_server_closed_meanwhile_is_replaced_without_a_word(las
 
 
 def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(web_connection, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(http_runner, "KEPT_SECONDS", 0.0)
     with ScriptedServer(answering(OK)) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
         for _ in range(3):
@@ -233,11 +233,13 @@ def test_a_host_that_does_not_even_refuse_is_left_at_the_deadline():
 
 
 def test_a_dead_address_of_a_host_does_not_hide_a_living_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wire, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(http_runner, "CONNECT_SECONDS", 0.2)
     listener, waiting = full_listener()
     with ScriptedServer(answering(OK)) as server:
-        addresses = [("127.0.0.1", listener.getsockname()[1]), ("127.0.0.1", 1), ("127.0.0.1", server.port)]
-        monkeypatch.setattr(wire, "_resolved", lambda *_: [(socket.AF_INET, address) for address in addresses])
+        ports = [listener.getsockname()[1], 1, server.port]
+        addresses = [(socket.AF_INET, ("127.0.0.1", port)) for port in ports]
+        no_such_family = (socket.AF_APPLETALK, ("127.0.0.1", 1))  # as IPv6 is where the kernel has none
+        monkeypatch.setattr(wire, "_resolved", lambda *_: [no_such_family, *addresses])
 
         outcome = post(server)
 

@@ -29,12 +29,12 @@ from tests.support.fakes.bot_api import (
     refuses,
     says,
     stalls,
+    wait_until_closed,
 )
 from tests.support.fakes.clock import FakeClock
 from tests.support.need import need
 from tests.support.places import REPOSITORY
 from tests.support.servers.children import free_port
-from tests.support.waiting import eventually
 
 ANSWER = b'{"method":"sendMessage","chat_id":5,"text":"private words"}'
 
@@ -195,8 +195,7 @@ def test_a_connection_that_ended_between_two_jobs_costs_no_reply(bench: Bench, s
 
     for _ in range(5):
         assert bench.send().fate is Fate.SENT
-        [line] = bench.api._idle
-        eventually(lambda line=line: not line.is_fresh(), within_seconds=5)
+        wait_until_closed(bench.api)
 
     assert bench.send().fate is Fate.SENT
     assert [call.connection for call in server.calls] == [1, 2, 3, 4, 5, 6]

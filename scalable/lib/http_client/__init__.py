@@ -1,1 +1,1 @@
-"""The one HTTP client: every wait has a deadline, and what was certainly not sent is told apart."""
+"""The only place that speaks HTTP to others: every wait has a deadline, and a failure says what may have been sent."""

@@ -1,4 +1,4 @@
-"""The address of a bot that is reached over HTTP: parsed, checked, and shown without what is secret in it."""
+"""The address of an HTTP server: parsed, checked, and shown without what is secret in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from scalable.lib.errors import BotMissing
 from scalable.lib.redaction import without_token
 
 PORTS = {"http": 80, "https": 443}
@@ -20,7 +19,10 @@ _UNUSABLE = re.compile(r"[\x00-\x20\x7f]")
 
 @dataclass(frozen=True)
 class WebAddress:
-    """`host` without brackets, as a resolver takes it; `target` is path and query, as they stand in a request line."""
+    """`host` without brackets, as a resolver takes it; `target` is path and query, as they stand in a request line.
+
+    `authorization` is the value of an Authorization header, empty for an address without user and password.
+    """
 
     scheme: str
     host: str
@@ -34,10 +36,10 @@ class WebAddress:
         return self.scheme == "https"
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether what is sent there stays on this machine."""
+    def is_private(self) -> bool:
+        """Whether no other machine can read what is sent there: it is encrypted, or stays on this machine."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            return self.is_encrypted or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
 
@@ -57,22 +59,20 @@ class WebAddress:
 def parse_web_address(url: str) -> WebAddress:
     """The address in `url`; user and password in it become Basic authorization (RFC 7617).
 
-    Raises BotMissing, naming BOT_LEGACY_PATH, the value without its password, and what was expected.
+    Raises ValueError for everything else, with a text that may quote what is secret.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = _host(parts), parts.port
-        if _UNUSABLE.search(url) or parts.scheme not in PORTS or not host or port == 0:
-            raise ValueError
-    except ValueError:  # a port that is no number, a bracket without its partner, a name no resolver knows
-        raise BotMissing(f"BOT_LEGACY_PATH={_hidden(url)!r}: {EXPECTED}") from None
+    parts = urlsplit(url)
+    # "idna" raises ValueError for a name that cannot exist, such as `a..b`, and `port` for one that is no number.
+    host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+    if _UNUSABLE.search(url) or parts.scheme not in PORTS or not host or port == 0:
+        raise ValueError(EXPECTED)
     target = quote(parts.path or "/", safe=_KEPT) + ("?" + quote(parts.query, safe=_KEPT) if parts.query else "")
     return WebAddress(parts.scheme, host, port or PORTS[parts.scheme], target, _authorization(parts))
 
 
-def _host(parts: SplitResult) -> str:
-    """As a resolver takes it. Raises ValueError for a name that cannot exist, such as `a..b`."""
-    return (parts.hostname or "").encode("idna").decode("ascii")
+def hide_password(url: str) -> str:
+    """`url` for a message although it could not be parsed: whatever stands before an @ may be a password."""
+    return without_token(re.sub(r"(?s)^(\w+:/*)?.*@", r"\1***@", url).partition("?")[0])
 
 
 def _authorization(parts: SplitResult) -> str:
@@ -80,8 +80,3 @@ def _authorization(parts: SplitResult) -> str:
         return ""
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return "Basic " + base64.b64encode(pair.encode("utf-8")).decode("ascii")
-
-
-def _hidden(url: str) -> str:
-    """`url` for a message although it could not be parsed: whatever stands before an @ may be a password."""
-    return without_token(re.sub(r"(?s)^(\w+:/*)?.*@", r"\1***@", url).partition("?")[0])

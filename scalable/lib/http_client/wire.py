@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import select
 import socket
@@ -11,20 +10,19 @@ import ssl
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Optional, TypeVar, cast
+from typing import Any, Optional, TypeVar
 
 from scalable.lib.captured_output import CHUNK_BYTES
 from scalable.lib.deadline import Deadline
 from scalable.lib.host_limits import within_limits
 
 Result = TypeVar("Result")
-SocketAddress = tuple[Any, ...]
-# For one of the addresses of a host; a host with several may have one that is dead.
-CONNECT_SECONDS = 10.0
+# A family and an address in it, as the socket module has them.
+_Address = tuple[int, tuple[Any, ...]]
 
 
 class Wire:
-    """An open connection. `patience` is that of the run at hand."""
+    """An open connection. `deadline` is that of the request at hand; every wait raises what it raises."""
 
     def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self.deadline = deadline
@@ -37,7 +35,7 @@ class Wire:
         self._when_possible(encrypted.do_handshake, select.POLLIN)
 
     def is_quiet(self) -> bool:
-        """Whether the other side neither closed the connection nor sent anything nobody asked for."""
+        """Whether the other side neither closed the connection nor sent anything that was not asked for."""
         try:
             self._socket.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -51,7 +49,7 @@ class Wire:
         return self._when_possible(lambda: self._socket.recv_into(buffer), select.POLLIN)
 
     def send(self, data: bytes) -> None:
-        """All of it. Raises OSError."""
+        """All of it. Raises OSError, and then the other side has at most a part."""
         unsent = memoryview(data)
         while unsent:
             piece = unsent[:CHUNK_BYTES]
@@ -60,16 +58,11 @@ class Wire:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def close(self) -> None:
-        """Close it without a word: there is nothing left to say, and no time to wait for an answer."""
+        """Close it without TLS's closing alert, which might have to be waited for. Safe to repeat."""
         self._socket.close()
 
-    def as_socket(self) -> tuple[socket.socket, bytearray]:
-        """What http.client needs of a socket, and where to find what it wrote: to be sent in one piece, by `send`."""
-        stand_in = _Socket(self)
-        return cast(socket.socket, stand_in), stand_in.written
-
     def _when_possible(self, action: Callable[[], Result], interest: int) -> Result:
-        """The result of `action`, repeated whenever the socket may be ready for it. Raises what the patience raises."""
+        """The result of `action`, repeated whenever the socket may be ready for it."""
         while True:
             wait_seconds = self.deadline.wait_seconds()
             try:
@@ -82,43 +75,46 @@ class Wire:
                 _wait(self._socket, interest, wait_seconds)
 
 
-def connect(host: str, port: int, deadline: Deadline) -> Wire:
-    """A connection to the first address of `host` that takes one. Raises OSError with the reason of the last one."""
-    failure: Optional[OSError] = None
-    for family, address in _resolved(host, port, deadline):
-        candidate = socket.socket(family, socket.SOCK_STREAM)
+def connect(host: str, port: int, deadline: Deadline, connect_seconds: float) -> Wire:
+    """A connection to the first address of `host` that takes one, each being given `connect_seconds`.
+
+    Raises OSError with the reason of the last address, socket.gaierror for an unknown name, and NoProcessLeft.
+    """
+    failure = OSError(f"no address is known for {host}")
+    for address in _resolved(host, port, deadline):
         try:
-            candidate.setblocking(False)
-            candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _connect_one(candidate, address, deadline)
-            return Wire(candidate, deadline)
+            return Wire(_connected(address, deadline, connect_seconds), deadline)
         except OSError as error:
             failure = error
-            candidate.close()
-        except BaseException:
-            candidate.close()
-            raise
-    raise failure or OSError(f"no address is known for {host}")
+    raise failure
 
 
-def _connect_one(candidate: socket.socket, address: SocketAddress, deadline: Deadline) -> None:
-    gives_up = deadline.seconds + CONNECT_SECONDS
-    with contextlib.suppress(BlockingIOError):
-        candidate.connect(address)
-        return
-    while not _wait(candidate, select.POLLOUT, deadline.wait_seconds()):
-        if deadline.seconds > gives_up:
-            raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} s")
-    code = candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, os.strerror(code))
+def _connected(address: _Address, deadline: Deadline, connect_seconds: float) -> socket.socket:
+    gives_up = deadline.seconds + connect_seconds
+    connecting = socket.socket(address[0], socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(BlockingIOError):
+            connecting.connect(address[1])
+            return connecting
+        while not _wait(connecting, select.POLLOUT, deadline.wait_seconds()):
+            if deadline.seconds > gives_up:
+                raise TimeoutError(f"no answer within {connect_seconds:g} s")
+        code = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        return connecting
+    except BaseException:
+        connecting.close()
+        raise
 
 
-def _resolved(host: str, port: int, deadline: Deadline) -> list[tuple[int, SocketAddress]]:
+def _resolved(host: str, port: int, deadline: Deadline) -> list[_Address]:
     """The addresses of `host`, in the system's order. A resolver cannot be interrupted, so a name has a thread."""
     with contextlib.suppress(socket.gaierror):
         return _look_up(host, port, socket.AI_NUMERICHOST)
-    answers: SimpleQueue[list[tuple[int, SocketAddress]] | OSError] = SimpleQueue()
+    answers: SimpleQueue[list[_Address] | OSError] = SimpleQueue()
 
     def ask() -> None:
         try:
@@ -128,15 +124,16 @@ def _resolved(host: str, port: int, deadline: Deadline) -> list[tuple[int, Socke
 
     with within_limits():
         threading.Thread(target=ask, name="resolver", daemon=True).start()
-    while True:
+    answer: Optional[list[_Address] | OSError] = None
+    while answer is None:
         with contextlib.suppress(Empty):
             answer = answers.get(timeout=deadline.wait_seconds())
-            if isinstance(answer, OSError):
-                raise OSError(f"the name {host} is not known ({answer})") from answer
-            return answer
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
 
 
-def _look_up(host: str, port: int, flags: int) -> list[tuple[int, SocketAddress]]:
+def _look_up(host: str, port: int, flags: int) -> list[_Address]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
 
@@ -146,32 +143,3 @@ def _wait(waiting: socket.socket, interest: int, seconds: float) -> bool:
     poller = select.poll()
     poller.register(waiting, interest)
     return bool(poller.poll(seconds * 1000))
-
-
-class _Socket:
-    """http.client's view of a Wire: it writes, and reads by a file; closing is the Wire's own business."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.written = bytearray()
-        self._wire = wire
-
-    def sendall(self, data: bytes) -> None:
-        self.written += data
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self._wire))
-
-    def close(self) -> None:
-        pass
-
-
-class _Incoming(io.RawIOBase):
-    def __init__(self, wire: Wire) -> None:
-        super().__init__()
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.receive_into(buffer)

@@ -1,4 +1,4 @@
-"""The doctor's look from outside: what the web server makes of the scripts, the secret header, and private files."""
+"""Checks from outside: what the web server makes of the scripts, the secret header, and private files."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
-from scalable.lib.http_client.probe import NoAnswer, Seen, is_private_way, probe
+from scalable.lib.http_client.address import parse_web_address
+from scalable.lib.http_client.client import Response
+from scalable.lib.http_client.probe import NoAnswer, probe
 from scalable.lib.setup.finding import Finding, error, ok, warning
+from scalable.lib.telegram.secret_token import SECRET_HEADER
 
-SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 # An object would be taken for an update of a new kind.
 NOT_AN_UPDATE = b'"asked by the doctor of Scalable mode"'
-# What nobody but the owner may see, and what need not be seen; those in the data folder come on top.
+# What only the owner may see, and what need not be seen; those in the data folder come on top.
 PRIVATE = (".htenv", ".htaccess", "config.py", "lib/errors.py")
 IN_DATA_FOLDER = (".ht-secret", ".ht-database", ".ht-queue.sqlite3")
 COMPARED_BYTES = 48
-Probe = Callable[..., Seen]
+Probe = Callable[..., Response]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def check_public(public: Public, ask: Probe = probe) -> list[Finding]:
         return [warning("address", seen, "a host may be unable to reach itself: open the address in a browser")]
 
 
-def _webhook(public: Public, seen: Seen) -> Finding:
+def _webhook(public: Public, seen: Response) -> Finding:
     """GET is answered with 405 by ours; anything else is the web server's own."""
     place = f"{public.url}/webhook_queue.py"
     if seen.status == 405 and b'"ok"' in seen.body:
@@ -66,7 +68,7 @@ def _webhook(public: Public, seen: Seen) -> Finding:
     return _not_running(place, seen)
 
 
-def _not_running(place: str, seen: Seen) -> Finding:
+def _not_running(place: str, seen: Response) -> Finding:
     if b"#!/" in seen.body[:200] or b"start block" in seen.body:
         return error(
             "webhook",
@@ -97,7 +99,7 @@ def _not_running(place: str, seen: Seen) -> Finding:
             "see the lines about scripts, and the web server's error log",
         )
     if 300 <= seen.status < 400:
-        where = seen.headers.get("Location", "").partition("?")[0]
+        where = seen.headers.get("location", "").partition("?")[0]
         return error(
             "webhook",
             f"{place} is redirected to {where} ({seen.status}), which Telegram does not follow",
@@ -130,7 +132,7 @@ def _secret(public: Public, ask: Probe) -> list[Finding]:
                 "write it into scalable/.htenv, which the web server reads, too",
             )
         ]
-    if not is_private_way(url):
+    if not parse_web_address(url).is_private:
         return [ok("secret", "requests without it are refused; it is not sent over http to see more")]
     given = ask(url, NOT_AN_UPDATE, {"Content-Type": "application/json", SECRET_HEADER: public.secret})
     if given.status == 400:
@@ -186,7 +188,7 @@ def _inside(public: Public) -> Optional[str]:
         return None
 
 
-def _is_shown(seen: Seen, path: Path) -> bool:
+def _is_shown(seen: Response, path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             start = stream.read(COMPARED_BYTES)

@@ -15,9 +15,9 @@ from typing import NoReturn, Optional
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+METHOD_NAME = re.compile(r"[A-Za-z]{1,64}")
 MAX_HEAD_BYTES = 4096  # of a part of a multipart body
 _BOM = b"\xef\xbb\xbf"
-_METHOD = re.compile(r"[A-Za-z]{1,64}")
 _NOT_FROM_HERE = frozenset({"setwebhook", "deletewebhook", "close", "logout"})
 # Two fields at least, nothing that must be escaped in a form and is usual in HTML or a line of a log.
 _LOOKS_LIKE_A_FORM = re.compile(rb"[A-Za-z_][\w.%\[\]-]*=[^\s<>{}\"&]*(?:&[A-Za-z_][\w.%\[\]-]*=[^\s<>{}\"&]*)+")
@@ -59,7 +59,7 @@ def read_reply(body: bytes, content_type: Optional[str] = None) -> Optional[Meth
 
 
 def _call(method: object, content_type: str, body: bytes) -> Optional[MethodCall]:
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+    if not isinstance(method, str) or not METHOD_NAME.fullmatch(method):
         return None
     if method.lower() in _NOT_FROM_HERE or method.lower().startswith("get"):
         return None

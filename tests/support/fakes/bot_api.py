@@ -22,6 +22,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from scalable.lib.telegram.bot_api import BotApi
+from tests.support.waiting import eventually
+
 TOKEN = "123456:TEST-token_of_nobody"
 # The bot that the commands in examples/updates are meant for.
 BOT = {"id": 123456, "is_bot": True, "first_name": "Test", "username": "example_scalable_bot"}
@@ -257,6 +260,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[:cut_at])
+
+
+def wait_until_closed(api: BotApi) -> None:
+    """Until the server's closing of the one connection that `api` keeps has arrived."""
+    [(connection, _)] = api._client._idle
+    eventually(lambda: not connection.is_quiet(), 5)
 
 
 def decode(body: bytes, content_type: str) -> dict[str, Any]:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import ssl
 from collections.abc import Callable
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.deadline import Deadline, DeadlinePassed, TickRaised
-from scalable.lib.http_client.address import parse_web_address
-from scalable.lib.http_client.connection import NoAnswer, WebConnection
+from scalable.lib.deadline import Deadline
+from scalable.lib.errors import BotMissing
+from scalable.lib.http_client.address import EXPECTED, hide_password, parse_web_address
+from scalable.lib.http_client.client import HttpClient, HttpError, PerhapsSent, Reason, Request
+from scalable.lib.redaction import one_line
 from scalable.lib.runners.judgement import judge_response, ran_too_long
 from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.response import Response
 from scalable.lib.runners.runner import Runner
+from scalable.lib.telegram.secret_token import SECRET_HEADER
 
-SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # core.telegram.org/bots/api#setwebhook
+if TYPE_CHECKING:
+    import ssl
+
+# Servers close idle connections after 2 to 75 seconds; see HttpClient.
+KEPT_SECONDS = 1.0
+CONNECT_SECONDS = 10.0
+# OpenSSL's X509_V_ERR_*: the name or the address is not in the certificate; not yet valid, expired.
+_OTHER_NAME = (62, 64)
+_DATES = (9, 10)
 
 
 class HttpRunner(Runner):
@@ -27,14 +38,13 @@ class HttpRunner(Runner):
     def __init__(
         self, url: str, timeout_seconds: float, secret: str = "", context: Optional[ssl.SSLContext] = None
     ) -> None:
-        self._address = parse_web_address(url)
+        try:
+            self._address = parse_web_address(url)
+        except ValueError:
+            raise BotMissing(f"BOT_LEGACY_PATH={hide_password(url)!r}: {EXPECTED}") from None
         self._timeout_seconds = timeout_seconds
-        self._connection = WebConnection(self._address, context)
-        self._headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "ScalableMode",
-            "Accept-Encoding": "identity",
-        }
+        self._client = HttpClient(self._address, KEPT_SECONDS, CONNECT_SECONDS, context)
+        self._headers = {"Content-Type": "application/json", "User-Agent": "ScalableMode"}
         if secret:
             self._headers[SECRET_HEADER] = secret
         if self._address.authorization:
@@ -43,31 +53,56 @@ class HttpRunner(Runner):
     def check(self) -> str:
         """Where updates are posted to. It does not connect."""
         line = f"posted to {self._address.shown}"
-        if self._address.is_encrypted or self._address.is_loopback:
+        if self._address.is_private:
             return line
         return f"{line} (not encrypted: whoever is on the way can read the updates; prefer https://)"
 
     def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
         """See Runner.run. The update is sent once; a bot that is still busy at the end of its time may finish."""
         deadline = Deadline(self._timeout_seconds, tick)
-        connection = self._connection
+        request = Request("POST", self._address.target, self._headers, payload.encode("utf-8"))
         try:
-            response = connection.post(payload.encode("utf-8"), self._headers, deadline)
-        except DeadlinePassed:
-            return self._let_go(deadline.seconds)
-        except TickRaised as error:
-            raise error.reason  # noqa: B904  # with its own cause, which `from` would replace
-        except NoAnswer as error:
-            return Outcome(Kind.FAILED, str(error), deadline.seconds, output=connection.received.text())
+            answer = self._client.send(request, deadline)
+        except HttpError as error:
+            return self._judge_error(error, deadline.seconds)
+        response = Response(answer.status, answer.headers, answer.body, answer.is_whole, answer.body_end)
         return judge_response(response, deadline.seconds)
 
     def close(self) -> None:
         """Close the connection that is kept; safe to repeat, and another run may follow."""
-        self._connection.close()
+        self._client.close()
 
-    def _let_go(self, seconds: float) -> Outcome:
-        connection = self._connection
-        output = f"the time was over while {connection.stage}\n{connection.received.text()}".strip()
-        outcome = ran_too_long(self._timeout_seconds, seconds, output)
-        note = "; the web server may still be running the bot" if connection.has_begun else ""
+    def _judge_error(self, error: HttpError, seconds: float) -> Outcome:
+        doing = f"while {error.stage.value.replace('request', 'update')} {self._address.authority}"
+        received = error.response.body_end if error.response else ""
+        if error.reason is not Reason.DEADLINE:
+            return Outcome(Kind.FAILED, self._explained(error, doing), seconds, output=received)
+        outcome = ran_too_long(self._timeout_seconds, seconds, f"the time was over {doing}\n{received}".strip())
+        note = "; the web server may still be running the bot" if isinstance(error, PerhapsSent) else ""
         return dataclasses.replace(outcome, cause=outcome.cause + note)
+
+    def _explained(self, error: HttpError, doing: str) -> str:
+        place = self._address.authority
+        if error.reason is Reason.CERTIFICATE:
+            hint = _certificate_hint(getattr(error.cause, "verify_code", 0))
+            return f"the certificate of {place} is not accepted ({error.detail}): {hint}"
+        if error.reason is Reason.NO_TLS:
+            return f"no TLS with {place}: {error.detail}; is it http://, or another port?"
+        if error.reason is Reason.CLOSED:
+            return f"the connection was closed {doing}"
+        if error.reason is Reason.UNKNOWN_NAME:
+            return f"the name {self._address.host} is not known ({error.detail}) {doing}"
+        if error.reason is Reason.SYSTEM:
+            return f"{error.detail} {doing}"
+        return one_line(f"what {place} answered is not HTTP: {error.detail}")
+
+
+def _certificate_hint(verify_code: int) -> str:
+    if verify_code in _OTHER_NAME:
+        return "put the name that the certificate was made for into BOT_LEGACY_PATH"
+    if verify_code in _DATES:
+        return "have it renewed, or set this machine's clock"
+    return (
+        "let the site have one of a known authority, its intermediate certificates with it, or name the "
+        "authority's file in the environment variable SSL_CERT_FILE"
+    )
