@@ -1,4 +1,4 @@
-"""The doctor's look at the machine: the data folder and its disk, and what the host allows this user."""
+"""Checks the machine: the data folder and its disk, and how many processes and how much memory this user may have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.setup.data_folder import DataFolder
+from scalable.lib.setup.files import mode_of
 from scalable.lib.setup.finding import Finding, error, ok, warning
 
 LITTLE_SPACE_BYTES = 50 * 1024 * 1024
@@ -27,8 +28,7 @@ def check_data_folder(folder: DataFolder) -> list[Finding]:
         folder.prepare()
     except ConfigurationError as problem:
         return [error("data folder", str(problem))]
-    state = folder.path.stat()
-    seen = f"{folder.path}, mode {state.st_mode & 0o7777:o}"
+    seen = f"{folder.path}, mode {mode_of(folder.path):o}"
     if folder.others_may_enter():
         private = warning("data folder", f"{seen}: others may look into it", f"chmod 700 {folder.path}")
     else:
