@@ -61,7 +61,7 @@ class Installation(Storage):
         from scalable.lib.ingest.fast_cgi.cached_settings import CachedSettings, store_cached_settings
 
         config, folder, insert = self.config, self.data_folder, self.queue().prepared_insert()
-        if not seen or insert is None or config.worker_kick:  # a direct insert starts no worker
+        if not seen or insert is None or config.webhook_starts_drain:  # a direct insert starts no worker
             return
         cached = CachedSettings(
             config.webhook_secret, config.queue_order, config.log_level, str(folder.notification_socket), insert
@@ -73,7 +73,7 @@ class Installation(Storage):
 
     def start_drain(self, before: Callable[[], None] = lambda: None) -> Optional[Callable[[], None]]:
         """What calls `before` and starts a drain; None unless BOT_WORKER_KICK is set."""
-        return self.drain_starter().start_drain_after(before) if self.config.worker_kick else None
+        return self.drain_starter().start_drain_after(before) if self.config.webhook_starts_drain else None
 
     def drain_starter(self) -> DrainStarter:
         """What starts a worker for some seconds from a web request, or from such a worker itself."""

@@ -225,7 +225,7 @@ def test_a_wrong_secret_is_not_repeated_in_the_complaint(tmp_path: Path):
 
 
 def test_the_checks_show_every_setting_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Given a server that nobody runs, so that the checks also print what the driver says of it."""
+    """Given an address without a server, so that the checks also print what the driver says of it."""
     environment = {**MYSQL, **SECRETS, "BOT_DB_HOST": "127.0.0.1:1"}
 
     exit_code = run_check_command([], environment, tmp_path)

@@ -39,7 +39,7 @@ class Config:
     alert_chat_id: str
     worker_pool_size: int
     worker_sleep_seconds: float
-    worker_kick: bool
+    webhook_starts_drain: bool
     tick_token: str = field(repr=False)
     retry_policy: RetryPolicy
     keep_done_seconds: int
@@ -69,7 +69,7 @@ class Config:
             self.monitor_mask,
             self.bot_token,
             self.bot_api_url,
-            self.worker_kick,
+            self.webhook_starts_drain,
             self.tick_token,
         )
 
@@ -97,7 +97,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
-        worker_kick=value["BOT_WORKER_KICK"] == "1",
+        webhook_starts_drain=value["BOT_WORKER_KICK"] == "1",
         tick_token=value["BOT_TICK_TOKEN"],
         retry_policy=RetryPolicy(
             value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"]

@@ -45,8 +45,8 @@ def check_disk(folder: Path) -> Finding:
             why = "the disk is full" if problem.errno == errno.ENOSPC else "your quota is used up"
             return error("disk", f"{why}: nothing can be written to {folder} ({_space(folder)})", ROOM)
         return error("disk", f"nothing can be written to {folder} ({problem.strerror})", "ask the host about this disk")
-    free = _free_bytes(folder)
-    if free < LITTLE_SPACE_BYTES:
+    state = os.statvfs(folder)
+    if state.f_bavail * state.f_frsize < LITTLE_SPACE_BYTES:
         return warning("disk", f"little space is left for {folder}: {_space(folder)}", ROOM)
     return ok("disk", _space(folder))
 
@@ -60,11 +60,6 @@ def _try_to_write(folder: Path) -> None:
             os.fsync(stream.fileno())
     finally:
         path.unlink(missing_ok=True)
-
-
-def _free_bytes(folder: Path) -> int:
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
 
 
 def _space(folder: Path) -> str:
@@ -88,11 +83,11 @@ def file_system_of(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) ->
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    best, kind = "", ""
+    best, kind, place = "", "", os.path.realpath(folder)
     for line in lines:
         before, _, after = line.partition(" - ")
         point = before.split()[4] if len(before.split()) > 4 else ""
-        covers = os.path.realpath(folder).startswith(point.rstrip("/") + "/") or os.path.realpath(folder) == point
+        covers = place == point or place.startswith(point.rstrip("/") + "/")
         if point and covers and len(point) >= len(best):
             best, kind = point, after.split()[0]
     return kind

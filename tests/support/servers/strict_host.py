@@ -89,7 +89,7 @@ class Patient:
 
     def deliver(self) -> int:
         """The status that one update is answered with, or NO_ANSWER. That of a script that does not start may be cut
-        off: Apache then closes a connection whose body nobody has read.
+        off: Apache then closes a connection whose body was not read.
         """
         connection = http.client.HTTPConnection(self.apache.url.removeprefix("http://"), timeout=60)
         headers = {"Content-Type": "application/json", "X-Telegram-Bot-Api-Secret-Token": WEBHOOK_SECRET}
