@@ -25,18 +25,13 @@ import os
 
 def main(arguments):
     """Check the installation, prepare it (init), or tell how to remove it (uninstall); 0, or 2 for an error."""
-    from scalable.lib.setup.checks import run_doctor
-    from scalable.lib.setup.config import load_config
-    from scalable.lib.setup.init import place_of, run_init, run_uninstall
+    from scalable.lib.setup.checks import run_check_command
+    from scalable.lib.setup.init import run_init, run_uninstall
 
-    def load():
-        return load_config(os.environ)
-
-    if arguments[:1] == ["init"]:
-        return run_init(arguments[1:], place_of(os.environ))
-    if arguments[:1] == ["uninstall"]:
-        return run_uninstall(arguments[1:], place_of(os.environ))
-    return run_doctor(arguments, load)
+    commands = {"init": run_init, "uninstall": run_uninstall}
+    if arguments and arguments[0] in commands:
+        return commands[arguments[0]](arguments[1:], os.environ)
+    return run_check_command(arguments, os.environ)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,11 @@ from scalable.lib.logs import configure_logging
 
 
 def build():
-    """Webhook and dashboard of this installation, beside each other."""
-    from scalable.lib.installation import Installation
-    from scalable.lib.setup.config import load_config
+    """The web scripts of this installation in one application."""
+    from scalable.lib.installation import open_installation
 
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
-    installation = Installation(load_config(os.environ))
+    installation = open_installation(os.environ)
     configure_logging(installation.config.log_level)
     return installation.create_site()
 

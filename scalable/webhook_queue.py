@@ -27,26 +27,19 @@ from scalable.lib.ingest.lazy_application import LazyApplication
 from scalable.lib.logs import configure_logging
 
 
-def open_installation():
-    """This installation, from the settings as they are now."""
-    from scalable.lib.installation import Installation
-    from scalable.lib.setup.config import load_config
-
-    return Installation(load_config(os.environ))
-
-
 def build(end_response=lambda: None):
-    """The webhook of this installation; `end_response` comes before a drain is started."""
+    """The webhook of this installation; `end_response` is called before a drain is started."""
     from scalable.lib.ingest.fast_cgi.cached_settings import fingerprint
+    from scalable.lib.installation import open_installation
 
     configure_logging("INFO")  # until the settings say otherwise, which they may fail to
     seen = fingerprint(__file__.rpartition("/")[0], os.environ)  # before they are read, so that a change is noticed
-    installation = open_installation()
+    installation = open_installation(os.environ)
     configure_logging(installation.config.log_level)
 
     def on_enqueued():
         installation.data_folder.notify_pool()
-        if __name__ == "__main__":  # a process for this one request: the next one may be quicker
+        if __name__ == "__main__":  # CGI: the process of the next request may insert directly
             installation.cache_settings(seen)
 
     return installation.create_webhook(on_enqueued, installation.start_drain(end_response))
@@ -56,10 +49,11 @@ application = LazyApplication(build)
 
 
 def main(arguments):
-    """Set, show or take away the webhook, or fetch updates without one; see --help."""
+    """Set, show or delete the webhook, or fetch updates without one; see --help."""
     from scalable.lib.dashboard.webhook_command import parse_webhook_options, run_webhook_command
+    from scalable.lib.installation import open_installation
 
-    options, installation = parse_webhook_options(arguments), open_installation()
+    options, installation = parse_webhook_options(arguments), open_installation(os.environ)
     configure_logging(installation.config.log_level)
     return run_webhook_command(options, installation.queue(), installation.webhook_admin(), installation.poller)
 

@@ -1,1 +1,1 @@
-"""What makes the product, and is no part of it."""
+"""Tools that build the release; not part of it."""

@@ -1,4 +1,4 @@
-"""Builds the release, one zip to unpack beside a bot: `make dist`. Who unpacks it needs no pip.
+"""Builds the release, one zip to unpack beside a bot: `make dist`. It is used without pip.
 
 The same commit gives the same bytes: the files are those git knows, in the order of their names, with the time of the
 commit, fixed modes and packages of known hashes. (The time is not a constant, because Python keeps compiled files by
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,14 +29,14 @@ PAGES = "docs/*.md"
 SUMS = "SHA256SUMS"
 PACKAGES = ROOT / "requirements-dist.txt"
 FILE_MODE, PROGRAM_MODE, FOLDER_MODE = 0o644, 0o755, 0o755
-# Where pip puts programs for a PATH, which a folder of packages has not.
+# Programs that pip would put into a folder of the PATH.
 _NOT_VENDORED = re.compile(r"[^/]+\.data/")
 _BINARY = re.compile(r"\.(so|pyd|dll|dylib)\b")
 _LINK = re.compile(r"!?\[([^\]]+)\]\((?!https?://|#)([^)#]+)(#[^)]*)?\)")
 
 
 class CannotBuild(Exception):
-    """What has to be put right before there is a release."""
+    """A reason why there is no release; the text says what to put right."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def build(folder: Path, wheels: Path) -> Path:
 
 
 def version() -> str:
-    """The one place it is written at is scalable/__init__.py."""
+    """The version in scalable/__init__.py, the only place where it is written. Raises CannotBuild."""
     text = (ROOT / PLUGIN / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if found is None:
@@ -114,7 +115,7 @@ def _mode(name: str, content: bytes) -> int:
 
 
 def _without_dead_links(text: str, document: str, shipped: set[str]) -> str:
-    """Links and pictures that lead to what stays in the project become their text."""
+    """Links and pictures that lead to files outside the release become their text."""
 
     def shown(link: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(document), link.group(2)))
@@ -141,24 +142,9 @@ def _wheel(wheels: Path, name: str, number: str, expected: str) -> Path:
     with tempfile.TemporaryDirectory(dir=wheels) as folder:
         wanted = Path(folder) / "wanted.txt"
         wanted.write_text(f"{name}=={number} --hash=sha256:{expected}\n", encoding="ascii")
-        _run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--only-binary",
-                ":all:",
-                "--require-hashes",
-                "--dest",
-                folder,
-                "--requirement",
-                str(wanted),
-            ]
-        )
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+        files = ["--dest", folder, "--requirement", str(wanted)]
+        _run([sys.executable, "-m", "pip", "download", *options, *files])
         [wheel] = Path(folder).glob("*.whl")
         wheel.replace(kept)
     return kept
@@ -182,7 +168,7 @@ def _check(files: Mapping[str, File]) -> None:
     for name, file in files.items():
         if _BINARY.search(name):
             raise CannotBuild(f"{name}: is not pure Python")
-        if file.content.startswith(b"\xef\xbb\xbf") or (b"\r" in file.content and not name.startswith("vendor/")):
+        if file.content.startswith(BOM_UTF8) or (b"\r" in file.content and not name.startswith("vendor/")):
             raise CannotBuild(f"{name}: expected text with Unix line ends and without a byte order mark")
     for name in DOCUMENTS:
         if name not in files:

@@ -1,6 +1,6 @@
 """The one error tree: a class per decision a caller can take, named by what happened.
 
-Knows nothing of where the errors are raised or shown.
+Does not know where the errors are raised or shown.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class BotMissing(ScalableError):
 
 
 class NoProcessLeft(ScalableError):
-    """The host lets this user start no more processes or threads just now; the bot was not run, and is not to blame."""
+    """The system starts no more processes or threads for this user just now; the bot was not run."""
 
     exit_code = ExitCode.NO_PROCESS_LEFT
 
@@ -54,19 +54,19 @@ class DatabaseUnavailable(ScalableError):
 
 
 class SchemaMissing(ScalableError):
-    """The tables, or some of their columns, are not there yet; make them and repeat the call."""
+    """The tables, or some of their columns, do not exist yet; make them and repeat the call."""
 
 
 class DuplicateKey(ScalableError):
-    """A row with the same unique value is there already."""
+    """There is already a row with the same unique value."""
 
 
 class LeaseLost(ScalableError):
-    """The job is no longer this worker's to finish; nothing was changed."""
+    """Another process holds the job, or it is finished; nothing was changed."""
 
 
 class StoppedAtOnce(ScalableError):
-    """Somebody asked this process not to wait for the bot it is running."""
+    """This process was told to end without waiting for the bot it is running."""
 
 
 class JobNotFound(ScalableError):
@@ -74,7 +74,7 @@ class JobNotFound(ScalableError):
 
 
 class WrongState(ScalableError):
-    """What a person asked for cannot be done to a job that is in this state."""
+    """The action cannot be done to a job in this state; `status` is the state."""
 
     def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
@@ -82,11 +82,11 @@ class WrongState(ScalableError):
 
 
 class NotAnUpdate(ScalableError):
-    """What came in is not the JSON of one Telegram update."""
+    """The received text is not the JSON of one Telegram update."""
 
 
 class FastPathUnavailable(ScalableError):
-    """Not the usual case, which is all that a lean way knows: whoever knows all cases has to do it."""
+    """A fast path cannot handle this case; the complete code has to."""
 
 
 class AlreadyRunning(ScalableError):
@@ -102,7 +102,7 @@ class BotApiError(ScalableError):
 
 
 class BotApiRefused(BotApiError):
-    """The server said no, and will say it again. `code` and `description` are its own words."""
+    """The server refused the call, and would refuse it again. `code` and `description` are from its answer."""
 
     def __init__(self, message: str, code: int, description: str) -> None:
         super().__init__(message)
@@ -111,7 +111,7 @@ class BotApiRefused(BotApiError):
 
 
 class BotApiBusy(BotApiError):
-    """There were too many calls; this one was not performed, and may be repeated after so many seconds."""
+    """There were too many calls; this one was not performed, and may be repeated after `retry_after_seconds`."""
 
     def __init__(self, message: str, retry_after_seconds: float) -> None:
         super().__init__(message)

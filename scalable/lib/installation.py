@@ -1,13 +1,13 @@
-"""Where an installation is put together: what each process of it is made of, from its settings.
+"""Where an installation is put together: what each of its processes is made of, from its settings.
 
-What only some processes need is imported by the method that makes it: a webhook under CGI pays for nothing else.
+What only some processes need is imported by the method that makes it, because a CGI request must import little.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Optional
 
@@ -26,9 +26,17 @@ if TYPE_CHECKING:
     from scalable.lib.pool.webhook_admin import WebhookAdmin
     from scalable.lib.pool.worker_parts import WorkerParts
     from scalable.lib.setup.checks import CheckReport
+    from scalable.lib.telegram.bot_api import BotApi
     from scalable.lib.worker.reply_sender import ReplySender
 
 log = logging.getLogger(__name__)
+# For all but long requests.
+API_SECONDS = 10.0
+
+
+def open_installation(environment: Mapping[str, str]) -> Installation:
+    """The installation that `environment` and the settings file describe now. Raises ConfigurationError."""
+    return Installation(load_config(environment))
 
 
 class Installation(Storage):
@@ -38,9 +46,96 @@ class Installation(Storage):
         super().__init__(config)
         self.config = config
 
-    def housekeeping(self) -> Housekeeping:
-        """What is done for the queue now and then, with the ages of these settings."""
-        return Housekeeping(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
+    # Web: CGI scripts, WSGI servers and the pool's own server
+
+    def create_webhook(self, on_enqueued: Callable[[], None], start_drain: Optional[Callable[[], None]]) -> Wsgi:
+        """The webhook as a WSGI application."""
+        from scalable.lib.ingest.webhook_app import create_webhook_app
+
+        return create_webhook_app(
+            self.queue, self.config.webhook_secret, self.config.queue_order, on_enqueued, start_drain
+        )
+
+    def cache_settings(self, seen: str) -> None:
+        """Let the next CGI process insert directly, as long as its fingerprint is `seen`. Never raises."""
+        from scalable.lib.ingest.fast_cgi.cached_settings import CachedSettings, store_cached_settings
+
+        config, folder, insert = self.config, self.data_folder, self.queue().prepared_insert()
+        if not seen or insert is None or config.webhook_starts_drain:  # a direct insert starts no worker
+            return
+        cached = CachedSettings(
+            config.webhook_secret, config.queue_order, config.log_level, str(folder.notification_socket), insert
+        )
+        try:
+            store_cached_settings(str(folder.path), seen, cached)
+        except OSError as error:  # without it the next process does all the work, as this one did
+            log.warning(event("webhook stays slower, no note was left for it", folder=folder.path, cause=error))
+
+    def start_drain(self, before: Callable[[], None] = lambda: None) -> Optional[Callable[[], None]]:
+        """What calls `before` and starts a drain; None unless BOT_WORKER_KICK is set."""
+        return self.drain_starter().start_drain_after(before) if self.config.webhook_starts_drain else None
+
+    def drain_starter(self) -> DrainStarter:
+        """What starts a worker for some seconds from a web request, or from such a worker itself."""
+        from scalable.lib.pool.drain_starter import DrainPlaces, DrainStarter
+
+        folder, script = self.data_folder, self.config.scalable_folder / "worker.py"
+        places = DrainPlaces(script, folder.pool_lock, folder.drain_lock, folder.drain_log)
+        return DrainStarter(places, self.config.environment)
+
+    def create_tick(self) -> Wsgi:
+        """The WSGI application behind the address of worker.py."""
+        from scalable.lib.pool.tick_app import create_tick_app
+
+        return create_tick_app(self.config.tick_token, self.drain_starter().start, self.queue)
+
+    def create_dashboard(self) -> Wsgi:
+        """The dashboard as a WSGI application."""
+        from scalable.lib.dashboard.app import create_dashboard_app
+
+        folder = self.data_folder
+        return create_dashboard_app(
+            self.queue, folder.secret, folder.login_attempts, self.dashboard_settings(), folder.notify_pool
+        )
+
+    def dashboard_settings(self) -> DashboardSettings:
+        """What these settings say about the dashboard."""
+        from scalable.lib.dashboard.request import DashboardSettings
+
+        config = self.config
+        return DashboardSettings(
+            config.monitor_token,
+            config.monitor_read_token,
+            config.monitor_limit,
+            config.monitor_mask,
+            config.queue_order,
+            self.bot_api if config.bot_token else None,
+            config.webhook_secret,
+            self.run_checks,
+        )
+
+    def run_checks(self, url: str, server: str, way: str) -> CheckReport:
+        """All checks, with what a web request knows; see CheckContext."""
+        from scalable.lib.setup.checks import CheckContext, run_checks
+        from scalable.lib.setup.settings_check import WEB
+
+        return run_checks(self.config, CheckContext(WEB, url, server, way))
+
+    def create_scripts(self) -> dict[str, Wsgi]:
+        """Webhook, dashboard and tick by the names their scripts have."""
+        return {
+            "webhook_queue.py": self.create_webhook(self.data_folder.notify_pool, self.start_drain()),
+            "worker.py": self.create_tick(),
+            "dashboard.py": self.create_dashboard(),
+        }
+
+    def create_site(self, prefix: str = "") -> Wsgi:
+        """The same as one WSGI application below `prefix`."""
+        from scalable.lib.ingest.mount import mount
+
+        return mount(self.create_scripts(), prefix)
+
+    # Workers
 
     def check_bot(self) -> None:
         """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot."""
@@ -63,59 +158,16 @@ class Installation(Storage):
         )
 
     def reply_sender(self) -> ReplySender:
-        """What sends the answers of the bot. Raises ConfigurationError for a BOT_TOKEN or BOT_API_URL that is none."""
+        """What sends the bot's HTTP answers to Telegram. Raises ConfigurationError for a wrong BOT_TOKEN or address."""
         from scalable.lib.worker.reply_sender import ReplySender
 
-        return ReplySender(self.config.bot_api() if self.config.bot_token else None)
+        return ReplySender(self.bot_api() if self.config.bot_token else None)
 
-    def drain_starter(self) -> DrainStarter:
-        """What starts a worker for some seconds from a web request, or from such a worker itself."""
-        from scalable.lib.pool.drain_starter import DrainPlaces, DrainStarter
+    def housekeeping(self) -> Housekeeping:
+        """The maintenance of the queue, with the ages of these settings."""
+        return Housekeeping(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
 
-        folder, script = self.data_folder, self.config.scalable_folder / "worker.py"
-        places = DrainPlaces(script, folder.pool_lock, folder.drain_lock, folder.drain_log)
-        return DrainStarter(places, self.config.environment)
-
-    def start_drain(self, before: Callable[[], None] = lambda: None) -> Optional[Callable[[], None]]:
-        """What has the queue drained soon, `before` first, when BOT_WORKER_KICK asks for it; else None."""
-        return self.drain_starter().start_drain_after(before) if self.config.worker_kick else None
-
-    def create_tick(self) -> Wsgi:
-        """The WSGI application behind the address of worker.py."""
-        from scalable.lib.pool.tick_app import create_tick_app
-
-        return create_tick_app(self.config.tick_token, self.drain_starter().start, self.queue)
-
-    def create_webhook(self, on_enqueued: Callable[[], None], start_drain: Optional[Callable[[], None]]) -> Wsgi:
-        """The webhook as a WSGI application."""
-        from scalable.lib.ingest.webhook_app import create_webhook_app
-
-        return create_webhook_app(
-            self.queue, self.config.webhook_secret, self.config.queue_order, on_enqueued, start_drain
-        )
-
-    def create_dashboard(self) -> Wsgi:
-        """The dashboard as a WSGI application."""
-        from scalable.lib.dashboard.app import create_dashboard_app
-
-        folder = self.data_folder
-        return create_dashboard_app(
-            self.queue, folder.secret, folder.login_attempts, self.dashboard_settings(), folder.notify_pool
-        )
-
-    def create_scripts(self) -> dict[str, Wsgi]:
-        """Webhook, dashboard and tick by the names their scripts have."""
-        return {
-            "webhook_queue.py": self.create_webhook(self.data_folder.notify_pool, self.start_drain()),
-            "worker.py": self.create_tick(),
-            "dashboard.py": self.create_dashboard(),
-        }
-
-    def create_site(self, prefix: str = "") -> Wsgi:
-        """The same as one WSGI application below `prefix`."""
-        from scalable.lib.ingest.mount import mount
-
-        return mount(self.create_scripts(), prefix)
+    # The pool
 
     def web_server(self, listen: str) -> WebServer:
         """Webhook, dashboard and tick beside the pool, at `listen`, HOST:PORT. Raises ConfigurationError."""
@@ -129,50 +181,25 @@ class Installation(Storage):
         )
         return WebServer(self.create_site(prefix), listen, receiver)
 
-    def cache_settings(self, seen: str) -> None:
-        """Let the next CGI process insert directly, as long as its fingerprint is `seen`. Never raises."""
-        from scalable.lib.ingest.fast_cgi.cached_settings import CachedSettings, store_cached_settings
-
-        config, folder, insert = self.config, self.data_folder, self.queue().prepared_insert()
-        if not seen or insert is None or config.worker_kick:  # a direct insert starts no worker
-            return
-        cached = CachedSettings(
-            config.webhook_secret, config.queue_order, config.log_level, str(folder.notification_socket), insert
-        )
-        try:
-            store_cached_settings(str(folder.path), seen, cached)
-        except OSError as error:  # without it the next process does all the work, as this one did
-            log.warning(event("webhook stays slower, no note was left for it", folder=folder.path, cause=error))
-
     def open_gateway(self) -> Optional[Gateway]:
-        """What answers the CGI requests of this installation from now on; None when there can be none."""
+        """What answers the CGI requests of this installation from now on; None when it cannot be opened."""
         from scalable.lib.ingest.pool_gateway import open_gateway
         from scalable.lib.ingest.settings_match import SettingsMatch
 
         scripts = lru_cache(maxsize=None)(self.create_scripts)
         return open_gateway(self.data_folder.path, SettingsMatch(load_config, self.config, scripts))
 
-    def dashboard_settings(self) -> DashboardSettings:
-        """What these settings say about the dashboard."""
-        from scalable.lib.dashboard.request import DashboardSettings
+    def alert(self) -> Optional[Callable[[], None]]:
+        """What checks the queue's health and tells the owner of a change; None without a chat to tell it in."""
+        config, webhook = self.config, self.webhook_admin()
+        if webhook is None or not config.alert_chat_id:
+            return None
+        from scalable.lib.pool.alerts import Alerts
 
-        config = self.config
-        return DashboardSettings(
-            config.monitor_token,
-            config.monitor_read_token,
-            config.monitor_limit,
-            config.monitor_mask,
-            config.queue_order,
-            config.bot_api if config.bot_token else None,
-            config.webhook_secret,
-            self.run_checks,
-        )
+        place = f"{config.scalable_folder} on {socket.gethostname()}"
+        return Alerts(self.queue(), self.bot_api(), config.alert_chat_id, place, webhook.refresh_if_old).check
 
-    def run_checks(self, url: str, server: str, way: str) -> CheckReport:
-        """The checks, as the dashboard asks for them."""
-        from scalable.lib.setup.checks import Viewpoint, run_checks
-
-        return run_checks(self.config, Viewpoint("web", url, server, way))
+    # Commands in a shell
 
     def webhook_admin(self) -> Optional[WebhookAdmin]:
         """What asks Telegram about the webhook and sets it; None without BOT_TOKEN."""
@@ -180,20 +207,16 @@ class Installation(Storage):
             return None
         from scalable.lib.pool.webhook_admin import WebhookAdmin
 
-        return WebhookAdmin(self.queue(), self.config.bot_api, self.config.webhook_secret)
-
-    def alert(self) -> Optional[Callable[[], None]]:
-        """What tells the owner how the queue is, each time it is called; None when nobody is to be told."""
-        config, webhook = self.config, self.webhook_admin()
-        if webhook is None or not config.alert_chat_id:
-            return None
-        from scalable.lib.pool.alerts import Alerts
-
-        place = f"{config.scalable_folder} on {socket.gethostname()}"
-        return Alerts(self.queue(), config.bot_api(10.0), config.alert_chat_id, place, webhook.refresh_if_old).check
+        return WebhookAdmin(self.queue(), self.bot_api, self.config.webhook_secret)
 
     def poller(self) -> Poller:
         """What fetches updates without a webhook."""
         from scalable.lib.ingest.poller import Poller
 
-        return Poller(self.queue(), self.config.bot_api, self.config.queue_order, self.data_folder.notify_pool)
+        return Poller(self.queue(), self.bot_api, self.config.queue_order, self.data_folder.notify_pool)
+
+    def bot_api(self, timeout_seconds: float = API_SECONDS) -> BotApi:
+        """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""
+        from scalable.lib.telegram.bot_api import BotApi
+
+        return BotApi(self.config.bot_token, self.config.bot_api_url, timeout_seconds)

@@ -1,6 +1,6 @@
 """Log lines of one form: a past-tense event, then key=value. Only entry scripts call `configure_logging`.
 
-A process that only writes one such line by itself does not pay for `logging` here.
+`logging` is imported only there, because a CGI process that writes one line itself needs no more than `event`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     import logging
 
     class Lines(logging.StreamHandler):  # type: ignore[type-arg]
-        """Left out where they cannot be written: the default writes twenty more of each into a disk that is full."""
+        """Drops a line that cannot be written: the default would write a traceback of it to a disk that is full."""
 
         def handleError(self, record: logging.LogRecord) -> None:
             if not isinstance(sys.exc_info()[1], OSError):
@@ -40,15 +40,14 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    # A line for each request of a rush, which is no more than what a queue is for.
+    # It writes a line for each request that waits, which is usual when many arrive at once.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    # Nobody shows them, and a busy worker writes thousands of lines a second.
+    # They are in no line, and a busy worker writes thousands of lines a second.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def quieter(level: str) -> str:
-    """The level for what cron starts, which turns every line into a mail: nothing is said of what went well, unless
-    somebody asked for more than INFO."""
+    """The level for a process that cron starts: WARNING instead of INFO, because cron mails every line."""
     return "WARNING" if level == "INFO" else level
 
 
@@ -72,7 +71,7 @@ def _text(value: object) -> str:
 
 
 class OncePer:
-    """Says True at most once in `seconds`: for a condition that lasts, and would otherwise fill the log."""
+    """True at most once in `seconds`: for a condition that lasts, and would otherwise fill the log."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds

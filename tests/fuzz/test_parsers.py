@@ -21,7 +21,7 @@ from scalable.lib.queue.views.search import read_filter
 from scalable.lib.runners.http.runner import HttpRunner
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
 from scalable.lib.runners.php.fpm import parse_address
-from scalable.lib.setup.settings import read_settings_file
+from scalable.lib.setup.settings_file import read_settings_file
 from scalable.lib.telegram.webhook_reply import MethodCall, read_reply
 from tests.support.generators.fuzz_counts import fuzzed
 

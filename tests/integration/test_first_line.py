@@ -48,7 +48,7 @@ def in_a_virtual_environment(plugin: Path) -> tuple[str, dict[str, str]]:
 
 
 def one_of_them_taken_out_of_vendor(plugin: Path) -> tuple[str, dict[str, str]]:
-    """As the doctor advises where this Python has a newer one."""
+    """As the checks advise where this Python has a newer one."""
     venv = make_venv(plugin.parent / "env")
     for path in (plugin / "vendor").glob("bottle*"):
         path.unlink() if path.is_file() else shutil.rmtree(path)
@@ -101,12 +101,12 @@ def test_the_scripts_start_with_it_and_find_the_packages(tmp_path: Path, make: M
     asked = {**variables, **cgi_variables("GET", b"", QUERY_STRING="token=let-me-in&format=json")}
     page = run_cgi([str(plugin / "dashboard.py")], asked)
     assert (webhook.status, page.status) == (200, 200), (webhook.log, page.log)
-    doctor = subprocess.run(
+    checks = subprocess.run(
         [str(plugin / "config.py")], capture_output=True, text=True, timeout=60, check=False, env=variables
     )
-    assert f"at {python} runs webhook_queue.py, dashboard.py, worker.py" in doctor.stdout
+    assert f"at {python} runs webhook_queue.py, dashboard.py, worker.py" in checks.stdout
     if not environment:  # a home invented for the test is not the one the system knows this user by
-        assert "has no " not in doctor.stdout
+        assert "has no " not in checks.stdout
 
 
 @pytest.mark.parametrize("make", PLACES[:3])

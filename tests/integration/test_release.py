@@ -189,14 +189,14 @@ def test_an_update_goes_the_whole_way_with_a_python_that_has_no_packages(
         assert finished.returncode == 0, finished
         return finished.stdout.decode()
 
-    doctor = run("config.py")
+    said = run("config.py")
     answer = run("webhook_queue.py", body=UPDATE, **cgi(UPDATE))
     run("worker.py", "--drain")
     page = run("dashboard.py", **{**cgi(b""), "REQUEST_METHOD": "GET"})
     (job,) = json.loads(run("dashboard.py", "--json"))["jobs"]
 
-    assert "ok       packages: bottle 0.13.4, PyMySQL 1.2.4, APScheduler 3.11.3, tzlocal 5.3.1, " in doctor
-    assert re.search(r"^ok       files: \d+, all as released$", doctor, re.MULTILINE)
+    assert "ok       packages: bottle 0.13.4, PyMySQL 1.2.4, APScheduler 3.11.3, tzlocal 5.3.1, " in said
+    assert re.search(r"^ok       files: \d+, all as released$", said, re.MULTILINE)
     assert answer.startswith("Status: 200 OK")
     assert page.startswith("Status: 200 OK")
     assert (job["status"], job["error_message"]) == ("done", "reply not sent: BOT_TOKEN is not set")

@@ -1,6 +1,6 @@
-"""The fifteen usual failures of shared hosts, each provoked on real parts: the doctor names it, and what to do.
+"""The fifteen usual failures of shared hosts, each provoked on real parts: the checks name it, and what to do.
 
-An owner reaches the doctor in up to four ways; each failure is looked at in those that it leaves. Where a line tells a
+An owner reaches the checks in up to four ways; each failure is looked at in those that it leaves. Where a line tells a
 command, the command is run, and the webhook works again.
 """
 
@@ -326,7 +326,7 @@ def test_a_healthy_installation_has_nothing_to_put_right_in_any_way(ward: Ward) 
     for way in ("config.py", "page", "doctor.php"):
         assert line_with(said[way], "ok", "secret: the header arrives")
         assert line_with(said[way], "ok", "private files: none of those")
-    assert line_with(ward.patient.ask("config.py"), "ok", "queue: 1 pending, 0 processing")  # the doctor stored nothing
+    assert line_with(ward.patient.ask("config.py"), "ok", "queue: 1 pending, 0 processing")  # the checks stored nothing
     assert "under Apache/2.4" in line_with(said["page"], "python:")
     assert "(CGI)" in line_with(said["page"], "python:")
 

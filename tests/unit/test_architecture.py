@@ -57,7 +57,7 @@ PLACES = {
     "sqlite3": ("scalable/lib/queue/dialects/",),
     "bottle": ("scalable/lib/dashboard/", "scalable/lib/pool/tick_app.py"),
     "waitress": ("scalable/lib/ingest/batch_receiver.py", "scalable/lib/pool/web_server.py"),
-    "dotenv": ("scalable/lib/setup/settings.py",),
+    "dotenv": ("scalable/lib/setup/settings_file.py",),
     "http": ("scalable/lib/http_client/",),
     "urllib.request": (),
     "wsgiref": ("scalable/lib/ingest/cgi.py",),

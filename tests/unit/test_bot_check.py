@@ -1,4 +1,4 @@
-"""The doctor's look at the bot: what it warns of, and that it does not warn for nothing."""
+"""The check of the bot: what it warns of, and that it does not warn without a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of the doctor that need no server: addresses people give, file systems, settings that get lost on the way."""
+"""Parts of the checks that need no server: addresses people give, file systems, settings that get lost on the way."""
 
 from __future__ import annotations
 

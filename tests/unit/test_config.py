@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.queue.dialects.address import MySqlAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.setup.checks import run_doctor
-from scalable.lib.setup.config import load_config
+from scalable.lib.setup.checks import run_check_command
+from scalable.lib.setup.config import SCALABLE_FOLDER, load_config
+from scalable.lib.setup.script_check import WEB_SCRIPTS
 from scalable.lib.setup.settings_table import SETTINGS
 
 MYSQL = {"BOT_DB_HOST": "db.example.com", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me", "BOT_DB_PASS": "hush-database"}
@@ -101,9 +102,10 @@ def test_a_mode_that_does_not_go_with_the_bot_is_told_with_what_would(
 
 
 def test_a_password_in_the_address_of_the_bot_is_seen_by_nobody(tmp_path: Path, capsys):
-    config = load_config({"BOT_LEGACY_PATH": "https://me:hush-bot@example.com/bot.php"}, tmp_path)
+    environment = {"BOT_LEGACY_PATH": "https://me:hush-bot@example.com/bot.php"}
+    config = load_config(environment, tmp_path)
 
-    run_doctor([], lambda: config)
+    run_check_command([], environment, tmp_path)
 
     assert config.bot.target == "https://me:hush-bot@example.com/bot.php"
     seen = capsys.readouterr()
@@ -222,11 +224,11 @@ def test_a_wrong_secret_is_not_repeated_in_the_complaint(tmp_path: Path):
     assert "hush" not in "".join(found)
 
 
-def test_the_doctor_shows_every_setting_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Given a server that nobody runs, so that the doctor also prints what the driver says of it."""
+def test_the_checks_show_every_setting_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Given an address without a server, so that the checks also print what the driver says of it."""
     environment = {**MYSQL, **SECRETS, "BOT_DB_HOST": "127.0.0.1:1"}
 
-    exit_code = run_doctor([], lambda: load_config(environment, tmp_path))
+    exit_code = run_check_command([], environment, tmp_path)
 
     shown = capsys.readouterr()
     assert exit_code == 2
@@ -236,10 +238,12 @@ def test_the_doctor_shows_every_setting_and_no_secret(tmp_path: Path, capsys: py
     assert "error    database: MySQL database 'bot' at 127.0.0.1:1" in shown.out
 
 
-def test_the_doctor_shows_problems_without_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_checks_show_problems_without_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in WEB_SCRIPTS:
+        (tmp_path / name).symlink_to(SCALABLE_FOLDER / name)
     environment = {**MYSQL, "BOT_WEBHOOK_SECRET": "hush hush", "BOT_DB_USER": ""}
 
-    exit_code = run_doctor([], lambda: load_config(environment, tmp_path))
+    exit_code = run_check_command([], environment, tmp_path)
 
     shown = capsys.readouterr().out
     assert exit_code == 2

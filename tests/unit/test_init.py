@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.setup.addresses import bot_address, webhook_address
-from scalable.lib.setup.init import Place, cron_line
-from scalable.lib.setup.script_files import USUAL, first_line
+from scalable.lib.setup.init import cron_line
+from scalable.lib.setup.script_repair import USUAL, first_line
 
 OURS, BOT = "https://example.com/x/scalable/webhook_queue.py", "https://example.com/x/bot.php?key=1"
 PUBLIC = Path("/home/you/public_html/x")
@@ -89,6 +89,6 @@ def test_the_way_back_is_where_telegram_brings_updates_or_brought_them_before() 
 
 
 def test_a_cron_line_survives_spaces_and_percent_signs() -> None:
-    place = Place(Path("/home/you/100% mine/scalable"), Path("x"), {}, lambda: pytest.fail("not needed"))
+    line = cron_line(Path("/home/you/100% mine/scalable"), "--ensure")
 
-    assert r"'/home/you/100\% mine/scalable/worker_pool.py' --ensure >> " in cron_line(place, "--ensure")
+    assert r"'/home/you/100\% mine/scalable/worker_pool.py' --ensure >> " in line

@@ -1,4 +1,4 @@
-"""Which packages are used, and what the doctor says when this Python has a newer one that is passed over."""
+"""Which packages are used, and what the checks say when this Python has a newer one that is passed over."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_one_that_is_nowhere_is_an_error_that_says_what_to_do(tmp_path: Path, ho
 
 
 def test_the_vendored_one_is_what_a_script_imports_also_when_this_python_has_a_newer(tmp_path: Path) -> None:
-    """Given both as importable modules: the decision that the doctor's line is about."""
+    """Given both as importable modules: the decision that the line of the checks is about."""
     plugin, host = tmp_path / "scalable", tmp_path / "site-packages"
     for folder, version in ((plugin / "vendor", "1"), (host, "9")):
         folder.mkdir(parents=True)

@@ -15,12 +15,12 @@ from scalable.lib.setup.settings import (
     matching,
     one_of,
     read_settings,
-    read_settings_file,
     seconds,
     text,
     unknown_names,
     whole_number,
 )
+from scalable.lib.setup.settings_file import read_settings_file
 
 SIZE = Setting("BOT_SIZE", whole_number(1, 64), "4", "A size.")
 WORD = Setting("BOT_WORD", text, "", "A word.")

@@ -1,4 +1,4 @@
-"""Guesses the addresses of this installation: of the webhook, and of the bot. A guess is shown, never used."""
+"""Guesses the addresses of the webhook and of the bot. A guess is shown to the owner, and never used by itself."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Optional
 
 WEBHOOK_SCRIPT = "webhook_queue.py"
 UNKNOWN = "YOUR-DOMAIN"
-# What hosts call the folder a domain shows: cPanel and DirectAdmin, Plesk, Apache's and Debian's defaults.
-_SHOWN = ("public_html", "httpdocs", "htdocs", "html", "www", "web")
+# Usual names of the folder that a domain shows: cPanel and DirectAdmin, Plesk, Apache's and Debian's defaults.
+_WEB_FOLDERS = ("public_html", "httpdocs", "htdocs", "html", "www", "web")
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}", re.ASCII)
 
 
 def webhook_address(folder: Path, bot: Optional[Path], current: str) -> str:
-    """Where Telegram should bring updates. `folder` is scalable/, `current` where it brings them now, empty: unknown.
+    """Where Telegram should send updates. `folder` is scalable/, `current` where it sends them now, empty: unknown.
 
-    Telegram's own address of the bot says it exactly, when the bot's file is the one in it.
+    When `current` ends with the name of the bot's file, the result is exact, because scalable/ is beside that file.
     """
     if WEBHOOK_SCRIPT in current:
         return current
@@ -25,7 +25,7 @@ def webhook_address(folder: Path, bot: Optional[Path], current: str) -> str:
 
 
 def bot_address(folder: Path, bot: Optional[Path], current: str, before: str) -> str:
-    """Where the bot is without us: where Telegram brings updates now, if that is not us, or brought them before."""
+    """Where the bot itself is: where Telegram sends updates now, or sent them `before`, if that is not this webhook."""
     for url in (current, before):
         if url and WEBHOOK_SCRIPT not in url:
             return url
@@ -33,15 +33,15 @@ def bot_address(folder: Path, bot: Optional[Path], current: str, before: str) ->
 
 
 def _folder_of(url: str, bot: Optional[Path]) -> str:
-    """`https://example.com/x/` of `https://example.com/x/bot.php?key=…`; empty when it is another file's."""
+    """`https://example.com/x/` of `https://example.com/x/bot.php?key=…`; empty when it names another file."""
     base, _, name = url.partition("?")[0].rpartition("/")
     return f"{base}/" if base and bot is not None and name == bot.name else ""
 
 
 def _guess(site: Path) -> str:
-    """The address of a folder, from what its path is made of, with a slash at the end."""
+    """The address of a folder, from the parts of its path, with a slash at the end."""
     parts = PurePosixPath(site).parts
-    shown = [number for number, part in enumerate(parts) if part in _SHOWN]
+    shown = [number for number, part in enumerate(parts) if part in _WEB_FOLDERS]
     if not shown:
         return f"https://{UNKNOWN}/"
     domains = [part for part in parts[: shown[-1]] if _DOMAIN.fullmatch(part)]

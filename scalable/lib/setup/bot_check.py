@@ -1,6 +1,6 @@
-"""The doctor's look at the bot: how it will be run, by which PHP, and whether that suits what its file says.
+"""Checks the bot: how it will be run, by which PHP, and whether that suits what its file says.
 
-What a bot needs is guessed from its text, so a guess is a warning at most, and says what it was made from.
+What a bot needs is guessed from its text, so a guess is a warning at most, and names the text it was made from.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Optional
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.runners.choose import BotSettings, checked, create_runner
 from scalable.lib.runners.php.find_php import CGI, Php, find_php
-from scalable.lib.setup.finding import Finding, Verdict, warning
+from scalable.lib.setup.files import read_start
+from scalable.lib.setup.finding import Finding, error, ok, warning
 
 MAX_SOURCE_BYTES = 4 * 1024 * 1024
 _READS_BODY = re.compile(r"php://input|HTTP_RAW_POST_DATA")
@@ -26,9 +27,9 @@ _HANDLER = re.compile(r"^\s*(?:AddHandler|SetHandler|AddType)\b.*?php-?([5-9])\.
 def check_bot(bot: BotSettings, has_token: bool) -> list[Finding]:
     """What was found; the first one says whether the bot can be run."""
     try:
-        findings = [Finding(Verdict.OK, "bot", f"will be run as: {checked(create_runner(bot, {}))}")]
-    except (BotMissing, ConfigurationError) as error:
-        findings = [Finding(Verdict.ERROR, "bot", str(error))]
+        findings = [ok("bot", f"will be run as: {checked(create_runner(bot, {}))}")]
+    except (BotMissing, ConfigurationError) as problem:
+        findings = [error("bot", str(problem))]
     php = _php(bot, findings)
     file = bot.file
     if file is not None:
@@ -57,10 +58,10 @@ def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:
         return None
     try:
         php = find_php(bot.php_binary, bot.php_interface)
-    except BotMissing as error:
-        findings.append(Finding(Verdict.ERROR, "php", str(error)))
+    except BotMissing as problem:
+        findings.append(error("php", str(problem)))
         return None
-    findings.append(Finding(Verdict.OK, "php", f"{php.version} ({php.interface}) at {php.path}"))
+    findings.append(ok("php", f"{php.version} ({php.interface}) at {php.path}"))
     return php
 
 
@@ -86,23 +87,14 @@ def _other_php(php: Optional[Php], file: Path) -> list[Finding]:
         wanted = f"{found.group(1)}.{found.group(2)}"
         if php.version.startswith(f"{wanted}."):
             break
-        return [
-            Finding(
-                Verdict.WARNING,
-                "php",
-                (
-                    f"the web server runs PHP {wanted} here ({folder / '.htaccess'}), and workers {php.version}: "
-                    "set BOT_PHP_BINARY to the same version"
-                ),
-            )
-        ]
+        seen = f"the web server runs PHP {wanted} here ({folder / '.htaccess'}), and workers {php.version}"
+        return [warning("php", f"{seen}: set BOT_PHP_BINARY to the same version")]
     return []
 
 
 def _read(path: Path) -> str:
-    """The file's text as far as it can be had: this is for guesses, and whatever is wrong with it is told elsewhere."""
+    """The file's text, empty when it cannot be read, which is for the runner's own check to say."""
     try:
-        with path.open("rb") as stream:
-            return stream.read(MAX_SOURCE_BYTES).decode("utf-8", "replace")
+        return read_start(path, MAX_SOURCE_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

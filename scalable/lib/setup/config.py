@@ -1,4 +1,4 @@
-"""The frozen Config made from the table of settings.
+"""The settings of one installation, checked, as one frozen value.
 
 The environment wins over the settings file, the file over the defaults. Importing this reads nothing.
 """
@@ -9,13 +9,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.queue.dialects.address import DatabaseAddress, MySqlAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.choose import BotSettings, is_address
-from scalable.lib.setup.settings import Reading, read_settings, read_settings_file, unknown_names
+from scalable.lib.setup.settings import Reading, read_settings, unknown_names
+from scalable.lib.setup.settings_file import read_settings_file
 from scalable.lib.setup.settings_rules import disagreements, idle_settings
 from scalable.lib.setup.settings_table import SETTINGS
 
@@ -38,7 +39,7 @@ class Config:
     alert_chat_id: str
     worker_pool_size: int
     worker_sleep_seconds: float
-    worker_kick: bool
+    webhook_starts_drain: bool
     tick_token: str = field(repr=False)
     retry_policy: RetryPolicy
     keep_done_seconds: int
@@ -52,12 +53,6 @@ class Config:
     environment: Mapping[str, str] = field(repr=False)
     readings: tuple[Reading, ...] = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
-
-    def bot_api(self, timeout_seconds: Optional[float] = None) -> Any:
-        """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""
-        from scalable.lib.telegram.bot_api import DEFAULT_TIMEOUT_SECONDS, BotApi  # here: few processes call it
-
-        return BotApi(self.bot_token, self.bot_api_url, timeout_seconds or DEFAULT_TIMEOUT_SECONDS)
 
     def site_settings(self) -> object:
         """All that the web scripts depend on: processes that agree in this give the same answers."""
@@ -74,7 +69,7 @@ class Config:
             self.monitor_mask,
             self.bot_token,
             self.bot_api_url,
-            self.worker_kick,
+            self.webhook_starts_drain,
             self.tick_token,
         )
 
@@ -84,10 +79,11 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
 
     Raises ConfigurationError with one line for every wrong value, all of them at once.
     """
-    settings_file, file_values = _read_file(environment, scalable_folder)
+    settings_file = settings_path(environment, scalable_folder)
+    file_values = _read_file(settings_file, environment.get("BOT_CONFIG", "").strip())
     readings = _readings(environment, file_values)
     value = {name: reading.value for name, reading in readings.items()}
-    data_dir = absolute_path(scalable_folder, value["BOT_DATA_DIR"])
+    data_dir = _absolute(scalable_folder, value["BOT_DATA_DIR"])
     return Config(
         scalable_folder=scalable_folder,
         settings_file=settings_file,
@@ -101,7 +97,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
-        worker_kick=value["BOT_WORKER_KICK"] == "1",
+        webhook_starts_drain=value["BOT_WORKER_KICK"] == "1",
         tick_token=value["BOT_TICK_TOKEN"],
         retry_policy=RetryPolicy(
             value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"]
@@ -120,6 +116,26 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
     )
 
 
+def settings_path(environment: Mapping[str, str], scalable_folder: Path = SCALABLE_FOLDER) -> Path:
+    """Where the settings file is, or would be."""
+    return _absolute(scalable_folder, environment.get("BOT_CONFIG", "").strip() or ".htenv")
+
+
+def _read_file(path: Path, named: str) -> dict[str, str]:
+    """Its names and values; none when it is missing and was not `named` by BOT_CONFIG."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        if named:
+            raise ConfigurationError(
+                f"BOT_CONFIG={named!r} (environment): expected a settings file, but there is none at {str(path)!r}"
+            ) from error
+        return {}
+    except OSError:
+        pass  # reading it says what is wrong with it
+    return read_settings_file(path)
+
+
 def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> dict[str, Reading]:
     readings, problems = read_settings(SETTINGS, environment, file_values)
     problems += disagreements(readings, {**file_values, **environment})
@@ -128,32 +144,17 @@ def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) ->
     return readings
 
 
-def _read_file(environment: Mapping[str, str], scalable_folder: Path) -> tuple[Path, dict[str, str]]:
-    named = environment.get("BOT_CONFIG", "").strip()
-    path = absolute_path(scalable_folder, named or ".htenv")
-    if not _is_missing(path):
-        return path, read_settings_file(path)
-    if named:
-        raise ConfigurationError(
-            f"BOT_CONFIG={named!r} (environment): expected a settings file, but there is none at {str(path)!r}"
-        )
-    return path, {}
-
-
-def _is_missing(path: Path) -> bool:
-    """Whether there is no such file. Whatever else is wrong with it, trying to read it will tell."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return True
-    except OSError:
-        return False
-    return False
+def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:
+    if value["BOT_DB_HOST"] is None:
+        return SqliteAddress(data_dir / ".ht-queue.sqlite3")
+    host, port, socket = value["BOT_DB_HOST"]
+    return MySqlAddress(host, port, socket, value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])
 
 
 def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Path) -> BotSettings:
+    path = value["BOT_LEGACY_PATH"]
     return BotSettings(
-        target=_target(scalable_folder, value["BOT_LEGACY_PATH"]),
+        target=path if is_address(path) else str(_absolute(scalable_folder, path)),
         mode=value["BOT_LEGACY_MODE"],
         timeout_seconds=value["BOT_LEGACY_TIMEOUT"],
         php_binary=value["BOT_PHP_BINARY"],
@@ -163,17 +164,5 @@ def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Pat
     )
 
 
-def _target(scalable_folder: Path, path: str) -> str:
-    return path if is_address(path) else str(absolute_path(scalable_folder, path))
-
-
-def absolute_path(scalable_folder: Path, path: str) -> Path:
-    """`path` as a setting names it, relative to `scalable/`."""
+def _absolute(scalable_folder: Path, path: str) -> Path:
     return Path(os.path.normpath(scalable_folder / path))
-
-
-def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:
-    if value["BOT_DB_HOST"] is None:
-        return SqliteAddress(data_dir / ".ht-queue.sqlite3")
-    host, port, socket = value["BOT_DB_HOST"]
-    return MySqlAddress(host, port, socket, value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])

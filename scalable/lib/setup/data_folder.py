@@ -1,4 +1,4 @@
-"""The data folder: private, writable, and the place where an installation remembers which database is its own.
+"""The data folder: private, writable, with the files that all processes of one installation share.
 
 Every name in it starts with `.ht`, which web servers refuse to serve even where they ignore `.htaccess`.
 """
@@ -6,15 +6,14 @@ Every name in it starts with `.ht`, which web servers refuse to serve even where
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import secrets
-import stat
 from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.ingest.pool_notification import NotificationSocket, notify_pool, open_notification_socket
+from scalable.lib.setup.files import mode_of, user_name, write_file
 
 
 class DataFolder:
@@ -31,23 +30,23 @@ class DataFolder:
         self._secret_file = path / ".ht-secret"
 
     def prepare(self) -> None:
-        """Make the folder, readable by nobody else, or check the one that is there. Raises ConfigurationError."""
+        """Make the folder, private to this user, or check the one that is there. Raises ConfigurationError."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except (OSError, FileExistsError) as error:
+        except OSError as error:
             raise ConfigurationError(
                 f"BOT_DATA_DIR={str(self.path)!r}: the folder cannot be made ({error.strerror}); "
-                f"make it yourself, owned by {_user()}, or name another one"
+                f"make it yourself, owned by user {user_name(os.geteuid())}, or name another one"
             ) from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise ConfigurationError(
-                f"BOT_DATA_DIR={str(self.path)!r}: {_user()} may not write here; "
+                f"BOT_DATA_DIR={str(self.path)!r}: user {user_name(os.geteuid())} may not write here; "
                 "the web server, cron and the shell must all run as the folder's owner"
             )
 
     def others_may_enter(self) -> bool:
         """Whether other users of the machine can look into the folder."""
-        return bool(stat.S_IMODE(self.path.stat().st_mode) & 0o007)
+        return bool(mode_of(self.path) & 0o007)
 
     def remember_database(self, identity: str) -> None:
         """Note `identity` as this installation's database, or compare it with what is noted.
@@ -63,18 +62,19 @@ class DataFolder:
             )
 
     def notify_pool(self) -> None:
-        """Tell the pool of this installation, if it runs on this machine, that there is something to do."""
+        """Tell the pool of this installation, if it runs on this machine, that there are new jobs."""
         notify_pool(self.notification_socket)
 
     def open_notifications(self) -> Optional[NotificationSocket]:
-        """The other end of that, for the one pool of this installation; None when there can be none."""
+        """The socket the pool is notified through, for the pool itself; None when it cannot be opened."""
         return open_notification_socket(self.notification_socket)
 
     def secret(self) -> bytes:
-        """32 random bytes, the same for every process of this installation, made at first use."""
-        kept = self._read(self._secret_file)
-        if kept is None:
-            kept = self._write_once(self._secret_file, secrets.token_hex(32))
+        """32 random bytes, the same for every process of this installation, made at first use.
+
+        Raises ConfigurationError when the file cannot be read or written, or holds something else.
+        """
+        kept = self._read(self._secret_file) or self._write_once(self._secret_file, secrets.token_hex(32))
         if not re.fullmatch("[0-9a-f]{64}", kept):
             raise ConfigurationError(f"{self._secret_file}: expected 64 hexadecimal digits; delete it, it is made anew")
         return bytes.fromhex(kept)
@@ -90,25 +90,10 @@ class DataFolder:
 
     def _write_once(self, path: Path, text: str) -> str:
         """What the file holds: `text` if this is the first process to write it, else what the first one wrote."""
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())  # a power cut must not leave an empty file under the final name
-            os.link(temporary, path)  # whole or not at all, and never over another one's
+            write_file(path, text.encode(), put_in_place=os.link)
         except FileExistsError:
             pass
         except OSError as error:
             raise ConfigurationError(f"{path}: cannot be written ({error.strerror})") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return self._read(path) or ""
-
-
-def _user() -> str:
-    try:
-        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
-    except KeyError:  # a user of the kernel's only, as containers have them
-        return f"user {os.geteuid()}"

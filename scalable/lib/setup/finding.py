@@ -1,4 +1,4 @@
-"""What a check of the installation says."""
+"""What a check found, as one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor: what was looked at, and what was seen; for a problem also what to do.
+    """What was checked, and what was seen; for a problem also what to do.
 
     The remedy may be a part of `seen` where another module wrote both in one sentence.
     """
@@ -34,17 +34,17 @@ class Finding:
 
 
 def ok(subject: str, seen: str) -> Finding:
-    """All is well."""
+    """A finding that needs no action."""
     return Finding(Verdict.OK, subject, seen)
 
 
 def warning(subject: str, seen: str, remedy: str = "") -> Finding:
-    """It works, but not as well or as safely as it could."""
+    """A finding that it works, but not as well or as safely as it could."""
     return Finding(Verdict.WARNING, subject, seen, remedy)
 
 
 def error(subject: str, seen: str, remedy: str = "") -> Finding:
-    """It does not work."""
+    """A finding that something does not work."""
     return Finding(Verdict.ERROR, subject, seen, remedy)
 
 

@@ -1,6 +1,6 @@
 """Prepares an installation as far as a program can, and tells the rest; tells how to remove one. Both may be repeated.
 
-Removing is only told: the data are the owner's.
+Nothing is removed here, because the data are the owner's.
 """
 
 from __future__ import annotations
@@ -10,111 +10,92 @@ import os
 import pwd
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, ExitCode, SchemaMissing
 from scalable.lib.pool.webhook_admin import WebhookAdmin
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.views.webhook_info import WebhookInfo
-from scalable.lib.setup import checks as doctor
 from scalable.lib.setup.addresses import UNKNOWN, bot_address, webhook_address
 from scalable.lib.setup.bot_check import better_mode
-from scalable.lib.setup.config import SCALABLE_FOLDER, Config, absolute_path, load_config
-from scalable.lib.setup.finding import Finding, Verdict
-from scalable.lib.setup.script_files import prepare_scripts
-from scalable.lib.setup.settings_writer import EXAMPLE, write_settings
+from scalable.lib.setup.checks import find_all, print_findings
+from scalable.lib.setup.config import SCALABLE_FOLDER, Config, load_config, settings_path
+from scalable.lib.setup.finding import Finding, error, ok, warning
+from scalable.lib.setup.script_repair import repair_scripts
+from scalable.lib.setup.settings_file import write_settings_file
 from scalable.lib.setup.storage import Storage
+from scalable.lib.telegram.bot_api import BotApi
 
-_COMPANIONS = ("", "_meta", "_workers", "_minutes")
-
-
-@dataclass(frozen=True)
-class Place:
-    """`folder` is scalable/; `settings_file` may not be there yet; `load` reads the settings as they are then."""
-
-    folder: Path
-    settings_file: Path
-    environment: Mapping[str, str] = field(repr=False)
-    load: Callable[[], Config]
+_TABLE_SUFFIXES = ("", "_meta", "_workers", "_minutes")
 
 
-def place_of(environment: Mapping[str, str]) -> Place:
-    """The place this program stands in."""
-    settings_file = absolute_path(SCALABLE_FOLDER, environment.get("BOT_CONFIG", "").strip() or ".htenv")
-    return Place(SCALABLE_FOLDER, settings_file, environment, lambda: load_config(environment))
+def run_init(arguments: Sequence[str], environment: Mapping[str, str], folder: Path = SCALABLE_FOLDER) -> int:
+    """Settings file, first lines, modes and tables; then the checks, and what is left for the owner to do.
 
-
-def run_init(arguments: Sequence[str], place: Place) -> int:
-    """Settings file, first lines, modes and tables; then the check, and what is left for the owner to do."""
+    Prints all of it; the exit code is that of the checks. Raises ConfigurationError for another user than the owner of
+    `folder`, which is scalable/, and when the settings file cannot be read or written.
+    """
     argparse.ArgumentParser(
         prog="config.py init",
         description="Makes the settings file with fresh passwords, puts first lines and modes in order, makes the "
         "tables, and shows the commands for this host. What is set already stays; it may be repeated.",
     ).parse_args(arguments)
-    _refuse_strangers(place.folder)
-    findings = [*_write_settings(place), *prepare_scripts(place.folder)]
+    _check_owner(folder)
+    findings = [*_write_settings(environment, folder), *repair_scripts(folder)]
     try:
-        config = place.load()
-    except ConfigurationError as error:
-        return doctor.conclude([*findings, *(Finding(Verdict.ERROR, "settings", each) for each in error.problems)])
-    exit_code = doctor.conclude([*findings, *doctor.examine(config)])
-    print("\n" + "\n".join(_next_steps(place, config)))
+        config = load_config(environment, folder)
+    except ConfigurationError as problem:
+        return print_findings([*findings, *(error("settings", line) for line in problem.problems)])
+    exit_code = print_findings([*findings, *find_all(config)])
+    print("\n" + "\n".join(_next_steps(config)))
     return exit_code
 
 
-def _refuse_strangers(folder: Path) -> None:
-    """What another user made, the web server's programs could not read."""
+def _check_owner(folder: Path) -> None:
+    """The web server's programs could not read what another user made."""
     owner = folder.stat().st_uid
     if owner != os.geteuid():
         seen = f"{folder} belongs to user {owner}, and this is user {os.geteuid()}"
         raise ConfigurationError(f"{seen}: run it as the owner")
 
 
-def _write_settings(place: Place) -> list[Finding]:
-    is_new = not place.settings_file.exists()
-    mode = better_mode(_bot_by_default(place)) if is_new else None
-    more = {"BOT_LEGACY_MODE": mode} if mode else {}
-    written = write_settings(place.settings_file, place.folder / EXAMPLE, place.environment, more)
-    findings = [Finding(Verdict.OK, "settings", f"{name} written to {place.settings_file}") for name in written]
+def _write_settings(environment: Mapping[str, str], folder: Path) -> list[Finding]:
+    path = settings_path(environment, folder)
+    more = {}
+    # A BOT_CONFIG may name the file that is made here; without it, settings can be read before there is a file.
+    if not path.exists() and not environment.get("BOT_CONFIG"):
+        mode = better_mode(load_config(environment, folder).bot)
+        more = {"BOT_LEGACY_MODE": mode} if mode else {}
+    written = write_settings_file(path, folder / ".htenv.example", environment, more)
+    findings = [ok("settings", f"{name} written to {path}") for name in written]
     if "BOT_WEBHOOK_SECRET" in written:
         seen = "BOT_WEBHOOK_SECRET is new: updates without it are refused, and wait at Telegram, until the webhook is"
-        findings.append(Finding(Verdict.WARNING, "settings", f"{seen} set (again) with the command below"))
+        findings.append(warning("settings", f"{seen} set (again) with the command below"))
     return findings
 
 
-def _bot_by_default(place: Place) -> Any:
-    """The bot as the environment and the defaults name it. BOT_CONFIG may name the file that is about to be made."""
-    return place.load().bot if not place.environment.get("BOT_CONFIG") else _NoBot
-
-
-class _NoBot:
-    """Nothing can be said about a bot nobody named yet."""
-
-    file = None
-
-
-def _next_steps(place: Place, config: Config) -> list[str]:
-    seen = _ask_telegram(config)
-    webhook = webhook_address(place.folder, config.bot.file, seen.url)
-    back = bot_address(place.folder, config.bot.file, seen.url, seen.before)
+def _next_steps(config: Config) -> list[str]:
+    folder, seen = config.scalable_folder, _ask_telegram(config)
+    webhook = webhook_address(folder, config.bot.file, seen.url)
+    back = bot_address(folder, config.bot.file, seen.url, seen.before)
     steps = [
         "Cron, one of these three. Where programs may stay (starts the pool when none runs):",
-        f"  {cron_line(place, '--ensure')}",
+        f"  {cron_line(folder, '--ensure')}",
         "Where they may not (works for a minute, then ends):",
-        f"  {cron_line(place, '--cron')}",
+        f"  {cron_line(folder, '--cron')}",
         "Where they are ended within that minute:",
-        f"  {cron_line(place, '--drain --max-seconds 50', 'worker.py')}",
+        f"  {cron_line(folder, '--drain --max-seconds 50', 'worker.py')}",
         "Webhook:",
-        f"  {command(place, 'webhook_queue.py', 'set', webhook)}",
+        f"  {command(folder, 'webhook_queue.py', 'set', webhook)}",
         "Back to the bot alone:",
-        f"  {command(place, 'webhook_queue.py', 'rollback', back)}",
+        f"  {command(folder, 'webhook_queue.py', 'rollback', back)}",
     ]
     if not config.bot_token:
-        steps.append(f"The last two need BOT_TOKEN in {place.settings_file}.")
+        steps.append(f"The last two need BOT_TOKEN in {config.settings_file}.")
     if seen.trouble:
         steps.append(f"Telegram could not be asked where the webhook is now: {seen.trouble}")
     if UNKNOWN in webhook + back:
@@ -127,45 +108,46 @@ def _ask_telegram(config: Config) -> WebhookInfo:
         queue = Storage(config).queue()
         if not config.bot_token:
             return WebhookInfo()
-        return WebhookAdmin(queue, config.bot_api, config.webhook_secret).look_up()
-    except (ConfigurationError, DatabaseUnavailable, SchemaMissing) as error:
-        return WebhookInfo(trouble=str(error))
+        make_api = partial(BotApi, config.bot_token, config.bot_api_url)
+        return WebhookAdmin(queue, make_api, config.webhook_secret).look_up()
+    except (ConfigurationError, DatabaseUnavailable, SchemaMissing) as problem:
+        return WebhookInfo(trouble=str(problem))
 
 
-def command(place: Place, script: str, *arguments: str) -> str:
-    """The command of a script for a shell, with full paths."""
-    return shlex.join([sys.executable, str(place.folder / script), *arguments])
+def command(folder: Path, script: str, *arguments: str) -> str:
+    """The command for a shell that runs a script of `folder`, scalable/, with full paths."""
+    return shlex.join([sys.executable, str(folder / script), *arguments])
 
 
-def cron_line(place: Place, options: str, script: str = "worker_pool.py") -> str:
+def cron_line(folder: Path, options: str, script: str = "worker_pool.py") -> str:
     """The line of a crontab; cron takes a % for the end of the command (crontab(5))."""
-    log = shlex.quote(str(_home(place.folder) / "scalable.log"))
-    line = f"{command(place, script)} {options} >> {log} 2>&1"
+    log = shlex.quote(str(_home(folder) / "scalable.log"))
+    line = f"{command(folder, script)} {options} >> {log} 2>&1"
     return "* * * * * " + line.replace("%", r"\%")
 
 
 def _home(folder: Path) -> Path:
     try:
         return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-    except KeyError:  # a user of the kernel's only, as containers have them
+    except KeyError:  # a user the system has no entry for, as in containers
         return folder.parent.parent
 
 
-def run_uninstall(arguments: Sequence[str], place: Place) -> int:
-    """Tell what to do, in its order, to be without this installation. Changes nothing."""
+def run_uninstall(arguments: Sequence[str], environment: Mapping[str, str], folder: Path = SCALABLE_FOLDER) -> int:
+    """Print the steps, in order, that remove this installation; 0. Changes nothing. Raises ConfigurationError."""
     argparse.ArgumentParser(
         prog="config.py uninstall", description="Tells what to remove, and in which order. Removes nothing."
     ).parse_args(arguments)
-    config = place.load()
+    config = load_config(environment, folder)
     seen = _ask_telegram(config)
-    back = bot_address(place.folder, config.bot.file, seen.url, seen.before)
+    back = bot_address(folder, config.bot.file, seen.url, seen.before)
     queue = _queue(config)
     steps = [
-        f"Point the webhook at the bot: {command(place, 'webhook_queue.py', 'rollback', back)}",
-        f"Let the workers finish. {_left(queue)}",
-        f"End the pool: {command(place, 'worker_pool.py', '--stop')}",
-        f"Take the lines with {place.folder} out of the crontab (crontab -e, or the panel).",
-        f"When you need no update any more, delete {', '.join(_data(place, config, queue))}.",
+        f"Point the webhook at the bot: {command(folder, 'webhook_queue.py', 'rollback', back)}",
+        f"Let the workers finish. {_jobs_left(queue)}",
+        f"End the pool: {command(folder, 'worker_pool.py', '--stop')}",
+        f"Take the lines with {folder} out of the crontab (crontab -e, or the panel).",
+        f"When you need no update any more, delete {', '.join(_places_of_data(config, queue))}.",
     ]
     print("\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1)))
     print("\nNothing was removed.")
@@ -179,7 +161,7 @@ def _queue(config: Config) -> Optional[DatabaseQueue]:
         return None
 
 
-def _left(queue: Optional[DatabaseQueue]) -> str:
+def _jobs_left(queue: Optional[DatabaseQueue]) -> str:
     try:
         counts = queue.counts() if queue else None
     except (DatabaseUnavailable, SchemaMissing):
@@ -189,14 +171,14 @@ def _left(queue: Optional[DatabaseQueue]) -> str:
     return f"Left now: {counts.pending} pending, {counts.processing} processing, {counts.failed} failed."
 
 
-def _data(place: Place, config: Config, queue: Optional[DatabaseQueue]) -> list[str]:
-    """What holds data or code of ours, for a person to delete."""
-    things = [f"the folder {place.folder}"]
-    if place.folder not in (config.data_dir, *config.data_dir.parents):
-        things.append(f"the folder {config.data_dir}")
-    if place.folder not in place.settings_file.parents:
-        things.append(f"the file {place.settings_file}")
+def _places_of_data(config: Config, queue: Optional[DatabaseQueue]) -> list[str]:
+    folder = config.scalable_folder
+    places = [f"the folder {folder}"]
+    if folder not in (config.data_dir, *config.data_dir.parents):
+        places.append(f"the folder {config.data_dir}")
+    if folder not in config.settings_file.parents:
+        places.append(f"the file {config.settings_file}")
     if queue is not None and not isinstance(config.database, SqliteAddress):
-        tables = " ".join(f"{config.queue_table}{suffix}" for suffix in _COMPANIONS)
-        things.append(f"and the tables {tables} of {queue.database.place}")
-    return things
+        tables = " ".join(f"{config.queue_table}{suffix}" for suffix in _TABLE_SUFFIXES)
+        places.append(f"and the tables {tables} of {queue.database.place}")
+    return places

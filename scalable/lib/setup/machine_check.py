@@ -1,4 +1,4 @@
-"""The doctor's look at the machine: the data folder and its disk, and what the host allows this user."""
+"""Checks the machine: the data folder and its disk, and how many processes and how much memory this user may have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.setup.data_folder import DataFolder
+from scalable.lib.setup.files import mode_of
 from scalable.lib.setup.finding import Finding, error, ok, warning
 
 LITTLE_SPACE_BYTES = 50 * 1024 * 1024
@@ -27,8 +28,7 @@ def check_data_folder(folder: DataFolder) -> list[Finding]:
         folder.prepare()
     except ConfigurationError as problem:
         return [error("data folder", str(problem))]
-    state = folder.path.stat()
-    seen = f"{folder.path}, mode {state.st_mode & 0o7777:o}"
+    seen = f"{folder.path}, mode {mode_of(folder.path):o}"
     if folder.others_may_enter():
         private = warning("data folder", f"{seen}: others may look into it", f"chmod 700 {folder.path}")
     else:
@@ -45,8 +45,8 @@ def check_disk(folder: Path) -> Finding:
             why = "the disk is full" if problem.errno == errno.ENOSPC else "your quota is used up"
             return error("disk", f"{why}: nothing can be written to {folder} ({_space(folder)})", ROOM)
         return error("disk", f"nothing can be written to {folder} ({problem.strerror})", "ask the host about this disk")
-    free = _free_bytes(folder)
-    if free < LITTLE_SPACE_BYTES:
+    state = os.statvfs(folder)
+    if state.f_bavail * state.f_frsize < LITTLE_SPACE_BYTES:
         return warning("disk", f"little space is left for {folder}: {_space(folder)}", ROOM)
     return ok("disk", _space(folder))
 
@@ -60,11 +60,6 @@ def _try_to_write(folder: Path) -> None:
             os.fsync(stream.fileno())
     finally:
         path.unlink(missing_ok=True)
-
-
-def _free_bytes(folder: Path) -> int:
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
 
 
 def _space(folder: Path) -> str:
@@ -88,11 +83,11 @@ def file_system_of(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) ->
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    best, kind = "", ""
+    best, kind, place = "", "", os.path.realpath(folder)
     for line in lines:
         before, _, after = line.partition(" - ")
         point = before.split()[4] if len(before.split()) > 4 else ""
-        covers = os.path.realpath(folder).startswith(point.rstrip("/") + "/") or os.path.realpath(folder) == point
+        covers = place == point or place.startswith(point.rstrip("/") + "/")
         if point and covers and len(point) >= len(best):
             best, kind = point, after.split()[0]
     return kind

@@ -1,7 +1,7 @@
-"""The packages this project stands on: which version is used, which other one this Python has, what to do about it.
+"""The packages this project needs: which version is used, which other one this Python has, what to do about it.
 
-Those in scalable/vendor win, because the project was tested with them and a host may change its own at any time. A
-newer one of the host's is never passed over in silence: it may be there because the older one has a hole.
+Those in scalable/vendor win, because the project was tested with them and those of this Python may change at any time.
+A newer one that is not used is always reported: the older one may have a security hole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Optional
 
-from scalable.lib.setup.finding import Finding, Verdict
+from scalable.lib.setup.finding import Finding, error, ok, warning
 
 # Import name → name in the package index.
 PACKAGES = {
@@ -35,22 +35,22 @@ _RELEASE = re.compile(r"\d+(\.\d+)*(\.post\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Package:
-    """One of them: `vendored` is its version in scalable/vendor, `of_host` the one this Python has elsewhere."""
+    """One of them: `vendored` is its version in scalable/vendor, `other` the one this Python has elsewhere."""
 
     module: str
     name: str
     vendored: Optional[str]
-    of_host: Optional[str]
+    other: Optional[str]
 
     @property
     def used(self) -> Optional[str]:
         """The version that is imported; None when there is none."""
-        return self.vendored or self.of_host
+        return self.vendored or self.other
 
     @property
     def is_older(self) -> bool:
-        """Whether the host has a newer release than the one that is used."""
-        return _order(self.of_host) > _order(self.vendored) if self.vendored else False
+        """Whether this Python has a newer release than the one that is used."""
+        return _order(self.other) > _order(self.vendored) if self.vendored else False
 
 
 def find_packages(vendor: Path, path: Optional[Sequence[str]] = None) -> list[Package]:
@@ -64,37 +64,35 @@ def find_packages(vendor: Path, path: Optional[Sequence[str]] = None) -> list[Pa
 
 
 def check_packages(packages: Sequence[Package]) -> list[Finding]:
-    """The doctor's lines about them."""
+    """Which versions are used, which are missing, and which newer ones are not used."""
     missing = [
-        Finding(Verdict.ERROR, "packages", f"{package.name} is missing: {INSTALL}")
-        for package in packages
-        if package.used is None
+        error("packages", f"{package.name} is missing: {INSTALL}") for package in packages if package.used is None
     ]
     seen = ", ".join(f"{package.name} {package.used}{_place(package)}" for package in packages if package.used)
-    older = [Finding(Verdict.WARNING, "packages", _passed_over(each)) for each in packages if each.is_older]
-    return [*(missing or [Finding(Verdict.OK, "packages", seen)]), *older]
+    older = [warning("packages", _newer_elsewhere(each)) for each in packages if each.is_older]
+    return [*(missing or [ok("packages", seen)]), *older]
 
 
-def missing_package(error: ModuleNotFoundError) -> str:
-    """One sentence for the person who has to install it; an unknown module is a defect and raised again."""
-    name = (error.name or "").partition(".")[0]
+def missing_package(problem: ModuleNotFoundError) -> str:
+    """One sentence for the person who has to install it; `problem` is raised again when it names another module."""
+    name = (problem.name or "").partition(".")[0]
     if name not in PACKAGES:
-        raise error
+        raise problem
     return f"the Python package {PACKAGES[name]} is missing: {INSTALL}"
 
 
 def _place(package: Package) -> str:
     if package.vendored is None:
         return " (this Python's own)"
-    return f" (this Python has {package.of_host})" if package.of_host not in (None, package.vendored) else ""
+    return f" (this Python has {package.other})" if package.other not in (None, package.vendored) else ""
 
 
-def _passed_over(package: Package) -> str:
+def _newer_elsewhere(package: Package) -> str:
     stems = dict.fromkeys((package.module, package.name.lower().replace("-", "_")))
     files = " ".join(f"scalable/vendor/{stem}*" for stem in stems)
     return (
         f"{package.name} {package.vendored} of scalable/vendor is used, and this Python has the newer "
-        f"{package.of_host}, which may repair something: take the newest release of Scalable mode, or use this "
+        f"{package.other}, which may repair something: take the newest release of Scalable mode, or use this "
         f"Python's own: rm -r {files}"
     )
 
@@ -107,7 +105,7 @@ def _version(name: str, path: list[str]) -> Optional[str]:
 
 
 def _order(version: Optional[str]) -> tuple[int, ...]:
-    """For comparing; what is no final release counts as old, because nobody should be sent to it."""
+    """For comparing; what is no final release counts as old, because it is not recommended."""
     if version is None or not _RELEASE.fullmatch(version):
         return ()
     return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -1,4 +1,4 @@
-"""The doctor's look at the scripts a web server starts: modes, owners, line ends, first lines, the Python they name.
+"""Checks the scripts a web server starts: modes, owners, line ends, first lines, the Python they name.
 
 What suexec refuses is taken from its manual (Apache, suexec.html, "suEXEC Security Model").
 """
@@ -6,22 +6,23 @@ What suexec refuses is taken from its manual (Apache, suexec.html, "suEXEC Secur
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import shutil
 import stat
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
 from scalable.lib.pool.find_python import WEB_PATH, Python, ask_python
-from scalable.lib.setup.finding import Finding, Verdict, error, ok, warning
+from scalable.lib.setup.files import mode_of, read_start, user_name
+from scalable.lib.setup.finding import Finding, error, ok, warning
 from scalable.lib.setup.packages import INSTALL, PACKAGES
 
 WEB_SCRIPTS = ("webhook_queue.py", "dashboard.py", "worker.py")
-BOM = b"\xef\xbb\xbf"
 OTHERS_MAY_WRITE = 0o022
+START_BYTES = 4096
 UPLOAD = "upload it in binary mode and without a BOM"
 REMOVE_BOM, REMOVE_CR = r"sed -i '1s/^\xef\xbb\xbf//'", r"sed -i 's/\r$//'"
 # Debian, Red Hat, cPanel.
@@ -36,43 +37,41 @@ SUEXEC_PLACES = (
 def check_scripts(
     folder: Path, suexec_places: Sequence[str] = SUEXEC_PLACES, web_path: str = WEB_PATH
 ) -> list[Finding]:
-    """What keeps a web server from starting the scripts of `folder`, scalable/, each with the command that helps."""
+    """What keeps a web server from starting the scripts of `folder`, scalable/, each with a command that helps."""
     suexec = next(filter(os.path.exists, suexec_places), None)
     problems = _writable(folder, suexec) + _owners(folder)
     for name in WEB_SCRIPTS:
         problems += _script(folder / name, suexec)
     problems += _access_file(folder / ".htaccess")
     if not problems:
-        state = folder.stat()
-        names = ", ".join(WEB_SCRIPTS)
-        problems = [ok("scripts", f"{names}: executable, Unix line ends, owner {_owner(state)}, folder {_mode(state)}")]
+        seen = f"executable, Unix line ends, owner {_user(folder.stat().st_uid)}, folder {mode_of(folder):o}"
+        problems = [ok("scripts", f"{', '.join(WEB_SCRIPTS)}: {seen}")]
     return problems + _interpreters(folder, web_path)
 
 
 def _writable(path: Path, suexec: Optional[str]) -> list[Finding]:
     """suexec refuses what others than the owner may write (its errors 116 and 118)."""
-    state = path.stat()
-    if not state.st_mode & OTHERS_MAY_WRITE:
+    mode = mode_of(path)
+    if not mode & OTHERS_MAY_WRITE:
         return []
-    what = "folder" if path.is_dir() else "file"
-    verdict = Verdict.ERROR if suexec or state.st_mode & 0o002 else Verdict.WARNING
-    why = "suexec runs no script of it" if path.is_dir() else "suexec does not run it"
-    seen = f"{path}, mode {_mode(state)}: others may write this {what}, and {why}"
-    return [Finding(verdict, "scripts", seen, f"chmod 755 {_quoted(path)}")]
+    what, why = ("folder", "suexec runs no script of it") if path.is_dir() else ("file", "suexec does not run it")
+    problem = error if suexec or mode & 0o002 else warning
+    seen = f"{path}, mode {mode:o}: others may write this {what}, and {why}"
+    return [problem("scripts", seen, f"chmod 755 {_quoted(path)}")]
 
 
 def _script(path: Path, suexec: Optional[str]) -> list[Finding]:
     try:
-        start, state = _start(path), path.stat()
+        start, mode = read_start(path, START_BYTES), mode_of(path)
     except FileNotFoundError:
         return [error("scripts", f"{path} is missing", "upload the whole folder scalable/ again")]
     except OSError as problem:
         return [error("scripts", f"{path} cannot be read ({problem.strerror})", f"chmod 755 {_quoted(path)}")]
     problems = _writable(path, suexec)
-    if not state.st_mode & stat.S_IXUSR:
-        seen = f"{path}, mode {_mode(state)}: not executable, so a web server cannot start it"
+    if not mode & stat.S_IXUSR:
+        seen = f"{path}, mode {mode:o}: not executable, so a web server cannot start it"
         problems.append(error("scripts", seen, f"chmod 755 {_quoted(path)}"))
-    if start.startswith(BOM):
+    if start.startswith(BOM_UTF8):
         seen = f"{path} begins with a byte order mark (BOM), so the system does not know it for a script"
         problems.append(error("scripts", seen, f"{UPLOAD}, or: {REMOVE_BOM} {_quoted(path)}"))
     if b"\r\n" in start:
@@ -83,26 +82,25 @@ def _script(path: Path, suexec: Optional[str]) -> list[Finding]:
 
 def _owners(folder: Path) -> list[Finding]:
     """suexec runs a script only as its owner, who has to own the folder, too."""
-    state = folder.stat()
-    strangers = [
-        name for name in WEB_SCRIPTS if (folder / name).exists() and (folder / name).stat().st_uid != state.st_uid
-    ]
-    if strangers:
-        seen = f"{', '.join(strangers)}: of another owner than the folder ({_owner(state)}), which suexec refuses"
+    owner = folder.stat().st_uid
+    scripts = [folder / name for name in WEB_SCRIPTS]
+    others = [script.name for script in scripts if script.exists() and script.stat().st_uid != owner]
+    if others:
+        seen = f"{', '.join(others)}: of another owner than the folder ({_user(owner)}), which suexec refuses"
         return [error("scripts", seen, "upload them again as that user")]
-    if state.st_uid != os.geteuid():
-        seen = f"{folder} belongs to {_owner(state)}, and this is {_name(os.geteuid())}"
+    if owner != os.geteuid():
+        seen = f"{folder} belongs to {_user(owner)}, and this is {_user(os.geteuid())}"
         return [warning("scripts", seen, "run the web scripts, cron and this check as the same user")]
     return []
 
 
 def _access_file(path: Path) -> list[Finding]:
     try:
-        start = _start(path)
+        start = read_start(path, START_BYTES)
     except OSError:
         seen = f"{path} is missing or cannot be read: Apache then shows files that should stay private"
         return [warning("scripts", seen, "upload it; file managers hide names that begin with a dot")]
-    if start.startswith(BOM):
+    if start.startswith(BOM_UTF8):
         seen = f"{path} begins with a byte order mark (BOM), which Apache answers with 500"
         return [error("scripts", seen, f"{REMOVE_BOM} {_quoted(path)}")]
     return []
@@ -113,9 +111,9 @@ def _interpreters(folder: Path, web_path: str) -> list[Finding]:
     named: dict[str, list[str]] = {}
     for name in WEB_SCRIPTS:
         try:
-            named.setdefault(_first_line(_start(folder / name)), []).append(name)
+            named.setdefault(_first_line(read_start(folder / name, START_BYTES)), []).append(name)
         except OSError:
-            continue  # told above
+            continue  # reported by _script
     return [_interpreter(line, ", ".join(names), folder, web_path) for line, names in named.items()]
 
 
@@ -127,10 +125,10 @@ def _interpreter(line: str, names: str, folder: Path, web_path: str) -> Finding:
     python = ask_python(path, str(folder / "vendor"), tuple(PACKAGES), _options(line))
     if python is None:
         return error("interpreter", f"{line!r} of {names}: {path} is no Python that runs", better)
-    return _judge(python, names, better)
+    return _interpreter_found(python, names, better)
 
 
-def _judge(python: Python, names: str, better: str) -> Finding:
+def _interpreter_found(python: Python, names: str, better: str) -> Finding:
     seen = f"Python {python.version_text} at {python.path} runs {names}"
     if not python.is_new_enough:
         return error("interpreter", f"{seen}; 3.9 or newer is needed", better)
@@ -158,27 +156,11 @@ def _options(line: str) -> list[str]:
 
 
 def _first_line(start: bytes) -> str:
-    return start[len(BOM) if start.startswith(BOM) else 0 :].split(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
+    return start.removeprefix(BOM_UTF8).split(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
 
 
-def _start(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(4096)
-
-
-def _mode(state: os.stat_result) -> str:
-    return f"{stat.S_IMODE(state.st_mode):o}"
-
-
-def _owner(state: os.stat_result) -> str:
-    return _name(state.st_uid)
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a user of the kernel's only, as containers have them
-        return f"user {uid}"
+def _user(user_id: int) -> str:
+    return user_name(user_id, prefix_of_number="user ")
 
 
 def _quoted(path: Path) -> str:

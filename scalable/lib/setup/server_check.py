@@ -1,85 +1,70 @@
-"""What a server allows this user, and whether its clock is right: questions of the doctor, asked once in a while."""
+"""Checks the database server: its cluster, this user's rights and connections, its clock. A file allows everything."""
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Optional
 
-from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.database_queue import POOL_CONNECTIONS, DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
+from scalable.lib.setup.finding import Finding, error, ok, warning
 
 # Every day, and when the tables are made or brought up to date.
 DAILY_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 TABLE_RIGHTS = ("CREATE", "ALTER", "INDEX")
+# Telegram's times and the database's are compared; a minute's difference shows as a wrong age.
+CLOCK_SECONDS = 5.0
+# The smallest cluster that goes on when one node dies.
+SAFE_CLUSTER = 3
 _GRANT = re.compile(r"GRANT (.+?) ON (?:TABLE )?(\S+) TO ", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """How many connections are open, and may be: of all users, and of this one; None: no limit of its own."""
-
-    open_now: int
-    all_users: int
-    this_user: Optional[int]
-
-    @property
-    def most(self) -> int:
-        """How many this user can have at best."""
-        return min(self.all_users, self.this_user or self.all_users)
+def check_server(database: Database, pool_size: int) -> list[Finding]:
+    """What it allows this user, and how its cluster is. Raises DatabaseUnavailable."""
+    return _cluster(database) + _rights(database) + _connections(database, pool_size)
 
 
-@dataclass(frozen=True)
-class ClusterNode:
-    """A server of a cluster: its own name, how many it sees with itself, and its state in the cluster's words."""
-
-    name: str
-    size: int
-    state: str
-
-    @property
-    def is_synced(self) -> bool:
-        """True when it is a full member."""
-        return self.state == "Synced"
-
-
-def clock_difference(queue: DatabaseQueue) -> float:
-    """Seconds that the database's clock is ahead of this machine's; negative when it is behind."""
-    minutes = queue.minutes
-    minutes.now()  # connects, which takes longer than asking
-    before = time.time()
-    theirs = minutes.now()
-    half = (before + time.time()) / 2
-    return (theirs - datetime.fromtimestamp(half, timezone.utc)).total_seconds()
+def _cluster(database: Database) -> list[Finding]:
+    node = database.run(database.cluster_node)
+    if node is None:
+        return []
+    name, size, state = node
+    seen = f"Galera node {name}, {size} in the cluster, {state}"
+    if state != "Synced":
+        return [warning("cluster", seen, "behind, or busy with another node: statements may wait until it is Synced")]
+    if size < SAFE_CLUSTER:
+        remedy = "three or more go on when one dies: bring back the one that is missing, or add one"
+        return [warning("cluster", seen, remedy)]
+    return [ok("cluster", seen)]
 
 
-def connection_limits(database: Database) -> Optional[ConnectionLimits]:
-    """None where there are none, as in a file."""
-    found = database.run(database.connection_limits)
-    return None if found is None else ConnectionLimits(found[0], found[1], found[2] or None)
+def _rights(database: Database) -> list[Finding]:
+    given = _given_rights(database)
+    if given is None:
+        return []
+    remedy = "give this user all rights on the database in your host's panel"
+    missing = [right for right in DAILY_RIGHTS if right not in given]
+    if missing:
+        return [error("rights", f"this user may not {', '.join(missing)} in the database", remedy)]
+    missing = [right for right in TABLE_RIGHTS if right not in given]
+    if missing:
+        seen = f"this user may not {', '.join(missing)}, which making or updating the tables needs"
+        return [warning("rights", seen, remedy)]
+    return []
 
 
-def cluster_node(database: Database) -> Optional[ClusterNode]:
-    """None where the server is no part of a cluster."""
-    found = database.run(database.cluster_node)
-    return None if found is None else ClusterNode(*found)
-
-
-def missing_rights(database: Database, wanted: tuple[str, ...]) -> list[str]:
-    """Those of `wanted` that this user has not in this database; empty also where roles hide what it has."""
+def _given_rights(database: Database) -> Optional[set[str]]:
+    """The rights of this user in this database; None when it has all, or when roles hide which it has."""
     name, lines = database.run(database.rights)
     given: set[str] = set()
-    for line in lines:
-        found = _GRANT.match(line)
-        if found is None:
-            return []  # a role, whose rights are in another place
-        if _covers(found.group(2), name):
-            given |= {right.strip().upper() for right in re.sub(r"\([^)]*\)", "", found.group(1)).split(",")}
-    if not lines or "ALL PRIVILEGES" in given:
-        return []
-    return [right for right in wanted if right not in given]
+    for grant in map(_GRANT.match, lines):
+        if grant is None:
+            return None  # a role, whose rights are in another place
+        if _covers(grant.group(2), name):
+            given |= {right.strip().upper() for right in re.sub(r"\([^)]*\)", "", grant.group(1)).split(",")}
+    return None if not lines or "ALL PRIVILEGES" in given else given
 
 
 def _covers(scope: str, database: str) -> bool:
@@ -92,3 +77,38 @@ def _covers(scope: str, database: str) -> bool:
     patterns = {"%": ".*", "_": "."}
     pattern = "".join(patterns.get(part, re.escape(part.lstrip("\\"))) for part in parts)
     return re.fullmatch(pattern, database, re.IGNORECASE) is not None
+
+
+def _connections(database: Database, pool_size: int) -> list[Finding]:
+    limits = database.run(database.connection_limits)
+    if limits is None:
+        return []
+    open_now, all_users, this_user = limits  # this user's is 0 without a limit of its own
+    needed = pool_size + POOL_CONNECTIONS
+    seen = f"{open_now} open of {all_users}" + (f", {this_user} for this user" if this_user else "")
+    if min(all_users, this_user or all_users) < needed:
+        remedy = "lower BOT_WORKER_POOL_SIZE, or ask the host for more"
+        return [warning("connections", f"{seen}; {pool_size} workers and the web server may need {needed}", remedy)]
+    return [ok("connections", seen)]
+
+
+def check_clock(queue: DatabaseQueue) -> Finding:
+    """Whether the database's clock and this machine's agree. Raises DatabaseUnavailable."""
+    ahead = _seconds_ahead(queue)
+    if abs(ahead) < CLOCK_SECONDS:
+        return ok("clock", "this machine and the database agree")
+    which = "ahead of" if ahead > 0 else "behind"
+    return warning(
+        "clock",
+        f"the database's clock is {abs(ahead):.0f} s {which} this machine's",
+        "ask the host to set it; ages and waits on the dashboard are wrong by as much",
+    )
+
+
+def _seconds_ahead(queue: DatabaseQueue) -> float:
+    minutes = queue.minutes
+    minutes.now()  # connects, which takes longer than asking
+    before = time.time()
+    theirs = minutes.now()
+    half = (before + time.time()) / 2
+    return (theirs - datetime.fromtimestamp(half, timezone.utc)).total_seconds()

@@ -1,6 +1,6 @@
-"""Machinery of a settings table: converters, the settings file, and reading everything before complaining.
+"""What a table of settings is made of: its rows, their converters, and reading all of them.
 
-Knows no setting by name (the table is in config.py) and never looks at the environment: it is handed over.
+Knows no setting by name (the table is settings_table.py), no file and no environment: it is given names and texts.
 """
 
 from __future__ import annotations
@@ -9,24 +9,21 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from scalable.lib.errors import ConfigurationError
-
-_BOTS_OWN = {
+Converter = Callable[[str], Any]
+_HINT_FOR_UNKNOWN = {
     "environment": "fine if your bot reads it itself",
     "file": "and your bot does not see this file: give it its own settings where it looks for them",
 }
-Converter = Callable[[str], Any]
-_UNEXPECTED_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
 class Setting:
     """One row of the table: `convert` takes the text and raises ValueError with what was expected.
 
-    `show` makes of the text what a person may see; of one that is `secret`, nothing is shown.
+    `show` makes of the text what people may see; the text of a `secret` setting is never shown.
     """
 
     name: str
@@ -39,7 +36,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Reading:
-    """A setting as found: its text, the value made of it, and whether environment, file or default gave it."""
+    """A setting as found. `value` is made of its `text`, `source` is environment, file or default."""
 
     setting: Setting
     text: str = field(repr=False)
@@ -47,7 +44,7 @@ class Reading:
     source: str
 
     def shown(self) -> str:
-        """The text for a person to see; a secret only says whether it is set."""
+        """The text that people may see; of a secret, only whether it is set."""
         if self.setting.secret:
             return "(set, hidden)" if self.text else "(empty)"
         return self.setting.show(self.text) or "(empty)"
@@ -59,14 +56,14 @@ def read_settings(
     """Every readable setting of `table` by name, and a line for every wrong value.
 
     Environment over file over default; an empty text counts as given and means the default. Problems are returned
-    rather than raised, so that the caller can add its own and a person sees all of them at once.
+    rather than raised, so that the caller can add its own and the owner sees all of them at once.
     """
     readings: dict[str, Reading] = {}
     problems = []
     for setting in table:
         text, source = _find(setting, environment, file_values)
         try:
-            if _UNEXPECTED_CONTROL.search(text):
+            if _CONTROL_CHARACTERS.search(text):
                 raise ValueError("text without control characters or line breaks")
             readings[setting.name] = Reading(setting, text, setting.convert(text), source)
         except ValueError as error:
@@ -86,45 +83,16 @@ def _find(setting: Setting, environment: Mapping[str, str], file_values: Mapping
 def unknown_names(
     table: Sequence[Setting], environment: Mapping[str, str], file_values: Mapping[str, str]
 ) -> list[str]:
-    """A line for each `BOT_*` name nobody knows, with the nearest known one; they may be the bot's own."""
+    """A line for each `BOT_*` name that is not in `table`, with the nearest that is; it may be the bot's own."""
     known = [setting.name for setting in table]
     lines = []
     for source, values in (("environment", environment), ("file", file_values)):
         for name in sorted(values):
             if name.startswith("BOT_") and name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-                hint = f"did you mean {near[0]}?" if near else _BOTS_OWN[source]
+                hint = f"did you mean {near[0]}?" if near else _HINT_FOR_UNKNOWN[source]
                 lines.append(f"{name} ({source}) is not a setting of Scalable mode; {hint}")
     return lines
-
-
-def read_settings_file(path: Path) -> dict[str, str]:
-    """Names and values of a settings file of `NAME=value` lines, nothing interpolated.
-
-    Raises ConfigurationError naming the line when one cannot be read: a line skipped in silence would be a setting
-    that quietly does nothing.
-    """
-    from dotenv.parser import parse_stream  # here, because a process without a settings file need not pay for it
-
-    values: dict[str, str] = {}
-    problems = []
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for binding in parse_stream(stream):
-                if binding.error or (binding.key is not None and binding.value is None):
-                    problems.append(f"{path}, line {_line_of(*binding.original)}: expected NAME=value")
-                elif binding.key is not None:
-                    values[binding.key] = binding.value or ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: the settings file cannot be read: {error}") from error
-    if problems:
-        raise ConfigurationError(*problems)
-    return values
-
-
-def _line_of(string: str, line: int) -> int:
-    """Where the text itself starts: the parser counts the empty lines before it as a part of it."""
-    return line + string[: len(string) - len(string.lstrip())].count("\n")
 
 
 def text(value: str) -> str:

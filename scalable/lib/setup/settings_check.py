@@ -1,4 +1,4 @@
-"""The doctor's look at where settings come from: what reaches the shell may not reach the web server, or cron.
+"""Checks where settings come from: what reaches the shell may not reach the web server, or cron.
 
 suexec passes on a fixed list of variables (Apache, suexec.html); cron passes on nearly none (crontab(5)).
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from scalable.lib.setup.finding import Finding, Verdict, ok, warning
+from scalable.lib.setup.files import mode_of, read_start, write_file
+from scalable.lib.setup.finding import Finding, error, ok, warning
 from scalable.lib.setup.settings import Reading
 
 SHELL, WEB = "shell", "web"
@@ -28,7 +27,7 @@ def check_settings_file(path: Path) -> Finding:
     """Whether it is private."""
     if not path.exists():
         return ok("settings file", f"none at {path}: environment and defaults only")
-    mode = stat.S_IMODE(path.stat().st_mode)
+    mode = mode_of(path)
     if mode & 0o077:
         return warning("settings file", f"{path}, mode {mode:o}: others may read it", f"chmod 600 {path}")
     return ok("settings file", f"{path}, mode {mode:o}")
@@ -51,8 +50,8 @@ def check_environment(readings: Sequence[Reading], folder: Path, side: str) -> l
 def _lost(name: str, place: Path, source: str, side: str) -> Finding:
     why = "suexec takes such variables away" if side == WEB else "a shell and cron never see it"
     seen = f"SetEnv {name} in {place} does not reach {_SEEN_BY[side]} ({why}); the {source} counts"
-    verdict = Verdict.ERROR if source == "default" else Verdict.WARNING
-    return Finding(verdict, "settings", seen, f"take that line away, and {INTO_THE_FILE}")
+    problem = error if source == "default" else warning
+    return problem("settings", seen, f"take that line away, and {INTO_THE_FILE}")
 
 
 def _set_by_apache(folder: Path) -> dict[str, Path]:
@@ -61,23 +60,22 @@ def _set_by_apache(folder: Path) -> dict[str, Path]:
     for parent in [folder, *list(folder.parents)[:5]]:
         path = parent / ".htaccess"
         try:
-            with path.open("rb") as stream:
-                content = stream.read(MAX_ACCESS_FILE_BYTES)
+            content = read_start(path, MAX_ACCESS_FILE_BYTES)
         except OSError:
-            continue  # none there, or not for us to see
+            continue  # there is none, or this user may not read it
         for name in _SET_ENV.findall(content):
             found.setdefault(name.decode(), path)
     return found
 
 
 def check_other_side(readings: Sequence[Reading], folder: Path, secret: bytes, side: str) -> list[Finding]:
-    """Settings that differ between the web server and the shell, each as it was when the doctor last ran there.
+    """Settings that differ between the web server and the shell, each as it was when the checks last ran there.
 
     Each side leaves a note in the data folder `folder`, a keyed digest of every value, so that it holds no secret.
     Raises OSError when the note cannot be written.
     """
     mine = {reading.setting.name: _digest(secret, reading) for reading in readings}
-    _write(folder / f".ht-settings-{side}", json.dumps(mine))
+    write_file(folder / f".ht-settings-{side}", json.dumps(mine).encode())
     other = WEB if side == SHELL else SHELL
     theirs = _read(folder / f".ht-settings-{other}")
     differing = [name for name, digest in mine.items() if name in theirs and theirs[name] != digest]
@@ -91,18 +89,8 @@ def _digest(secret: bytes, reading: Reading) -> str:
     return hmac.new(secret, f"{reading.setting.name}={reading.text}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            stream.write(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _read(path: Path) -> dict[str, str]:
-    """What the other side noted; nothing when it never did, or when the note is not ours."""
+    """What the other side noted; nothing when there is no note, or when it cannot be read as one."""
     try:
         noted = json.loads(path.read_text())
     except (OSError, ValueError):

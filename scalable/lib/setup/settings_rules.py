@@ -1,4 +1,4 @@
-"""Which settings belong together, and which do nothing alone. Knows no file and no environment: it is given texts."""
+"""Rules about several settings at once. Knows no file and no environment: it is given texts and values."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
 
 
 def disagreements(readings: Mapping[str, Reading], given: Mapping[str, str]) -> list[str]:
-    """One line for each rule these settings break together; `given`: their texts by name, `readings`: their values.
-
-    A setting that is wrong by itself has no reading, and breaks no rule here.
-    """
+    """A line for each rule that is broken. `given`: texts by name, `readings`: those settings that are right alone."""
     return [*_missing_database_settings(given), *_bot_mismatch(readings), *_same_passwords(readings)]
 
 
 def idle_settings(value: Mapping[str, Any]) -> list[str]:
-    """Settings that do nothing without another one: a warning for each."""
+    """A line for each setting that has no effect without another one."""
     if value["BOT_ALERT_CHAT_ID"] and not value["BOT_TOKEN"]:
         return ["BOT_ALERT_CHAT_ID is set, but BOT_TOKEN is not: nobody will be told when something goes wrong"]
     return []
@@ -42,10 +39,9 @@ def _bot_mismatch(readings: Mapping[str, Reading]) -> list[str]:
     if not {"BOT_LEGACY_PATH", "BOT_LEGACY_MODE"} <= readings.keys():
         return []
     path, mode = readings["BOT_LEGACY_PATH"].value, readings["BOT_LEGACY_MODE"].value
-    expected = mismatch(path, mode)
+    expected, shown = mismatch(path, mode), without_password(path)
     if expected is None:
         return []
-    shown = without_password(path)
     return [f"BOT_LEGACY_MODE={mode} does not go with BOT_LEGACY_PATH={shown!r}: expected {expected}"]
 
 

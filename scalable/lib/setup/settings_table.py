@@ -1,4 +1,4 @@
-"""The table of settings: name, converter, default, help. What reads it is settings.py, what is made of it config.py."""
+"""The table of settings: name, converter, default, help. settings.py reads by it, config.py makes the Config of it."""
 
 from __future__ import annotations
 

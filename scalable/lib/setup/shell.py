@@ -1,4 +1,4 @@
-"""Running an entry script's `main` in a shell: readable messages, and the exit codes of errors.ExitCode."""
+"""Runs an entry script's `main` in a shell: readable messages, and the exit codes of errors.ExitCode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalable.lib.setup.packages import missing_package
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """End the process with what `main(arguments)` returns; a foreseen error becomes its message and exit code."""
+    """End the process with what `main(arguments)` returns; a ScalableError becomes its message and exit code."""
     open_standard_streams()
     try:
         sys.exit(main(sys.argv[1:]))
@@ -25,7 +25,7 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
         sys.exit(ExitCode.BAD_CONFIGURATION)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
+    except BrokenPipeError:  # standard output was closed, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.OK)
 
@@ -33,7 +33,7 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
 def open_standard_streams() -> None:
     """Open the null device as every standard stream that is closed.
 
-    Else the next file that is opened, the database for one, would get its number, and whatever is printed.
+    Else the next file that is opened, such as the database, would get its number, and what is printed would go there.
     """
     for descriptor, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         try:

@@ -1,4 +1,4 @@
-"""What an installation stores: its data folder and its queue, opened the same careful way by every process."""
+"""What an installation stores: its data folder and its queue, opened the same way by every process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor's look at the workers: the pool, what cron did last, and whether jobs wait for nobody."""
+"""Checks the workers: whether the pool runs, when maintenance was last done, and whether jobs wait without a worker."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from scalable.lib.queue.views.health import NO_WORKER, WAITING, Thresholds, Vita
 from scalable.lib.setup.finding import Finding, error, ok, warning
 from scalable.lib.setup.storage import Storage
 
-GATEWAY = os.fsdecode(SOCKET_NAME)
+GATEWAY_SOCKET = os.fsdecode(SOCKET_NAME)
 START = "start worker_pool.py, or look at the crontab and its log"
 
 
 def check_work(storage: Storage) -> list[Finding]:
-    """The pool of this machine, and what the database knows of workers anywhere."""
+    """The pool of this machine, and the workers of all machines as the database has them."""
     try:
         findings = _pool(storage)
         vitals = read_vitals(storage.queue())
     except (ConfigurationError, DatabaseUnavailable, SchemaMissing):
-        return []  # told in the lines about the database or the data folder
+        return []  # reported by the checks of the database and the data folder
     return [*findings, _workers(vitals), *_waiting(vitals)]
 
 
@@ -33,7 +33,7 @@ def _pool(storage: Storage) -> list[Finding]:
         return [ok("pool", "none runs now on this data folder; with cron alone that is so between two runs")]
     if not holder.is_here:
         return [ok("pool", f"runs as process {holder.pid} on {holder.host}")]
-    answers = "answers CGI requests, too" if (folder.path / GATEWAY).is_socket() else "leaves CGI requests alone"
+    answers = "answers CGI requests, too" if (folder.path / GATEWAY_SOCKET).is_socket() else "leaves CGI requests alone"
     return [ok("pool", f"runs as process {holder.pid}, and {answers}")]
 
 

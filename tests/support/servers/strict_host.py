@@ -1,6 +1,6 @@
 """An installation on a strict host, to be made ill: Apache runs its scripts and PHP by suexec, as the customer.
 
-What the doctor says is asked for in each way an owner has: in a shell, on the dashboard's page, by doctor.php there and
+What the checks say is asked for in each way an owner has: in a shell, on the dashboard's page, by doctor.php there and
 in a shell. Its passwords are in SECRETS, and no answer may hold one.
 """
 
@@ -89,7 +89,7 @@ class Patient:
 
     def deliver(self) -> int:
         """The status that one update is answered with, or NO_ANSWER. That of a script that does not start may be cut
-        off: Apache then closes a connection whose body nobody has read.
+        off: Apache then closes a connection whose body was not read.
         """
         connection = http.client.HTTPConnection(self.apache.url.removeprefix("http://"), timeout=60)
         headers = {"Content-Type": "application/json", "X-Telegram-Bot-Api-Secret-Token": WEBHOOK_SECRET}
@@ -120,7 +120,7 @@ class Patient:
         )
 
     def ask(self, way: str) -> str:
-        """What the doctor says when asked in one of WAYS."""
+        """What the checks say when asked in one of WAYS."""
         said = WAYS[way](self)
         for secret in SECRETS:
             assert secret not in said, f"{way} shows a secret"
@@ -178,7 +178,7 @@ def copied(answer: Answer, apache: Apache) -> str:
 
 
 def line_with(said: str, *parts: str) -> str:
-    """The line of the doctor that holds all of these."""
+    """The line of the checks that holds all of these."""
     found = [line for line in said.splitlines() if all(part in line for part in parts)]
     assert found, f"no line with {parts} in:\n{said}"
     return found[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.setup.finding import Verdict
-from scalable.lib.setup.release_files import check_files
+from scalable.lib.setup.release_check import check_files
 
 FILES = {
     "webhook_queue.py": b"#!/usr/bin/env python3\nprint('here')\n",
@@ -60,7 +60,7 @@ def test_a_missing_file_is_an_error_and_named(plugin: Path) -> None:
     )
 
 
-def test_a_package_that_was_taken_away_is_a_warning_because_the_doctor_itself_may_have_said_so(plugin: Path) -> None:
+def test_a_package_that_was_taken_away_is_a_warning_because_the_checks_may_have_advised_it(plugin: Path) -> None:
     (plugin / "vendor/bottle.py").unlink()
 
     verdict, seen = told(plugin)

@@ -1,4 +1,4 @@
-"""The doctor, as an owner runs it: every setting with its source, every check, exit code 0 or 2, no secret."""
+"""The checks, as an owner runs it: every setting with its source, every check, exit code 0 or 2, no secret."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PY_BOT = REPOSITORY / "examples" / "bot.py"
 PHP_BOT = REPOSITORY / "examples" / "bot.php"
 
 
-def doctor(folder: Path, bot: Path = PY_BOT, **settings: str) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, bot: Path = PY_BOT, **settings: str) -> subprocess.CompletedProcess[str]:
     return ServedSite(folder, bot, **settings).run("config.py")
 
 
@@ -45,7 +45,7 @@ def test_a_right_installation_gets_0_and_every_setting_with_its_source(tmp_path:
     settings.write_text("BOT_MONITOR_LIMIT=7\n")
     settings.chmod(0o600)
 
-    finished = doctor(tmp_path, BOT_CONFIG=str(settings))
+    finished = check(tmp_path, BOT_CONFIG=str(settings))
 
     lines = [line.split() for line in finished.stdout.splitlines()]
     assert (finished.returncode, finished.stderr) == (0, "")
@@ -56,8 +56,8 @@ def test_a_right_installation_gets_0_and_every_setting_with_its_source(tmp_path:
 
 
 def test_it_makes_the_private_data_folder_and_the_table_and_shows_the_depth(tmp_path: Path) -> None:
-    first = doctor(tmp_path)
-    second = doctor(tmp_path)
+    first = check(tmp_path)
+    second = check(tmp_path)
 
     assert "made just now" in line_about("table", first)
     assert "made just now" not in line_about("table", second)
@@ -76,7 +76,7 @@ def test_it_makes_the_private_data_folder_and_the_table_and_shows_the_depth(tmp_
 def test_it_names_the_server_its_version_and_how_jobs_are_claimed(
     tmp_path: Path, servers: Servers, name: str, product: str, claims: str
 ) -> None:
-    finished = doctor(tmp_path, **mysql(servers, name))
+    finished = check(tmp_path, **mysql(servers, name))
 
     assert finished.returncode == 0
     assert product in line_about("database", finished)
@@ -85,7 +85,7 @@ def test_it_names_the_server_its_version_and_how_jobs_are_claimed(
 
 def test_it_says_which_node_of_a_galera_cluster_answers_and_how_that_is(tmp_path: Path, cluster: GaleraCluster) -> None:
     address = cluster.address(1, cluster.create_database())
-    finished = doctor(
+    finished = check(
         tmp_path,
         BOT_DB_HOST=f"{address.host}:{address.port}",
         BOT_DB_NAME=address.database,
@@ -101,8 +101,8 @@ def test_it_says_which_node_of_a_galera_cluster_answers_and_how_that_is(tmp_path
 def test_secrets_are_never_shown(tmp_path: Path, servers: Servers) -> None:
     hidden = {"BOT_MONITOR_TOKEN": "hush-monitor", "BOT_WEBHOOK_SECRET": "hush-webhook"}
 
-    right = doctor(tmp_path, **mysql(servers, "mariadb-10.11"), **hidden)
-    wrong = doctor(tmp_path, **mysql(servers, "mariadb-10.11", BOT_DB_PASS="hush-database"), **hidden)
+    right = check(tmp_path, **mysql(servers, "mariadb-10.11"), **hidden)
+    wrong = check(tmp_path, **mysql(servers, "mariadb-10.11", BOT_DB_PASS="hush-database"), **hidden)
 
     assert "hush" not in right.stdout + right.stderr + wrong.stdout + wrong.stderr
     assert "not-a-secret" not in right.stdout + right.stderr
@@ -123,7 +123,7 @@ def test_secrets_are_never_shown(tmp_path: Path, servers: Servers) -> None:
 def test_an_unreachable_database_is_an_error_that_says_what_to_check(
     tmp_path: Path, servers: Servers, name: str, changes: dict[str, str], message: str
 ) -> None:
-    finished = doctor(tmp_path, **mysql(servers, name, **changes))
+    finished = check(tmp_path, **mysql(servers, name, **changes))
 
     assert finished.returncode == 2
     assert line_about("database", finished).startswith("error")
@@ -144,7 +144,7 @@ def test_an_unreachable_database_is_an_error_that_says_what_to_check(
 def test_what_is_missing_is_an_error_that_names_it(
     tmp_path: Path, settings: dict[str, str], subject: str, message: str
 ) -> None:
-    finished = doctor(tmp_path, **settings)
+    finished = check(tmp_path, **settings)
 
     assert finished.returncode == 2
     assert line_about(subject, finished).startswith("error")
@@ -152,7 +152,7 @@ def test_what_is_missing_is_an_error_that_names_it(
 
 
 def test_wrong_settings_are_all_told_at_once(tmp_path: Path) -> None:
-    finished = doctor(tmp_path, BOT_WORKER_POOL_SIZE="four", BOT_JOB_RETRY_BASE="0", BOT_DB_HOST="localhost")
+    finished = check(tmp_path, BOT_WORKER_POOL_SIZE="four", BOT_JOB_RETRY_BASE="0", BOT_DB_HOST="localhost")
 
     assert finished.returncode == 2
     assert "BOT_WORKER_POOL_SIZE='four' (environment): expected a whole number from 1 to 64" in finished.stdout
@@ -167,7 +167,7 @@ def test_what_others_may_read_is_a_warning(tmp_path: Path) -> None:
     settings.chmod(0o644)
     (tmp_path / "data").mkdir(mode=0o755)
 
-    finished = doctor(tmp_path, BOT_CONFIG=str(settings))
+    finished = check(tmp_path, BOT_CONFIG=str(settings))
 
     assert finished.returncode == 0
     assert line_about("settings file", finished).startswith("warning")
