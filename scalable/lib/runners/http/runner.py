@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ssl
 from collections.abc import Callable
 from typing import Optional
@@ -10,8 +9,7 @@ from typing import Optional
 from scalable.lib.deadline import Deadline, DeadlinePassed, TickRaised
 from scalable.lib.http_client.address import parse_web_address
 from scalable.lib.http_client.connection import NoAnswer, WebConnection
-from scalable.lib.runners.judgement import judge_response, ran_too_long
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.run_result import End, RunResult, ran_too_long
 from scalable.lib.runners.runner import Runner
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # core.telegram.org/bots/api#setwebhook
@@ -47,7 +45,7 @@ class HttpRunner(Runner):
             return line
         return f"{line} (not encrypted: whoever is on the way can read the updates; prefer https://)"
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run. The update is sent once; a bot that is still busy at the end of its time may finish."""
         deadline = Deadline(self._timeout_seconds, tick)
         connection = self._connection
@@ -58,16 +56,25 @@ class HttpRunner(Runner):
         except TickRaised as error:
             raise error.reason  # noqa: B904  # with its own cause, which `from` would replace
         except NoAnswer as error:
-            return Outcome(Kind.FAILED, str(error), deadline.seconds, output=connection.received.text())
-        return judge_response(response, deadline.seconds)
+            output = connection.received.text()
+            return RunResult(End.NO_USABLE_ANSWER, deadline.seconds, str(error), output=output)
+        return RunResult(
+            End.RESPONDED,
+            deadline.seconds,
+            http_status=response.status,
+            retry_after=response.headers.get("retry-after", ""),
+            output=response.body_end,
+            shown=response.body_end,
+            answer=response.body if response.is_whole else b"",
+            answer_type=response.headers.get("content-type", ""),
+        )
 
     def close(self) -> None:
         """Close the connection that is kept; safe to repeat, and another run may follow."""
         self._connection.close()
 
-    def _let_go(self, seconds: float) -> Outcome:
+    def _let_go(self, seconds: float) -> RunResult:
         connection = self._connection
         output = f"the time was over while {connection.stage}\n{connection.received.text()}".strip()
-        outcome = ran_too_long(self._timeout_seconds, seconds, output)
-        note = "; the web server may still be running the bot" if connection.has_begun else ""
-        return dataclasses.replace(outcome, cause=outcome.cause + note)
+        note = "the web server may still be running the bot" if connection.has_begun else ""
+        return ran_too_long(self._timeout_seconds, seconds, output, note)
