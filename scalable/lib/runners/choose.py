@@ -112,7 +112,16 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
 
         return CgiRunner(file, bot.timeout_seconds, bot.php_binary, bot.secret, environment, reaper=reaper)
     if mode == "fastcgi":
-        return _fastcgi_runner(bot, file, environment, reaper)
+        from scalable.lib.runners.php.fastcgi import FastCgiRunner
+        from scalable.lib.runners.php.fpm import HostServer
+        from scalable.lib.runners.php.resident_php import ResidentPhpCgi
+
+        server = (
+            HostServer(bot.fastcgi_socket)
+            if bot.fastcgi_socket
+            else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
+        )
+        return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment)
     from scalable.lib.runners.cli import CliRunner
 
     return CliRunner(file, bot.timeout_seconds, bot.php_binary, reaper=reaper)
@@ -124,19 +133,3 @@ def checked(runner: Runner) -> str:
         return runner.check()
     finally:
         runner.close()
-
-
-def _fastcgi_runner(
-    bot: BotSettings, file: Path, environment: Mapping[str, str], reaper: Optional[ProcessReaper]
-) -> Runner:
-    from scalable.lib.runners.php.fastcgi import FastCgiRunner
-    from scalable.lib.runners.php.fastcgi_server import FastCgiServer
-    from scalable.lib.runners.php.fpm import HostServer
-    from scalable.lib.runners.php.resident_php import ResidentPhpCgi
-
-    server: FastCgiServer
-    if bot.fastcgi_socket:
-        server = HostServer(bot.fastcgi_socket)
-    else:
-        server = ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
-    return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment)

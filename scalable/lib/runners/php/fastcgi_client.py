@@ -34,15 +34,14 @@ class Answer:
     """What came back for one request, as far as it came.
 
     `output` and `errors` are the streams STDOUT and STDERR, `printed` what the server process itself printed meanwhile.
-    `app_status` and `protocol_status` are those of END_REQUEST. `nothing_sent`: the connection took no byte of the
-    request. `nothing_received`: it brought none. `problem` says why it was no FastCGI.
+    `protocol_status` is that of END_REQUEST. `nothing_sent`: the connection took no byte of the request.
+    `nothing_received`: it brought none. `problem` says why it was no FastCGI.
     """
 
     ended: RequestEnd = RequestEnd.CONNECTION_LOST
     output: CapturedOutput = field(default_factory=CapturedOutput)
     errors: CapturedOutput = field(default_factory=CapturedOutput)
     printed: CapturedOutput = field(default_factory=CapturedOutput)
-    app_status: int = 0
     protocol_status: int = 0
     is_reusable: bool = False
     nothing_sent: bool = True
@@ -164,7 +163,7 @@ class FastCgiConnection:
                 answer.errors.add(content)
             elif kind == RecordType.END_REQUEST:
                 self._has_end = True
-                answer.app_status, answer.protocol_status = read_end_request(content)
+                answer.protocol_status = read_end_request(content)
 
     def _read_printed(self) -> None:
         """What the process itself printed: all that a pipe holds, so nothing is left when the answer is there."""

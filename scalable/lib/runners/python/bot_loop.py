@@ -110,7 +110,10 @@ class _LoopCall(Call):
             return True
         for force in (self._cancel, self._interrupt) * 2:  # a second time, for a bot that caught the first
             force(self._task)
-            if _ends_within(self._task, GRACE_SECONDS / 4):
+            gives_up = time.monotonic() + GRACE_SECONDS / 4
+            while not self._task.done() and time.monotonic() <= gives_up:
+                time.sleep(0.01)
+            if self._task.done():
                 return True
         self._bot_loop.is_stuck = True
         return False
@@ -121,12 +124,3 @@ class _LoopCall(Call):
     def _interrupt(self, task: asyncio.Task[None]) -> None:
         if asyncio.current_task(self._bot_loop.loop) is task:  # it awaits nothing, so it cannot be cancelled
             self._bot_loop.interrupt()
-
-
-def _ends_within(task: asyncio.Task[None], seconds: float) -> bool:
-    gives_up = time.monotonic() + seconds
-    while not task.done():
-        if time.monotonic() > gives_up:
-            return False
-        time.sleep(0.01)
-    return True
