@@ -10,7 +10,7 @@ TICK_SECONDS = 0.5
 
 
 class DeadlinePassed(Exception):
-    """The run's time is over. For the runner alone, which makes an Outcome of it."""
+    """The run's time is over. For the runner alone, which makes a RunResult of it."""
 
 
 class TickRaised(Exception):
