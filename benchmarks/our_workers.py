@@ -8,7 +8,7 @@ from collections.abc import Callable
 from benchmarks.race import CONTEXT, Race
 from benchmarks.server import open_queue
 from scalable.lib.queue.dialects.address import MySqlAddress
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
@@ -19,7 +19,7 @@ from scalable.lib.worker.wakeup import Polling
 LEASE_SECONDS = 60.0
 IDLE_SECONDS = 0.005
 LONGEST_SECONDS = 120.0
-NOTHING_DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.0, 0)
+NOTHING_DONE = RunResult(End.EXITED, 0.0, exit_code=0)
 
 
 class NothingRunner(Runner):
@@ -29,7 +29,7 @@ class NothingRunner(Runner):
         """It is always there."""
         return "nothing"
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:  # noqa: ARG002
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:  # noqa: ARG002
         """Success, at once."""
         return NOTHING_DONE
 

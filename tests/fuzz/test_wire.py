@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scalable.lib.errors import FastPathUnavailable
 from scalable.lib.ingest.fast_cgi import pool_client as handover
 from scalable.lib.queue.dialects import minimal_mysql as lean_mysql
-from scalable.lib.runners.php.fastcgi_client import Ended, FastCgiConnection
+from scalable.lib.runners.php.fastcgi_client import FastCgiConnection, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import begin_request, finish_request
 from tests.support.fakes.scripted_fastcgi import record
 from tests.support.generators.fuzz_counts import fuzzed
@@ -90,10 +90,10 @@ def test_a_fastcgi_server_that_says_anything_ends_in_one_of_four_ways(words: lis
         answer = connection.ask(REQUEST, time.monotonic() + AMPLE_SECONDS, lambda: None)
         connection.close()
 
-    assert answer.ended in (Ended.IN_ORDER, Ended.CONNECTION_LOST, Ended.NOT_FASTCGI)
+    assert answer.ended in (RequestEnd.IN_ORDER, RequestEnd.CONNECTION_LOST, RequestEnd.NOT_FASTCGI)
     assert time.monotonic() - before < AMPLE_SECONDS
-    assert bool(answer.problem) == (answer.ended is Ended.NOT_FASTCGI)
-    if answer.ended is not Ended.IN_ORDER:
+    assert bool(answer.problem) == (answer.ended is RequestEnd.NOT_FASTCGI)
+    if answer.ended is not RequestEnd.IN_ORDER:
         assert not answer.is_reusable
 
 

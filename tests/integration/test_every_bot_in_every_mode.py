@@ -21,11 +21,12 @@ from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.runners.outcome import Kind
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
+from scalable.lib.worker.outcome import Kind
 from scalable.lib.worker.reply_sender import ReplySender
 from tests.support.fakes.second_reaper import LeaseWatch
+from tests.support.generators.bots import outcome_of
 from tests.support.generators.every_bot import CALL, ORDINARY
 from tests.support.generators.every_mode import HOW, Stage, belongings, run
 from tests.support.servers.served_installation import ServedSite
@@ -182,7 +183,7 @@ def test_the_run_ends_as_the_table_says_and_harms_nothing(stage: Stage, bot: str
         if bot == "leaves a daemon":
             place.end_daemon()
         place.write(ORDINARY)
-        outcome = runner.run(ORDINARY_UPDATE)
+        outcome = outcome_of(runner, ORDINARY_UPDATE)
         assert outcome.succeeded or word == "stuck*", outcome
         assert outcome.output != "old"
     eventually(lambda: belongings() == before)

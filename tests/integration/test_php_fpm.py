@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fpm import HostServer
+from scalable.lib.worker.outcome import Kind, Outcome
+from tests.support.generators.bots import outcome_of
 from tests.support.need import need
 from tests.support.servers.children import wait_until_ready
 from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
@@ -36,7 +37,7 @@ def run(fpm: PhpFpm, tmp_path: Path) -> Run:
     def run(code: str, timeout_seconds: float = AMPLE_SECONDS, name: str = "bot") -> Outcome:
         bot = tmp_path / f"{name}.php"
         bot.write_text("<?php " + code)
-        return FastCgiRunner(bot, timeout_seconds, HostServer(str(fpm.socket))).run("{}")
+        return outcome_of(FastCgiRunner(bot, timeout_seconds, HostServer(str(fpm.socket))))
 
     return run
 
@@ -102,6 +103,6 @@ def test_a_file_that_php_fpm_does_not_run_is_a_failed_attempt(fpm: PhpFpm, tmp_p
     bot = tmp_path / "bot.phtml"
     bot.write_text("<?php echo 'fine';")
 
-    outcome = FastCgiRunner(bot, AMPLE_SECONDS, HostServer(str(fpm.socket))).run("{}")
+    outcome = outcome_of(FastCgiRunner(bot, AMPLE_SECONDS, HostServer(str(fpm.socket))))
 
     assert (outcome.kind, outcome.http_status) == (Kind.FAILED, 403)

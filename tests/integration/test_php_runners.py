@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.captured_output import TAIL_BYTES
-from scalable.lib.runners.outcome import Kind
+from scalable.lib.worker.outcome import Kind
+from tests.support.generators.bots import outcome_of
 from tests.support.generators.php_bots import PhpBot
 from tests.support.need import need
 from tests.support.servers.apache import apache_available, start_apache
@@ -79,7 +80,7 @@ def test_the_bot_finds_the_update_and_the_request(bot: PhpBot):
         environment={"BOT_TOKEN": "1:x"},
     )
 
-    found = json.loads(runner.run(UPDATE).answer)
+    found = json.loads(outcome_of(runner, UPDATE).answer)
 
     headers = found.pop("headers")
     assert found == {
@@ -118,7 +119,7 @@ def test_the_bot_finds_the_update_and_the_request(bot: PhpBot):
 def test_the_status_of_the_response_decides(
     bot: PhpBot, code: str, kind: Kind, cause: str, retry_after_seconds: float | None
 ):
-    outcome = bot.runner(code).run(UPDATE)
+    outcome = outcome_of(bot.runner(code), UPDATE)
 
     assert (outcome.kind, outcome.cause, outcome.retry_after_seconds) == (kind, cause, retry_after_seconds)
 
@@ -137,30 +138,33 @@ def test_a_bot_that_breaks_off_has_failed_and_the_next_update_is_run(bot: PhpBot
     prefix = f"ini_set('display_errors', '{shown}'); ini_set('log_errors', '1'); ini_set('error_log', '');"
     runner = bot.runner(prefix + code)
 
-    outcome = runner.run(UPDATE)
+    outcome = outcome_of(runner, UPDATE)
     bot.write("echo 'fine';")
 
     assert outcome.kind is Kind.FAILED
     assert outcome.http_status == (200 if shown == "1" else 500)
     assert words in outcome.explanation()
-    assert runner.run(UPDATE).answer == b"fine"
+    assert outcome_of(runner, UPDATE).answer == b"fine"
 
 
 def test_an_exception_with_a_long_stack_trace_is_a_failure_too(bot: PhpBot):
     """Given one longer than what is kept of an output, shown with status 200, as deep frameworks have them."""
-    outcome = bot.runner("""
+    outcome = outcome_of(
+        bot.runner("""
         ini_set('display_errors', '1'); ini_set('log_errors', '0');
         function deeper($n) { $n ? deeper($n - 1) : throw_it(); }
         function throw_it() { throw new Exception('gave up'); }
         deeper(150);
-    """).run(UPDATE)
+    """),
+        UPDATE,
+    )
 
     assert (outcome.kind, outcome.http_status) == (Kind.FAILED, 200)
     assert outcome.cause.lower().startswith("php fatal error: uncaught")  # old versions cut the trace by themselves
 
 
 def test_a_bot_with_a_syntax_error_has_failed(bot: PhpBot):
-    outcome = bot.runner("echo 'oops").run(UPDATE)
+    outcome = outcome_of(bot.runner("echo 'oops"), UPDATE)
 
     assert outcome.kind is Kind.FAILED
 
@@ -169,10 +173,13 @@ def test_what_a_bot_logs_or_prints_on_standard_error_is_kept_and_stays_off_our_t
     bot: PhpBot, capfd: pytest.CaptureFixture[str]
 ):
     """PHP-FPM keeps its own process's standard error for its log."""
-    outcome = bot.runner("""
+    outcome = outcome_of(
+        bot.runner("""
         ini_set('log_errors', '1'); ini_set('error_log', '');
         error_log('logged'); file_put_contents('php://stderr', "on standard error\\n"); echo 'said';
-    """).run(UPDATE)
+    """),
+        UPDATE,
+    )
 
     assert outcome.output.startswith("said")
     assert "logged" in outcome.output
@@ -183,14 +190,14 @@ def test_what_a_bot_logs_or_prints_on_standard_error_is_kept_and_stays_off_our_t
 
 
 def test_a_binary_answer_arrives_as_it_is(bot: PhpBot):
-    outcome = bot.runner("for ($i = 0; $i < 256; $i++) { echo chr($i); }").run(UPDATE)
+    outcome = outcome_of(bot.runner("for ($i = 0; $i < 256; $i++) { echo chr($i); }"), UPDATE)
 
     assert outcome.answer == bytes(range(256))
 
 
 def test_an_answer_is_never_compressed(bot: PhpBot):
     """Given a bot, or a php.ini, that compresses whenever the caller permits it."""
-    outcome = bot.runner("ini_set('zlib.output_compression', '1'); echo str_repeat('plain ', 100);").run(UPDATE)
+    outcome = outcome_of(bot.runner("ini_set('zlib.output_compression', '1'); echo str_repeat('plain ', 100);"), UPDATE)
 
     assert outcome.answer == b"plain " * 100
 
@@ -201,13 +208,13 @@ def test_a_mebibyte_goes_both_ways(bot: PhpBot):
         "$body = file_get_contents('php://input'); echo md5($body); echo str_repeat('x', 1 << 20), 'the end';"
     )
 
-    outcome = runner.run(update)
+    outcome = outcome_of(runner, update)
 
     assert outcome.succeeded
     assert outcome.output.endswith("xthe end")
     assert outcome.answer == b""  # larger than any method call
     bot.write("echo md5(file_get_contents('php://input'));")
-    assert runner.run(update).answer.decode() == hashlib.md5(update.encode()).hexdigest()
+    assert outcome_of(runner, update).answer.decode() == hashlib.md5(update.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("size", [10, MIB, 9 * MIB])
@@ -215,11 +222,11 @@ def test_an_update_that_the_bot_does_not_read_does_not_reach_the_next_run(bot: P
     """Even one larger than PHP's post_max_size, which PHP itself does not read."""
     runner = bot.runner("echo 'not read';")
 
-    outcomes = [runner.run("x" * size) for _ in range(3)]
+    outcomes = [outcome_of(runner, "x" * size) for _ in range(3)]
     bot.write("echo file_get_contents('php://input');")
 
     assert [outcome.answer.partition(b"not read")[1] for outcome in outcomes] == [b"not read"] * 3
-    assert runner.run(UPDATE).answer == UPDATE.encode()
+    assert outcome_of(runner, UPDATE).answer == UPDATE.encode()
 
 
 def test_a_flood_is_read_to_the_end_and_only_its_end_is_kept(bot: PhpBot):
@@ -232,64 +239,64 @@ def test_a_flood_is_read_to_the_end_and_only_its_end_is_kept(bot: PhpBot):
         echo 'the end';
     """)
 
-    outcome = runner.run(UPDATE)
+    outcome = outcome_of(runner, UPDATE)
     bot.write("echo 'fine';")
 
     assert outcome.succeeded
     assert "othe end" in outcome.output
     assert len(outcome.output) <= 3 * TAIL_BYTES + 2
-    assert runner.run(UPDATE).answer == b"fine"
+    assert outcome_of(runner, UPDATE).answer == b"fine"
 
 
 def test_a_bot_over_its_time_is_ended_and_the_next_update_is_run(bot: PhpBot):
     """PHP-FPM ends nothing for us; there the message says so."""
     runner = bot.runner(f"echo 'so far'; {FLUSH} sleep(600);", timeout_seconds=1.0)
 
-    outcome = runner.run(UPDATE)
+    outcome = outcome_of(runner, UPDATE)
     bot.write("echo 'fine';")
 
     assert outcome.kind is Kind.TIMED_OUT
     assert outcome.cause.startswith("stopped after 1 s (BOT_LEGACY_TIMEOUT)")
     assert outcome.output.endswith("so far")
     assert outcome.seconds < 5
-    assert runner.run(UPDATE).answer == b"fine"
+    assert outcome_of(runner, UPDATE).answer == b"fine"
 
 
 def test_a_bot_that_dies_of_a_signal_says_so_and_the_next_update_is_run(bot: PhpBot):
     runner = bot.runner(f"echo 'last words'; {FLUSH} posix_kill(getmypid(), 11); sleep(60);")
 
-    outcome = runner.run(UPDATE)
+    outcome = outcome_of(runner, UPDATE)
     bot.write("echo 'fine';")
 
     assert outcome.kind is Kind.DIED
     assert ("the host's PHP closed the connection" if bot.mode == "fpm" else "SIGSEGV") in outcome.cause
     assert "last words" in outcome.output
-    assert runner.run(UPDATE).answer == b"fine"
+    assert outcome_of(runner, UPDATE).answer == b"fine"
 
 
 def test_a_bot_that_recurses_for_ever_ends_and_the_next_update_is_run(bot: PhpBot):
     """Old versions of PHP crash on it, newer ones notice."""
     runner = bot.runner("ini_set('memory_limit', '-1'); function f() { array_map('f', [1]); } f();")
 
-    outcome = runner.run(UPDATE)
+    outcome = outcome_of(runner, UPDATE)
     bot.write("echo 'fine';")
 
     assert outcome.kind in (Kind.DIED, Kind.FAILED)
-    assert runner.run(UPDATE).answer == b"fine"
+    assert outcome_of(runner, UPDATE).answer == b"fine"
 
 
 def test_a_new_version_of_the_bot_runs_at_once(bot: PhpBot):
     """Written over the old one, in the same size and within the same second, or put in its place."""
     runner = bot.runner("require 'part.php'; echo 'bot one';")
     (bot.path.parent / "part.php").write_text("<?php echo 'part one, ';")
-    answers = [runner.run(UPDATE).answer for _ in range(3)]
+    answers = [outcome_of(runner, UPDATE).answer for _ in range(3)]
 
     bot.write("require 'part.php'; echo 'bot two';")
     (bot.path.parent / "part.php").write_text("<?php echo 'part two, ';")
-    answers.append(runner.run(UPDATE).answer)
+    answers.append(outcome_of(runner, UPDATE).answer)
     (bot.path.parent / "new.php").write_text("<?php echo 'bot three';")
     (bot.path.parent / "new.php").replace(bot.path)
-    answers.append(runner.run(UPDATE).answer)
+    answers.append(outcome_of(runner, UPDATE).answer)
 
     assert answers == [b"part one, bot one"] * 3 + [b"part two, bot two", b"bot three"]
 
@@ -300,7 +307,7 @@ def test_the_example_bot_works_unchanged(bot: PhpBot, tmp_path: Path):
     shutil.copy(ROOT / "examples" / "bot.php", bot.path)
 
     started, failed = (
-        runner.run((ROOT / "examples" / "updates" / f"{name}.json").read_text(encoding="utf-8"))
+        outcome_of(runner, (ROOT / "examples" / "updates" / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("message-start", "message-fail")
     )
 
@@ -366,7 +373,7 @@ def test_the_bot_finds_what_apache_gives_it(site: Path, mode: str):
     bot = PhpBot(site / "shop", mode)
     runner = bot.runner("echo json_encode($_SERVER);", secret=SECRET)
 
-    ours = json.loads(runner.run(UPDATE).answer)
+    ours = json.loads(outcome_of(runner, UPDATE).answer)
     bot.close()
     theirs = json.loads(asked_by_apache(site, "/shop/bot.php", UPDATE.encode()))
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
+from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, as_read, refuses
+from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 from tests.support.need import need
 from tests.support.places import REPOSITORY
@@ -153,7 +154,7 @@ def differences(expected: Any, made: Any, place: str = "") -> list[str]:
     ],
 )
 def test_it_makes_the_calls_the_plain_example_makes(bot: Bot, api: FakeBotApi, name: str):
-    outcome = bot.runner().run(sample(name))
+    outcome = outcome_of(bot.runner(), sample(name))
 
     assert (outcome.kind, outcome.cause) == (Kind.SUCCEEDED, "handle() returned"), outcome.explanation()
     made = [{"method": call.method, **as_read(call.parameters)} for call in api.calls if call.method != "getme"]
@@ -165,7 +166,7 @@ def test_it_makes_the_calls_the_plain_example_makes(bot: Bot, api: FakeBotApi, n
 def test_many_updates_in_a_row_are_handled_in_their_order(bot: Bot, api: FakeBotApi):
     runner = bot.runner()
 
-    outcomes = [runner.run(message(f"/echo {number}", number)) for number in range(1, 31)]
+    outcomes = [outcome_of(runner, message(f"/echo {number}", number)) for number in range(1, 31)]
 
     assert [outcome.kind for outcome in outcomes] == [Kind.SUCCEEDED] * 30
     assert [call["text"] for call in api.named("sendMessage")] == [str(number) for number in range(1, 31)]
@@ -175,7 +176,7 @@ def test_many_updates_in_a_row_are_handled_in_their_order(bot: Bot, api: FakeBot
 def test_every_kind_of_update_is_taken_and_only_the_one_that_asks_for_it_fails(library: Library, bot: Bot):
     runner = bot.runner()
 
-    failed = {name for name in UPDATES if not runner.run(sample(name)).succeeded}
+    failed = {name for name in UPDATES if not outcome_of(runner, sample(name)).succeeded}
 
     assert failed - set(library.unreadable) == {"message-fail"}
 
@@ -187,7 +188,7 @@ def test_two_workers_in_threads_of_one_process_do_not_disturb_each_other(bot: Bo
 
     def work(runner: PythonRunner, first: int) -> None:
         barrier.wait(10)
-        outcomes.extend(runner.run(message(f"/echo {number}", number)) for number in range(first, first + 20))
+        outcomes.extend(outcome_of(runner, message(f"/echo {number}", number)) for number in range(first, first + 20))
 
     threads = [threading.Thread(target=work, args=(runner, 100 * at)) for at, runner in enumerate(runners, 1)]
     for thread in threads:
@@ -208,14 +209,14 @@ def test_an_exception_in_a_handler_is_a_failed_attempt_that_names_the_line(bot: 
     line = (EXAMPLES / "python" / bot.name).read_text("utf-8").split("raise RuntimeError")[0].count("\n") + 1
 
     for _ in range(2):
-        outcome = runner.run(sample("message-fail"))
+        outcome = outcome_of(runner, sample("message-fail"))
 
         assert (outcome.kind, outcome.cause) == (
             Kind.FAILED,
             f"RuntimeError: this update asked for a failure with /fail ({bot.name}:{line} in fail)",
         )
         assert "Traceback (most recent call last):" in outcome.output
-    assert runner.run(message("/echo well again")).succeeded
+    assert outcome_of(runner, message("/echo well again")).succeeded
     assert api.named("sendMessage")[0]["text"] == "well again"
 
 
@@ -232,13 +233,13 @@ def test_a_call_that_telegram_refuses_is_a_failed_attempt_with_its_reason(
     runner = bot.runner()
     api.will("sendMessage", refuses(description, status))
 
-    outcome = runner.run(message("/start"))
+    outcome = outcome_of(runner, message("/start"))
 
     assert outcome.kind is Kind.FAILED
     assert description.split(": ")[1].lower() in outcome.cause.lower()
     assert f"({bot.name}:" in outcome.cause
     assert len(api.named("sendMessage")) == 1
-    assert runner.run(message("/start")).succeeded
+    assert outcome_of(runner, message("/start")).succeeded
 
 
 def test_a_telegram_that_cannot_be_reached_is_a_failed_attempt_that_does_not_show_the_token(
@@ -246,7 +247,7 @@ def test_a_telegram_that_cannot_be_reached_is_a_failed_attempt_that_does_not_sho
 ):
     monkeypatch.setenv("BOT_API_URL", f"http://127.0.0.1:{free_port()}")
 
-    outcome = bot.runner().run(message("/start"))
+    outcome = outcome_of(bot.runner(), message("/start"))
 
     assert outcome.kind is Kind.FAILED
     assert TOKEN not in outcome.explanation()
@@ -255,13 +256,13 @@ def test_a_telegram_that_cannot_be_reached_is_a_failed_attempt_that_does_not_sho
 def test_a_handler_over_its_time_is_stopped_and_the_next_update_goes_well(bot: Bot):
     """Given a handler that takes two seconds: the library that is not async sleeps them out, within the grace time."""
     runner = bot.runner(timeout_seconds=1.0)
-    assert runner.run(message("/start")).succeeded
+    assert outcome_of(runner, message("/start")).succeeded
 
-    outcome = runner.run(message("/slow"))
+    outcome = outcome_of(runner, message("/slow"))
 
     assert outcome.kind is Kind.TIMED_OUT
     assert not runner.is_stuck
-    assert runner.run(message("/start")).succeeded
+    assert outcome_of(runner, message("/start")).succeeded
 
 
 # The end
@@ -274,7 +275,7 @@ def test_it_can_be_closed_and_used_again_and_leaves_no_complaint(
     runner = bot.runner()
 
     for number in range(3):
-        assert runner.run(message("/start", number)).succeeded
+        assert outcome_of(runner, message("/start", number)).succeeded
         runner.close()
 
     assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
@@ -284,7 +285,9 @@ def test_it_can_be_closed_and_used_again_and_leaves_no_complaint(
 def test_without_a_token_it_is_told_at_once_what_is_missing(bot: Bot, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("BOT_TOKEN")
 
-    assert f"cannot be imported: KeyError: 'BOT_TOKEN' ({bot.name}:" in bot.runner().run(message("/start")).cause
+    assert (
+        f"cannot be imported: KeyError: 'BOT_TOKEN' ({bot.name}:" in outcome_of(bot.runner(), message("/start")).cause
+    )
 
 
 @pytest.mark.parametrize("example", [library.example for library in LIBRARIES.values()])
@@ -299,7 +302,7 @@ def test_a_process_that_ran_it_ends_by_itself(bot: Bot, api: FakeBotApi):
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
         "from scalable.lib.runners.python.runner import PythonRunner\n"
         "runner = PythonRunner(Path(sys.argv[2]), 'handle', 45)\n"
-        "print(runner.run(sys.argv[3]).kind.name)\nrunner.close()"
+        "print(runner.run(sys.argv[3]).end.name)\nrunner.close()"
     )
 
     done = subprocess.run(
@@ -309,4 +312,4 @@ def test_a_process_that_ran_it_ends_by_itself(bot: Bot, api: FakeBotApi):
         timeout=60,
     )
 
-    assert (done.stdout, done.stderr, done.returncode) == ("SUCCEEDED\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("RETURNED\n", "", 0)

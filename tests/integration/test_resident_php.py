@@ -15,10 +15,10 @@ from shutil import which
 import pytest
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.outcome import Kind
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.resident_php import ResidentPhpCgi
-from tests.support.generators.bots import STAYS, is_let_go, shell_bot
+from scalable.lib.worker.outcome import Kind
+from tests.support.generators.bots import STAYS, is_let_go, outcome_of, shell_bot
 from tests.support.need import need
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
 
@@ -61,7 +61,7 @@ def write(folder: Path, code: str) -> None:
 
 def pid_of(runner: FastCgiRunner) -> int:
     """The process that answers; the bot says it."""
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
     assert outcome.succeeded, outcome
     return int(outcome.answer)
 
@@ -182,12 +182,12 @@ def test_a_folder_of_a_long_path_will_do(make: Make, tmp_path: Path):
     folder = tmp_path / ("d" * 100) / ("e" * 100)
     folder.mkdir(parents=True)
 
-    assert make("echo 'fine';", folder=folder).run("{}").answer == b"fine"
+    assert outcome_of(make("echo 'fine';", folder=folder)).answer == b"fine"
     assert list(folder.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_told_with_the_setting(make: Make, tmp_path: Path):
-    outcome = make(PID, folder=tmp_path / "nothing").run("{}")
+    outcome = outcome_of(make(PID, folder=tmp_path / "nothing"))
 
     assert outcome.kind is Kind.FAILED
     assert outcome.cause.startswith(f"BOT_DATA_DIR: no socket can be made in {tmp_path}/nothing (")
@@ -199,7 +199,7 @@ def test_a_php_that_ends_at_once_is_told(tmp_path: Path):
     code = '[ "$1" = -v ] && { echo "PHP 8.1.2 (cgi-fcgi)"; exit; }; echo no library >&2; exit 127'
     php = shell_bot(tmp_path, code, "php-cgi")
 
-    outcome = FastCgiRunner(tmp_path / "bot.php", AMPLE_SECONDS, ResidentPhpCgi(tmp_path, str(php))).run("{}")
+    outcome = outcome_of(FastCgiRunner(tmp_path / "bot.php", AMPLE_SECONDS, ResidentPhpCgi(tmp_path, str(php))))
 
     assert (outcome.kind, outcome.cause) == (Kind.DIED, "php-cgi ended with exit code 127 instead of answering")
     assert outcome.output == "no library"
@@ -222,7 +222,7 @@ def test_an_overdue_bot_does_not_go_on(make: Make, tmp_path: Path):
     """Given a bot that sleeps: TERM would wake it, and it would send its message."""
     runner = make("file_put_contents('pid', getmypid()); sleep(600); touch('sent');", 0.5)
 
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
 
     assert is_dead(int((tmp_path / "pid").read_text()))
     assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 0.5 s (BOT_LEGACY_TIMEOUT)")
@@ -244,7 +244,7 @@ def test_an_overdue_bot_goes_with_everything_it_started(make: Make, tmp_path: Pa
         3.0,
     )
 
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
 
     assert outcome.kind is Kind.TIMED_OUT
     assert (tmp_path / "holding").exists()
@@ -263,7 +263,7 @@ def test_what_the_tick_raises_ends_the_bot_and_is_passed_on(make: Make, tmp_path
             raise Enough
 
     with pytest.raises(Enough):
-        runner.run("{}", tick)
+        outcome_of(runner, tick=tick)
 
     assert is_dead(int((tmp_path / "pid").read_text()))
 
@@ -272,7 +272,7 @@ def test_what_a_bot_leaves_running_in_the_background_goes_on(make: Make, tmp_pat
     """As behind a web server, though it holds the connection and the pipe of the process that is closed."""
     gate = tmp_path / "gate"
     runner = make(f"exec('(while [ ! -e {gate} ]; do sleep 0.05; done; echo late > {tmp_path}/late) > /dev/null &');")
-    assert runner.run("{}").succeeded
+    assert outcome_of(runner).succeeded
 
     begun = time.monotonic()
     runner.close()
@@ -290,7 +290,7 @@ def test_a_death_is_noticed_though_a_child_holds_the_connection(make: Make, tmp_
         posix_kill(getmypid(), 9); sleep(60);
     """)
 
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
     assert (outcome.kind, outcome.cause) == (Kind.DIED, "php-cgi died of SIGKILL while running the bot")
@@ -300,7 +300,7 @@ def test_a_death_is_noticed_though_a_child_holds_the_connection(make: Make, tmp_
 def test_a_bot_that_died_is_not_run_again_by_itself(make: Make, tmp_path: Path):
     runner = make("file_put_contents('runs', 'x', FILE_APPEND); posix_kill(getmypid(), 11); sleep(60);")
 
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
 
     assert (outcome.kind, outcome.cause) == (Kind.DIED, "php-cgi died of SIGSEGV while running the bot")
     assert (tmp_path / "runs").read_text() == "x"
@@ -316,11 +316,11 @@ def test_a_symbolic_link_that_was_turned_leads_to_the_new_version_at_once(make: 
     current.symlink_to("one")
     make(PID)
     runner = FastCgiRunner(current / "bot.php", AMPLE_SECONDS, ResidentPhpCgi(tmp_path / "data"))
-    before = [runner.run("{}").answer for _ in range(3)]
+    before = [outcome_of(runner).answer for _ in range(3)]
 
     (tmp_path / "new").symlink_to("two")
     (tmp_path / "new").replace(current)
-    after = runner.run("{}").answer
+    after = outcome_of(runner).answer
     runner.close()
 
     assert (before, after) == ([b"part one, bot one"] * 3, b"part two, bot two")
@@ -332,7 +332,7 @@ def test_it_leads_a_session_of_its_own_and_knows_only_its_own_environment(make: 
         environment={"BOT_TOKEN": "1:x", "SHELL": "/bin/zsh"},
     )
 
-    pid, session, token, shell = runner.run("{}").answer.decode().split(" ")
+    pid, session, token, shell = outcome_of(runner).answer.decode().split(" ")
 
     assert pid == session
     assert (token, shell) == ("1:x", "none")
@@ -380,7 +380,7 @@ def test_a_guard_is_told_of_every_process_that_begins_and_ends(make: Make, tmp_p
 
     pids = list(dict.fromkeys(pid_of(runner) for _ in range(3)))
     write(tmp_path, "sleep(600);")
-    runner.run("{}")
+    outcome_of(runner)
 
     assert reaper.told == [(what, pid) for pid in pids for what in ("watch", "forget")]
 

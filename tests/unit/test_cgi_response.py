@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalable.lib.captured_output import TAIL_BYTES
-from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
-from scalable.lib.runners.response import Response
+from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES, CapturedOutput
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response, read_response
+from scalable.lib.runners.run_result import RunResult
 
 
-def parse(head: bytes) -> Response:
-    return parse_response(head, True, "", "", "")
+def captured(content: bytes) -> CapturedOutput:
+    output = CapturedOutput()
+    output.add(content)
+    return output
+
+
+def read(output: bytes, errors: bytes = b"", printed: str = "") -> RunResult:
+    return read_response(captured(output), captured(errors), 1.5, printed)
 
 
 @pytest.mark.parametrize(
@@ -34,17 +40,15 @@ def parse(head: bytes) -> Response:
     ],
 )
 def test_a_response_is_read(head: bytes, status: int, headers: dict[str, str], body: bytes):
-    response = parse(head)
-
-    assert (response.status, response.headers, response.body) == (status, headers, body)
+    assert parse_response(head) == (status, headers, body)
 
 
 def test_bytes_of_a_header_that_look_like_line_ends_in_another_encoding_are_none():
     """Given `х` of a Cyrillic text, whose second byte, 0x85, is a line end in Latin-1."""
-    response = parse("X-Name: хо\x0bхо\r\n\r\nbody".encode())
+    _, headers, body = parse_response("X-Name: хо\x0bхо\r\n\r\nbody".encode())
 
-    assert response.headers["x-name"].encode("latin-1").decode("utf-8") == "хо\x0bхо"
-    assert response.body == b"body"
+    assert headers["x-name"].encode("latin-1").decode("utf-8") == "хо\x0bхо"
+    assert body == b"body"
 
 
 @pytest.mark.parametrize(
@@ -64,43 +68,50 @@ def test_bytes_of_a_header_that_look_like_line_ends_in_another_encoding_are_none
 )
 def test_what_is_no_response_is_told_without_quoting_it(head: bytes, reason: str):
     with pytest.raises(NotACgiResponse) as raised:
-        parse(head)
+        parse_response(head)
 
     assert str(raised.value) == reason
 
 
 def test_the_end_of_a_short_body_is_text_for_a_person():
-    response = parse_response(b"A: b\r\n\r\n\xff" + "привіт \n".encode(), True, "whole output", "errors", "all errors")
+    result = read(b"A: b\r\n\r\n\xff" + "привіт \n".encode(), b"all errors\n", "printed")
 
-    assert (response.body_end, response.is_whole) == ("\ufffdпривіт", True)
-    assert (response.errors, response.logged) == ("errors", "all errors")
+    assert (result.shown, result.output) == ("\ufffdпривіт", "\ufffdпривіт\nall errors\nprinted")
+    assert (result.logged, result.answer) == ("all errors\n", b"\xff" + "привіт \n".encode())
 
 
 def test_the_end_of_a_body_is_its_last_bytes():
     body = b"x" * TAIL_BYTES + b"the end"
 
-    assert parse(b"\n" + body).body_end == body[-TAIL_BYTES:].decode()
+    assert read(b"\n" + body).shown == body[-TAIL_BYTES:].decode()
 
 
-def test_of_a_body_that_was_cut_the_end_is_the_one_that_was_kept():
-    response = parse_response(b"A: b\n\nbegins", False, "the end", "", "")
+def test_of_a_body_that_was_cut_the_end_is_the_one_that_was_kept_and_it_is_no_answer():
+    result = read(b"A: b\n\nbegins" + b" " * HEAD_BYTES + b"the end")
 
-    assert (response.body, response.body_end, response.is_whole) == (b"begins", "the end", False)
+    assert (result.shown, result.answer) == ("the end", b"")
+
+
+def test_the_headers_that_count_are_in_the_result():
+    result = read(b"Status: 503\nRetry-After: 7\nContent-Type: text/plain\n\nno")
+
+    assert (result.http_status, result.retry_after, result.answer_type) == (503, "7", "text/plain")
+    assert read(b"\nno").answer_type == ""
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_response_or_none_and_nothing_else(head: bytes):
     try:
-        response = parse(head)
+        status, _, body = parse_response(head)
     except NotACgiResponse:
         return
 
-    assert 100 <= response.status <= 599
-    assert head.endswith(response.body)
+    assert 100 <= status <= 599
+    assert head.endswith(body)
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_a_body_comes_out_as_it_went_in(status: int, body: bytes):
-    response = parse(f"Status: {status} Whatever\r\nContent-type: text/plain\r\n\r\n".encode() + body)
+    head = f"Status: {status} Whatever\r\nContent-type: text/plain\r\n\r\n".encode()
 
-    assert (response.status, response.body) == (status, body)
+    assert parse_response(head + body) == (status, {"content-type": "text/plain"}, body)

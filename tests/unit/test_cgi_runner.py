@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.cgi import CgiRunner
 from scalable.lib.runners.php.find_php import find_php
-from tests.support.generators.bots import shell_bot
+from scalable.lib.worker.outcome import Kind, Outcome
+from tests.support.generators.bots import outcome_of, shell_bot
 
 AMPLE_SECONDS = 30.0
 
@@ -53,7 +53,7 @@ def test_the_request_is_in_the_environment_and_the_update_on_standard_input(
         },
     )
 
-    outcome = runner.run('{"t":"ї"}')
+    outcome = outcome_of(runner, '{"t":"ї"}')
 
     body, folder, arguments, *variables = outcome.answer.decode().splitlines()
     assert outcome.succeeded
@@ -67,7 +67,7 @@ def test_the_request_is_in_the_environment_and_the_update_on_standard_input(
 
 
 def run(runner: CgiRunner) -> Outcome:
-    return runner.run("{}")
+    return outcome_of(runner)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,9 @@ def test_a_php_that_is_no_php_cgi_is_told_with_the_setting(tmp_path: Path):
 
 
 def test_the_update_is_in_no_argument_no_variable_and_no_repr(make: Callable[..., CgiRunner]):
-    outcome = make('cat > /dev/null; printf "A: b\\n\\n"; tr "\\0" " " < /proc/$$/cmdline; env; echo private').run(
-        '{"text":"secret words"}'
+    outcome = outcome_of(
+        make('cat > /dev/null; printf "A: b\\n\\n"; tr "\\0" " " < /proc/$$/cmdline; env; echo private'),
+        '{"text":"secret words"}',
     )
 
     assert "secret words" not in outcome.output

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from scalable.lib.queue.job import ClaimedJob, Counts
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.claim_buffer import MAX_BATCH, PATIENCE_SECONDS
 from tests.support.fakes.worker_bench import Bench
 
 
-def ended(seconds: float) -> Outcome:
-    return Outcome(Kind.SUCCEEDED, "exit code 0", seconds, 0)
+def ended(seconds: float) -> RunResult:
+    return RunResult(End.EXITED, seconds, exit_code=0)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_after_one_claim_that_found_a_job_a_batch_is_a_fifth_of_a_second_of_work
     bench: Bench, run_seconds: float, claimed: int
 ) -> None:
     bench.enqueue(40)
-    bench.runner.outcome = ended(run_seconds)
+    bench.runner.result = ended(run_seconds)
     bench.worker.work_one()
     assert bench.queue.counts() == Counts(pending=39, done=1)
 
@@ -56,14 +56,14 @@ def batches(bench: Bench, count: int) -> list[int]:
 
 def test_batches_grow_to_half_a_second_of_work_while_every_claim_gets_all_it_asks_for(bench: Bench) -> None:
     bench.enqueue(60)
-    bench.runner.outcome = ended(0.05)
+    bench.runner.result = ended(0.05)
 
     assert batches(bench, 6) == [1, 4, 8, 10, 10, 10]
 
 
 def test_a_claim_that_gets_less_ends_the_growth(bench: Bench) -> None:
     bench.enqueue(1 + 4 + 3)
-    bench.runner.outcome = ended(0.05)
+    bench.runner.result = ended(0.05)
     assert batches(bench, 4) == [1, 4, 3, 0]
 
     bench.enqueue(10)
@@ -73,7 +73,7 @@ def test_a_claim_that_gets_less_ends_the_growth(bench: Bench) -> None:
 
 def test_jobs_that_are_done_are_told_within_a_quarter_of_a_second(bench: Bench) -> None:
     bench.enqueue(20)
-    bench.runner.outcome = ended(0.05)
+    bench.runner.result = ended(0.05)
     batches(bench, 3)
     told: list[tuple[float, int]] = []
 
@@ -93,7 +93,7 @@ def test_jobs_that_are_done_are_told_within_a_quarter_of_a_second(bench: Bench) 
 def test_one_slow_run_makes_the_next_batches_small(bench: Bench) -> None:
     bench.enqueue(30)
     for seconds in (0.001, 0.25):
-        bench.runner.outcome = ended(seconds)
+        bench.runner.result = ended(seconds)
         bench.worker.work_one()
     bench.worker.close()
 
@@ -104,7 +104,7 @@ def test_one_slow_run_makes_the_next_batches_small(bench: Bench) -> None:
 
 def test_jobs_of_a_batch_are_told_together_when_the_last_one_is_run(bench: Bench) -> None:
     bench.enqueue(6)
-    bench.runner.outcome = ended(0.02)
+    bench.runner.result = ended(0.02)
     bench.worker.work_one()
 
     done = []
@@ -117,10 +117,10 @@ def test_jobs_of_a_batch_are_told_together_when_the_last_one_is_run(bench: Bench
 
 def test_a_job_of_a_batch_that_fails_is_told_at_once(bench: Bench) -> None:
     bench.enqueue(6)
-    bench.runner.outcome = ended(0.02)
+    bench.runner.result = ended(0.02)
     bench.worker.work_one()
     bench.worker.work_one()
-    bench.runner.outcome = Outcome(Kind.FAILED, "exit code 1", 0.02, 1)
+    bench.runner.result = RunResult(End.EXITED, 0.02, exit_code=1)
     bench.worker.work_one()
 
     assert bench.queue.counts() == Counts(pending=1, processing=4, done=1)
@@ -129,7 +129,7 @@ def test_a_job_of_a_batch_that_fails_is_told_at_once(bench: Bench) -> None:
 
 def test_a_bot_that_takes_long_lets_the_others_go_with_their_attempts_and_tells_what_is_done(bench: Bench) -> None:
     bench.enqueue(10)
-    bench.runner.outcome = ended(0.01)
+    bench.runner.result = ended(0.01)
     bench.worker.work_one()
     bench.worker.work_one()
     seen: list[tuple[int, int]] = []
@@ -150,7 +150,7 @@ def test_a_bot_that_takes_long_lets_the_others_go_with_their_attempts_and_tells_
 
 def test_a_database_that_is_away_while_a_bot_takes_long_does_not_hold_up_the_bot(bench: Bench) -> None:
     bench.enqueue(3)
-    bench.runner.outcome = ended(0.03)
+    bench.runner.result = ended(0.03)
     bench.worker.work_one()
     bench.worker.work_one()
 
@@ -170,7 +170,7 @@ def test_a_database_that_is_away_while_a_bot_takes_long_does_not_hold_up_the_bot
 
 def test_what_was_not_run_is_given_back_at_the_end(bench: Bench) -> None:
     bench.enqueue(10)
-    bench.runner.outcome = ended(0.001)
+    bench.runner.result = ended(0.001)
 
     bench.loop(max_jobs=2)
 
@@ -181,10 +181,10 @@ def test_what_was_not_run_is_given_back_at_the_end(bench: Bench) -> None:
 def test_jobs_of_a_batch_that_lasts_too_long_are_given_back_between_two_runs(bench: Bench) -> None:
     """Given a bot that became slow, but not so slow that one run of it takes long."""
     bench.enqueue(10)
-    bench.runner.outcome = ended(0.001)
+    bench.runner.result = ended(0.001)
     bench.worker.work_one()
     bench.runner.during = lambda _: bench.clock.advance(0.6)
-    bench.runner.outcome = ended(0.6)
+    bench.runner.result = ended(0.6)
     for _ in range(3):
         bench.worker.work_one()
 
@@ -194,7 +194,7 @@ def test_jobs_of_a_batch_that_lasts_too_long_are_given_back_between_two_runs(ben
 
 def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Bench) -> None:
     bench.enqueue(10)
-    bench.runner.outcome = ended(0.001)
+    bench.runner.result = ended(0.001)
     bench.worker.work_one()
     bench.worker.work_one()
     held = bench.queue.counts().processing
@@ -209,7 +209,7 @@ def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Benc
 
 def test_a_lease_that_cannot_be_given_back_is_forgotten(bench: Bench) -> None:
     bench.enqueue(10)
-    bench.runner.outcome = ended(0.001)
+    bench.runner.result = ended(0.001)
     bench.worker.work_one()
     bench.worker.work_one()
 
@@ -225,7 +225,7 @@ def test_a_lease_that_cannot_be_given_back_is_forgotten(bench: Bench) -> None:
 
 def test_done_jobs_of_a_batch_whose_leases_are_lost_are_not_counted_as_done(bench: Bench) -> None:
     bench.enqueue(3)
-    bench.runner.outcome = ended(0.03)
+    bench.runner.result = ended(0.03)
     bench.worker.work_one()
     bench.worker.work_one()
     bench.sql("UPDATE bot_jobs SET lease_token = 'another' WHERE id = 2")

@@ -11,15 +11,15 @@ import pytest
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.cli import CliRunner, bot_command
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.find_php import ask_php, find_php
-from tests.support.generators.bots import python_bot, shell_bot
+from scalable.lib.worker.outcome import Kind, Outcome
+from tests.support.generators.bots import outcome_of, python_bot, shell_bot
 
 AMPLE_SECONDS = 30.0
 
 
 def run(bot: Path, payload: str = "{}", timeout_seconds: float = AMPLE_SECONDS) -> Outcome:
-    return CliRunner(bot, timeout_seconds).run(payload)
+    return outcome_of(CliRunner(bot, timeout_seconds), payload)
 
 
 def fake_php(folder: Path, interface: str = "cli", name: str = "php") -> Path:
@@ -103,7 +103,7 @@ def test_a_php_bot_runs_with_the_php_that_is_named(tmp_path: Path):
     bot = tmp_path / "bot.php"
     bot.write_text("<?php")
 
-    assert CliRunner(bot, AMPLE_SECONDS, str(php)).run("{}").output == f"php ran {bot}"
+    assert outcome_of(CliRunner(bot, AMPLE_SECONDS, str(php))).output == f"php ran {bot}"
 
 
 def test_a_php_that_is_not_the_command_line_program_is_refused_and_told(tmp_path: Path):

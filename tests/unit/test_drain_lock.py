@@ -239,7 +239,7 @@ def test_while_it_cannot_be_taken_it_is_asked_for_ever_more_seldom(tmp_path: Pat
 def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path: Path):
     bench = Bench(tmp_path)
     bench.enqueue()
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
     bench.stop.during_wait = lambda: let_pass(bench.queue, bench.stop.waits[-1])
     started = bench.clock.now
 

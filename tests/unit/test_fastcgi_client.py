@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES
-from scalable.lib.runners.php.fastcgi_client import Answer, Ended, FastCgiConnection
+from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import begin_request, finish_request
 from tests.support.fakes.scripted_fastcgi import (
     END_REQUEST,
@@ -103,7 +103,7 @@ def test_both_streams_and_both_statuses_of_an_answer_are_read():
     with connected(replying(stream)) as connection:
         answered = ask(connection)
 
-    assert (answered.ended, answered.app_status, answered.protocol_status) == (Ended.IN_ORDER, 7, 0)
+    assert (answered.ended, answered.protocol_status) == (RequestEnd.IN_ORDER, 0)
     assert (bytes(answered.output.head), answered.errors.text()) == (b"one two", "oops")
     assert answered.is_reusable
     assert not answered.nothing_received
@@ -123,7 +123,7 @@ def test_an_answer_may_come_byte_by_byte_with_padding_and_foreign_records_in_it(
     with connected(replying(*(stream[n : n + 1] for n in range(len(stream))))) as connection:
         answered = ask(connection)
 
-    assert (answered.ended, bytes(answered.output.head)) == (Ended.IN_ORDER, b"one two")
+    assert (answered.ended, bytes(answered.output.head)) == (RequestEnd.IN_ORDER, b"one two")
 
 
 def test_one_connection_carries_one_request_after_the_other():
@@ -155,7 +155,7 @@ def test_a_mebibyte_each_way_at_once_does_not_block():
     with connected(serve) as connection:
         answered = ask(connection, b"y" * MIB)
 
-    assert answered.ended is Ended.IN_ORDER
+    assert answered.ended is RequestEnd.IN_ORDER
     assert answered.output.size == MIB
 
 
@@ -170,7 +170,7 @@ def test_a_server_that_answers_before_it_read_the_request_is_heard_and_not_used_
         answered = ask(connection, b"y" * 8 * MIB)
         gate.set()
 
-    assert (answered.ended, answered.is_reusable) == (Ended.IN_ORDER, False)
+    assert (answered.ended, answered.is_reusable) == (RequestEnd.IN_ORDER, False)
     assert bytes(answered.output.head).endswith(b"enough")
 
 
@@ -178,7 +178,7 @@ def test_a_server_that_answers_and_closes_without_reading_is_heard_and_not_used_
     with connected(lambda link: link.sendall(answer(b"enough"))) as connection:
         answered = ask(connection, b"y" * 8 * MIB)
 
-    assert (answered.ended, answered.is_reusable) == (Ended.IN_ORDER, False)
+    assert (answered.ended, answered.is_reusable) == (RequestEnd.IN_ORDER, False)
     assert bytes(answered.output.head).endswith(b"enough")
 
 
@@ -186,7 +186,7 @@ def test_bytes_behind_the_end_make_a_connection_useless():
     with connected(replying(answer(b"") + b"x")) as connection:
         answered = ask(connection)
 
-    assert (answered.ended, answered.is_reusable) == (Ended.IN_ORDER, False)
+    assert (answered.ended, answered.is_reusable) == (RequestEnd.IN_ORDER, False)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_server_that_closes_in_the_middle_is_a_lost_connection(pieces: tuple[b
     with connected(closing_after(*pieces)) as connection:
         answered = ask(connection)
 
-    assert answered.ended is Ended.CONNECTION_LOST
+    assert answered.ended is RequestEnd.CONNECTION_LOST
     assert answered.nothing_received is (not pieces)
     assert not answered.nothing_sent
 
@@ -215,7 +215,7 @@ def test_a_server_that_closed_before_took_nothing_of_the_request():
     answered = ask(connection)
     connection.close()
 
-    assert (answered.ended, answered.nothing_sent) == (Ended.CONNECTION_LOST, True)
+    assert (answered.ended, answered.nothing_sent) == (RequestEnd.CONNECTION_LOST, True)
 
 
 def test_a_server_that_dies_with_the_request_unread_is_a_lost_connection():
@@ -227,7 +227,11 @@ def test_a_server_that_dies_with_the_request_unread_is_a_lost_connection():
     with connected(serve) as connection:
         answered = ask(connection)
 
-    assert (answered.ended, answered.nothing_sent, answered.nothing_received) == (Ended.CONNECTION_LOST, False, True)
+    assert (answered.ended, answered.nothing_sent, answered.nothing_received) == (
+        RequestEnd.CONNECTION_LOST,
+        False,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,7 +251,7 @@ def test_a_server_that_speaks_something_else_is_told(greeting: bytes, problem: s
     with connected(serve) as connection:
         answered = ask(connection)
 
-    assert (answered.ended, answered.problem) == (Ended.NOT_FASTCGI, problem)
+    assert (answered.ended, answered.problem) == (RequestEnd.NOT_FASTCGI, problem)
 
 
 def test_a_server_that_says_nothing_is_left_at_the_deadline():
@@ -255,7 +259,7 @@ def test_a_server_that_says_nothing_is_left_at_the_deadline():
         begun = time.monotonic()
         answered = ask(connection, seconds=0.3)
 
-    assert (answered.ended, answered.text()) == (Ended.TOO_LATE, "so far")
+    assert (answered.ended, answered.text()) == (RequestEnd.TOO_LATE, "so far")
     assert 0.3 <= time.monotonic() - begun < 3
 
 
@@ -266,12 +270,12 @@ def test_a_server_that_takes_nothing_is_left_at_the_deadline():
         answered = ask(connection, b"y" * 8 * MIB, seconds=0.3)
         gate.set()
 
-    assert (answered.ended, answered.nothing_sent) == (Ended.TOO_LATE, False)
+    assert (answered.ended, answered.nothing_sent) == (RequestEnd.TOO_LATE, False)
 
 
 def test_a_time_that_is_over_before_it_began_is_too_late():
     with connected(replying()) as connection:
-        assert ask(connection, seconds=-1).ended is Ended.TOO_LATE
+        assert ask(connection, seconds=-1).ended is RequestEnd.TOO_LATE
 
 
 def endless(link: socket.socket) -> None:
@@ -285,7 +289,7 @@ def test_a_flood_does_not_keep_the_deadline_from_coming():
         begun = time.monotonic()
         answered = ask(connection, seconds=0.3)
 
-    assert answered.ended is Ended.TOO_LATE
+    assert answered.ended is RequestEnd.TOO_LATE
     assert time.monotonic() - begun < 3
 
 
@@ -307,7 +311,7 @@ def test_a_flood_on_both_streams_is_read_to_the_end_and_only_its_ends_are_kept()
     finally:
         tracemalloc.stop()
 
-    assert answered.ended is Ended.IN_ORDER
+    assert answered.ended is RequestEnd.IN_ORDER
     assert (len(answered.output.head), answered.output.is_whole) == (HEAD_BYTES, False)
     assert len(answered.output.tail) == len(answered.errors.tail) == TAIL_BYTES
     assert answered.text().startswith("ooo")
@@ -370,7 +374,7 @@ def test_a_connection_that_a_child_holds_open_is_lost_when_its_process_is_gone()
         answered = ask(connection)
         gate.set()
 
-    assert answered.ended is Ended.CONNECTION_LOST
+    assert answered.ended is RequestEnd.CONNECTION_LOST
     assert time.monotonic() - begun < 3
 
 

@@ -154,8 +154,8 @@ def test_the_first_wrong_byte_is_enough():
         RecordReader().feed(b"H")
 
 
-def test_the_two_statuses_of_an_end_are_read():
-    assert read_end_request(ending(2, 0x01020304)[8:]) == (0x01020304, 2)
+def test_the_protocol_status_of_an_end_is_read():
+    assert read_end_request(ending(2, 0x01020304)[8:]) == 2
 
 
 def test_an_end_that_is_too_short_is_no_fastcgi():

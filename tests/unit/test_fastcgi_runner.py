@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fastcgi_client import FastCgiConnection
 from scalable.lib.runners.php.fpm import HostServer
+from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.fakes.scripted_fastcgi import (
     CANT_MULTIPLEX,
     OVERLOADED,
@@ -28,6 +28,7 @@ from tests.support.fakes.scripted_fastcgi import (
     read_request,
     record,
 )
+from tests.support.generators.bots import outcome_of
 from tests.support.servers.children import free_port
 
 AMPLE_SECONDS = 30.0
@@ -48,7 +49,7 @@ def run(bot: Path, reply: bytes, payload: str = "{}", timeout_seconds: float = A
         link.sendall(reply)
 
     with ScriptedServer(serve) as server:
-        return FastCgiRunner(bot, timeout_seconds, HostServer(server.address)).run(payload)
+        return outcome_of(FastCgiRunner(bot, timeout_seconds, HostServer(server.address)), payload)
 
 
 def test_the_update_and_the_variables_reach_the_server(bot: Path):
@@ -60,7 +61,9 @@ def test_the_update_and_the_variables_reach_the_server(bot: Path):
 
     environment = {"BOT_TOKEN": "1:x", "HOME": "/home/you"}
     with ScriptedServer(serve) as server:
-        outcome = FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address), "s3cret", environment).run('{"t":"ї"}')
+        outcome = outcome_of(
+            FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address), "s3cret", environment), '{"t":"ї"}'
+        )
 
     request = seen[0]
     assert outcome.succeeded
@@ -145,7 +148,7 @@ def test_a_run_over_its_time_says_that_php_may_go_on_and_the_connection_is_close
             closed.set()
 
     with ScriptedServer(serve) as server:
-        outcome = FastCgiRunner(bot, 0.3, HostServer(server.address)).run("{}")
+        outcome = outcome_of(FastCgiRunner(bot, 0.3, HostServer(server.address)))
         assert closed.wait(AMPLE_SECONDS)
 
     assert outcome.kind is Kind.TIMED_OUT
@@ -170,7 +173,7 @@ def test_what_the_tick_raises_closes_the_connection_and_is_passed_on(bot: Path):
 
     with ScriptedServer(serve) as server:
         with pytest.raises(Enough):
-            FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address)).run("{}", tick)
+            outcome_of(FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address)), "{}", tick)
         assert closed.wait(AMPLE_SECONDS)
 
 
@@ -197,14 +200,14 @@ def greeting(link: socket.socket) -> None:
 
 def test_a_connection_that_took_nothing_of_the_update_is_replaced_once(bot: Path):
     with ScriptedServer(greeting) as server:
-        outcome = FastCgiRunner(bot, AMPLE_SECONDS, ClosedAtFirst(server.address, 1)).run("{}")
+        outcome = outcome_of(FastCgiRunner(bot, AMPLE_SECONDS, ClosedAtFirst(server.address, 1)))
 
     assert (outcome.kind, server.connections) == (Kind.SUCCEEDED, 1)
 
 
 def test_and_not_for_ever(bot: Path):
     with ScriptedServer(greeting) as server:
-        outcome = FastCgiRunner(bot, AMPLE_SECONDS, ClosedAtFirst(server.address, 2)).run("{}")
+        outcome = outcome_of(FastCgiRunner(bot, AMPLE_SECONDS, ClosedAtFirst(server.address, 2)))
 
     assert (outcome.kind, server.connections) == (Kind.DIED, 0)
     assert ": the host's PHP closed the connection before it took the update" in outcome.cause
@@ -212,14 +215,14 @@ def test_and_not_for_ever(bot: Path):
 
 def test_a_request_that_was_taken_is_never_sent_again(bot: Path):
     with ScriptedServer(lambda link: link.recv(1) and None) as server:
-        outcome = FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address)).run("{}")
+        outcome = outcome_of(FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address)))
 
     assert (outcome.kind, server.connections) == (Kind.DIED, 1)
 
 
 def test_a_bot_that_is_away_for_a_moment_is_a_failed_attempt_and_asks_nobody(tmp_path: Path):
     with ScriptedServer(greeting) as server:
-        outcome = FastCgiRunner(tmp_path / "bot.php", AMPLE_SECONDS, HostServer(server.address)).run("{}")
+        outcome = outcome_of(FastCgiRunner(tmp_path / "bot.php", AMPLE_SECONDS, HostServer(server.address)))
 
     assert (outcome.kind, server.connections) == (Kind.FAILED, 0)
     assert "there is no bot at" in outcome.cause
@@ -268,7 +271,7 @@ def test_a_server_that_is_not_there_is_told_at_the_start_and_a_failed_attempt_la
 
     with pytest.raises(BotMissing) as raised:
         runner.check()
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
 
     assert str(raised.value) == f"BOT_FASTCGI_SOCKET={address}: {why}"
     assert (outcome.kind, outcome.cause) == (Kind.FAILED, str(raised.value))
@@ -282,7 +285,7 @@ def test_a_socket_of_somebody_else_is_told(bot: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
-    outcome = FastCgiRunner(bot, AMPLE_SECONDS, HostServer("/run/php/fpm.sock")).run("{}")
+    outcome = outcome_of(FastCgiRunner(bot, AMPLE_SECONDS, HostServer("/run/php/fpm.sock")))
 
     assert outcome.cause == (
         f"BOT_FASTCGI_SOCKET=/run/php/fpm.sock: user {os.geteuid()} may not use it; `listen.owner` and `listen.mode` "
@@ -304,7 +307,7 @@ def test_a_server_whose_queue_is_full_is_overloaded(tmp_path: Path, bot: Path):
             if client.connect_ex(path) != 0:
                 break
 
-        outcome = FastCgiRunner(bot, AMPLE_SECONDS, HostServer(path)).run("{}")
+        outcome = outcome_of(FastCgiRunner(bot, AMPLE_SECONDS, HostServer(path)))
 
     for client in waiting:
         client.close()
@@ -324,7 +327,9 @@ def test_a_server_on_tcp_is_reached_too(bot: Path):
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        outcome = FastCgiRunner(bot, AMPLE_SECONDS, HostServer(f"localhost:{listener.getsockname()[1]}")).run("{}")
+        outcome = outcome_of(
+            FastCgiRunner(bot, AMPLE_SECONDS, HostServer(f"localhost:{listener.getsockname()[1]}")), "{}"
+        )
         thread.join(AMPLE_SECONDS)
 
     assert outcome.answer == b"hi"

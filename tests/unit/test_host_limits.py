@@ -15,7 +15,7 @@ from scalable.lib.runners.cli import CliRunner
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from scalable.lib.runners.python.runner import PythonRunner
-from tests.support.generators.bots import shell_bot
+from tests.support.generators.bots import outcome_of, shell_bot
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
@@ -48,7 +48,7 @@ def test_runners_that_start_a_process_pass_it_on_and_leave_nothing_open(
 ):
     (tmp_path / "bot.php").write_text("<?php")
     resident = FastCgiRunner(tmp_path / "bot.php", 60, ResidentPhpCgi(tmp_path))
-    assert resident.run("{}").succeeded  # PHP was found, and every module is loaded
+    assert outcome_of(resident).succeeded  # PHP was found, and every module is loaded
     resident.close()
     runners = [CliRunner(shell_bot(tmp_path, "exit 0"), 60), resident]
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -56,7 +56,7 @@ def test_runners_that_start_a_process_pass_it_on_and_leave_nothing_open(
 
     for runner in runners:
         with pytest.raises(NoProcessLeft):
-            runner.run("{}")
+            outcome_of(runner)
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -71,4 +71,4 @@ def test_a_python_bot_without_its_thread_passes_it_on(tmp_path: Path, monkeypatc
     monkeypatch.setattr(threading.Thread, "start", refuse_thread)
 
     with pytest.raises(NoProcessLeft):
-        runner.run("{}")
+        outcome_of(runner)

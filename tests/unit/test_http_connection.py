@@ -15,8 +15,9 @@ from scalable.lib.errors import LeaseLost
 from scalable.lib.http_client import wire
 from scalable.lib.runners.http import runner as http_runner
 from scalable.lib.runners.http.runner import HttpRunner
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.fakes.scripted_web import OK, Certificate, Connection, ScriptedServer, answering, make_certificate
+from tests.support.generators.bots import outcome_of
 
 # Far beyond what any of these servers needs; a run that took this long hung.
 AMPLE_SECONDS = 30.0
@@ -24,7 +25,7 @@ UPDATE = '{"update_id": 7,  "message": {"text": "привіт 👩‍🌾 \\ud83
 
 
 def post(server: ScriptedServer, timeout_seconds: float = AMPLE_SECONDS, **rest) -> Outcome:
-    return HttpRunner(server.url(), timeout_seconds, **rest).run(UPDATE)
+    return outcome_of(HttpRunner(server.url(), timeout_seconds, **rest), UPDATE)
 
 
 def held(connection: Connection, server: ScriptedServer) -> None:
@@ -40,7 +41,7 @@ def test_the_connection_is_kept_from_update_to_update():
     with ScriptedServer(answering(OK)) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
         for _ in range(5):
-            assert runner.run(UPDATE).succeeded
+            assert outcome_of(runner, UPDATE).succeeded
 
     assert (server.connections, len(server.requests)) == (1, 5)
 
@@ -68,7 +69,7 @@ def test_a_connection_the_server_closed_meanwhile_is_replaced_without_a_word(las
     with ScriptedServer(closing(1, closed, last_words)) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
         for _ in range(3):
-            assert runner.run(UPDATE).succeeded
+            assert outcome_of(runner, UPDATE).succeeded
             assert closed.acquire(timeout=10)
 
     assert (server.connections, len(server.requests)) == (3, 3)
@@ -79,7 +80,7 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch: pytest.
     with ScriptedServer(answering(OK)) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
         for _ in range(3):
-            assert runner.run(UPDATE).succeeded
+            assert outcome_of(runner, UPDATE).succeeded
 
     assert (server.connections, len(server.requests)) == (3, 3)
 
@@ -94,7 +95,7 @@ def test_a_request_that_the_server_may_have_processed_is_not_sent_again():
 
     with ScriptedServer(script) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
-        outcomes = [runner.run(UPDATE), runner.run(UPDATE)]
+        outcomes = [outcome_of(runner, UPDATE), outcome_of(runner, UPDATE)]
 
     assert [outcome.kind for outcome in outcomes] == [Kind.SUCCEEDED, Kind.FAILED]
     assert outcomes[1].cause == f"the connection was closed while waiting for the answer of 127.0.0.1:{server.port}"
@@ -105,7 +106,7 @@ def test_a_closed_runner_may_run_again():
     with ScriptedServer(answering(OK)) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
         for _ in range(2):
-            assert runner.run(UPDATE).succeeded
+            assert outcome_of(runner, UPDATE).succeeded
             runner.close()
             runner.close()
 
@@ -115,10 +116,10 @@ def test_a_closed_runner_may_run_again():
 def test_many_runs_leave_no_descriptor_open():
     with ScriptedServer(answering(OK.replace(b"200 OK", b"200 OK\r\nConnection: close"))) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
-        runner.run(UPDATE)
+        outcome_of(runner, UPDATE)
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(20):
-            runner.run(UPDATE)
+            outcome_of(runner, UPDATE)
         runner.close()
 
         assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2  # the server's end of the last ones
@@ -160,7 +161,7 @@ def test_a_server_that_does_not_come_to_an_end_is_left_at_the_deadline(script, s
     ticks: list[float] = []
     with ScriptedServer(script) as server:
         started = time.monotonic()
-        outcome = HttpRunner(server.url(), 1.2).run(UPDATE, tick=lambda: ticks.append(time.monotonic()))
+        outcome = outcome_of(HttpRunner(server.url(), 1.2), UPDATE, tick=lambda: ticks.append(time.monotonic()))
         seconds = time.monotonic() - started
 
         assert (outcome.kind, outcome.cause) == (
@@ -181,7 +182,7 @@ def test_a_server_that_answered_in_time_is_heard_although_the_tick_outlasted_its
         connection.send(OK)
 
     with ScriptedServer(script) as server:
-        assert HttpRunner(server.url(), 1.0).run(UPDATE, lambda: time.sleep(0.8)).answer == b"ok"
+        assert outcome_of(HttpRunner(server.url(), 1.0), UPDATE, lambda: time.sleep(0.8)).answer == b"ok"
 
 
 def test_what_came_of_an_answer_is_kept_when_its_time_is_over():
@@ -199,7 +200,7 @@ def test_a_server_that_never_reads_does_not_hold_the_run():
         connection.stopping.wait(20)
 
     with ScriptedServer(script) as server:
-        outcome = HttpRunner(server.url(), 0.6).run("x" * 20_000_000)
+        outcome = outcome_of(HttpRunner(server.url(), 0.6), "x" * 20_000_000)
 
     assert outcome.kind is Kind.TIMED_OUT
     assert outcome.output.startswith("the time was over while sending the update to")
@@ -222,7 +223,7 @@ def full_listener() -> tuple[socket.socket, list[socket.socket]]:
 def test_a_host_that_does_not_even_refuse_is_left_at_the_deadline():
     listener, waiting = full_listener()
     try:
-        outcome = HttpRunner(f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.6).run(UPDATE)
+        outcome = outcome_of(HttpRunner(f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.6), UPDATE)
     finally:
         for each in (listener, *waiting):
             each.close()
@@ -261,7 +262,7 @@ def test_a_resolver_that_does_not_answer_is_left_at_the_deadline(monkeypatch: py
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     ticks: list[None] = []
 
-    outcome = HttpRunner("http://bot.example/", 1.2).run(UPDATE, tick=lambda: ticks.append(None))
+    outcome = outcome_of(HttpRunner("http://bot.example/", 1.2), UPDATE, tick=lambda: ticks.append(None))
     over.set()
 
     assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 1.2 s (BOT_LEGACY_TIMEOUT)")
@@ -278,7 +279,7 @@ def test_what_the_tick_raises_ends_the_run_and_is_passed_on(script, error: Excep
     with ScriptedServer(script) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
         with pytest.raises(type(error)) as caught:
-            runner.run(UPDATE, tick)
+            outcome_of(runner, UPDATE, tick)
 
         assert caught.value is error
     with ScriptedServer(answering(OK)) as server:
@@ -305,7 +306,7 @@ def test_a_trusted_server_is_posted_to_over_one_tls_connection(
 ):
     runner = HttpRunner(tls_server.url(host=host), AMPLE_SECONDS, context=certificate.trusting_context())
 
-    outcomes = [runner.run(UPDATE) for _ in range(3)]
+    outcomes = [outcome_of(runner, UPDATE) for _ in range(3)]
     runner.close()
 
     assert [outcome.answer for outcome in outcomes] == [b"ok"] * 3
@@ -324,7 +325,9 @@ def test_a_certificate_of_nobody_known_is_refused_with_what_to_do(tls_server: Sc
 def test_a_certificate_of_another_name_is_refused_with_what_to_do(tmp_path: Path):
     other = make_certificate(tmp_path, "DNS:other.example")
     with ScriptedServer(answering(OK), other.server_context()) as server:
-        outcome = HttpRunner(server.url(host="localhost"), AMPLE_SECONDS, context=other.trusting_context()).run(UPDATE)
+        outcome = outcome_of(
+            HttpRunner(server.url(host="localhost"), AMPLE_SECONDS, context=other.trusting_context()), UPDATE
+        )
 
     assert outcome.kind is Kind.FAILED
     assert "Hostname mismatch" in outcome.cause
@@ -343,7 +346,7 @@ def test_a_certificate_that_ran_out_is_refused_with_what_to_do(tmp_path: Path):
 
 def test_a_server_without_tls_at_an_https_address_is_told():
     with ScriptedServer(lambda connection, _: connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
-        outcome = HttpRunner(server.url().replace("http:", "https:"), AMPLE_SECONDS).run(UPDATE)
+        outcome = outcome_of(HttpRunner(server.url().replace("http:", "https:"), AMPLE_SECONDS), UPDATE)
 
     assert outcome.kind is Kind.FAILED
     assert outcome.cause.startswith(f"no TLS with 127.0.0.1:{server.port}: ")
@@ -353,7 +356,7 @@ def test_a_server_without_tls_at_an_https_address_is_told():
 def test_a_handshake_that_stalls_is_left_at_the_deadline(certificate: Certificate):
     with ScriptedServer(held) as server:
         url = server.url().replace("http:", "https:")
-        outcome = HttpRunner(url, 0.6, context=certificate.trusting_context()).run(UPDATE)
+        outcome = outcome_of(HttpRunner(url, 0.6, context=certificate.trusting_context()), UPDATE)
 
     assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 0.6 s (BOT_LEGACY_TIMEOUT)")
     assert outcome.output == f"the time was over while agreeing on TLS with 127.0.0.1:{server.port}"
@@ -373,7 +376,7 @@ def test_large_updates_and_answers_go_through_tls_whole(certificate: Certificate
 
     update = json.dumps({"text": "x" * 200_000})
     with ScriptedServer(script, certificate.server_context()) as server:
-        outcome = HttpRunner(server.url(), AMPLE_SECONDS, context=certificate.trusting_context()).run(update)
+        outcome = outcome_of(HttpRunner(server.url(), AMPLE_SECONDS, context=certificate.trusting_context()), update)
 
     assert outcome.answer == update.encode()
 
@@ -383,7 +386,7 @@ def test_a_kept_tls_connection_that_was_closed_is_replaced_without_a_word(certif
     with ScriptedServer(closing(1, closed), certificate.server_context()) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS, context=certificate.trusting_context())
         for _ in range(3):
-            assert runner.run(UPDATE).succeeded
+            assert outcome_of(runner, UPDATE).succeeded
             assert closed.acquire(timeout=10)
 
     assert server.connections == 3

@@ -13,8 +13,9 @@ import pytest
 from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.http.runner import HttpRunner
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.fakes.scripted_web import OK, Connection, ScriptedServer, answering
+from tests.support.generators.bots import outcome_of
 from tests.support.need import need
 from tests.support.servers.children import Child, accepts_connections, free_port, wait_until_ready
 
@@ -25,7 +26,7 @@ SECRET = "a-secret_of-the-webhook"
 
 
 def post(server: ScriptedServer, timeout_seconds: float = AMPLE_SECONDS, **rest) -> Outcome:
-    return HttpRunner(server.url(), timeout_seconds, **rest).run(UPDATE)
+    return outcome_of(HttpRunner(server.url(), timeout_seconds, **rest), UPDATE)
 
 
 # What is sent
@@ -33,7 +34,7 @@ def post(server: ScriptedServer, timeout_seconds: float = AMPLE_SECONDS, **rest)
 
 def test_the_update_is_posted_as_telegram_posts_it():
     with ScriptedServer(answering(OK)) as server:
-        outcome = HttpRunner(server.url("/a%20b/bot.php?x=1&y=%2F"), AMPLE_SECONDS, SECRET).run(UPDATE)
+        outcome = outcome_of(HttpRunner(server.url("/a%20b/bot.php?x=1&y=%2F"), AMPLE_SECONDS, SECRET), UPDATE)
 
     (request,) = server.requests
     assert (outcome.kind, outcome.cause, outcome.http_status) == (Kind.SUCCEEDED, "HTTP status 200", 200)
@@ -60,7 +61,7 @@ def test_without_a_secret_there_is_no_header_for_it():
 def test_user_and_password_of_the_address_become_basic_authorization():
     with ScriptedServer(answering(OK)) as server:
         url = server.url().replace("//", "//me:p%40ss:w%C3%B6rd@")
-        HttpRunner(url, AMPLE_SECONDS).run(UPDATE)
+        outcome_of(HttpRunner(url, AMPLE_SECONDS), UPDATE)
 
     assert server.requests[0].headers["authorization"] == "Basic bWU6cEBzczp3w7ZyZA=="  # me:p@ss:wörd
     assert server.requests[0].headers["host"] == f"127.0.0.1:{server.port}"
@@ -72,7 +73,7 @@ def test_a_bot_at_an_ipv6_address_is_reached():
     except OSError as error:
         pytest.skip(f"this machine has no IPv6: {error}")
     with server:
-        outcome = HttpRunner(server.url(host="[::1]"), AMPLE_SECONDS).run(UPDATE)
+        outcome = outcome_of(HttpRunner(server.url(host="[::1]"), AMPLE_SECONDS), UPDATE)
 
     assert outcome.succeeded
     assert server.requests[0].headers["host"] == f"[::1]:{server.port}"
@@ -180,7 +181,7 @@ def test_every_way_to_send_a_body_is_understood_and_the_connection_kept(answer: 
     with ScriptedServer(answering(answer)) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
 
-        assert [runner.run(UPDATE).answer for _ in range(3)] == [b"abcdef"] * 3
+        assert [outcome_of(runner, UPDATE).answer for _ in range(3)] == [b"abcdef"] * 3
         assert server.connections == 1
 
 
@@ -193,7 +194,7 @@ def test_a_body_that_ends_with_the_connection_is_understood():
     with ScriptedServer(script) as server:
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
 
-        assert [runner.run(UPDATE).answer for _ in range(2)] == [b"abcdef"] * 2
+        assert [outcome_of(runner, UPDATE).answer for _ in range(2)] == [b"abcdef"] * 2
 
 
 def test_a_large_answer_is_read_to_its_end_and_only_the_ends_of_it_are_kept():
@@ -209,14 +210,14 @@ def test_a_large_answer_is_read_to_its_end_and_only_the_ends_of_it_are_kept():
         runner = HttpRunner(server.url(), AMPLE_SECONDS)
         tracemalloc.start()
         try:
-            outcome = runner.run(UPDATE)
+            outcome = outcome_of(runner, UPDATE)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
 
         assert (outcome.succeeded, outcome.answer, outcome.output) == (True, b"", "x" * TAIL_BYTES)
         assert peak_bytes < 2 * 1024 * 1024
-        assert runner.run(UPDATE).succeeded
+        assert outcome_of(runner, UPDATE).succeeded
         assert server.connections == 1
 
 
@@ -261,7 +262,7 @@ def test_a_server_that_answers_before_it_read_everything_is_heard():
             pass
 
     with ScriptedServer(script) as server:
-        outcome = HttpRunner(server.url(), AMPLE_SECONDS).run("x" * 5_000_000)
+        outcome = outcome_of(HttpRunner(server.url(), AMPLE_SECONDS), "x" * 5_000_000)
 
     assert outcome.http_status == 413
 
@@ -272,13 +273,13 @@ def test_a_server_that_answers_before_it_read_everything_is_heard():
 def test_a_refused_connection_is_a_failed_attempt_with_a_cause():
     port = free_port()
 
-    outcome = HttpRunner(f"http://127.0.0.1:{port}/", AMPLE_SECONDS).run(UPDATE)
+    outcome = outcome_of(HttpRunner(f"http://127.0.0.1:{port}/", AMPLE_SECONDS), UPDATE)
 
     assert (outcome.kind, outcome.cause) == (Kind.FAILED, f"Connection refused while connecting to 127.0.0.1:{port}")
 
 
 def test_a_name_nobody_knows_is_a_failed_attempt_with_a_cause():
-    outcome = HttpRunner("http://me:private@bot.invalid/", AMPLE_SECONDS).run(UPDATE)
+    outcome = outcome_of(HttpRunner("http://me:private@bot.invalid/", AMPLE_SECONDS), UPDATE)
 
     assert outcome.kind is Kind.FAILED
     assert outcome.cause.startswith("the name bot.invalid is not known (")
@@ -303,8 +304,8 @@ def test_a_php_bot_behind_a_web_server_is_run_unchanged(tmp_path: Path):
     try:
         wait_until_ready(php, lambda: accepts_connections(port), what="php -S", log=log, timeout_seconds=20)
         runner = HttpRunner(f"http://127.0.0.1:{port}/bot.php", AMPLE_SECONDS, SECRET)
-        good = runner.run('{"update_id": 1, "text": "привіт"}')
-        broken = runner.run('{"update_id": 2, "text": ""}')
+        good = outcome_of(runner, '{"update_id": 1, "text": "привіт"}')
+        broken = outcome_of(runner, '{"update_id": 2, "text": ""}')
     finally:
         php.close()
 

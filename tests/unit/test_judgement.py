@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from scalable.lib.runners.judgement import judge_exit, judge_response, judge_system_exit, not_an_update, ran_too_long
-from scalable.lib.runners.outcome import Kind
-from scalable.lib.runners.process import ProcessEnd
-from scalable.lib.runners.response import Response
+from scalable.lib.runners.run_result import End, RunResult, ran_too_long
+from scalable.lib.worker.judgement import judge
+from scalable.lib.worker.outcome import Kind, Outcome
 
 TEXT_ERROR = (
     "\nFatal error: Uncaught Exception: no in /b/bot.php:3\nStack trace:\n#0 {main}\n  thrown in /b/bot.php on line 3"
@@ -26,25 +25,30 @@ LOGGED_ERROR = (
 )
 
 
-def end(returncode: int = 0, *, stdout: str = "", stderr: str = "", timed_out: bool = False, is_whole: bool = True):
-    return ProcessEnd(returncode, timed_out, 1.5, stdout.encode(), is_whole, stdout, stderr, stderr)
+def of_exit(code: int, shown: str = "", logged: str = "") -> Outcome:
+    return judge(RunResult(End.EXITED, 1.5, exit_code=code, shown=shown, logged=logged))
+
+
+def of_status(status: int, shown: str = "", logged: str = "", retry_after: str = "") -> Outcome:
+    result = RunResult(
+        End.RESPONDED, 2.0, http_status=status, shown=shown, logged=logged, retry_after=retry_after, exit_code=0
+    )
+    return judge(result)
 
 
 @pytest.mark.parametrize(
-    ("returncode", "kind", "cause"),
+    ("code", "kind", "cause"),
     [
         (0, Kind.SUCCEEDED, "exit code 0"),
         (1, Kind.FAILED, "exit code 1"),
         (255, Kind.FAILED, "exit code 255"),
         (65, Kind.FAILED_FOR_GOOD, "exit code 65: the bot refuses this update"),
-        (-9, Kind.DIED, "killed by SIGKILL"),
     ],
 )
-def test_the_exit_code_decides(returncode: int, kind: Kind, cause: str):
-    outcome = judge_exit(end(returncode, stdout="said"), 60)
+def test_the_exit_code_decides(code: int, kind: Kind, cause: str):
+    outcome = of_exit(code)
 
-    assert (outcome.kind, outcome.cause, outcome.exit_code, outcome.seconds) == (kind, cause, returncode, 1.5)
-    assert (outcome.output, outcome.answer) == ("said", b"said")
+    assert (outcome.kind, outcome.cause, outcome.exit_code, outcome.seconds) == (kind, cause, code, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +65,7 @@ def test_the_exit_code_decides(returncode: int, kind: Kind, cause: str):
 )
 def test_php_that_broke_off_has_failed_whatever_the_exit_code_or_status_says(stdout: str, stderr: str):
     """Given a shutdown function that ends with exit(0), or display_errors on, which leaves the status at 200."""
-    by_exit = judge_exit(end(0, stdout=stdout, stderr=stderr), 60)
-    by_status = judge_response(Response(200, {}, stdout.encode(), True, stdout, stderr, stderr), 1.0)
+    by_exit, by_status = of_exit(0, stdout, stderr), of_status(200, stdout, stderr)
 
     assert (by_exit.kind, by_status.kind) == (Kind.FAILED, Kind.FAILED)
     assert by_exit.cause.startswith(
@@ -77,7 +80,7 @@ def test_php_that_broke_off_has_failed_whatever_the_exit_code_or_status_says(std
 
 
 def test_what_php_showed_as_html_is_told_as_text():
-    outcome = judge_response(Response(200, {}, HTML_ERROR.encode(), True, HTML_ERROR.strip()), 1.0)
+    outcome = of_status(200, HTML_ERROR.strip())
 
     assert outcome.cause == "PHP fatal error: Uncaught Exception: a < b in /b/bot.php:3 (HTTP status 200)"
 
@@ -92,7 +95,7 @@ def test_what_php_showed_as_html_is_told_as_text():
 )
 def test_the_end_of_a_long_stack_trace_is_enough(stdout: str, stderr: str):
     """Given one that is longer than what is kept of an output, as frameworks have them."""
-    outcome = judge_response(Response(200, {}, b"", False, stdout, stderr, stderr), 1.0)
+    outcome = of_status(200, stdout, stderr)
 
     assert (outcome.kind, outcome.cause) == (
         Kind.FAILED,
@@ -113,7 +116,7 @@ def test_the_end_of_a_long_stack_trace_is_enough(stdout: str, stderr: str):
     ],
 )
 def test_words_that_only_look_like_it_are_no_failure(words: str):
-    assert judge_exit(end(0, stdout=words), 60).succeeded
+    assert of_exit(0, words).succeeded
 
 
 @pytest.mark.parametrize(
@@ -131,10 +134,9 @@ def test_words_that_only_look_like_it_are_no_failure(words: str):
     ],
 )
 def test_the_status_decides(status: int, kind: Kind, cause: str):
-    outcome = judge_response(Response(status, {}, b"body", True, "body", "errors"), 2.0)
+    outcome = of_status(status)
 
     assert (outcome.kind, outcome.cause, outcome.http_status, outcome.seconds) == (kind, cause, status, 2.0)
-    assert (outcome.output, outcome.answer) == ("body\nerrors", b"body")
 
 
 @pytest.mark.parametrize(
@@ -154,47 +156,52 @@ def test_the_status_decides(status: int, kind: Kind, cause: str):
     ],
 )
 def test_a_wait_the_bot_asks_for_is_taken_from_a_429_or_5xx_alone(status: int, header: str, seconds: float | None):
-    assert judge_response(Response(status, {"retry-after": header}), 1.0).retry_after_seconds == seconds
+    assert of_status(status, retry_after=header).retry_after_seconds == seconds
 
 
-def test_an_answer_that_was_cut_is_no_answer():
-    assert judge_exit(end(0, stdout="begins", is_whole=False), 60).answer == b""
-    assert judge_response(Response(200, {}, b"begins", is_whole=False), 1.0).answer == b""
+def test_what_the_bot_printed_and_answered_is_passed_on():
+    outcome = judge(RunResult(End.RETURNED, 1.5, "returned", output="said", answer=b"{}", answer_type="text/plain"))
+
+    assert (outcome.output, outcome.answer, outcome.answer_type) == ("said", b"{}", "text/plain")
 
 
 def test_a_run_over_its_time_says_which_setting_to_change():
-    outcome = judge_exit(end(0, stdout="half", timed_out=True), 60)
+    outcome = judge(ran_too_long(60, 1.5, "half", exit_code=0))
 
-    assert outcome == ran_too_long(60, 1.5, "half", 0)
     assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 60 s (BOT_LEGACY_TIMEOUT)")
+    assert (outcome.seconds, outcome.output, outcome.exit_code) == (1.5, "half", 0)
+
+
+def test_a_run_over_its_time_says_what_goes_on_all_the_same():
+    cause = judge(ran_too_long(2.5, 3.0, note="the bot did not stop")).cause
+
+    assert cause == "stopped after 2.5 s (BOT_LEGACY_TIMEOUT); the bot did not stop"
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "cause", "output"),
+    ("end", "kind"),
     [
-        (None, Kind.SUCCEEDED, "exit code 0", "said"),
-        (0, Kind.SUCCEEDED, "exit code 0", "said"),
-        (1, Kind.FAILED, "exit code 1", "said"),
-        (65, Kind.FAILED_FOR_GOOD, "exit code 65: the bot refuses this update", "said"),
-        (-1, Kind.FAILED, "exit code 255", "said"),
-        ("no database", Kind.FAILED, "exit code 1", "said\nno database"),
-        ((1, 2), Kind.FAILED, "exit code 1", "said\n(1, 2)"),
+        (End.RETURNED, Kind.SUCCEEDED),
+        (End.RAISED, Kind.FAILED),
+        (End.NO_USABLE_ANSWER, Kind.FAILED),
+        (End.TIMED_OUT, Kind.TIMED_OUT),
+        (End.DIED, Kind.DIED),
+        (End.NOT_STARTED, Kind.FAILED),
+        (End.NOT_AN_UPDATE, Kind.FAILED_FOR_GOOD),
     ],
 )
-def test_sys_exit_inside_the_worker_is_judged_as_the_exit_of_a_program(code, kind: Kind, cause: str, output: str):
-    outcome = judge_system_exit(code, 1.5, "said")
+def test_every_other_end_has_its_cause_from_the_runner(end: End, kind: Kind):
+    """Given the words of a fatal error, which count only for an exit or a response."""
+    outcome = judge(RunResult(end, 1.5, "why", shown=TEXT_ERROR, logged=LOGGED_ERROR))
 
-    assert (outcome.kind, outcome.cause, outcome.output, outcome.seconds) == (kind, cause, output, 1.5)
+    assert (outcome.kind, outcome.cause) == (kind, "why")
 
 
-def test_a_job_without_an_update_is_not_tried_again():
-    outcome = not_an_update("expected a JSON object, got a list")
-
-    assert outcome.cause == "the job holds no update: expected a JSON object, got a list"
-    assert (outcome.succeeded, outcome.may_be_retried) == (False, False)
+def test_every_end_is_judged():
+    assert {type(judge(RunResult(end, 1.0)).kind) for end in End} == {Kind}
 
 
 def test_only_success_and_a_refusal_are_not_tried_again():
-    tried = {kind for kind in Kind if judge_exit(end(), 60).__class__(kind, "x", 1.0).may_be_retried}
+    tried = {kind for kind in Kind if Outcome(kind, "x", 1.0).may_be_retried}
 
     assert tried == {Kind.FAILED, Kind.TIMED_OUT, Kind.DIED}

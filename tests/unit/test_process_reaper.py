@@ -17,7 +17,7 @@ import pytest
 from scalable.lib.runners.cli import CliRunner
 from scalable.lib.runners.process import run_process
 from scalable.lib.runners.process_reaper import SCRIPT, ProcessReaper
-from tests.support.generators.bots import is_held, is_let_go, shell_bot
+from tests.support.generators.bots import is_held, is_let_go, outcome_of, shell_bot
 from tests.support.generators.reaped_bots import (
     GuardedWorker,
     family_bot,
@@ -372,11 +372,11 @@ def test_four_threads_share_one_guard(tmp_path: Path, groups: list[subprocess.Po
 
 def test_many_guarded_runs_leave_no_descriptor_open(tmp_path: Path, reaper: ProcessReaper):
     runner = CliRunner(shell_bot(tmp_path, "exit 0"), 30, reaper=reaper)
-    assert runner.run("{}").succeeded
+    assert outcome_of(runner).succeeded
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     for _ in range(10):
-        runner.run("{}")
+        outcome_of(runner)
 
     assert len(list(Path("/proc/self/fd").iterdir())) <= before  # fewer when another test's garbage went meanwhile
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.captured_output import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES
+from scalable.lib.captured_output import CHUNK_BYTES, HEAD_BYTES, TAIL_BYTES, CapturedOutput
 from scalable.lib.runners.process import ProcessEnd, run_process
+from scalable.lib.runners.run_result import End, ran_too_long
 from tests.support.generators.bots import STAYS, is_let_go, python_bot, shell_bot
 
 # Far beyond what any of these programs needs; a run that took this long hung.
@@ -112,9 +113,10 @@ def test_of_what_it_logs_the_beginning_is_kept_too_to_be_searched(tmp_path: Path
 
     end = run(bot)
 
-    assert (end.logged[:5], end.logged[-4:], end.stderr[-4:]) == ("first", "last", "last")
-    assert len(end.logged) == HEAD_BYTES + 1 + TAIL_BYTES
-    assert run(shell_bot(tmp_path, "echo all of it >&2")).logged == "all of it\n"
+    logged = end.stderr.kept()
+    assert (logged[:5], logged[-4:], end.stderr.text()[-4:]) == ("first", "last", "last")
+    assert len(logged) == HEAD_BYTES + 1 + TAIL_BYTES
+    assert run(shell_bot(tmp_path, "echo all of it >&2")).stderr.kept() == "all of it\n"
 
 
 def test_a_flood_does_not_keep_the_deadline_from_coming(tmp_path: Path):
@@ -308,3 +310,33 @@ def test_many_runs_leave_no_descriptor_open(tmp_path: Path):
 
 def test_the_output_is_not_shown_in_the_repr(tmp_path: Path):
     assert "private words" not in repr(run(shell_bot(tmp_path, "echo private words")))
+
+
+def ended(returncode: int = 0, stdout: bytes = b"", stderr: bytes = b"", timed_out: bool = False) -> ProcessEnd:
+    outputs = CapturedOutput(), CapturedOutput()
+    for output, content in zip(outputs, (stdout, stderr)):
+        output.add(content)
+    return ProcessEnd(returncode, timed_out, 1.5, *outputs)
+
+
+def test_the_result_of_a_run_has_the_exit_code_and_what_was_printed():
+    result = ended(1, b"said\n", b"logged\n").result(60)
+
+    assert (result.end, result.exit_code, result.seconds) == (End.EXITED, 1, 1.5)
+    assert (result.output, result.shown, result.logged) == ("said\nlogged", "said", "logged\n")
+    assert result.answer == b"said\n"
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (35, "signal 35")])
+def test_the_result_of_a_killed_program_names_the_signal(number: int, name: str):
+    result = ended(-number).result(60)
+
+    assert (result.end, result.cause, result.exit_code) == (End.DIED, f"killed by {name}", -number)
+
+
+def test_the_result_of_a_program_that_was_ended_is_its_time():
+    assert ended(-15, b"half", timed_out=True).result(60) == ran_too_long(60, 1.5, "half", exit_code=-15)
+
+
+def test_output_that_was_cut_is_no_answer():
+    assert ended(0, b"x" * (HEAD_BYTES + 1)).result(60).answer == b""

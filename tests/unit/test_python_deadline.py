@@ -13,9 +13,10 @@ from textwrap import indent
 import pytest
 
 from scalable.lib.errors import LeaseLost
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python import bot_loop, bot_thread
 from scalable.lib.runners.python.runner import STUCK, PythonRunner
+from scalable.lib.worker.outcome import Kind, Outcome
+from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 from tests.support.places import REPOSITORY
 
@@ -49,7 +50,7 @@ def bot(bots: PythonBots, body: str, head: str = "def handle(update):", timeout_
 
 def run(runner: PythonRunner, **rest) -> Outcome:
     started = time.monotonic()
-    outcome = runner.run('{"update_id": 1}', **rest)
+    outcome = outcome_of(runner, '{"update_id": 1}', **rest)
     assert time.monotonic() - started < SECONDS + bot_thread.GRACE_SECONDS + 2
     return outcome
 
@@ -91,7 +92,7 @@ def test_a_bot_over_its_time_is_stopped_and_the_next_update_goes_well(bots: Pyth
             "caught" in body
         )
         assert not runner.is_stuck
-        assert runner.run("{}").output == "went well"
+        assert outcome_of(runner).output == "went well"
 
 
 @pytest.mark.usefixtures("short_grace")
@@ -125,7 +126,7 @@ def test_a_stuck_runner_runs_nothing_more_and_does_not_hang(bots: PythonBots, he
     run(runner)
     started = time.monotonic()
 
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
     runner.close()
 
     assert (outcome.kind, outcome.cause, outcome.output) == (Kind.FAILED, STUCK, "")
@@ -141,21 +142,21 @@ def test_a_bot_that_comes_back_only_after_its_time_has_not_succeeded(bots: Pytho
 def test_a_stuck_bot_of_one_runner_leaves_the_threads_of_others_alone(bots: PythonBots):
     stuck = bot(bots, SLEEPS)
     fine = bot(bots, SLEEPS)
-    fine.run("{}")
+    outcome_of(fine)
     run(stuck)
 
     assert (stuck.is_stuck, fine.is_stuck) == (True, False)
-    assert fine.run("{}").succeeded
+    assert outcome_of(fine).succeeded
 
 
 @pytest.mark.usefixtures("short_grace")
 def test_a_stuck_event_loop_makes_every_runner_of_it_stuck(bots: PythonBots):
     stuck, other = (bot(bots, SWALLOWS_CANCEL, ASYNC, timeout_seconds=1.0) for _ in range(2))  # importing it is in it
-    other.run("{}")
+    outcome_of(other)
     run(stuck)
 
     assert (stuck.is_stuck, other.is_stuck) == (True, True)
-    assert other.run("{}").cause == STUCK
+    assert outcome_of(other).cause == STUCK
 
 
 def test_only_the_update_whose_time_is_over_is_stopped(bots: PythonBots):
@@ -163,10 +164,10 @@ def test_only_the_update_whose_time_is_over_is_stopped(bots: PythonBots):
     code = f"{OVER}async def handle(update):\n    await asyncio.sleep(update['seconds'])\n    print('went well')"
     impatient, patient = bots.runner(code, timeout_seconds=SECONDS), bots.runner(code)
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(patient.run('{"seconds": 0.8}')))
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(patient, '{"seconds": 0.8}')))
     thread.start()
 
-    assert impatient.run('{"seconds": 600}').kind is Kind.TIMED_OUT
+    assert outcome_of(impatient, '{"seconds": 600}').kind is Kind.TIMED_OUT
     thread.join(AMPLE_SECONDS)
     assert outcomes[0].output == "went well"
 
@@ -179,16 +180,16 @@ def test_an_update_that_waits_for_another_one_to_let_go_of_the_loop_is_dropped_a
     )
     impatient, blocking = bots.runner(code, timeout_seconds=SECONDS), bots.runner(code)
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(blocking.run('{"seconds": 1.5}')))
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(blocking, '{"seconds": 1.5}')))
     thread.start()
     bots.wait_until((bots.folder / "begun").exists)
 
-    outcome = impatient.run("{}")
+    outcome = outcome_of(impatient)
     thread.join(AMPLE_SECONDS)
 
     assert (outcome.kind, impatient.is_stuck) == (Kind.TIMED_OUT, False)
     assert outcomes[0].succeeded
-    assert blocking.run('{"seconds": 0}').succeeded
+    assert outcome_of(blocking, '{"seconds": 0}').succeeded
     assert not (bots.folder / "never").exists()
 
 
@@ -200,7 +201,7 @@ def test_an_update_that_waits_for_another_one_to_let_go_of_the_loop_is_dropped_a
 def test_the_tick_comes_often_enough_for_a_heartbeat_and_not_all_the_time(bots: PythonBots, head: str, body: str):
     ticks: list[float] = []
 
-    bot(bots, body, head, timeout_seconds=1.2).run('{"update_id": 1}', lambda: ticks.append(time.monotonic()))
+    outcome_of(bot(bots, body, head, timeout_seconds=1.2), '{"update_id": 1}', lambda: ticks.append(time.monotonic()))
 
     assert len(ticks) == 2
 
@@ -209,7 +210,7 @@ def test_the_tick_comes_often_enough_for_a_heartbeat_and_not_all_the_time(bots: 
 def test_a_bot_that_ended_in_time_has_succeeded_although_the_tick_outlasted_its_time(bots: PythonBots, head: str):
     runner = bot(bots, "time.sleep(0.6)", head, timeout_seconds=2.0)
 
-    outcome = runner.run('{"update_id": 1}', lambda: time.sleep(1.8))
+    outcome = outcome_of(runner, '{"update_id": 1}', lambda: time.sleep(1.8))
 
     assert outcome.output == "went well"
     assert outcome.succeeded
@@ -234,10 +235,10 @@ def test_what_the_tick_raises_stops_the_bot_and_is_passed_on(bots: PythonBots, h
 
     runner = bot(bots, body, head, timeout_seconds=AMPLE_SECONDS)
     with pytest.raises(LeaseLost) as caught:
-        runner.run('{"update_id": 1}', tick)
+        outcome_of(runner, '{"update_id": 1}', tick)
 
     assert (caught.value, caught.value.__cause__, runner.is_stuck) == (error, cause, is_stuck)
-    assert is_stuck or runner.run("{}").succeeded
+    assert is_stuck or outcome_of(runner).succeeded
 
 
 # The end
@@ -251,7 +252,7 @@ def test_closing_cancels_what_the_bot_left_running(bots: PythonBots):
         "async def handle(update):\n    global task, generator\n    task = asyncio.create_task(runs_on())\n"
         "    generator = numbers()\n    await generator.__anext__()\n    await asyncio.sleep(0)\n"
     )
-    assert runner.run("{}").succeeded
+    assert outcome_of(runner).succeeded
 
     runner.close()
 
@@ -266,8 +267,8 @@ def test_the_last_runner_that_closes_lets_the_bot_clean_up(bots: PythonBots, kin
         f"{kind} on_worker_stop():\n    with open('stops', 'a') as file: file.write('x')\n"
     )
     first, second, unused = (bots.runner(code) for _ in range(3))
-    first.run("{}")
-    second.run("{}")
+    outcome_of(first)
+    outcome_of(second)
     first.close()
     before = (bots.folder / "stops").exists()
 
@@ -289,7 +290,7 @@ def test_a_bot_that_cleans_up_badly_does_not_keep_the_worker_from_its_end(
     bots: PythonBots, caplog: pytest.LogCaptureFixture, code: str, said: str
 ):
     runner = bots.runner(f"def handle(update): pass\n{code}\n")
-    runner.run("{}")
+    outcome_of(runner)
 
     runner.close()
 
@@ -301,9 +302,9 @@ def test_a_bot_that_cleans_up_badly_does_not_keep_the_worker_from_its_end(
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_a_bot_that_never_ends_cleaning_up_is_left(bots: PythonBots, monkeypatch: pytest.MonkeyPatch, kind: str):
     monkeypatch.setattr("scalable.lib.runners.python.runner.STOP_HOOK_SECONDS", 0.2)
-    monkeypatch.setattr(bot_loop, "WIND_UP_SECONDS", 0.2)
+    monkeypatch.setattr(bot_loop, "CANCEL_SECONDS", 0.2)
     runner = bots.runner(f"{OVER}{kind} handle(update): pass\n{kind} on_worker_stop():\n    {SPINS}\n")
-    runner.run("{}")
+    outcome_of(runner)
     started = time.monotonic()
 
     runner.close()
@@ -319,7 +320,7 @@ def test_a_closed_runner_may_run_again(bots: PythonBots, kind: str):
 
     outputs = []
     for _ in range(3):
-        outputs.append(runner.run("{}").output)
+        outputs.append(outcome_of(runner).output)
         runner.close()
         runner.close()
 
@@ -343,7 +344,7 @@ from scalable.lib.runners.python import bot_thread
 from scalable.lib.runners.python.runner import PythonRunner
 bot_thread.GRACE_SECONDS = 0.2
 runner = PythonRunner(Path(sys.argv[2]), "handle", 0.3)
-print(runner.run('{"update_id": 1}').kind.name, runner.is_stuck, flush=True)
+print(runner.run('{"update_id": 1}').end.name, runner.is_stuck, flush=True)
 runner.close()
 end_within(1.0, 7)
 """
@@ -352,17 +353,17 @@ end_within(1.0, 7)
 @pytest.mark.parametrize(
     ("body", "said", "exit_code"),
     [
-        ("pass", "SUCCEEDED False", 0),
+        ("pass", "RETURNED False", 0),
         (SWALLOWS, "TIMED_OUT True", 0),
         ("time.sleep(600)", "TIMED_OUT True", 0),
-        ("import threading\nthreading.Thread(target=time.sleep, args=(600,)).start()", "SUCCEEDED False", 0),
+        ("import threading\nthreading.Thread(target=time.sleep, args=(600,)).start()", "RETURNED False", 0),
         (
             "import threading\nthreading.Thread(target=time.sleep, args=(600,), daemon=False).start()",
-            "SUCCEEDED False",
+            "RETURNED False",
             7,
         ),
-        ("import concurrent.futures as f\nf.ThreadPoolExecutor().submit(time.sleep, 600)", "SUCCEEDED False", 7),
-        ("import atexit\natexit.register(time.sleep, 600)", "SUCCEEDED False", 7),
+        ("import concurrent.futures as f\nf.ThreadPoolExecutor().submit(time.sleep, 600)", "RETURNED False", 7),
+        ("import atexit\natexit.register(time.sleep, 600)", "RETURNED False", 7),
     ],
 )
 def test_a_process_ends_whatever_the_bot_left_running_in_it(tmp_path: Path, body: str, said: str, exit_code: int):

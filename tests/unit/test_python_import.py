@@ -13,8 +13,9 @@ import pytest
 
 import scalable
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
+from scalable.lib.worker.outcome import Kind, Outcome
+from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 
 GOOD = "def handle(update): pass"
@@ -37,7 +38,7 @@ def test_several_runners_in_several_threads_import_the_bot_once(bots: PythonBots
     )
     runners = [bots.runner(code) for _ in range(6)]
     outcomes: list[Outcome] = []
-    threads = [threading.Thread(target=lambda each=each: outcomes.append(each.run("{}"))) for each in runners]
+    threads = [threading.Thread(target=lambda each=each: outcomes.append(outcome_of(each))) for each in runners]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -55,7 +56,7 @@ def test_modules_beside_it_are_found_while_it_is_imported_and_later(bots: Python
         "    import helper_in_a_run\n    print(helper_at_import.value, helper_in_a_run.value)\n"
     )
 
-    assert runner.run("{}").output == "early late"
+    assert outcome_of(runner).output == "early late"
 
 
 def test_a_helper_that_imports_the_bot_back_gets_the_same_module(bots: PythonBots):
@@ -66,7 +67,7 @@ def test_a_helper_that_imports_the_bot_back_gets_the_same_module(bots: PythonBot
         file="my_own_bot.py",
     )
 
-    assert [runner.run("{}").output for _ in range(2)] == ["1", "2"]
+    assert [outcome_of(runner).output for _ in range(2)] == ["1", "2"]
 
 
 @pytest.mark.parametrize("file", ["scalable.py", "json.py", "queue.py", "pytest.py", "my-bot.py", "my.bot.py", "bot"])
@@ -74,7 +75,7 @@ def test_a_bot_may_have_any_name_and_takes_nobody_elses(bots: PythonBots, file: 
     before = {name: sys.modules.get(name) for name in ("scalable", "json", "queue", "pytest")}
     runner = bots.runner("import json, queue\ndef handle(update): print(json.dumps(update), queue.__name__)", file=file)
 
-    assert runner.run("{}").output == "{} queue"
+    assert outcome_of(runner).output == "{} queue"
     assert {name: sys.modules.get(name) for name in before} == before
 
 
@@ -87,7 +88,7 @@ def test_a_folder_beside_the_bot_does_not_shadow_this_package(bots: PythonBots, 
         "def handle(update):\n    import scalable, scalable.lib.telegram.update\n    print(scalable.__file__)"
     )
 
-    assert runner.run("{}").output == scalable.__file__
+    assert outcome_of(runner).output == scalable.__file__
 
 
 def test_an_import_may_use_the_event_loop_that_will_run_the_bot(bots: PythonBots):
@@ -97,11 +98,11 @@ def test_an_import_may_use_the_event_loop_that_will_run_the_bot(bots: PythonBots
         "    print(ready, loop is asyncio.get_running_loop())\n"
     )
 
-    assert [runner.run("{}").output for _ in range(2)] == ["[1] True"] * 2
+    assert [outcome_of(runner).output for _ in range(2)] == ["[1] True"] * 2
 
 
 def test_the_block_for_programs_is_not_run(bots: PythonBots):
-    assert bots.runner(GOOD + "\nif __name__ == '__main__': raise RuntimeError").run("{}").succeeded
+    assert outcome_of(bots.runner(GOOD + "\nif __name__ == '__main__': raise RuntimeError")).succeeded
 
 
 # What can be wrong
@@ -174,26 +175,26 @@ def test_a_missing_file_is_told_with_its_path_and_the_setting(tmp_path: Path, na
     runner = PythonRunner(tmp_path / name, "handle", AMPLE_SECONDS)
 
     assert refusal(runner).startswith("BOT_LEGACY_PATH: there is no bot at ")
-    assert runner.run("{}").kind is Kind.FAILED
+    assert outcome_of(runner).kind is Kind.FAILED
     runner.close()
 
 
 def test_a_failed_import_is_a_failed_attempt_with_the_traceback_and_is_tried_anew(bots: PythonBots):
     """Given an owner who uploads a broken version, and then a good one."""
     runner = bots.runner("print('half')\nimport helper_not_uploaded_yet\n" + GOOD)
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
     bots.write("", "helper_not_uploaded_yet.py")
 
     assert outcome.kind is Kind.FAILED
     assert "No module named 'helper_not_uploaded_yet' (bot.py:2)" in outcome.cause
     assert outcome.output.startswith("half\nTraceback (most recent call last):")
-    assert [runner.run("{}").kind for _ in range(2)] == [Kind.SUCCEEDED] * 2
+    assert [outcome_of(runner).kind for _ in range(2)] == [Kind.SUCCEEDED] * 2
 
 
 def test_a_failed_import_leaves_no_module_behind(bots: PythonBots):
     runner = bots.runner("raise ValueError", file="bot_that_fails.py")
 
-    assert runner.run("{}").kind is Kind.FAILED
+    assert outcome_of(runner).kind is Kind.FAILED
     assert "bot_that_fails" not in sys.modules
 
 
@@ -201,7 +202,7 @@ def test_the_import_is_part_of_the_first_runs_time(bots: PythonBots):
     """Given a bot that asks for updates itself as soon as it is imported."""
     runner = bots.runner("print('polling')\nwhile True: pass", timeout_seconds=0.4)
 
-    outcome = runner.run("{}")
+    outcome = outcome_of(runner)
 
     assert (outcome.kind, outcome.output) == (Kind.TIMED_OUT, "polling")
     assert not runner.is_stuck
@@ -213,9 +214,9 @@ def test_the_import_is_part_of_the_first_runs_time(bots: PythonBots):
 def test_an_import_that_was_stopped_is_tried_anew(bots: PythonBots, tmp_path: Path):
     runner = bots.runner("import os\nwhile not os.path.exists('go'): pass\n" + GOOD, timeout_seconds=0.4)
 
-    assert runner.run("{}").kind is Kind.TIMED_OUT
+    assert outcome_of(runner).kind is Kind.TIMED_OUT
     (tmp_path / "go").write_text("")
-    assert runner.run("{}").succeeded
+    assert outcome_of(runner).succeeded
 
 
 # A new version
@@ -224,17 +225,17 @@ def test_an_import_that_was_stopped_is_tried_anew(bots: PythonBots, tmp_path: Pa
 def test_a_changed_file_makes_the_runner_stale_and_the_old_version_runs_on(bots: PythonBots, tmp_path: Path):
     runner = bots.runner("def handle(update): print('old')")
     before = runner.is_stale
-    runner.run("{}")
+    outcome_of(runner)
     imported = runner.is_stale
     bots.write("def handle(update): print('new')")
 
     assert (before, imported, runner.is_stale) == (False, False, True)
-    assert runner.run("{}").output == "old"
+    assert outcome_of(runner).output == "old"
 
 
 def test_a_file_that_was_replaced_by_one_of_the_same_size_and_age_is_another_one(bots: PythonBots, tmp_path: Path):
     runner = bots.runner("def handle(update): print('old')")
-    runner.run("{}")
+    outcome_of(runner)
     upload = bots.write("def handle(update): print('new')", "upload.py")
     shutil.copystat(tmp_path / "bot.py", upload)
     upload.rename(tmp_path / "bot.py")
@@ -244,7 +245,7 @@ def test_a_file_that_was_replaced_by_one_of_the_same_size_and_age_is_another_one
 
 def test_a_file_that_may_be_half_of_an_upload_is_no_new_version_yet(bots: PythonBots, tmp_path: Path):
     runner = bots.runner(GOOD)
-    runner.run("{}")
+    outcome_of(runner)
     (tmp_path / "bot.py").write_text("def handle(up")
     fresh = runner.is_stale
     os.utime(tmp_path / "bot.py", (time.time() - 3, time.time() - 3))
@@ -255,7 +256,7 @@ def test_a_file_that_may_be_half_of_an_upload_is_no_new_version_yet(bots: Python
 def test_a_file_from_the_future_is_a_new_version(bots: PythonBots, tmp_path: Path):
     """Given a clock of another machine, or an upload that keeps times."""
     runner = bots.runner(GOOD)
-    runner.run("{}")
+    outcome_of(runner)
     os.utime(tmp_path / "bot.py", (time.time() + 3600, time.time() + 3600))
 
     assert runner.is_stale
@@ -264,15 +265,15 @@ def test_a_file_from_the_future_is_a_new_version(bots: PythonBots, tmp_path: Pat
 def test_a_bot_that_removes_its_own_file_runs_on(bots: PythonBots, tmp_path: Path):
     runner = bots.runner("import os\ndef handle(update):\n    os.path.exists(__file__) and os.remove(__file__)")
 
-    assert [runner.run("{}").kind for _ in range(3)] == [Kind.SUCCEEDED] * 3
+    assert [outcome_of(runner).kind for _ in range(3)] == [Kind.SUCCEEDED] * 3
     assert not (tmp_path / "bot.py").exists()
     assert not runner.is_stale
 
 
 def test_a_runner_made_after_the_change_is_stale_like_the_others(bots: PythonBots):
     first = bots.runner(GOOD)
-    first.run("{}")
+    outcome_of(first)
     second = bots.runner(GOOD + "  # changed")
-    second.run("{}")
+    outcome_of(second)
 
     assert (first.is_stale, second.is_stale) == (True, True)

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from scalable.lib.captured_output import TAIL_BYTES
-from scalable.lib.runners.outcome import Kind
+from scalable.lib.worker.outcome import Kind
+from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import PythonBots, in_threads, run
 
 either_kind = pytest.mark.parametrize("head", ["def handle(update):", "async def handle(update):"])
@@ -49,7 +50,7 @@ def test_what_is_written_to_the_descriptor_itself_disturbs_nothing(bots: PythonB
 def test_what_the_import_prints_is_kept_too(bots: PythonBots, capfd: pytest.CaptureFixture[str]):
     runner = bots.runner("print('imported')\ndef handle(update): print('called')")
 
-    assert [runner.run("{}").output for _ in range(2)] == ["imported\ncalled", "called"]
+    assert [outcome_of(runner).output for _ in range(2)] == ["imported\ncalled", "called"]
     assert capfd.readouterr() == ("", "")
 
 
@@ -63,14 +64,14 @@ def test_a_task_that_goes_on_after_its_run_prints_where_everybody_does(
         "    else:\n        over.set()\n        await task\n"
     )
 
-    assert [runner.run("{}").output for _ in range(2)] == ["", ""]
+    assert [outcome_of(runner).output for _ in range(2)] == ["", ""]
     assert capfd.readouterr().out == "later\n"
 
 
 def test_the_streams_are_given_back(bots: PythonBots):
     before = (sys.stdout, sys.stderr)
     runner = bots.runner("def handle(update): pass")
-    runner.run("{}")
+    outcome_of(runner)
     inside = (sys.stdout, sys.stderr)
     runner.close()
 
@@ -118,7 +119,7 @@ def test_runs_side_by_side_keep_their_outputs_apart(bots: PythonBots, head: str)
     outputs: dict[int, str] = {}
 
     def work(number: int) -> None:
-        outputs[number] = runners[number].run(json.dumps({"update_id": number})).output
+        outputs[number] = outcome_of(runners[number], json.dumps({"update_id": number})).output
 
     in_threads([lambda number=number: work(number) for number in range(8)])
 

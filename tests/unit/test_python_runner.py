@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
+from scalable.lib.worker.outcome import Kind, Outcome
+from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots, in_threads, run
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
@@ -49,7 +50,7 @@ def test_whatever_can_be_called_with_an_update_is_called_and_awaited_to_its_end(
     runner = bots.runner(code)
 
     for _ in range(3):
-        outcome = runner.run("{}")
+        outcome = outcome_of(runner)
         assert (outcome.kind, outcome.output) == (Kind.SUCCEEDED, "worked"), outcome
 
 
@@ -65,7 +66,7 @@ def test_a_bot_runs_in_its_own_folder_and_the_process_goes_back_when_it_is_close
     before = os.getcwd()
     runner = bots.runner("import os\ndef handle(update): print(os.getcwd())")
 
-    assert runner.run("{}").output == str(tmp_path)
+    assert outcome_of(runner).output == str(tmp_path)
     runner.close()
     assert os.getcwd() == before
 
@@ -76,7 +77,7 @@ def test_the_runner_is_used_from_any_thread(bots: PythonBots):
     outcomes: list[Outcome] = []
 
     def work() -> None:
-        outcomes.append(runner.run("{}"))
+        outcomes.append(outcome_of(runner))
 
     for _ in range(2):
         thread = threading.Thread(target=work)
@@ -137,7 +138,7 @@ def test_an_object_that_is_returned_is_ignored_with_one_warning(bots: PythonBots
     """Given what some libraries return: an object that describes a call, which nobody makes."""
     runner = bots.runner("class SendMessage: pass\ndef handle(update): return SendMessage()")
 
-    assert [runner.run("{}").kind for _ in range(3)] == [Kind.SUCCEEDED] * 3
+    assert [outcome_of(runner).kind for _ in range(3)] == [Kind.SUCCEEDED] * 3
     assert [record.getMessage() for record in caplog.records] == [
         'return value ignored function=handle type=SendMessage expected="None, or a dict with a method call"'
     ]
@@ -193,7 +194,7 @@ def test_a_recursion_without_end_is_an_exception_like_others(bots: PythonBots, h
     runner = bots.runner(f"def again(): again()\n{head}\n    again()")
 
     for _ in range(2):
-        outcome = runner.run("{}")
+        outcome = outcome_of(runner)
         assert outcome.kind is Kind.FAILED
         assert outcome.cause.startswith("RecursionError: maximum recursion depth exceeded")
         assert outcome.cause.endswith("(bot.py:1 in again)")
@@ -212,10 +213,13 @@ def test_the_place_is_in_the_bot_although_a_library_beneath_it_raised(bots: Pyth
     library.parent.mkdir(parents=True)
     library.write_text("def fetch(): raise OSError('no network')")
 
-    outcome = bots.runner(
-        f"import sys\nsys.path.append({str(library.parent)!r})\nimport a_library\n"
-        "def handle(update):\n    a_library.fetch()"
-    ).run("{}")
+    outcome = outcome_of(
+        bots.runner(
+            f"import sys\nsys.path.append({str(library.parent)!r})\nimport a_library\n"
+            "def handle(update):\n    a_library.fetch()"
+        ),
+        "{}",
+    )
 
     assert outcome.cause == "OSError: no network (bot.py:5 in handle)"
     assert "a_library.py" in outcome.output
@@ -233,10 +237,12 @@ def test_a_token_is_in_no_cause_and_no_output(bots: PythonBots):
     ("code", "kind", "cause", "exit_code", "output"),
     [
         ("", Kind.SUCCEEDED, "exit code 0", 0, "printed"),
+        ("None", Kind.SUCCEEDED, "exit code 0", 0, "printed"),
         ("0", Kind.SUCCEEDED, "exit code 0", 0, "printed"),
         ("1", Kind.FAILED, "exit code 1", 1, "printed"),
         ("65", Kind.FAILED_FOR_GOOD, "exit code 65: the bot refuses this update", 65, "printed"),
         ("'no database'", Kind.FAILED, "exit code 1", 1, "printed\nno database"),
+        ("(1, 2)", Kind.FAILED, "exit code 1", 1, "printed\n(1, 2)"),
         ("True", Kind.FAILED, "exit code 1", 1, "printed"),
         ("-1", Kind.FAILED, "exit code 255", 255, "printed"),
     ],
@@ -262,7 +268,7 @@ def test_an_async_bot_has_one_loop_for_all_updates_and_all_runners(bots: PythonB
     runners = [bots.runner(code) for _ in range(4)]
     outcomes: list[Outcome] = []
 
-    in_threads([lambda runner=runner: outcomes.extend(runner.run("{}") for _ in range(5)) for runner in runners])
+    in_threads([lambda runner=runner: outcomes.extend(outcome_of(runner) for _ in range(5)) for runner in runners])
 
     assert [outcome.cause for outcome in outcomes] == ["handle() returned"] * 20
 
@@ -274,7 +280,7 @@ def test_the_loop_goes_on_between_updates(bots: PythonBots, tmp_path: Path):
         "    task = asyncio.create_task(later())\n"
     )
 
-    assert runner.run("{}").succeeded
+    assert outcome_of(runner).succeeded
     bots.wait_until((tmp_path / "later").exists)
 
 
@@ -284,7 +290,7 @@ def test_a_task_that_ends_the_program_ends_neither_worker_nor_loop(bots: PythonB
         "    if update: task = asyncio.create_task(ends())\n    await asyncio.sleep(0.01)\n"
     )
 
-    assert [runner.run(payload).kind for payload in ('{"update_id": 1}', "{}", "{}")] == [Kind.SUCCEEDED] * 3
+    assert [outcome_of(runner, payload).kind for payload in ('{"update_id": 1}', "{}", "{}")] == [Kind.SUCCEEDED] * 3
 
 
 def test_nothing_of_the_bot_is_shown_in_a_repr(bots: PythonBots):
@@ -301,7 +307,7 @@ def test_this_process_has_no_event_loop_of_the_bot(bots: PythonBots):
 def test_two_functions_of_one_bot_are_told_apart(bots: PythonBots):
     code = "def one(update): print(1)\ndef two(update): print(2)"
 
-    assert [bots.runner(code, name).run("{}").output for name in ("one", "two")] == ["1", "2"]
+    assert [outcome_of(bots.runner(code, name)).output for name in ("one", "two")] == ["1", "2"]
 
 
 def test_many_runs_leave_no_thread_and_no_descriptor_behind(bots: PythonBots):
@@ -312,7 +318,7 @@ def test_many_runs_leave_no_thread_and_no_descriptor_behind(bots: PythonBots):
         before = count()
         runner: PythonRunner = bots.runner(f"{kind} handle(update): pass", file=f"bot_{kind[:5].strip()}.py")
         for _ in range(100):
-            runner.run("{}")
+            outcome_of(runner)
         runner.close()
 
         assert all(now <= then for now, then in zip(count(), before)), (before, count())

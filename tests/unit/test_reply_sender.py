@@ -32,6 +32,7 @@ from tests.support.fakes.bot_api import (
     wait_until_closed,
 )
 from tests.support.fakes.clock import FakeClock
+from tests.support.generators.bots import outcome_of
 from tests.support.need import need
 from tests.support.places import REPOSITORY
 from tests.support.servers.children import free_port
@@ -306,7 +307,7 @@ def test_answers_of_many_jobs_share_a_connection(bench: Bench, server: FakeBotAp
 def test_what_a_real_bot_prints_arrives_at_telegram(bench: Bench, server: FakeBotApi, bot: str):
     need(None if bot == "bot.py" or shutil.which("php") else "php is not installed")
     update = (REPOSITORY / "examples/updates/message-start.json").read_text()
-    outcome = CliRunner(REPOSITORY / "examples" / bot, 30).run(update)
+    outcome = outcome_of(CliRunner(REPOSITORY / "examples" / bot, 30), update)
 
     result = bench.send(outcome.answer)
 

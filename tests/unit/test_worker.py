@@ -10,7 +10,8 @@ import pytest
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.run_result import End, RunResult
+from scalable.lib.worker.judgement import judge
 from scalable.lib.worker.lease_renewer import HEARTBEAT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS
 from tests.support.fakes.worker_bench import DONE, FAILED, Bench
 
@@ -39,18 +40,18 @@ def test_a_job_whose_bot_succeeds_is_done(bench: Bench):
     outcome = bench.worker.work_one()
 
     job = bench.job(job_id)
-    assert outcome == DONE
+    assert outcome == judge(DONE)
     assert bench.runner.payloads == ['{"n":1}']
     assert (job.status, job.attempts, job.error_message, job.reserved_by) == ("done", 1, None, "worker-1")
 
 
 def test_a_job_whose_bot_fails_is_tried_six_times_with_the_documented_delays(bench: Bench):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
     delays = []
 
     for _ in range(5):
-        assert bench.worker.work_one() == FAILED
+        assert bench.worker.work_one() == judge(FAILED)
         assert bench.job(job_id).status == "pending"
         assert bench.worker.work_one() is None  # it is not due yet
         delays.append(round(float(str(bench.sql(DELAY, id=job_id)[0][0])), 1))
@@ -65,30 +66,30 @@ def test_a_job_whose_bot_fails_is_tried_six_times_with_the_documented_delays(ben
 
 def test_a_later_success_clears_the_error_of_the_attempt_before(bench: Bench):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
     bench.worker.work_one()
     assert bench.job(job_id).error_message == "exit code 1\nit went wrong"
     bench.sql("UPDATE bot_jobs SET available_at = created_at WHERE id = :id", id=job_id)
-    bench.runner.outcome = DONE
+    bench.runner.result = DONE
 
     bench.worker.work_one()
 
     assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("done", None)
 
 
-@pytest.mark.parametrize("kind", [Kind.FAILED, Kind.TIMED_OUT, Kind.DIED])
-def test_every_way_to_fail_is_tried_again_and_says_why(bench: Bench, kind: Kind):
+@pytest.mark.parametrize("end", [End.RAISED, End.NO_USABLE_ANSWER, End.TIMED_OUT, End.DIED, End.NOT_STARTED])
+def test_every_way_to_fail_is_tried_again_and_says_why(bench: Bench, end: End):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = Outcome(kind, f"it {kind.value}", 1.0)
+    bench.runner.result = RunResult(end, 1.0, f"it {end.value}")
 
     bench.worker.work_one()
 
-    assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("pending", f"it {kind.value}")
+    assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("pending", f"it {end.value}")
 
 
 def test_an_update_the_bot_refuses_is_failed_at_once(bench: Bench):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = Outcome(Kind.FAILED_FOR_GOOD, "HTTP status 400: the bot refuses this update", 0.1)
+    bench.runner.result = RunResult(End.RESPONDED, 0.1, http_status=400)
 
     bench.worker.work_one()
 
@@ -97,10 +98,10 @@ def test_an_update_the_bot_refuses_is_failed_at_once(bench: Bench):
     assert job.error_message == "HTTP status 400: the bot refuses this update"
 
 
-@pytest.mark.parametrize(("asked", "waits"), [(30.0, 30.0), (2.0, 5.0), (None, 5.0)])
-def test_a_bot_that_asks_to_be_left_alone_is_not_run_sooner(bench: Bench, asked: float | None, waits: float):
+@pytest.mark.parametrize(("asked", "waits"), [("30", 30.0), ("2", 5.0), ("", 5.0)])
+def test_a_bot_that_asks_to_be_left_alone_is_not_run_sooner(bench: Bench, asked: str, waits: float):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = Outcome(Kind.FAILED, "HTTP status 503", 0.1, retry_after_seconds=asked)
+    bench.runner.result = RunResult(End.RESPONDED, 0.1, http_status=503, retry_after=asked)
 
     bench.worker.work_one()
 
@@ -133,17 +134,17 @@ def test_a_worker_that_ends_lets_go_of_the_bot(bench: Bench):
 def test_with_one_attempt_the_first_failure_is_the_end(tmp_path: Path):
     bench = Bench(tmp_path, RetryPolicy(max_attempts=1))
     [job_id] = bench.enqueue()
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
 
     bench.worker.work_one()
 
     assert bench.job(job_id).status == "failed"
 
 
-@pytest.mark.parametrize("outcome", [DONE, FAILED])
-def test_a_worker_that_lost_its_lease_changes_nothing(bench: Bench, outcome: Outcome):
+@pytest.mark.parametrize("result", [DONE, FAILED])
+def test_a_worker_that_lost_its_lease_changes_nothing(bench: Bench, result: RunResult):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = outcome
+    bench.runner.result = result
     bench.runner.during = lambda _: bench.sql(TAKE_AWAY, id=job_id)
 
     bench.worker.work_one()
@@ -181,7 +182,7 @@ def test_the_database_going_away_while_a_job_is_finished_does_not_run_the_bot_tw
 
     bench.runner.during = during
 
-    assert bench.worker.work_one() == DONE
+    assert bench.worker.work_one() == judge(DONE)
     assert bench.job(job_id).status == "done"
     assert len(bench.runner.payloads) == 1
     assert max(bench.stop.waits) <= 10
@@ -201,7 +202,7 @@ def test_a_finish_whose_answer_was_lost_on_the_way_counts(bench: Bench):
 
     bench.queue.complete = complete_but_hear_nothing
 
-    assert bench.worker.work_one() == DONE
+    assert bench.worker.work_one() == judge(DONE)
     assert (bench.job(job_id).status, len(calls), len(bench.runner.payloads)) == ("done", 2, 1)
 
 
@@ -275,7 +276,7 @@ def test_one_missed_heartbeat_is_no_reason_to_end_the_bot(bench: Bench):
 
     bench.runner.during = during
 
-    assert bench.worker.work_one() == DONE
+    assert bench.worker.work_one() == judge(DONE)
     assert bench.job(job_id).status == "done"
 
 
@@ -310,7 +311,7 @@ def test_a_graceful_stop_lets_the_bot_finish(bench: Bench):
 
     bench.runner.during = during
 
-    assert bench.worker.work_one() == DONE
+    assert bench.worker.work_one() == judge(DONE)
     assert bench.job(job_id).status == "done"
 
 

@@ -50,7 +50,7 @@ def test_what_a_worker_did_is_counted_by_the_time_it_ends(bench: Bench):
     bench.sql("UPDATE bot_jobs SET available_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '-20 seconds')")
 
     bench.loop(max_jobs=2)
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
     bench.loop(max_jobs=1)
 
     assert (total(bench, "done"), total(bench, "retried"), total(bench, "failed")) == (2, 1, 0)
@@ -64,7 +64,7 @@ def test_what_a_worker_did_is_counted_by_the_time_it_ends(bench: Bench):
 def test_a_job_whose_attempts_are_used_up_counts_as_failed(tmp_path: Path):
     bench = Bench(tmp_path, RetryPolicy(max_attempts=1))
     bench.enqueue()
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
 
     bench.loop(drain=True)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.loop import LONGEST_DATABASE_WAIT_SECONDS, Limits, Tally, WorkerLoop
 from scalable.lib.worker.recycling import Recycling
 from scalable.lib.worker.wakeup import Polling
@@ -39,7 +39,7 @@ def test_a_drain_of_nothing_ends_at_once(bench: Bench):
 
 def test_a_drain_does_not_wait_for_jobs_that_will_be_retried(bench: Bench):
     bench.enqueue(2)
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
 
     assert bench.loop(drain=True) == Tally(runs=2, succeeded=0)
     assert statuses(bench) == ["pending", "pending"]
@@ -78,7 +78,7 @@ def test_an_idle_worker_looks_again_after_its_pause_and_not_in_step_with_others(
 def test_a_worker_wakes_when_a_job_it_put_off_is_due(bench: Bench):
     """Given a worker that would not look by itself for a long time."""
     bench.enqueue(1)
-    bench.runner.outcome = FAILED
+    bench.runner.result = FAILED
     bench.stop.during_wait = lambda: let_pass(bench.queue, bench.stop.waits[-1])
     started = bench.clock.now
 
@@ -91,8 +91,8 @@ def test_a_worker_wakes_when_a_job_it_put_off_is_due(bench: Bench):
 
 def test_of_several_jobs_it_put_off_the_first_one_due_wakes_it(bench: Bench):
     bench.enqueue(2)
-    outcomes = [replace(FAILED, retry_after_seconds=40.0), FAILED]
-    bench.runner.during = lambda _: setattr(bench.runner, "outcome", outcomes.pop(0) if outcomes else FAILED)
+    results = [RunResult(End.RESPONDED, 0.1, http_status=503, retry_after="40"), FAILED]
+    bench.runner.during = lambda _: setattr(bench.runner, "result", results.pop(0) if results else FAILED)
 
     bench.loop(max_seconds=10, sleep_seconds=1000.0)
 
@@ -224,7 +224,7 @@ def test_a_worker_whose_bot_needs_a_new_process_ends_after_the_job_at_hand(bench
     bench.enqueue(3)
 
     def during(_: Callable[[], None]) -> None:
-        bench.runner.why_spent = "the bot's file changed"
+        bench.runner.why_retired = "the bot's file changed"
 
     bench.runner.during = during
 

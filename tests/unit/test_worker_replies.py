@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.reply_sender import ReplySender
@@ -19,8 +19,8 @@ from tests.support.fakes.worker_bench import Bench
 CALL = json.dumps({"method": "sendMessage", "chat_id": 7, "text": "hi"}).encode()
 
 
-def answered(answer: bytes, kind: Kind = Kind.SUCCEEDED, answer_type: str | None = None) -> Outcome:
-    return Outcome(kind, "exit code 0", 0.1, 0, answer=answer, answer_type=answer_type)
+def answered(answer: bytes, exit_code: int = 0, answer_type: str | None = None) -> RunResult:
+    return RunResult(End.EXITED, 0.1, exit_code=exit_code, answer=answer, answer_type=answer_type)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def worker_with(bench: Bench, api: FakeBotApi | None) -> LegacyBotWorker:
 
 def test_the_call_is_made_and_the_job_is_done(bench: Bench, api: FakeBotApi):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = answered(CALL)
+    bench.runner.result = answered(CALL)
 
     worker_with(bench, api).work_one()
 
@@ -52,7 +52,7 @@ def test_the_call_is_made_and_the_job_is_done(bench: Bench, api: FakeBotApi):
 
 def test_without_a_token_the_job_is_done_and_says_that_the_reply_was_not_sent(bench: Bench):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = answered(CALL)
+    bench.runner.result = answered(CALL)
 
     worker_with(bench, None).work_one()
 
@@ -62,7 +62,7 @@ def test_without_a_token_the_job_is_done_and_says_that_the_reply_was_not_sent(be
 
 def test_a_refused_reply_is_noted_and_the_bot_is_not_run_again(bench: Bench, api: FakeBotApi):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = answered(CALL)
+    bench.runner.result = answered(CALL)
     api.will("sendMessage", refuses("Bad Request: chat not found"))
 
     worker_with(bench, api).work_one()
@@ -74,7 +74,7 @@ def test_a_refused_reply_is_noted_and_the_bot_is_not_run_again(bench: Bench, api
 
 def test_the_answer_of_a_bot_that_failed_is_not_sent(bench: Bench, api: FakeBotApi):
     bench.enqueue()
-    bench.runner.outcome = answered(CALL, Kind.FAILED)
+    bench.runner.result = answered(CALL, exit_code=1)
 
     worker_with(bench, api).work_one()
 
@@ -83,7 +83,7 @@ def test_the_answer_of_a_bot_that_failed_is_not_sent(bench: Bench, api: FakeBotA
 
 def test_a_type_that_telegram_would_not_read_is_not_read(bench: Bench, api: FakeBotApi):
     bench.enqueue()
-    bench.runner.outcome = answered(CALL, answer_type="text/html; charset=UTF-8")
+    bench.runner.result = answered(CALL, answer_type="text/html; charset=UTF-8")
 
     worker_with(bench, api).work_one()
 
@@ -92,7 +92,7 @@ def test_a_type_that_telegram_would_not_read_is_not_read(bench: Bench, api: Fake
 
 def test_the_lease_is_kept_while_telegram_lets_us_wait(bench: Bench, api: FakeBotApi):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = answered(CALL)
+    bench.runner.result = answered(CALL)
     api.will("sendMessage", is_busy(25))
     beats: list[float] = []
     renew = bench.queue.renew
@@ -111,7 +111,7 @@ def test_the_lease_is_kept_while_telegram_lets_us_wait(bench: Bench, api: FakeBo
 
 def test_a_stop_at_once_while_waiting_ends_the_wait_and_not_the_jobs_success(bench: Bench, api: FakeBotApi):
     [job_id] = bench.enqueue()
-    bench.runner.outcome = answered(CALL)
+    bench.runner.result = answered(CALL)
     api.will("sendMessage", is_busy(25))
 
     def stop_soon(_: Callable[[], None]) -> None:
@@ -130,7 +130,7 @@ def test_the_reply_of_a_batch_is_noted_with_its_own_job(bench: Bench):
     bench.enqueue(3)
     worker = worker_with(bench, None)
     for answer in (b"", CALL, b""):
-        bench.runner.outcome = answered(answer)
+        bench.runner.result = answered(answer)
         worker.work_one()
     worker.close()
 

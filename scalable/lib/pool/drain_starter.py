@@ -17,6 +17,7 @@ from scalable.lib.errors import ScalableError
 from scalable.lib.logs import OncePer, event
 from scalable.lib.pool.drain_lock import DrainLock, take_drain_lock
 from scalable.lib.pool.pool_lock import PoolLock
+from scalable.lib.usual_path import USUAL_PATH
 
 if TYPE_CHECKING:  # a webhook that starts nothing does not pay for subprocess
     from scalable.lib.pool.drain_process import StartedDrain
@@ -44,7 +45,6 @@ PASSED = (
     "VIRTUAL_ENV",
     "LD_LIBRARY_PATH",
 )
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class DrainStarter:
 def drain_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What a drain gets of `environment`: PASSED, and every BOT_* variable."""
     passed = {name: value for name, value in environment.items() if name in PASSED or name.startswith("BOT_")}
-    return {"PATH": DEFAULT_PATH, **passed}
+    return {"PATH": USUAL_PATH, **passed}
 
 
 def _mode(path: Path) -> str:

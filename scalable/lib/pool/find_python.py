@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
+from scalable.lib.usual_path import USUAL_PATH
 
 CHECK = "import sys; sys.exit(sys.version_info < (3, 9))"
 CHECK_SECONDS = 10.0
@@ -31,7 +32,7 @@ if sys.version_info >= (3, 4):
 sys.stdout.write("%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (",".join(missing),)))
 """
 # Where a web server looks for `python3` (suexec's AP_SAFE_PATH); a login shell may look elsewhere first.
-WEB_PATH = "/usr/local/bin:/usr/bin:/bin"
+WEB_PATH = USUAL_PATH
 
 
 @dataclass(frozen=True)

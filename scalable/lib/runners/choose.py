@@ -55,7 +55,7 @@ class BotSettings:
 
     @property
     def php_interface(self) -> Optional[str]:
-        """The kind of PHP program of this machine that runs it, see php.py; None when none does."""
+        """The kind of PHP program of this machine that runs it, see find_php.py; None when none does."""
         mode, file = self.chosen_mode, self.file
         if mode == "cli" and file is not None and file.suffix == ".php":
             return CLI
@@ -95,7 +95,7 @@ def mismatch(target: str, mode: str) -> Optional[str]:
 def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[ProcessReaper] = None) -> Runner:
     """The Runner for these settings; nothing is started yet.
 
-    A PHP bot finds in its environment what it needs of `environment`, the owner's. `guard` ends the bot when this
+    A PHP bot finds in its environment what it needs of `environment`, the owner's. `reaper` ends the bot when this
     process is killed. Raises ConfigurationError for a BOT_FASTCGI_SOCKET that cannot be one.
     """
     mode, file, function = bot.chosen_mode, bot.file, function_of(bot.target)
@@ -112,7 +112,16 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
 
         return CgiRunner(file, bot.timeout_seconds, bot.php_binary, bot.secret, environment, reaper=reaper)
     if mode == "fastcgi":
-        return _fastcgi_runner(bot, file, environment, reaper)
+        from scalable.lib.runners.php.fastcgi import FastCgiRunner
+        from scalable.lib.runners.php.fpm import HostServer
+        from scalable.lib.runners.php.resident_php import ResidentPhpCgi
+
+        server = (
+            HostServer(bot.fastcgi_socket)
+            if bot.fastcgi_socket
+            else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
+        )
+        return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment)
     from scalable.lib.runners.cli import CliRunner
 
     return CliRunner(file, bot.timeout_seconds, bot.php_binary, reaper=reaper)
@@ -124,18 +133,3 @@ def checked(runner: Runner) -> str:
         return runner.check()
     finally:
         runner.close()
-
-
-def _fastcgi_runner(
-    bot: BotSettings, file: Path, environment: Mapping[str, str], reaper: Optional[ProcessReaper]
-) -> Runner:
-    from scalable.lib.runners.php.fastcgi import FastCgiRunner
-    from scalable.lib.runners.php.fpm import FastCgiServer, HostServer
-    from scalable.lib.runners.php.resident_php import ResidentPhpCgi
-
-    server: FastCgiServer
-    if bot.fastcgi_socket:
-        server = HostServer(bot.fastcgi_socket)
-    else:
-        server = ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
-    return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment)

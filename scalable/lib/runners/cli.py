@@ -1,4 +1,4 @@
-"""Runs the bot as a program: the update on standard input, the exit code decides."""
+"""Runs the bot as a program: the update on standard input, and the exit code tells how it went."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.judgement import judge_exit
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.bot_file import check_bot_file
 from scalable.lib.runners.php.find_php import find_php
 from scalable.lib.runners.process import run_process
 from scalable.lib.runners.process_reaper import ProcessReaper
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 
 
@@ -22,10 +22,7 @@ def bot_command(bot: Path, php_binary: str = "") -> list[str]:
 
     Raises BotMissing, naming the file and what to do, when it is not there or cannot be run.
     """
-    if not os.path.isfile(bot):  # False, where Path.is_file raises: when its folder may not be entered, for one
-        raise BotMissing(f"BOT_LEGACY_PATH: there is no bot at {bot}; name your bot's file, relative to scalable/")
-    if not os.access(bot, os.R_OK):
-        raise BotMissing(f"BOT_LEGACY_PATH: {bot} may not be read by user {os.geteuid()}")
+    check_bot_file(bot)
     if bot.suffix == ".php":
         return [find_php(php_binary).path, str(bot)]
     if bot.suffix == ".py":
@@ -38,7 +35,7 @@ def bot_command(bot: Path, php_binary: str = "") -> list[str]:
 class CliRunner(Runner):
     """Starts the bot once per update, in the bot's own folder as a web server would.
 
-    `guard` ends a bot whose worker is killed; it is the caller's to close.
+    `reaper` ends a bot whose worker is killed; it is the caller's to close.
     """
 
     def __init__(
@@ -53,15 +50,14 @@ class CliRunner(Runner):
         """The command it will run. Raises BotMissing."""
         return " ".join(bot_command(self._bot, self._php_binary))
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run."""
+        body = payload.encode("utf-8")
         try:
             command = bot_command(self._bot, self._php_binary)
-            end = run_process(
-                command, payload.encode("utf-8"), self._bot.parent, self._timeout_seconds, tick, reaper=self._reaper
-            )
+            end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, reaper=self._reaper)
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
-            return Outcome(Kind.FAILED, str(error), 0.0)
+            return RunResult(End.NOT_STARTED, 0.0, str(error))
         except OSError as error:
-            return Outcome(Kind.FAILED, f"the bot could not be started: {error}", 0.0)
-        return judge_exit(end, self._timeout_seconds)
+            return RunResult(End.NOT_STARTED, 0.0, f"the bot could not be started: {error}")
+        return end.result(self._timeout_seconds)

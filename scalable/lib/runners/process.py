@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Optional
 
 from scalable.lib.captured_output import CHUNK_BYTES, CapturedOutput
 from scalable.lib.deadline import TICK_SECONDS
 from scalable.lib.host_limits import within_limits
 from scalable.lib.runners.process_reaper import ProcessReaper
+from scalable.lib.runners.run_result import End, RunResult, joined, ran_too_long
 
 # More than a pipe holds: what is still there after so many comes from children the program left, not from itself.
 LAST_CHUNKS = 16
@@ -31,25 +31,42 @@ CLOSED = -1
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """`returncode` as subprocess has it: negative for a signal.
-
-    `head` is how its standard output begins, `is_whole` whether that is all of it; `stdout` and `stderr` are the ends
-    of the two as text, for a person. `logged` is what was kept of standard error, to be searched.
-    """
+    """`returncode` as subprocess has it: negative for a signal."""
 
     returncode: int
     timed_out: bool
     seconds: float
-    head: bytes = field(repr=False)
-    is_whole: bool
-    stdout: str = field(repr=False)
-    stderr: str = field(repr=False)
-    logged: str = field(repr=False)
+    stdout: CapturedOutput = field(repr=False)
+    stderr: CapturedOutput = field(repr=False)
 
     @property
     def output(self) -> str:
-        """Both outputs, one after the other."""
-        return "\n".join(part for part in (self.stdout, self.stderr) if part)
+        """The ends of both outputs as text, one after the other."""
+        return joined((self.stdout.text(), self.stderr.text()))
+
+    def result(self, timeout_seconds: float) -> RunResult:
+        """What it says of a run of the bot, of which the exit code tells how it went."""
+        if self.timed_out:
+            return ran_too_long(timeout_seconds, self.seconds, self.output, exit_code=self.returncode)
+        was_killed = self.returncode < 0
+        return RunResult(
+            End.DIED if was_killed else End.EXITED,
+            self.seconds,
+            f"killed by {signal_name(-self.returncode)}" if was_killed else "",
+            exit_code=self.returncode,
+            output=self.output,
+            shown=self.stdout.text(),
+            logged=self.stderr.kept(),
+            answer=bytes(self.stdout.head) if self.stdout.is_whole else b"",
+        )
+
+
+def signal_name(number: int) -> str:
+    """`SIGSEGV` for 11; `signal 35` for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def run_process(
@@ -64,11 +81,14 @@ def run_process(
     """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
 
     `environment` None: this process's own. `tick` is called about twice a second; what it raises ends the program and
-    is passed on. `guard` ends the group when this process is killed meanwhile. Raises OSError when the program cannot
+    is passed on. `reaper` ends the group when this process is killed meanwhile. Raises OSError when the program cannot
     be started.
     """
-    with _Run(command, standard_input, folder, timeout_seconds, environment, reaper) as run:
-        return run.watch(tick)
+    run = _Run(command, standard_input, folder, timeout_seconds, environment, reaper)
+    try:
+        return run.to_its_end(tick)
+    finally:
+        run.close()
 
 
 class _Run:
@@ -94,8 +114,31 @@ class _Run:
         self._open = [self._stdin, *outputs]
         self._poll = select.poll()
 
-    def __enter__(self) -> _Run:
-        if self._reaper is not None:  # a program nobody guards yet has not got its input yet: only the end of that
+    def to_its_end(self, tick: Callable[[], None]) -> ProcessEnd:
+        self._begin()
+        timed_out = False
+        longest_wait = TICK_SECONDS if self._exit_watch is not None else 0.02
+        while not self._is_over():
+            seconds_left = self._deadline - time.monotonic()
+            if seconds_left <= 0:
+                timed_out = True
+                break
+            self._serve_pipes(min(seconds_left, longest_wait))
+            tick()
+        self._end_group()
+        self._serve_pipes(0)
+        self._wait()
+        seconds = time.monotonic() - self._started
+        return ProcessEnd(self._process.returncode, timed_out, seconds, *self._captured.values())
+
+    def close(self) -> None:
+        self._end_group()
+        self._wait()
+        for descriptor in self._open:
+            os.close(descriptor)
+
+    def _begin(self) -> None:
+        if self._reaper is not None:  # before it gets its input: when the worker dies now, it reads only the end of it
             self._reaper.watch(self._process.pid)
         self._send()
         if self._unsent:
@@ -106,45 +149,10 @@ class _Run:
         if self._exit_watch is not None:
             self._open.append(self._exit_watch)
             self._poll.register(self._exit_watch, select.POLLIN)
-        return self
-
-    def __exit__(
-        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self._end_group()
-        self._bury()
-        for descriptor in self._open:
-            os.close(descriptor)
-
-    def watch(self, tick: Callable[[], None]) -> ProcessEnd:
-        timed_out = False
-        while not self._is_over():
-            if time.monotonic() >= self._deadline:
-                timed_out = True
-                break
-            self._serve_pipes(min(self._deadline - time.monotonic(), self._longest_wait()))
-            tick()
-        self._end_group()
-        self._serve_pipes(0)
-        self._bury()
-        out, err = self._captured.values()
-        return ProcessEnd(
-            self._process.returncode,
-            timed_out,
-            time.monotonic() - self._started,
-            head=bytes(out.head),
-            is_whole=out.is_whole,
-            stdout=out.text(),
-            stderr=err.text(),
-            logged=err.kept(),
-        )
-
-    def _longest_wait(self) -> float:
-        return TICK_SECONDS if self._exit_watch is not None else 0.02
 
     def _serve_pipes(self, wait_seconds: float) -> None:
-        """Move what can be moved; returns when something happened or the wait is over."""
-        for descriptor, _ in self._poll.poll(max(wait_seconds, 0) * 1000):
+        """Read and write what is possible; returns when something happened or the wait is over."""
+        for descriptor, _ in self._poll.poll(wait_seconds * 1000):
             if descriptor == self._stdin:
                 self._send()
                 if not self._unsent:
@@ -159,7 +167,7 @@ class _Run:
             self._unsent = self._unsent[os.write(self._stdin, self._unsent[:CHUNK_BYTES]) :]
         except BlockingIOError:
             return
-        except OSError:  # the bot closed its standard input: it wants no more
+        except OSError:  # the bot closed its standard input
             self._unsent = memoryview(b"")
         if not self._unsent:
             self._open.remove(self._stdin)
@@ -189,20 +197,20 @@ class _Run:
         self._signal_group(signal.SIGKILL)
 
     def _is_over(self) -> bool:
-        """Whether the program has ended. Until `_bury` it stays a zombie, so that its group's id is nobody else's."""
+        """Whether the program has ended. It stays a zombie until `_wait`, so that its group's id is not given away."""
         if self._exit_watch is None and not self._has_ended:
             self._has_ended = has_ended(self._process)
         return self._has_ended
 
-    def _bury(self) -> None:
-        """Reap it, after the guard forgot it; safe to repeat."""
+    def _wait(self) -> None:
+        """Reap it, after the process reaper forgot it; safe to repeat."""
         if self._reaper is not None:
             self._reaper.forget(self._process.pid)
             self._reaper = None
         self._process.wait()
 
     def _signal_group(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left, or only zombies
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty, or has only zombies
             os.killpg(self._process.pid, number)
 
 
@@ -236,7 +244,7 @@ def _start(
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Whether it has ended, without reaping it where Python can do that (on macOS from 3.13 on).
 
-    Where it cannot, the id is free for the moment until the guard forgets it; it is used again only after all others.
+    Where it cannot, the id is free until the process reaper forgets it; the system uses it again only after all others.
     """
     if not hasattr(os, "waitid"):
         return process.poll() is not None

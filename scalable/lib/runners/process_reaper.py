@@ -1,10 +1,10 @@
-"""The guard: a tiny shell process that ends the bots of a worker that was killed.
+"""The process reaper: a tiny shell process that ends the bots of a worker that was killed.
 
 A bot runs in a session of its own, so it would outlive its worker, while the queue gives its job to another one. The
-guard holds the read end of a pipe whose only write end is in the worker; the kernel closes that end when the worker
+shell holds the read end of a pipe whose only write end is in the worker; the kernel closes that end when the worker
 dies, however it dies. Knows process groups, and not what runs in them.
 
-Not covered: a process that left its group (setsid), and a worker and a guard that are killed at the same moment.
+Not covered: a process that left its group (setsid), and a worker and its shell that are killed at the same moment.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ for id in $groups; do
     done
 done
 """
-# A guard that is to go, and does not, is killed after so long.
-PATIENCE_SECONDS = 5.0
+# A shell that is to end, and does not, is killed after so long.
+END_SECONDS = 5.0
 
 
 class ProcessReaper:
     """Ends every watched process group when this process dies, however it dies. All threads of a process share one.
 
-    `lifeline` is an inherited descriptor, the write end of a pipe. Only this process and its guard have it, so its
-    other end reads end of file when the worker is gone and the guard has done its work: not before, and not later.
-    The guard starts with the first `watch`. When there is no `shell` the worker goes on without, and says so once.
+    `lifeline` is an inherited descriptor, the write end of a pipe. Only this process and its shell have it, so its
+    other end reads end of file when the worker is gone and the shell has done its work: not before, and not later.
+    The shell starts with the first `watch`. When there is no `shell` the worker goes on without, and says so once.
     Raises OSError when the lifeline is not open.
     """
 
@@ -70,21 +70,21 @@ class ProcessReaper:
 
     def watch(self, group: int) -> None:
         """From now on the process group `group` dies with this process. Raises ValueError when it is no group's id."""
-        if group < 2:  # kill(2) takes -1 and -0 for "everybody" and "my own group"
+        if group < 2:  # kill(2) takes -1 for every process and -0 for the own group
             raise ValueError(f"process group {group}: expected the id of a child's group")
         with self._lock:
             self._groups.add(group)
             self._tell(f"+{group}\n")
 
     def forget(self, group: int) -> None:
-        """Let the group be. Call it before its leader is waited for: until then the kernel gives the id to nobody."""
+        """No longer watch the group. Call it before its leader is waited for: until then its id is not used again."""
         with self._lock:
             if group in self._groups:
                 self._groups.remove(group)
                 self._tell(f"-{group}\n")
 
     def close(self) -> None:
-        """End the guard; a group that is still watched dies, as it does with this process. Another watch may follow."""
+        """End the shell; a group that is still watched dies, as it does with this process. Another watch may follow."""
         with self._lock:
             self._groups.clear()
             if self._sh is not None:
@@ -92,7 +92,7 @@ class ProcessReaper:
                 self._sh = None
 
     def _tell(self, line: str) -> None:
-        """One line to the guard; a new guard is told of all groups, this one among them."""
+        """One line to the shell; a new shell is told of all groups, this one among them."""
         if self._sh is not None:
             try:
                 self._sh.write(line)
@@ -124,7 +124,7 @@ class _Sh:
     def __init__(self, shell: str, lifeline: Optional[int]) -> None:
         read_end, self._write_end = os.pipe()  # both close-on-exec: no bot inherits them
         try:
-            # An empty environment: the worker's holds passwords that nobody expects to find in a shell's.
+            # An empty environment: the worker's holds passwords, which a shell does not need.
             self._process = subprocess.Popen(
                 [shell, "-c", SCRIPT, "scalable-guard"],
                 stdin=read_end,
@@ -161,7 +161,7 @@ class _Sh:
 
     def _is_gone(self) -> bool:
         try:
-            self._process.wait(PATIENCE_SECONDS)
+            self._process.wait(END_SECONDS)
             return True
         except subprocess.TimeoutExpired:
             return False

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Optional
 
-from scalable.lib.runners.outcome import Outcome
+from scalable.lib.runners.run_result import RunResult
 
 
 class Runner(ABC):
@@ -17,8 +17,8 @@ class Runner(ABC):
         """How the bot will be run, in one line for a person. Raises BotMissing when it cannot be."""
 
     @abstractmethod
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
-        """Run the bot with one update; whatever the bot does becomes an Outcome.
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
+        """Run the bot with one update; whatever the bot does is told in the result.
 
         `tick` is called about twice a second while the bot runs; what it raises ends the run and is passed on.
         Raises NoProcessLeft when the host does not let the bot be started; then it was not run.
@@ -30,4 +30,4 @@ class Runner(ABC):
         return None
 
     def close(self) -> None:  # noqa: B027 - most runners keep nothing
-        """Let go of what is kept from one run to the next; safe to repeat, and another run may follow."""
+        """Release what is kept from one run to the next; safe to repeat, and another run may follow."""

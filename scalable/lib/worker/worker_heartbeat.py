@@ -18,7 +18,7 @@ from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.worker_registry import Beat
-from scalable.lib.runners.outcome import Outcome
+from scalable.lib.worker.outcome import Outcome
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0

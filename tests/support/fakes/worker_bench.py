@@ -13,7 +13,7 @@ from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.job import JobSummary, NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.housekeeping import Housekeeping
@@ -24,8 +24,8 @@ from scalable.lib.worker.wakeup import Polling
 from tests.support.fakes.clock import FakeClock
 
 Result = TypeVar("Result")
-DONE = Outcome(Kind.SUCCEEDED, "exit code 0", 0.1, 0)
-FAILED = Outcome(Kind.FAILED, "exit code 1", 0.1, 1, output="it went wrong")
+DONE = RunResult(End.EXITED, 0.1, exit_code=0)
+FAILED = RunResult(End.EXITED, 0.1, exit_code=1, output="it went wrong")
 SLEEP_SECONDS = 1.0
 
 
@@ -67,25 +67,25 @@ class ScriptedRunner(Runner):
 
     def __init__(self) -> None:
         self.payloads: list[str] = []
-        self.outcome = DONE
+        self.result = DONE
         self.during: Callable[[Callable[[], None]], None] = lambda tick: tick()
         self.closed = False
-        self.why_spent: str | None = None
+        self.why_retired: str | None = None
 
     def check(self) -> str:
         """It is always there."""
         return "a scripted bot"
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
-        """The outcome the test wants."""
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
+        """The result the test wants."""
         self.payloads.append(payload)
         self.during(tick)
-        return self.outcome
+        return self.result
 
     @property
     def retire_reason(self) -> str | None:
         """What the test says."""
-        return self.why_spent
+        return self.why_retired
 
     def close(self) -> None:
         """Remembered."""

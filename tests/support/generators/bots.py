@@ -5,7 +5,12 @@ from __future__ import annotations
 import fcntl
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from scalable.lib.runners.runner import Runner
+from scalable.lib.worker.judgement import judge
+from scalable.lib.worker.outcome import Outcome
 
 # Takes the lock on the file named by its argument, says so, then stays for longer than any test.
 STAYS = """
@@ -16,6 +21,11 @@ sys.stdout.write("holding\\n")
 sys.stdout.flush()
 time.sleep(600)
 """
+
+
+def outcome_of(runner: Runner, payload: str = "{}", tick: Callable[[], None] = lambda: None) -> Outcome:
+    """What a worker makes of one run."""
+    return judge(runner.run(payload, tick))
 
 
 def python_bot(folder: Path, code: str, name: str = "bot") -> Path:

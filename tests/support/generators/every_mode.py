@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalable.lib.runners.choose import BotSettings, create_runner
-from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.runner import Runner
-from tests.support.generators.bots import is_let_go
+from scalable.lib.worker.outcome import Outcome
+from tests.support.generators.bots import is_let_go, outcome_of
 from tests.support.generators.every_bot import BOTS, ORDINARY
 from tests.support.generators.python_bots import PythonBots
 from tests.support.generators.reaped_bots import parent, processes
@@ -196,7 +196,7 @@ def belongings() -> Belongings:
 
 def run(place: Place, runner: Runner, payload: str) -> Outcome:
     """The outcome of a run during which nothing happens."""
-    return runner.run(payload)
+    return outcome_of(runner, payload)
 
 
 def replaced_while_running(place: Place, runner: Runner, payload: str) -> Outcome:
@@ -208,15 +208,15 @@ def replaced_while_running(place: Place, runner: Runner, payload: str) -> Outcom
             place.write(ORDINARY)
             go.touch()
 
-    return runner.run(payload, replace_once)
+    return outcome_of(runner, payload, replace_once)
 
 
 def deleted_before(place: Place, runner: Runner, payload: str) -> Outcome:
     """The outcome of a run whose bot went well once, and was deleted then."""
-    first = runner.run(payload)
+    first = outcome_of(runner, payload)
     assert first.succeeded, first.explanation()
     place.file.unlink()
-    return runner.run(payload)
+    return outcome_of(runner, payload)
 
 
 HOW: dict[str, Callable[[Place, Runner, str], Outcome]] = {

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.python.runner import PythonRunner
+from scalable.lib.worker.outcome import Outcome
+from tests.support.generators.bots import outcome_of
 
 # Far beyond what any of these bots needs; a run that took this long hung.
 AMPLE_SECONDS = 30.0
@@ -64,7 +65,7 @@ class PythonBots:
 def run(bots: PythonBots, body: str, payload: str = '{"update_id": 1}', head: str = "def handle(update):") -> Outcome:
     """One run of a bot whose function `handle` has this body."""
     indented = "".join(f"    {line}\n" for line in body.splitlines())
-    return bots.runner(f"import asyncio, os, sys\n{head}\n{indented}").run(payload)
+    return outcome_of(bots.runner(f"import asyncio, os, sys\n{head}\n{indented}"), payload)
 
 
 def in_threads(works: list[Callable[[], None]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Optional
 
@@ -11,9 +10,7 @@ from scalable.lib.errors import BotMissing
 from scalable.lib.http_client.address import EXPECTED, hide_password, parse_web_address
 from scalable.lib.http_client.client import HttpClient, HttpError, PerhapsSent, Reason, Request
 from scalable.lib.redaction import one_line
-from scalable.lib.runners.judgement import judge_response, ran_too_long
-from scalable.lib.runners.outcome import Kind, Outcome
-from scalable.lib.runners.response import Response
+from scalable.lib.runners.run_result import End, RunResult, ran_too_long
 from scalable.lib.runners.runner import Runner
 from scalable.lib.telegram.secret_token import SECRET_HEADER
 
@@ -57,29 +54,36 @@ class HttpRunner(Runner):
             return line
         return f"{line} (not encrypted: whoever is on the way can read the updates; prefer https://)"
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run. The update is sent once; a bot that is still busy at the end of its time may finish."""
         deadline = Deadline(self._timeout_seconds, tick)
         request = Request("POST", self._address.target, self._headers, payload.encode("utf-8"))
         try:
-            answer = self._client.send(request, deadline)
+            response = self._client.send(request, deadline)
         except HttpError as error:
-            return self._judge_error(error, deadline.seconds)
-        response = Response(answer.status, answer.headers, answer.body, answer.is_whole, answer.body_end)
-        return judge_response(response, deadline.seconds)
+            return self._without_response(error, deadline.seconds)
+        return RunResult(
+            End.RESPONDED,
+            deadline.seconds,
+            http_status=response.status,
+            retry_after=response.headers.get("retry-after", ""),
+            output=response.body_end,
+            shown=response.body_end,
+            answer=response.body if response.is_whole else b"",
+            answer_type=response.headers.get("content-type", ""),
+        )
 
     def close(self) -> None:
         """Close the connection that is kept; safe to repeat, and another run may follow."""
         self._client.close()
 
-    def _judge_error(self, error: HttpError, seconds: float) -> Outcome:
+    def _without_response(self, error: HttpError, seconds: float) -> RunResult:
         doing = f"while {error.stage.value.replace('request', 'update')} {self._address.authority}"
         received = error.response.body_end if error.response else ""
         if error.reason is not Reason.DEADLINE:
-            return Outcome(Kind.FAILED, self._explained(error, doing), seconds, output=received)
-        outcome = ran_too_long(self._timeout_seconds, seconds, f"the time was over {doing}\n{received}".strip())
-        note = "; the web server may still be running the bot" if isinstance(error, PerhapsSent) else ""
-        return dataclasses.replace(outcome, cause=outcome.cause + note)
+            return RunResult(End.NO_USABLE_ANSWER, seconds, self._explained(error, doing), output=received)
+        note = "the web server may still be running the bot" if isinstance(error, PerhapsSent) else ""
+        return ran_too_long(self._timeout_seconds, seconds, f"the time was over {doing}\n{received}".strip(), note)
 
     def _explained(self, error: HttpError, doing: str) -> str:
         place = self._address.authority

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.judgement import judge_exit, judge_response
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.cgi_request import check_php_bot, php_environment, request_variables
-from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, read_response
 from scalable.lib.runners.php.find_php import CGI, find_php
 from scalable.lib.runners.process import ProcessEnd, run_process
 from scalable.lib.runners.process_reaper import ProcessReaper
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 
 
 class CgiRunner(Runner):
-    """Starts php-cgi once per update. The status of the bot's response decides, as it does for Telegram.
+    """Starts php-cgi once per update. The status of the bot's response tells how it went, as it does Telegram.
 
     `environment` is the owner's, of which cgi_request.php_environment passes a part on; `secret` is the webhook's.
     """
@@ -42,30 +40,31 @@ class CgiRunner(Runner):
 
     def check(self) -> str:
         """Which php-cgi will run the bot. Raises BotMissing."""
-        check_php_bot(self._bot)
-        return f"{find_php(self._php_binary, CGI).path} as CGI, once per update, SCRIPT_FILENAME={self._bot}"
+        return f"{self._php_cgi()} as CGI, once per update, SCRIPT_FILENAME={self._bot}"
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run."""
         body = payload.encode("utf-8")
+        variables = {**self._variables, "CONTENT_LENGTH": str(len(body))}
         try:
-            check_php_bot(self._bot)
-            command = [find_php(self._php_binary, CGI).path]
-            variables = {**self._variables, "CONTENT_LENGTH": str(len(body))}
+            command = [self._php_cgi()]
             end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, variables, self._reaper)
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
-            return Outcome(Kind.FAILED, str(error), 0.0)
+            return RunResult(End.NOT_STARTED, 0.0, str(error))
         except OSError as error:
-            return Outcome(Kind.FAILED, f"php-cgi could not be started: {error}", 0.0)
-        return self._judge(end)
+            return RunResult(End.NOT_STARTED, 0.0, f"php-cgi could not be started: {error}")
+        return self._result(end)
 
-    def _judge(self, end: ProcessEnd) -> Outcome:
+    def _php_cgi(self) -> str:
+        check_php_bot(self._bot)
+        return find_php(self._php_binary, CGI).path
+
+    def _result(self, end: ProcessEnd) -> RunResult:
         if end.timed_out or end.returncode < 0:
-            return judge_exit(end, self._timeout_seconds)
+            return end.result(self._timeout_seconds)
         try:
-            response = parse_response(end.head, end.is_whole, end.stdout, end.stderr, end.logged)
+            # The exit code is told and does not count: no web server looks at it, so neither did Telegram.
+            return read_response(end.stdout, end.stderr, end.seconds, exit_code=end.returncode)
         except NotACgiResponse as error:
             cause = f"php-cgi gave no response: {error} (exit code {end.returncode})"
-            return Outcome(Kind.FAILED, cause, end.seconds, exit_code=end.returncode, output=end.output)
-        # The exit code is told and does not decide: no web server looks at it, so neither did Telegram.
-        return dataclasses.replace(judge_response(response, end.seconds), exit_code=end.returncode)
+            return RunResult(End.NO_USABLE_ANSWER, end.seconds, cause, end.returncode, output=end.output)

@@ -1,5 +1,5 @@
 """What a web server tells PHP about a webhook request, in the variables of CGI (RFC 3875): `$_SERVER` is as if Telegram
-had called the bot. Shared by the runners for CGI and FastCGI; starts and sends nothing.
+had called the bot. Used for CGI and for FastCGI; starts and sends nothing.
 
 Left out on purpose: Telegram's `Accept-Encoding: gzip, deflate`. It is a permission to compress the answer, which would
 then be no text for anyone who reads it here; PHP answers in plain text without it.
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.bot_file import check_bot_file
+from scalable.lib.usual_path import USUAL_PATH
 
 # Folders that panels show as a whole site. A bot below one finds itself at the address it really has.
 SITE_FOLDERS = ("public_html", "httpdocs", "htdocs")
@@ -22,19 +23,11 @@ TELEGRAM_ADDRESS = "149.154.167.220"
 # What of the owner's environment reaches PHP. Never HTTP_PROXY or the like: in CGI that is a header of the request.
 PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "PHPRC", "PHP_INI_SCAN_DIR")
 PASSED_PREFIX = "BOT_"
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def check_php_bot(bot: Path) -> os.stat_result:
     """The state of the file. Raises BotMissing, naming it and what to do, unless it is a readable PHP script."""
-    try:
-        state = os.stat(bot)
-    except OSError:
-        state = None
-    if state is None or not stat.S_ISREG(state.st_mode):
-        raise BotMissing(f"BOT_LEGACY_PATH: there is no bot at {bot}; name your bot's file, relative to scalable/")
-    if not os.access(bot, os.R_OK):
-        raise BotMissing(f"BOT_LEGACY_PATH: {bot} may not be read by user {os.geteuid()}")
+    state = check_bot_file(bot)
     if not re.fullmatch(r"\.(php[0-9]*|phtml)", bot.suffix):  # php-cgi would show any other file and call it a success
         raise BotMissing(f"BOT_LEGACY_PATH: {bot} is no .php file, and the modes cgi and fastcgi run PHP only")
     return state
@@ -77,7 +70,7 @@ def request_variables(bot: Path, secret: str = "") -> dict[str, str]:
 def php_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What of `environment` a PHP process starts with: PASSED, and every BOT_* variable."""
     passed = {name: value for name, value in environment.items() if name in PASSED}
-    return {"PATH": DEFAULT_PATH, **passed, **bot_variables(environment)}
+    return {"PATH": USUAL_PATH, **passed, **bot_variables(environment)}
 
 
 def bot_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -6,9 +6,10 @@ Knows nothing of how the answer came, and does not judge it.
 from __future__ import annotations
 
 import re
+from typing import Optional
 
-from scalable.lib.captured_output import TAIL_BYTES
-from scalable.lib.runners.response import Response
+from scalable.lib.captured_output import TAIL_BYTES, CapturedOutput
+from scalable.lib.runners.run_result import End, RunResult, joined
 
 # Line ends as they come: PHP writes \r\n, other programs a bare \n.
 _END_OF_HEADERS = re.compile(rb"(?:\A|\r?\n)\r?\n")
@@ -20,20 +21,40 @@ class NotACgiResponse(ValueError):
     """The answer does not begin with header lines as CGI wants them; a web server would answer 500 for it."""
 
 
-def parse_response(head: bytes, is_whole: bool, end: str, errors: str, logged: str) -> Response:
-    """The Response in the output of a program: how it begins, whether that is all of it, and how it ends.
+def read_response(
+    output: CapturedOutput, errors: CapturedOutput, seconds: float, printed: str = "", exit_code: Optional[int] = None
+) -> RunResult:
+    """The result of a run that answered with `output` and logged `errors`.
+
+    `printed` by any other process of the run is shown, and does not count. Raises NotACgiResponse with the reason.
+    """
+    status, headers, body = parse_response(bytes(output.head))
+    body_end = body[-TAIL_BYTES:].decode("utf-8", "replace").strip() if output.is_whole else output.text()
+    return RunResult(
+        End.RESPONDED,
+        seconds,
+        exit_code=exit_code,
+        http_status=status,
+        retry_after=headers.get("retry-after", ""),
+        output=joined((body_end, errors.text(), printed)),
+        shown=body_end,
+        logged=errors.kept(),
+        answer=body if output.is_whole else b"",
+        answer_type=headers.get("content-type", ""),
+    )
+
+
+def parse_response(head: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers by lower-case name, and body of a response that begins with `head`, as far as that goes.
 
     The status is that of the `Status:` line (or of an HTTP status line, which PHP writes when cgi.nph is on), otherwise
-    302 with a Location and 200 without. `errors` and `logged` are passed on. Raises NotACgiResponse, saying what is
-    wrong.
+    302 with a Location and 200 without. Raises NotACgiResponse with the reason.
     """
     found = _END_OF_HEADERS.search(head)
     if found is None:
         raise NotACgiResponse(f"no empty line ends its headers, in {len(head)} bytes" if head else "it is empty")
     status, headers = _parse_headers(head[: found.start()].decode("latin-1"))
-    body = head[found.end() :]
-    body_end = body[-TAIL_BYTES:].decode("utf-8", "replace").strip() if is_whole else end
-    return Response(status, headers, body, is_whole, body_end, errors, logged)
+    return status, headers, head[found.end() :]
 
 
 def _parse_headers(block: str) -> tuple[int, dict[str, str]]:

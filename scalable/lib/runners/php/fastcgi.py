@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,13 +9,12 @@ from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.judgement import judge_response, ran_too_long
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.cgi_request import bot_variables, check_php_bot, request_variables
-from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
-from scalable.lib.runners.php.fastcgi_client import Answer, Ended
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, read_response
+from scalable.lib.runners.php.fastcgi_client import Answer, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import ProtocolStatus, begin_request, finish_request
-from scalable.lib.runners.php.fpm import FastCgiServer
+from scalable.lib.runners.php.fastcgi_server import FastCgiServer
+from scalable.lib.runners.run_result import End, RunResult, ran_too_long
 from scalable.lib.runners.runner import Runner
 
 REFUSALS: dict[int, str] = {
@@ -27,7 +25,7 @@ REFUSALS: dict[int, str] = {
 
 
 class FastCgiRunner(Runner):
-    """Sends each update to `server`. The status of the bot's response decides, as it does for Telegram.
+    """Sends each update to `server`. The status of the bot's response tells how it went, as it does Telegram.
 
     `secret` is the webhook's; of `environment`, the owner's, the bot finds the BOT_* variables.
     """
@@ -52,43 +50,43 @@ class FastCgiRunner(Runner):
         check_php_bot(self._bot)
         return f"{self._server.check()}, SCRIPT_FILENAME={self._bot}"
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run."""
         started = time.monotonic()
         request = self._beginning + finish_request(payload.encode("utf-8"))
-        outcome, had_not_begun = self._attempt(request, started, tick)
+        result, had_not_begun = self._attempt(request, started, tick)
         if had_not_begun:
-            outcome, _ = self._attempt(request, started, tick)
-        return outcome
+            result, _ = self._attempt(request, started, tick)
+        return result
 
     def close(self) -> None:
         """See Runner.close."""
         self._server.close()
 
-    def _attempt(self, request: bytes, started: float, tick: Callable[[], None]) -> tuple[Outcome, bool]:
-        """The outcome, and whether it is certain that the bot had not begun though a connection was there."""
+    def _attempt(self, request: bytes, started: float, tick: Callable[[], None]) -> tuple[RunResult, bool]:
+        """The result, and whether it is certain that the bot had not begun though a connection was there."""
         deadline = started + self._timeout_seconds
         try:
-            self._look_at_the_bot()
+            self._renew_when_replaced()
             connection = self._server.connect(deadline)
         except BotMissing as error:
-            return Outcome(Kind.FAILED, str(error), time.monotonic() - started), False
+            return RunResult(End.NOT_STARTED, time.monotonic() - started, str(error)), False
         try:
             answer = connection.ask(request, deadline, tick)
         except BaseException:
             self._server.abandon(connection)
             raise
-        if answer.ended is Ended.IN_ORDER:
+        if answer.ended is RequestEnd.IN_ORDER:
             self._server.release(connection, answer.is_reusable)
-            return self._judge(answer, time.monotonic() - started), False
-        if answer.ended is Ended.CONNECTION_LOST:
+            return self._of_answer(answer, time.monotonic() - started), False
+        if answer.ended is RequestEnd.CONNECTION_LOST:
             loss = self._server.lost(connection, answer)
             seconds = time.monotonic() - started
-            return Outcome(Kind.DIED, loss.cause, seconds, output=answer.text()), loss.had_not_begun
+            return RunResult(End.DIED, seconds, loss.cause, output=answer.text()), loss.had_not_begun
         note = self._server.abandon(connection)
-        return self._judge_abandoned(note, answer, time.monotonic() - started), False
+        return self._of_abandoned(note, answer, time.monotonic() - started), False
 
-    def _look_at_the_bot(self) -> None:
+    def _renew_when_replaced(self) -> None:
         """Raises BotMissing while the file is away, as for a moment when the owner uploads a new version.
 
         PHP notices by itself that a file was changed, but not that its name, or a symbolic link on the way to it, now
@@ -100,26 +98,21 @@ class FastCgiRunner(Runner):
             self._server.renew()
             self._file = file
 
-    def _judge(self, answer: Answer, seconds: float) -> Outcome:
+    def _of_answer(self, answer: Answer, seconds: float) -> RunResult:
         """Of a request that the server ended. Its exit status does not count: PHP's is 0, whatever exit() said."""
         name = self._server.name
         if answer.protocol_status != ProtocolStatus.REQUEST_COMPLETE:
             why = REFUSALS.get(answer.protocol_status, f"it refuses the request with status {answer.protocol_status}")
-            return Outcome(Kind.FAILED, f"{name}: {why}", seconds, output=answer.text())
-        output, errors = answer.output, answer.errors
+            return RunResult(End.NOT_STARTED, seconds, f"{name}: {why}", output=answer.text())
         try:
-            response = parse_response(bytes(output.head), output.is_whole, output.text(), errors.text(), errors.kept())
+            return read_response(answer.output, answer.errors, seconds, printed=answer.printed.text())
         except NotACgiResponse as error:
-            return Outcome(Kind.FAILED, f"{name} gave no response: {error}", seconds, output=answer.text())
-        outcome = judge_response(response, seconds)
-        if answer.printed.size:  # by anyone in the process's group, so it is shown, and does not decide
-            outcome = dataclasses.replace(outcome, output=f"{outcome.output}\n{answer.printed.text()}".strip())
-        return outcome
+            cause = f"{name} gave no response: {error}"
+            return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=answer.text())
 
-    def _judge_abandoned(self, note: str, answer: Answer, seconds: float) -> Outcome:
+    def _of_abandoned(self, note: str, answer: Answer, seconds: float) -> RunResult:
         """Of a request that we ended."""
-        if answer.ended is Ended.NOT_FASTCGI:
+        if answer.ended is RequestEnd.NOT_FASTCGI:
             cause = f"{self._server.name} does not speak FastCGI: {answer.problem}"
-            return Outcome(Kind.FAILED, cause, seconds, output=answer.text())
-        outcome = ran_too_long(self._timeout_seconds, seconds, answer.text())
-        return dataclasses.replace(outcome, cause=f"{outcome.cause}; {note}") if note else outcome
+            return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=answer.text())
+        return ran_too_long(self._timeout_seconds, seconds, answer.text(), note)

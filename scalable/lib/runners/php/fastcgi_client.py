@@ -10,16 +10,17 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
 from scalable.lib.captured_output import CHUNK_BYTES, CapturedOutput
 from scalable.lib.deadline import TICK_SECONDS
 from scalable.lib.runners.php.fastcgi_protocol import NotFastCgi, RecordReader, RecordType, read_end_request
+from scalable.lib.runners.run_result import joined
 
 
-class Ended(Enum):
+class RequestEnd(Enum):
     """How a request ended: the server said so, the time was over, the connection closed, or it was no FastCGI."""
 
     IN_ORDER = "in order"
@@ -28,29 +29,28 @@ class Ended(Enum):
     NOT_FASTCGI = "not FastCGI"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
     """What came back for one request, as far as it came.
 
     `output` and `errors` are the streams STDOUT and STDERR, `printed` what the server process itself printed meanwhile.
-    `app_status` and `protocol_status` are those of END_REQUEST. `nothing_sent`: the connection took no byte of the
-    request. `nothing_received`: it brought none. `problem` says why it was no FastCGI.
+    `protocol_status` is that of END_REQUEST. `nothing_sent`: the connection took no byte of the request.
+    `nothing_received`: it brought none. `problem` says why it was no FastCGI.
     """
 
-    ended: Ended
-    output: CapturedOutput
-    errors: CapturedOutput
-    printed: CapturedOutput
-    app_status: int = 0
+    ended: RequestEnd = RequestEnd.CONNECTION_LOST
+    output: CapturedOutput = field(default_factory=CapturedOutput)
+    errors: CapturedOutput = field(default_factory=CapturedOutput)
+    printed: CapturedOutput = field(default_factory=CapturedOutput)
     protocol_status: int = 0
     is_reusable: bool = False
-    nothing_sent: bool = False
-    nothing_received: bool = False
+    nothing_sent: bool = True
+    nothing_received: bool = True
     problem: str = ""
 
     def text(self) -> str:
         """The ends of all three, for a person."""
-        return "\n".join(text for text in (self.output.text(), self.errors.text(), self.printed.text()) if text)
+        return joined((self.output.text(), self.errors.text(), self.printed.text()))
 
 
 class FastCgiConnection:
@@ -81,44 +81,25 @@ class FastCgiConnection:
         `tick` is called about twice a second; what it raises is passed on, and the connection is then only to be
         closed. So it is after an answer that is not `is_reusable`.
         """
-        exchange = _Exchange(self._link, self._printed, self._reader, self._selector, request)
-        ended, problem = Ended.CONNECTION_LOST, ""
+        self._answer = Answer()
+        self._unsent = memoryview(request)
+        self._has_end = False
+        self._is_closed = False  # nothing more comes
+        self._is_refused = False  # nothing more is taken
         try:
-            ended = exchange.watch(deadline, tick, self._is_gone)
+            self._answer.ended = self._exchange(deadline, tick)
         except NotFastCgi as error:
-            ended, problem = Ended.NOT_FASTCGI, str(error)
-        return exchange.answer(ended, problem)
+            self._answer.ended, self._answer.problem = RequestEnd.NOT_FASTCGI, str(error)
+        is_done = self._reader.is_empty and not self._unsent and not self._is_refused
+        self._answer.is_reusable = is_done and self._answer.ended is RequestEnd.IN_ORDER
+        return self._answer
 
     def close(self) -> None:
-        """Let go of the connection; safe to repeat."""
+        """Close the connection; safe to repeat."""
         self._selector.close()
         self._link.close()
 
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(
-        self,
-        link: socket.socket,
-        printed: Optional[int],
-        reader: RecordReader,
-        selector: selectors.BaseSelector,
-        request: bytes,
-    ) -> None:
-        self._link = link
-        self._printed_descriptor = printed
-        self._reader = reader
-        self._selector = selector
-        self._unsent = memoryview(request)
-        self._output, self._errors, self._printed = CapturedOutput(), CapturedOutput(), CapturedOutput()
-        self._end: Optional[tuple[int, int]] = None
-        self._is_closed = False  # nothing more comes
-        self._is_refused = False  # nothing more is taken
-        self._sent_bytes = 0
-        self._received_bytes = 0
-
-    def watch(self, deadline: float, tick: Callable[[], None], is_gone: Callable[[], bool]) -> Ended:
+    def _exchange(self, deadline: float, tick: Callable[[], None]) -> RequestEnd:
         self._send()
         if self._unsent:
             self._selector.modify(self._link, selectors.EVENT_READ | selectors.EVENT_WRITE)
@@ -126,34 +107,19 @@ class _Exchange:
         next_tick = now + TICK_SECONDS
         while now < deadline:
             moved = self._move(min(deadline, next_tick) - now)
-            if self._end is not None:
-                return Ended.IN_ORDER
-            if self._is_closed or (not moved and is_gone()):
-                return Ended.CONNECTION_LOST
+            if self._has_end:
+                return RequestEnd.IN_ORDER
+            if self._is_closed or (not moved and self._is_gone()):
+                return RequestEnd.CONNECTION_LOST
             now = time.monotonic()
             if now >= next_tick:
                 tick()
                 now = time.monotonic()
                 next_tick = now + TICK_SECONDS
-        return Ended.TOO_LATE
-
-    def answer(self, ended: Ended, problem: str) -> Answer:
-        app_status, protocol_status = self._end or (0, 0)
-        return Answer(
-            ended,
-            self._output,
-            self._errors,
-            self._printed,
-            app_status,
-            protocol_status,
-            is_reusable=ended is Ended.IN_ORDER and self._reader.is_empty and not self._unsent and not self._is_refused,
-            nothing_sent=not self._sent_bytes,
-            nothing_received=not self._received_bytes,
-            problem=problem,
-        )
+        return RequestEnd.TOO_LATE
 
     def _move(self, wait_seconds: float) -> bool:
-        """Send and receive what can be; False when nothing could be until the wait was over."""
+        """Send and receive what is possible; False when nothing was until the wait was over."""
         ready = self._selector.select(max(wait_seconds, 0))
         for key, events in ready:
             if key.fileobj is not self._link:
@@ -176,7 +142,7 @@ class _Exchange:
             self._unsent = memoryview(b"")
             self._is_refused = True
             return
-        self._sent_bytes += sent_bytes
+        self._answer.nothing_sent = False
         self._unsent = self._unsent[sent_bytes:]
 
     def _receive(self) -> None:
@@ -188,19 +154,21 @@ class _Exchange:
         except OSError:
             data = b""
         self._is_closed = not data
-        self._received_bytes += len(data)
+        answer = self._answer
+        answer.nothing_received = answer.nothing_received and not data
         for kind, content in self._reader.feed(data):
             if kind == RecordType.STDOUT:
-                self._output.add(content)
+                answer.output.add(content)
             elif kind == RecordType.STDERR:
-                self._errors.add(content)
+                answer.errors.add(content)
             elif kind == RecordType.END_REQUEST:
-                self._end = read_end_request(content)
+                self._has_end = True
+                answer.protocol_status = read_end_request(content)
 
     def _read_printed(self) -> None:
         """What the process itself printed: all that a pipe holds, so nothing is left when the answer is there."""
-        assert self._printed_descriptor is not None
-        chunk = os.read(self._printed_descriptor, CHUNK_BYTES)
+        assert self._printed is not None
+        chunk = os.read(self._printed, CHUNK_BYTES)
         if not chunk:
-            self._selector.unregister(self._printed_descriptor)
-        self._printed.add(chunk)
+            self._selector.unregister(self._printed)
+        self._answer.printed.add(chunk)

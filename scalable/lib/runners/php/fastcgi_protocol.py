@@ -21,7 +21,7 @@ MAX_CONTENT_BYTES = 65528
 
 _HEADER = struct.Struct(">BBHHBx")
 _BEGIN = struct.Struct(">HB5x")
-_END = struct.Struct(">IB3x")
+_END = struct.Struct(">4xB3x")
 
 
 class RecordType(IntEnum):
@@ -56,9 +56,10 @@ def begin_request(variables: Mapping[str, str], keep_connection: bool) -> bytes:
 
 def finish_request(body: bytes) -> bytes:
     """The rest of a request: the length of its body, which only now is known, and the body."""
-    length = encode_pair("CONTENT_LENGTH", str(len(body)))
-    end_of_params = _record(RecordType.PARAMS, b"")
-    return _record(RecordType.PARAMS, length) + end_of_params + b"".join(_stream(RecordType.STDIN, body))
+    length = _record(RecordType.PARAMS, encode_pair("CONTENT_LENGTH", str(len(body))))
+    stdin = b"".join(_pieces(RecordType.STDIN, body))
+    # An empty record ends each of the two streams.
+    return length + _record(RecordType.PARAMS, b"") + stdin + _record(RecordType.STDIN, b"")
 
 
 def encode_pair(name: str, value: str) -> bytes:
@@ -67,12 +68,11 @@ def encode_pair(name: str, value: str) -> bytes:
     return b"".join((*map(_length, encoded), *encoded))
 
 
-def read_end_request(content: bytes) -> tuple[int, int]:
-    """(exit status of the application, protocol status) of an END_REQUEST. Raises NotFastCgi when it is too short."""
+def read_end_request(content: bytes) -> int:
+    """The protocol status of an END_REQUEST. Raises NotFastCgi when it is too short."""
     if len(content) < _END.size:
         raise NotFastCgi(f"the record that ends the request has {len(content)} bytes, expected {_END.size}")
-    app_status, protocol_status = _END.unpack_from(content)
-    return app_status, protocol_status
+    return int(_END.unpack_from(content)[0])
 
 
 class RecordReader:
@@ -122,12 +122,6 @@ def _params(pairs: Iterable[tuple[str, str]]) -> Iterator[bytes]:
             content = b""
         content += pair
     yield from _pieces(RecordType.PARAMS, content)
-
-
-def _stream(kind: RecordType, data: bytes) -> Iterator[bytes]:
-    """The records of a whole stream, with the empty one that ends it."""
-    yield from _pieces(kind, data)
-    yield _record(kind, b"")
 
 
 def _pieces(kind: RecordType, data: bytes) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.usual_path import USUAL_PATH
 
 # What a PHP program calls itself: CLI reads an update on standard input, CGI is run as by a web server (CGI, FastCGI).
 CLI = "cli"
@@ -36,7 +37,7 @@ PATTERNS = (
     "usr/bin/{name}[0-9]*",
 )
 # Without the variables of a CGI request this process may be serving: php-cgi would take the question for a request.
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+ENVIRONMENT = {"PATH": USUAL_PATH}
 
 
 @dataclass(frozen=True)
@@ -104,29 +105,23 @@ def _candidates(interface: str) -> Iterable[str]:
 
 def ask_php(path: str) -> Optional[Php]:
     """Version and interface of the program at `path`; None when it is no PHP. `-v` works in every interface."""
-    try:
-        answer = subprocess.run(
-            [path, "-v"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False, env=ENVIRONMENT
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(rb"PHP (\d+\.\d+\.\d+)\S* \(([a-z-]+)\)", answer.stdout)
-    return Php(path, match.group(1).decode(), match.group(2).decode()) if match else None
+    match = re.search(r"PHP (\d+\.\d+\.\d+)\S* \(([a-z-]+)\)", _printed([path, "-v"]), re.ASCII)
+    return Php(path, match.group(1), match.group(2)) if match else None
 
 
 def mysql_socket(php: Php) -> str:
     """Where this PHP, of the interface CLI, looks for the database server of `localhost`; empty: it does not say."""
     code = "echo ini_get('pdo_mysql.default_socket') ?: ini_get('mysqli.default_socket');"
+    printed = _printed([php.path, "-r", code])
+    return printed.strip() if printed.startswith("/") else ""
+
+
+def _printed(command: list[str]) -> str:
+    """Empty when the program cannot be started, or does not end."""
     try:
         answer = subprocess.run(
-            [php.path, "-r", code],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=10,
-            check=False,
-            env=ENVIRONMENT,
-            text=True,
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False, env=ENVIRONMENT
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return answer.stdout.strip() if answer.stdout.startswith("/") else ""
+    return answer.stdout.decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Who runs PHP behind FastCGI, as the runner sees it, and one of the two: the host's own PHP-FPM."""
+"""The host's own PHP-FPM, reached by FastCGI."""
 
 from __future__ import annotations
 
@@ -7,56 +7,20 @@ import os
 import re
 import socket
 import time
-from dataclasses import dataclass
-from typing import Protocol
 
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
+from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
+from scalable.lib.sockets import short_address
 
 # A server on the same machine that has not taken a connection by then takes none.
 CONNECT_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Loss:
-    """Why a connection closed before the request ended, and whether it is certain that the bot had not begun."""
-
-    cause: str
-    had_not_begun: bool
-
-
-class FastCgiServer(Protocol):
-    """For one request at a time. `name` is what messages call it."""
-
-    name: str
-    keeps_connection: bool
-
-    def check(self) -> str:
-        """Where requests will go, in a few words. Raises BotMissing when they cannot."""
-
-    def connect(self, deadline: float) -> FastCgiConnection:
-        """A connection without a request under way, before `deadline` (time.monotonic). Raises BotMissing."""
-
-    def release(self, connection: FastCgiConnection, is_reusable: bool) -> None:
-        """The request on it ended in order."""
-
-    def abandon(self, connection: FastCgiConnection) -> str:
-        """End the request under way as far as that is possible; what a person should know of the rest, or nothing."""
-
-    def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:
-        """The connection closed before the request ended: find out why, and be ready for the next one."""
-
-    def renew(self) -> None:
-        """Forget whatever is kept of the bot's files."""
-
-    def close(self) -> None:
-        """Let go of everything; safe to repeat, and another request may follow."""
-
-
-class HostServer:
+class HostServer(FastCgiServer):
     """The host's PHP-FPM at `address`, `/path/to.sock` or `host:port`. Raises ConfigurationError for another form.
 
-    Every request gets a connection of its own: a process of PHP-FPM serves nobody else while one is kept.
+    Every request gets a connection of its own: a process of PHP-FPM serves only this one while it is kept.
     """
 
     keeps_connection = False
@@ -94,12 +58,6 @@ class HostServer:
         cause = f"{self.name}: the host's PHP closed the connection {when}; its own log may say why"
         return Loss(cause, had_not_begun=answer.nothing_sent)
 
-    def renew(self) -> None:
-        """PHP-FPM looks after its files itself."""
-
-    def close(self) -> None:
-        """Nothing is kept."""
-
 
 def parse_address(text: str) -> str | tuple[str, int]:
     """The path, or host and port, of a BOT_FASTCGI_SOCKET value. Raises ConfigurationError for another form."""
@@ -119,7 +77,8 @@ def _open(address: str | tuple[str, int], timeout_seconds: float) -> socket.sock
     with contextlib.ExitStack() as undo:
         link = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         link.settimeout(timeout_seconds)
-        link.connect(address)
+        with short_address(os.fsencode(address)) as short:
+            link.connect(short)
         undo.pop_all()
         return link
 

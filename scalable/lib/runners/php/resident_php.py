@@ -1,6 +1,6 @@
 """A php-cgi of the worker's own, which stays from one update to the next and serves this worker alone.
 
-One process, no children and no master: ending an overdue bot is ending that process. Nobody else can reach it: its
+One process, no children and no master: ending an overdue bot is ending that process. Nothing else can reach it: its
 socket is in a private folder, and gone from there before PHP starts, because one connection is all it ever serves.
 """
 
@@ -14,31 +14,29 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing, NoProcessLeft
 from scalable.lib.host_limits import within_limits
-from scalable.lib.runners.judgement import signal_name
 from scalable.lib.runners.php.cgi_request import php_environment
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
+from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
 from scalable.lib.runners.php.find_php import CGI, find_php
-from scalable.lib.runners.php.fpm import Loss
-from scalable.lib.runners.process import TERM_SECONDS, has_ended
+from scalable.lib.runners.process import TERM_SECONDS, has_ended, signal_name
 from scalable.lib.runners.process_reaper import ProcessReaper
+from scalable.lib.sockets import short_address
 
 # The bot's files are looked at for every update, whatever php.ini says; a new version is to run at once.
 OPTIONS = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
 # How long a killed process may take to be gone: a disk that hangs must not hang the worker.
 KILL_SECONDS = 5.0
 STEP_SECONDS = 0.002
-# What a socket's folder may be called: its path has 107 bytes at most, on some systems 103 (unix(7)).
-MAX_FOLDER_BYTES = 100
 
 
-class ResidentPhpCgi:
+class ResidentPhpCgi(FastCgiServer):
     """Starts php-cgi when a request needs it, and again after `max_requests`, or when it has ended.
 
     `folder` is private to its owner, and on a file system that has sockets. `environment` is the owner's, see
@@ -91,7 +89,7 @@ class ResidentPhpCgi:
     def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:  # noqa: ARG002 - there is only one
         """See FastCgiServer.lost."""
         code = self._end(_PhpCgi.wait_or_kill)
-        # PHP ends of its own accord, with 0, only between two requests: somebody may have asked it to, by TERM.
+        # PHP ends of its own accord, with 0, only between two requests, such as after a TERM.
         had_not_begun = answer.nothing_sent or (answer.nothing_received and code == 0)
         if code is None:
             cause = "php-cgi closed its connection while running the bot, and was killed"
@@ -213,26 +211,13 @@ def _private_connection(folder: Path) -> tuple[socket.socket, socket.socket]:
     with contextlib.ExitStack() as undo:
         listener, link = (undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) for _ in range(2))
         try:
-            with _short_name(private) as name:
-                listener.bind(f"{name}/s")
+            with short_address(os.fsencode(private / "s")) as address:
+                listener.bind(address)
                 listener.listen(1)
-                link.connect(f"{name}/s")
+                link.connect(address)
         finally:
             shutil.rmtree(private)
         with contextlib.suppress(OSError):  # a system that has no such thing: there, php-cgi is only ended by signals
             listener.shutdown(socket.SHUT_RD)
         undo.pop_all()
     return listener, link
-
-
-@contextlib.contextmanager
-def _short_name(folder: Path) -> Iterator[str]:
-    """Another name of `folder` when its own is too long for a socket in it."""
-    if len(os.fsencode(folder)) <= MAX_FOLDER_BYTES:
-        yield str(folder)
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)

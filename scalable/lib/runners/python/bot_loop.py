@@ -14,24 +14,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Optional
 
-from scalable.lib.deadline import Deadline
 from scalable.lib.host_limits import within_limits
 from scalable.lib.logs import event
-from scalable.lib.runners.python.bot_thread import (
-    GRACE_SECONDS,
-    Call,
-    Ended,
-    StoppedByWorker,
-    await_end,
-    raise_in,
-)
+from scalable.lib.runners.python.bot_thread import GRACE_SECONDS, Call, CallEnd, StoppedByWorker, raise_in
 
 log = logging.getLogger(__name__)
-# For what the bot left running to end, when the worker does.
-WIND_UP_SECONDS = 5.0
+# How long what the bot left running may take to end, when the worker does.
+CANCEL_SECONDS = 5.0
 
 
 class BotLoop:
@@ -49,7 +40,7 @@ class BotLoop:
         call = _LoopCall(self, work)
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._live, name="bot loop", daemon=True)
+                thread = threading.Thread(target=self._run_loop, name="bot loop", daemon=True)
                 with within_limits():
                     thread.start()
                 self._thread = thread
@@ -57,73 +48,72 @@ class BotLoop:
         return call
 
     def close(self) -> None:
-        """Cancel what is left, close asynchronous generators and the loop; after WIND_UP_SECONDS without them."""
+        """Cancel the tasks that are left, close asynchronous generators and the loop, in CANCEL_SECONDS."""
         if self._thread is None:
             self.loop.close()
             return
         self._closing = True
         with contextlib.suppress(RuntimeError):  # it is closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(GRACE_SECONDS if self.is_stuck else WIND_UP_SECONDS + GRACE_SECONDS)
+        self._thread.join(GRACE_SECONDS if self.is_stuck else CANCEL_SECONDS + GRACE_SECONDS)
         if self._thread.is_alive():
             log.warning(event("bot loop left running", cause="something in it does not end"))
 
-    def break_into(self) -> None:
-        """Raise StoppedByWorker in whatever it is executing."""
+    def interrupt(self) -> None:
+        """Raise StoppedByWorker in whatever its thread is executing."""
         if self._thread is not None:
             raise_in(self._thread, StoppedByWorker)
 
-    def _live(self) -> None:
+    def _run_loop(self) -> None:
         asyncio.set_event_loop(self.loop)
         while not self._closing:
             try:
                 self.loop.run_forever()
-            except (SystemExit, KeyboardInterrupt, StoppedByWorker) as error:  # of a task nobody waits for
+            except (SystemExit, KeyboardInterrupt, StoppedByWorker) as error:  # of a task that no run waits for
                 log.warning(event("bot loop interrupted", cause=type(error).__name__))
         with contextlib.suppress(asyncio.TimeoutError):
             left = asyncio.all_tasks(self.loop)
-            self.loop.run_until_complete(asyncio.wait_for(self._wind_up(left), WIND_UP_SECONDS))
+            self.loop.run_until_complete(asyncio.wait_for(self._cancel(left), CANCEL_SECONDS))
         self.loop.close()
 
-    async def _wind_up(self, left: set[asyncio.Task[object]]) -> None:
+    async def _cancel(self, left: set[asyncio.Task[object]]) -> None:
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(left, timeout=WIND_UP_SECONDS / 2)
+            await asyncio.wait(left, timeout=CANCEL_SECONDS / 2)
         await self.loop.shutdown_asyncgens()
 
 
-class _LoopCall:
+class _LoopCall(Call):
     def __init__(self, bot_loop: BotLoop, work: Callable[[], object]) -> None:
+        super().__init__(work)
         self._bot_loop = bot_loop
-        self._work = work
-        self._ends: SimpleQueue[Ended] = SimpleQueue()
         self._task: Optional[asyncio.Task[None]] = None
-        self._is_dropped = False
+        self._is_cancelled = False
 
     def begin(self) -> None:
         self._task = self._bot_loop.loop.create_task(self._perform())
-        if self._is_dropped:
+        if self._is_cancelled:
             self._task.cancel()
 
     async def _perform(self) -> None:
         try:
             value = self._work()
-            ended = Ended(await value if inspect.isawaitable(value) else value)
+            ended = CallEnd(await value if inspect.isawaitable(value) else value)
         except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt would end the loop
-            ended = Ended(error=error)
+            ended = CallEnd(error=error)
         self._ends.put(ended)
 
-    def wait(self, deadline: Deadline) -> Ended:
-        return await_end(self._ends, deadline)
-
     def stop(self) -> bool:
-        self._is_dropped = True
-        if self._task is None:  # the loop was busy with another update all the time: it will find this one dropped
+        self._is_cancelled = True
+        if self._task is None:  # the loop was busy with another update all the time: `begin` will cancel this one
             return True
-        for force in (self._cancel, self._break_in) * 2:  # a second time, for a bot that caught the first
+        for force in (self._cancel, self._interrupt) * 2:  # a second time, for a bot that caught the first
             force(self._task)
-            if _ends_within(self._task, GRACE_SECONDS / 4):
+            gives_up = time.monotonic() + GRACE_SECONDS / 4
+            while not self._task.done() and time.monotonic() <= gives_up:
+                time.sleep(0.01)
+            if self._task.done():
                 return True
         self._bot_loop.is_stuck = True
         return False
@@ -131,15 +121,6 @@ class _LoopCall:
     def _cancel(self, task: asyncio.Task[None]) -> None:
         self._bot_loop.loop.call_soon_threadsafe(task.cancel)
 
-    def _break_in(self, task: asyncio.Task[None]) -> None:
+    def _interrupt(self, task: asyncio.Task[None]) -> None:
         if asyncio.current_task(self._bot_loop.loop) is task:  # it awaits nothing, so it cannot be cancelled
-            self._bot_loop.break_into()
-
-
-def _ends_within(task: asyncio.Task[None], seconds: float) -> bool:
-    gives_up = time.monotonic() + seconds
-    while not task.done():
-        if time.monotonic() > gives_up:
-            return False
-        time.sleep(0.01)
-    return True
+            self._bot_loop.interrupt()

@@ -1,7 +1,8 @@
 """A bot that lives in this process: imported once, from its own folder, and shared by the runners that call it.
 
-While somebody uses it, the process stands in the bot's folder, as every other way to run it does, and what the bot
-prints is kept with its runs. Both are given back with the last user. What was imported stays, as ever in Python.
+While a runner uses it, the bot's folder is the process's working directory, as in every other way to run it, and what
+the bot prints is kept with its runs. Both are undone when the last runner leaves. What was imported stays, as ever in
+Python.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import Any, Optional, cast
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.bot_file import check_bot_file
 from scalable.lib.runners.python.bot_loop import BotLoop
 from scalable.lib.runners.python.bot_thread import StoppedByWorker
 from scalable.lib.runners.python.exceptions import cause_of
@@ -33,7 +35,7 @@ Version = tuple[int, int, int]
 
 
 class BotModule:
-    """The bot in `file`. Made by `bot_module_of`, so that a process has one of a file; its methods take turns."""
+    """The bot in `file`. Made by `bot_module_of`, so that a process has one of a file. Shared between threads."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -44,18 +46,18 @@ class BotModule:
         self._module: Optional[ModuleType] = None
         self._streams = PrintedStreams()
         self._folder_before: Optional[str] = None
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._importing = threading.Lock()
 
     @property
     def loop(self) -> BotLoop:
-        """Where its async function runs; for its users only."""
+        """Where its async function runs, between `enter` and `leave`."""
         assert self._loop is not None, "enter first"
         return self._loop
 
     @property
     def is_stuck(self) -> bool:
-        """Whether something in its loop goes on although it was told to stop, or did so when the loop was left."""
+        """Whether something in its loop goes on although it was told to stop, or did so when the loop was closed."""
         return self._was_stuck or (self._loop is not None and self._loop.is_stuck)
 
     @property
@@ -70,22 +72,22 @@ class BotModule:
         return _version(found) != self._version and not 0 <= time.time() - found.st_mtime < SETTLED_SECONDS
 
     def enter(self) -> None:
-        """One user more. Raises BotMissing when there is no such file; then there is no user more."""
-        _check_file(self.file)
-        with self._turn:
+        """One runner more uses it. Raises BotMissing when there is no such file; then it is not counted."""
+        check_bot_file(self.file)
+        with self._lock:
             if self._users == 0:
                 self._loop = BotLoop()
-                self._stand_in_its_folder()
+                self._change_to_its_folder()
                 self._streams.install()
             self._users += 1
 
-    def leave(self, last_words: Callable[[], None]) -> None:
-        """One user less; the last one has `last_words` called before the loop is closed."""
-        with self._turn:
+    def leave(self, before_the_loop_closes: Callable[[], None]) -> None:
+        """One runner less uses it; for the last one `before_the_loop_closes` is called."""
+        with self._lock:
             self._users -= 1
             if self._users:
                 return
-            last_words()
+            before_the_loop_closes()
             self._was_stuck = self.is_stuck
             self.loop.close()
             self._loop = None
@@ -110,7 +112,7 @@ class BotModule:
         found = getattr(self._module, name, None)
         return found if callable(found) else None
 
-    def _stand_in_its_folder(self) -> None:
+    def _change_to_its_folder(self) -> None:
         try:
             self._folder_before = os.getcwd()
         except OSError:  # it was removed
@@ -139,12 +141,12 @@ class BotModule:
 
 # Modules belong to the process, in sys.modules as here.
 _BOTS: dict[Path, BotModule] = {}
-_BOTS_TURN = threading.Lock()
+_BOTS_LOCK = threading.Lock()
 
 
 def bot_module_of(file: Path) -> BotModule:
     """The bot of `file` in this process; nothing is opened or imported yet."""
-    with _BOTS_TURN:
+    with _BOTS_LOCK:
         if file not in _BOTS:
             _BOTS[file] = BotModule(file)
         return _BOTS[file]
@@ -173,19 +175,12 @@ def is_async(function: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _check_file(file: Path) -> None:
-    if not os.path.isfile(file):
-        raise BotMissing(f"BOT_LEGACY_PATH: there is no bot at {file}; name your bot's file, relative to scalable/")
-    if not os.access(file, os.R_OK):
-        raise BotMissing(f"BOT_LEGACY_PATH: {file} may not be read by user {os.geteuid()}")
-
-
 def _version(found: os.stat_result) -> Version:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _free_name(file: Path) -> str:
-    """The file's own name, for those who import it back, unless another module has it."""
+    """The file's own name, for modules of the bot that import it, unless another module has it."""
     name = file.stem.replace(".", "_")
     taken = name in sys.modules or name in getattr(sys, "stdlib_module_names", sys.builtin_module_names)
     return f"{name}_of_the_bot" if taken else name

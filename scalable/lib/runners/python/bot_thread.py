@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Optional, Protocol
+from typing import Optional
 
 from scalable.lib.deadline import Deadline
 from scalable.lib.host_limits import within_limits
@@ -26,29 +27,30 @@ class StoppedByWorker(BaseException):
 
 
 @dataclass(frozen=True)
-class Ended:
+class CallEnd:
     """How a call ended: with a `value`, or with the `error` it raised."""
 
     value: object = field(default=None, repr=False)
     error: Optional[BaseException] = field(default=None, repr=False)
 
 
-class Call(Protocol):
-    """One call of the bot, begun already."""
+class Call(ABC):
+    """One call of the bot, in another thread."""
 
-    def wait(self, deadline: Deadline) -> Ended:
-        """How it ended. Raises what `patience` raises, and goes on then."""
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._ends: SimpleQueue[CallEnd] = SimpleQueue()
 
+    def wait(self, deadline: Deadline) -> CallEnd:
+        """How it ended. Raises what `deadline` raises; the call goes on then."""
+        while True:
+            wait_seconds = deadline.wait_seconds()
+            with contextlib.suppress(Empty):
+                return self._ends.get(timeout=wait_seconds)
+
+    @abstractmethod
     def stop(self) -> bool:
         """Make it end within GRACE_SECONDS; False when it goes on all the same."""
-
-
-def await_end(ends: SimpleQueue[Ended], deadline: Deadline) -> Ended:
-    """The first of `ends`, which another thread puts there. Raises what `patience` raises."""
-    while True:
-        wait_seconds = deadline.wait_seconds()
-        with contextlib.suppress(Empty):
-            return ends.get(timeout=wait_seconds)
 
 
 class BotThread:
@@ -57,7 +59,7 @@ class BotThread:
     def __init__(self) -> None:
         self.is_usable = True
         self._calls: SimpleQueue[Optional[_ThreadCall]] = SimpleQueue()
-        self._thread = threading.Thread(target=self._live, name="bot", daemon=True)
+        self._thread = threading.Thread(target=self._run_calls, name="bot", daemon=True)
         with within_limits():
             self._thread.start()
 
@@ -84,7 +86,7 @@ class BotThread:
         self._calls.put(None)
         self._thread.join(GRACE_SECONDS)
 
-    def _live(self) -> None:
+    def _run_calls(self) -> None:
         with contextlib.suppress(StoppedByWorker):  # one that came too late for the call it was meant for
             while True:
                 call = self._calls.get()
@@ -94,21 +96,17 @@ class BotThread:
                 del call  # not kept until the next one comes
 
 
-class _ThreadCall:
+class _ThreadCall(Call):
     def __init__(self, thread: BotThread, work: Callable[[], object]) -> None:
+        super().__init__(work)
         self._thread = thread
-        self._work = work
-        self._ends: SimpleQueue[Ended] = SimpleQueue()
 
     def perform(self) -> None:
         try:
-            ended = Ended(self._work())
+            ended = CallEnd(self._work())
         except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt of the bot are not the worker's
-            ended = Ended(error=error)
+            ended = CallEnd(error=error)
         self._ends.put(ended)
-
-    def wait(self, deadline: Deadline) -> Ended:
-        return await_end(self._ends, deadline)
 
     def stop(self) -> bool:
         return self._thread.stop()

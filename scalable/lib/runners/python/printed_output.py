@@ -39,33 +39,33 @@ _CURRENT: ContextVar[Optional[PrintedOutput]] = ContextVar("printed", default=No
 
 
 class PrintedStreams:
-    """Takes the places of sys.stdout and sys.stderr, and gives them back."""
+    """Replaces sys.stdout and sys.stderr, and puts them back."""
 
     def __init__(self) -> None:
         self._originals: dict[str, Any] = {}
 
     def install(self) -> None:
-        """Stand in for both; a stream that this process does not have stays away."""
+        """Replace both; a stream that this process does not have is left out."""
         for name in ("stdout", "stderr"):
             original = getattr(sys, name)
             if original is not None:
-                stand_in = _Stream(original)
-                self._originals[name] = (stand_in, original)
-                setattr(sys, name, stand_in)
+                replacement = _Stream(original)
+                self._originals[name] = (replacement, original)
+                setattr(sys, name, replacement)
 
     def remove(self) -> None:
-        """Give both back, unless somebody else took the place meanwhile."""
-        for name, (stand_in, original) in self._originals.items():
-            if getattr(sys, name) is stand_in:
+        """Put both back, unless they were replaced by another one meanwhile."""
+        for name, (replacement, original) in self._originals.items():
+            if getattr(sys, name) is replacement:
                 setattr(sys, name, original)
         self._originals = {}
 
 
 class _Stream:
-    """A text stream; everything but writing is the original's business.
+    """A text stream; everything but writing is done by the original.
 
     It cannot be closed: it is the worker's, too. A bot would do that unawares, when an `io.TextIOWrapper` that it once
-    put around `sys.stdout.buffer` goes away.
+    put around `sys.stdout.buffer` is deleted.
     """
 
     def __init__(self, original: TextIO) -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -16,12 +15,11 @@ from scalable.lib.captured_output import HEAD_BYTES
 from scalable.lib.deadline import Deadline, DeadlinePassed, TickRaised
 from scalable.lib.errors import BotMissing
 from scalable.lib.logs import event
-from scalable.lib.runners.judgement import judge_system_exit, not_an_update, ran_too_long
-from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.bot_module import bot_module_of, find_function, is_async
-from scalable.lib.runners.python.bot_thread import BotThread, Call, Ended
+from scalable.lib.runners.python.bot_thread import BotThread, Call, CallEnd
 from scalable.lib.runners.python.exceptions import cause_of, traceback_of
 from scalable.lib.runners.python.printed_output import PrintedOutput
+from scalable.lib.runners.run_result import End, RunResult, joined, ran_too_long
 from scalable.lib.runners.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -62,7 +60,7 @@ class PythonRunner(Runner):
 
     @property
     def retire_reason(self) -> Optional[str]:
-        """See Runner.spent."""
+        """See Runner.retire_reason."""
         if self.is_stuck:
             return "the bot did not stop when its time was over"
         return "the bot's file changed" if self.is_stale else None
@@ -78,38 +76,39 @@ class PythonRunner(Runner):
             ) from None
         return f"calls {self._name}(update) of {self._file} in the worker's own process"
 
-    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> Outcome:
+    def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run. The first run imports the bot, in its own time."""
         if self.is_stuck:
-            return Outcome(Kind.FAILED, STUCK, 0.0)
+            return RunResult(End.NOT_STARTED, 0.0, STUCK)
         try:
             update = _parse(payload)
         except ValueError as error:
-            return not_an_update(str(error))
+            return RunResult(End.NOT_AN_UPDATE, 0.0, f"the job holds no update: {error}")
         deadline = Deadline(self._timeout_seconds, tick)
         printed = PrintedOutput()
         try:
             ended = self._call(update, deadline, printed)
         except DeadlinePassed:
-            outcome = ran_too_long(self._timeout_seconds, deadline.seconds, printed.close())
-            return replace(outcome, cause=f"{outcome.cause}; {STUCK}") if self.is_stuck else outcome
+            note = STUCK if self.is_stuck else ""
+            return ran_too_long(self._timeout_seconds, deadline.seconds, printed.close(), note)
         except TickRaised as error:
             raise error.reason  # noqa: B904  # with its own cause, which `from` would replace
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
-            return Outcome(Kind.FAILED, str(error), deadline.seconds, output=_joined(printed.close(), error.__cause__))
+            output = _with_traceback(printed.close(), error.__cause__)
+            return RunResult(End.NOT_STARTED, deadline.seconds, str(error), output=output)
         finally:
             printed.close()
-        return self._judged(ended, deadline.seconds, printed.close())
+        return self._result(ended, deadline.seconds, printed.close())
 
     def close(self) -> None:
-        """Leave the bot; the last runner to do so lets it clean up. Safe to repeat, and another run may follow."""
+        """Leave the bot; for the last runner its STOP_HOOK is called. Safe to repeat, and another run may follow."""
         if self._is_in_use:
             self._is_in_use = False
-            self._bot.leave(self._last_words)
+            self._bot.leave(self._call_stop_hook)
         if self._thread is not None and not self._gave_up:
             self._thread.end()
 
-    def _call(self, update: object, deadline: Deadline, printed: PrintedOutput) -> Ended:
+    def _call(self, update: object, deadline: Deadline, printed: PrintedOutput) -> CallEnd:
         function = self._load(deadline, printed)
 
         def work() -> object:
@@ -131,7 +130,7 @@ class PythonRunner(Runner):
         return self._end_of(self._bot.loop.start(go_on), deadline)
 
     def _load(self, deadline: Deadline, printed: PrintedOutput) -> Callable[[Any], object]:
-        """The bot's function. Raises BotMissing, and what `patience` raises."""
+        """The bot's function. Raises BotMissing, and what `deadline` raises."""
         if not self._is_in_use:
             self._bot.enter()
             self._is_in_use = True
@@ -153,7 +152,7 @@ class PythonRunner(Runner):
             self._thread = BotThread()
         return self._thread
 
-    def _end_of(self, call: Call, deadline: Deadline) -> Ended:
+    def _end_of(self, call: Call, deadline: Deadline) -> CallEnd:
         try:
             return call.wait(deadline)
         except (DeadlinePassed, TickRaised):
@@ -162,7 +161,7 @@ class PythonRunner(Runner):
                 log.error(event("bot did not stop", file=self._file, function=self._name))
             raise
 
-    def _last_words(self) -> None:
+    def _call_stop_hook(self) -> None:
         hook = self._bot.optional(STOP_HOOK)
         if hook is None or self.is_stuck:
             return
@@ -172,54 +171,59 @@ class PythonRunner(Runner):
             if ended.error is not None:
                 log.warning(event(f"{STOP_HOOK} failed", cause=cause_of(ended.error, self._file.parent)))
 
-    def _judged(self, ended: Ended, seconds: float, output: str) -> Outcome:
-        if ended.error is None:
+    def _result(self, ended: CallEnd, seconds: float, output: str) -> RunResult:
+        error = ended.error
+        if error is None:
             return self._of_value(ended.value, seconds, output)
-        if isinstance(ended.error, SystemExit):
-            return judge_system_exit(ended.error.code, seconds, output)
-        cause = cause_of(ended.error, self._file.parent)
-        return Outcome(Kind.FAILED, cause, seconds, output=_joined(output, ended.error))
+        if isinstance(error, SystemExit):
+            return _of_system_exit(error.code, seconds, output)
+        cause = cause_of(error, self._file.parent)
+        return RunResult(End.RAISED, seconds, cause, output=_with_traceback(output, error))
 
-    def _of_value(self, value: object, seconds: float, output: str) -> Outcome:
+    def _of_value(self, value: object, seconds: float, output: str) -> RunResult:
         if inspect.isgenerator(value) or inspect.isasyncgen(value):
             cause = f"{self._name}() is a generator, so nothing in it was run: it must `return`, not `yield`"
-            return Outcome(Kind.FAILED, cause, seconds, output=output)
+            return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=output)
         try:
             answer = self._answer(value)
         except (TypeError, ValueError, RecursionError) as error:
             cause = f"{self._name}() returned a method call that is no JSON: {cause_of(error, self._file.parent)}"
-            return Outcome(Kind.FAILED, cause, seconds, output=output)
+            return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=output)
         answer = answer if len(answer) <= HEAD_BYTES else b""
-        return Outcome(Kind.SUCCEEDED, f"{self._name}() returned", seconds, output=output, answer=answer)
+        return RunResult(End.RETURNED, seconds, f"{self._name}() returned", output=output, answer=answer)
 
     def _answer(self, value: object) -> bytes:
-        """What a web server would have got: a dict with a method call for Telegram, or text that may hold one."""
+        """What a web server would have got: a dict with a method call for Telegram, or text that may hold one.
+
+        Raises TypeError, ValueError or RecursionError when the dict is no JSON.
+        """
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, str):
+            return value.encode("utf-8", "replace")
         if isinstance(value, dict):
-            return _to_json(value) if "method" in value else b""
-        if isinstance(value, (str, bytes)):
-            return value if isinstance(value, bytes) else value.encode("utf-8", "replace")
+            return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") if "method" in value else b""
         kind = type(value).__name__
         if not isinstance(value, (type(None), bool, int, float, list, tuple)) and kind not in self._warned_of:
             self._warned_of.add(kind)
-            log.warning(
-                event(
-                    "return value ignored",
-                    function=self._name,
-                    type=kind,
-                    expected="None, or a dict with a method call",
-                )
-            )
+            expected = "None, or a dict with a method call"
+            log.warning(event("return value ignored", function=self._name, type=kind, expected=expected))
         return b""
 
 
-def _to_json(call: dict[Any, Any]) -> bytes:
-    """Raises TypeError, ValueError or RecursionError when it is none."""
-    return json.dumps(call, ensure_ascii=False, allow_nan=False).encode("utf-8")
+def _of_system_exit(code: object, seconds: float, output: str) -> RunResult:
+    """Of sys.exit() in the bot: as of a program, which ends with 1 when `code` is no number.
+
+    Of a number the system keeps the last eight bits (exit(3)).
+    """
+    number = 0 if code is None else int(code) & 0xFF if isinstance(code, int) else 1
+    message = "" if code is None or isinstance(code, int) else str(code)
+    return RunResult(End.EXITED, seconds, exit_code=number, output=joined((output, message)))
 
 
-def _joined(output: str, error: Optional[BaseException]) -> str:
+def _with_traceback(output: str, error: Optional[BaseException]) -> str:
     """What was printed, and the end of the traceback."""
-    return "\n".join(part for part in (output, traceback_of(error) if error else "") if part)
+    return joined((output, traceback_of(error) if error else ""))
 
 
 def _parse(payload: str) -> dict[str, Any]:

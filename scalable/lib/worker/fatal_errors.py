@@ -1,4 +1,4 @@
-"""Recognizes PHP's own words for a script that broke off: a fatal or parse error, or an exception nobody caught.
+"""Recognizes PHP's own words for a script that broke off: a fatal or parse error, or an uncaught exception.
 
 They tell the truth where exit code and status do not: a shutdown function may have said `exit(0)`, and with
 display_errors on the status stays 200. Source of the forms: php_error_cb in PHP's main/main.c.
@@ -21,7 +21,7 @@ _SHOWN = re.compile(
     rf"(?:^|\n|>)(?:<b>)?{_KIND}(?:</b>)?: +(?P<text>[^\n]+)"
     rf"(?:\n[^\n]*){{0,200}}?(?:{_PLACE}|\n#[0-9]+ \{{main\}})(?:<br />)?\s*\Z"
 )
-# The end of an exception that nobody caught, whose stack trace is longer than what was kept of the output.
+# The end of an uncaught exception, whose stack trace is longer than what was kept of the output.
 _THROWN = rf"^#[0-9]+ \{{main\}}\n  (?P<text>thrown in [^\n]+?{_PLACE})(?:<br />)?"
 _LOGGED_END = re.compile(_THROWN + r"[^\S\n]*$", re.MULTILINE)
 _SHOWN_END = re.compile(_THROWN + r"\s*\Z", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What became of one run of the bot: one type for every runner."""
+"""What became of one run of the bot, as the queue is told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Optional
 
 
 class Kind(Enum):
-    """How a run ended. Only judgement.py decides which one it was, and only FAILED_FOR_GOOD is not tried again."""
+    """What a run meant. Only judgement.py decides which one it was, and only FAILED_FOR_GOOD is not tried again."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -19,12 +19,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`cause` is for a person (`exit code 1`), `seconds` by a monotonic clock, `output` the end of what was printed.
+    """`cause` is for a person (`exit code 1`). `output`, `answer` and `answer_type` are those of the RunResult.
 
-    `answer` is what the web server would have got from the bot: the body of its response, or its standard output. It
-    may be a method call for Telegram. Empty when there was none, or when it was larger than any such call.
-    `answer_type` is the Content-Type it was given with; None when there was no way to give one.
-    `retry_after_seconds`: how long the bot, or the server in front of it, asked to be left alone.
+    `retry_after_seconds`: how long the bot, or the server in front of it, asked not to be run again.
     """
 
     kind: Kind

@@ -1,0 +1,49 @@
+"""Where PHP is reached by FastCGI, as the runner sees it: the host's PHP-FPM, or a php-cgi of the worker's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a connection closed before the request ended, and whether it is certain that the bot had not begun."""
+
+    cause: str
+    had_not_begun: bool
+
+
+class FastCgiServer(ABC):
+    """For one request at a time. `name` is what messages call it."""
+
+    name: str
+    keeps_connection: bool
+
+    @abstractmethod
+    def check(self) -> str:
+        """Where requests will go, in a few words. Raises BotMissing when they cannot."""
+
+    @abstractmethod
+    def connect(self, deadline: float) -> FastCgiConnection:
+        """A connection without a request under way, before `deadline` (time.monotonic). Raises BotMissing."""
+
+    @abstractmethod
+    def release(self, connection: FastCgiConnection, is_reusable: bool) -> None:
+        """The request on it ended in order."""
+
+    @abstractmethod
+    def abandon(self, connection: FastCgiConnection) -> str:
+        """End the request under way as far as that is possible; what a person should know of the rest, or nothing."""
+
+    @abstractmethod
+    def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:
+        """The connection closed before the request ended: find out why, and be ready for the next one."""
+
+    def renew(self) -> None:  # noqa: B027 - PHP-FPM needs no telling
+        """Forget whatever is kept of the bot's files."""
+
+    def close(self) -> None:  # noqa: B027 - not every server keeps something
+        """Release everything; safe to repeat, and another request may follow."""

@@ -1,0 +1,61 @@
+"""What a runner tells of one run of the bot: facts only. What they mean for the job is decided elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional
+
+
+class End(Enum):
+    """How a run ended.
+
+    An exit has its `exit_code` and a response its `http_status`; of every other end the `cause` is in the result.
+    """
+
+    EXITED = "exited"
+    RESPONDED = "responded"
+    RETURNED = "returned"
+    RAISED = "raised"
+    NO_USABLE_ANSWER = "no usable answer"
+    TIMED_OUT = "timed out"
+    DIED = "died"
+    NOT_STARTED = "not started"
+    NOT_AN_UPDATE = "not an update"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """`seconds` by a monotonic clock. `cause` is for a person, `output` the end of what was printed, in text.
+
+    `shown` and `logged` are where PHP tells of a fatal error: the end of what it printed or answered, and what was kept
+    of its standard error.
+    `answer` is what the web server would have got from the bot: the body of its response, or its standard output.
+    Empty when there was none, or when it was larger than captured_output.HEAD_BYTES. `answer_type` is the Content-Type
+    it was given with; None when there was no way to give one. `retry_after` is the header Retry-After.
+    """
+
+    end: End
+    seconds: float
+    cause: str = ""
+    exit_code: Optional[int] = None
+    http_status: Optional[int] = None
+    retry_after: str = ""
+    output: str = field(default="", repr=False)
+    shown: str = field(default="", repr=False)
+    logged: str = field(default="", repr=False)
+    answer: bytes = field(default=b"", repr=False)
+    answer_type: Optional[str] = None
+
+
+def ran_too_long(
+    timeout_seconds: float, seconds: float, output: str = "", note: str = "", exit_code: Optional[int] = None
+) -> RunResult:
+    """Of a run that was ended because its time was over; `note` says what a person should know besides."""
+    cause = joined((f"stopped after {timeout_seconds:g} s (BOT_LEGACY_TIMEOUT)", note), "; ")
+    return RunResult(End.TIMED_OUT, seconds, cause, exit_code, output=output)
+
+
+def joined(texts: tuple[str, ...], separator: str = "\n") -> str:
+    """Those texts that are not empty."""
+    return separator.join(text for text in texts if text)

@@ -1,0 +1,81 @@
+"""What a run of the bot means: the one place that decides whether it succeeded, and whether another try may help.
+
+Knows the result of a run, and not how the bot was run.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from scalable.lib.runners.run_result import End, RunResult
+from scalable.lib.worker.fatal_errors import fatal_error
+from scalable.lib.worker.outcome import Kind, Outcome
+
+# EX_DATAERR of sysexits.h, "the input data was incorrect in some way": a bot says so that trying again is no use.
+DATA_ERROR = 65
+# The bot refuses this very update: Bad Request, Gone, Content Too Large, Unsupported Media Type, Unprocessable Content
+# (RFC 9110, 15.5). Not 404 or 403: those are about the address, which can be corrected.
+REFUSALS = frozenset({400, 410, 413, 415, 422})
+# Telegram itself honours no more than this.
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+REFUSED = ": the bot refuses this update"
+_KINDS = {
+    End.RETURNED: Kind.SUCCEEDED,
+    End.RAISED: Kind.FAILED,
+    End.NO_USABLE_ANSWER: Kind.FAILED,
+    End.TIMED_OUT: Kind.TIMED_OUT,
+    End.DIED: Kind.DIED,
+    End.NOT_STARTED: Kind.FAILED,
+    End.NOT_AN_UPDATE: Kind.FAILED_FOR_GOOD,  # however often it is tried, the payload stays what it is
+}
+
+
+def judge(result: RunResult) -> Outcome:
+    """Exit code 0 and any 2xx are success, as for Telegram, unless PHP says that the script broke off."""
+    kind, cause = _kind_and_cause(result)
+    return Outcome(
+        kind,
+        cause,
+        result.seconds,
+        result.exit_code,
+        result.http_status,
+        _retry_after_seconds(result),
+        result.output,
+        result.answer,
+        result.answer_type,
+    )
+
+
+def _kind_and_cause(result: RunResult) -> tuple[Kind, str]:
+    if result.end is End.EXITED:
+        kind, meaning = _of_exit_code(result.exit_code)
+        told = f"exit code {result.exit_code}"
+    elif result.end is End.RESPONDED:
+        kind, meaning = _of_status(result.http_status or 0)
+        told = f"HTTP status {result.http_status}"
+    else:
+        return _KINDS[result.end], result.cause
+    broken = fatal_error(result.logged, result.shown)
+    return (Kind.FAILED, f"{broken} ({told})") if broken else (kind, told + meaning)
+
+
+def _of_exit_code(code: Optional[int]) -> tuple[Kind, str]:
+    if code == DATA_ERROR:
+        return Kind.FAILED_FOR_GOOD, REFUSED
+    return Kind.SUCCEEDED if code == 0 else Kind.FAILED, ""
+
+
+def _of_status(status: int) -> tuple[Kind, str]:
+    if status in REFUSALS:
+        return Kind.FAILED_FOR_GOOD, REFUSED
+    if 300 <= status < 400:
+        return Kind.FAILED, ": a redirect, which is not followed"
+    return Kind.SUCCEEDED if 200 <= status < 300 else Kind.FAILED, ""
+
+
+def _retry_after_seconds(result: RunResult) -> Optional[float]:
+    """Seconds of a Retry-After header with 429 or a 5xx (RFC 9110, 10.2.3); a date in it is not used."""
+    status, text = result.http_status or 0, result.retry_after.strip()
+    if not (status == 429 or 500 <= status < 600) or not (text.isascii() and text.isdigit()):
+        return None
+    return min(float(text[:9]), LONGEST_RETRY_AFTER_SECONDS)
