@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 from scalable.lib.logs import event
 from scalable.lib.setup.config import Config, load_config
 from scalable.lib.setup.storage import Storage
-from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.worker.maintenance import Maintenance
 
 if TYPE_CHECKING:
     from scalable.lib.dashboard.request import DashboardSettings
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from scalable.lib.ingest.poller import Poller
     from scalable.lib.ingest.pool_gateway import Gateway
     from scalable.lib.pool.drain_starter import DrainStarter
+    from scalable.lib.pool.parts import PoolParts
     from scalable.lib.pool.web_server import WebServer
     from scalable.lib.pool.webhook_admin import WebhookAdmin
-    from scalable.lib.pool.worker_parts import WorkerParts
+    from scalable.lib.runners.process_reaper import ProcessReaper
+    from scalable.lib.runners.runner import Runner
     from scalable.lib.setup.checks import CheckReport
     from scalable.lib.worker.reply_sender import ReplySender
 
@@ -38,28 +40,38 @@ class Installation(Storage):
         super().__init__(config)
         self.config = config
 
-    def housekeeping(self) -> Housekeeping:
-        """What is done for the queue now and then, with the ages of these settings."""
-        return Housekeeping(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
+    def maintenance(self) -> Maintenance:
+        """The periodic work on the queue, with the ages of these settings."""
+        return Maintenance(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
 
     def check_bot(self) -> None:
         """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot."""
-        from scalable.lib.runners.choose import checked, create_runner
+        from scalable.lib.runners.choose import checked
 
-        checked(create_runner(self.config.bot, self.config.environment))
+        checked(self.create_runner())
 
-    def worker_parts(self) -> WorkerParts:
-        """What the workers of one process are made of."""
-        from scalable.lib.pool.worker_parts import WorkerParts
+    def create_runner(self, reaper: Optional[ProcessReaper] = None) -> Runner:
+        """What runs the bot; `reaper` ends its processes when this one is killed."""
         from scalable.lib.runners.choose import create_runner
 
-        return WorkerParts(
+        return create_runner(self.config.bot, self.config.environment, reaper)
+
+    def pool_parts(self, alert: Optional[Callable[[], None]] = None) -> PoolParts:
+        """What a pool or a worker is made of; a pool gives it `alert`."""
+        from scalable.lib.pool.parts import PoolParts
+
+        config = self.config
+        return PoolParts(
             self.queue(),
-            lambda reaper: create_runner(self.config.bot, self.config.environment, reaper),
+            self.maintenance(),
+            self.create_runner,
             self.reply_sender,
-            self.housekeeping(),
-            self.config.worker_sleep_seconds,
-            self.alert(),
+            self.data_folder.open_notifications,
+            config.worker_pool_size,
+            config.worker_sleep_seconds,
+            config.bot.timeout_seconds,
+            str(config.scalable_folder / "worker.py"),
+            alert,
         )
 
     def reply_sender(self) -> ReplySender:

@@ -7,6 +7,7 @@ this process, run when the test says so.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
@@ -14,11 +15,18 @@ from typing import Optional
 import pytest
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
-from scalable.lib.pool.drain_lock import LINGER_SECONDS, LOOK_SECONDS, DrainLock, DrainSession, take_drain_lock
+from scalable.lib.pool.drain_lock import (
+    LONGEST_RETRY_WAIT_SECONDS,
+    POLL_SECONDS,
+    DrainLock,
+    DrainSession,
+    take_drain_lock,
+    write_report,
+)
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, WorkerLoop
 from scalable.lib.worker.reply_sender import ReplySender
-from scalable.lib.worker.wakeup import Polling
+from scalable.lib.worker.wakeup import WaitForInterval
 from tests.support.fakes.worker_bench import FAILED, Bench
 from tests.support.servers.databases import let_pass
 
@@ -41,7 +49,7 @@ class TestTheLock:
         assert starter is not None
         drain = DrainLock(os.dup(starter.descriptor))
 
-        starter.leave()
+        starter.close()
 
         assert take_drain_lock(tmp_path / "lock") is None
         drain.release()
@@ -51,7 +59,7 @@ class TestTheLock:
         lock = take_drain_lock(tmp_path / "lock")
         assert lock is not None
 
-        lock.leave()
+        lock.close()
 
         assert take_drain_lock(tmp_path / "lock") is not None
 
@@ -89,7 +97,7 @@ class Airport:
         self.most_in_the_air = 0
 
     def start(self) -> None:
-        """What the webhook's kick does: nothing when a drain has the lock."""
+        """What the webhook's start_drain does: nothing when a drain has the lock."""
         lock = take_drain_lock(self.path)
         if lock is not None:
             self.drain(lock)
@@ -104,7 +112,7 @@ class Airport:
         happen(self.at["after the last claim"])
         drain_session.finish()
         happen(self.at["after the last look"])
-        lock.leave()
+        lock.close()
 
     def _claim_and_run(self) -> None:
         bench = self.bench
@@ -112,7 +120,7 @@ class Airport:
         self.in_the_air += 1
         self.most_in_the_air = max(self.most_in_the_air, self.in_the_air)
         happen(self.at["before the last claim"])
-        WorkerLoop(bench.queue, worker, bench.stop, Polling(1.0), Limits(drain=True), clock=bench.clock).run()
+        WorkerLoop(bench.queue, worker, bench.stop, WaitForInterval(1.0), Limits(drain=True), clock=bench.clock).run()
         self.in_the_air -= 1
 
 
@@ -177,7 +185,7 @@ def test_one_that_looked_before_it_let_go_would_leave_it_behind_too(tmp_path: Pa
     assert [job.status for job in airport.bench.queue.newest(10)] == ["pending"]
 
 
-# --- what a flight does when there is nothing to do ---
+# --- what a drain does when there is nothing to do ---
 
 
 def drain_session(
@@ -199,7 +207,7 @@ def test_one_that_lingers_waits_for_jobs_that_were_put_off(tmp_path: Path):
     bench = Bench(tmp_path)
     put_off(bench, 60)
 
-    assert drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() == LOOK_SECONDS
+    assert drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() == POLL_SECONDS
 
 
 def test_one_that_does_not_linger_ends(tmp_path: Path):
@@ -209,7 +217,7 @@ def test_one_that_does_not_linger_ends(tmp_path: Path):
     assert drain_session(bench, tmp_path, waits_for_retries=False).pause_seconds() is None
 
 
-@pytest.mark.parametrize("seconds", [None, LINGER_SECONDS + 60])
+@pytest.mark.parametrize("seconds", [None, LONGEST_RETRY_WAIT_SECONDS + 60])
 def test_it_does_not_linger_for_nothing_or_for_long(tmp_path: Path, seconds: Optional[float]):
     bench = Bench(tmp_path)
     if seconds is not None:
@@ -222,7 +230,7 @@ def test_a_job_that_is_due_and_cannot_be_taken_is_not_asked_for_without_a_pause(
     bench = Bench(tmp_path)
     bench.enqueue()
 
-    assert 0 < (drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() or 0) < LOOK_SECONDS
+    assert 0 < (drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() or 0) < POLL_SECONDS
 
 
 def test_while_it_cannot_be_taken_it_is_asked_for_ever_more_seldom(tmp_path: Path):
@@ -233,7 +241,7 @@ def test_while_it_cannot_be_taken_it_is_asked_for_ever_more_seldom(tmp_path: Pat
     pauses = [lingering.pause_seconds() or 0 for _ in range(8)]
 
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LOOK_SECONDS
+    assert pauses[-1] == POLL_SECONDS
 
 
 def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path: Path):
@@ -247,7 +255,7 @@ def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path:
         bench.queue,
         bench.worker,
         bench.stop,
-        Polling(1.0),
+        WaitForInterval(1.0),
         Limits(drain=True, max_seconds=25),
         pause=drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds,
         clock=bench.clock,
@@ -257,7 +265,7 @@ def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path:
     assert bench.clock.now == pytest.approx(started + 25)
 
 
-@pytest.mark.parametrize(("seconds", "follows"), [(0.0, True), (60.0, True), (LINGER_SECONDS + 60, False)])
+@pytest.mark.parametrize(("seconds", "follows"), [(0.0, True), (60.0, True), (LONGEST_RETRY_WAIT_SECONDS + 60, False)])
 def test_what_is_left_at_the_end_goes_to_a_successor_unless_it_is_due_much_later(
     tmp_path: Path, seconds: float, follows: bool
 ):
@@ -306,3 +314,15 @@ def test_a_database_that_is_away_at_the_last_look_is_told_and_nobody_follows(
     assert "queue not looked at" in caplog.text
     with pytest.raises(DatabaseUnavailable):
         ending.pause_seconds()
+
+
+def test_reports_to_nobody_and_into_a_full_pipe_do_not_keep_a_drain(tmp_path: Path):
+    reader, writer = os.pipe()
+    began = time.monotonic()
+    for number in range(30_000):
+        write_report(writer, number, number)
+    os.close(reader)
+    write_report(writer, 1, 1)
+    os.close(writer)
+
+    assert time.monotonic() - began < 20

@@ -11,7 +11,7 @@ import pytest
 
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker import wakeup
-from scalable.lib.worker.wakeup import Listening, Polling, WakeupPipe
+from scalable.lib.worker.wakeup import WaitForInterval, WaitForWakeup, WakeupPipe
 
 LONG_SECONDS = 60.0
 WORKERS = 3
@@ -34,7 +34,7 @@ class Sleeper:
     def __init__(self, wakeup_pipe: WakeupPipe) -> None:
         self.stop = StopSignal()
         self._thread = threading.Thread(
-            target=Listening(wakeup_pipe.reader).wait, args=(self.stop, LONG_SECONDS, never)
+            target=WaitForWakeup(wakeup_pipe.reader).wait, args=(self.stop, LONG_SECONDS, never)
         )
         self._thread.start()
 
@@ -97,7 +97,7 @@ def test_the_end_of_the_pool_wakes_every_worker():
     reader = os.dup(wakeup_pipe.reader)
     wakeup_pipe.close()
 
-    Listening(reader).wait(StopSignal(), LONG_SECONDS, never)
+    WaitForWakeup(reader).wait(StopSignal(), LONG_SECONDS, never)
 
     os.close(reader)
 
@@ -105,8 +105,8 @@ def test_the_end_of_the_pool_wakes_every_worker():
 def test_waiting_ends_with_the_time(wakeup_pipe: WakeupPipe):
     started = time.monotonic()
 
-    Listening(wakeup_pipe.reader).wait(StopSignal(), 0.05, never)
-    Polling(1.0).wait(StopSignal(), 0.05, never)
+    WaitForWakeup(wakeup_pipe.reader).wait(StopSignal(), 0.05, never)
+    WaitForInterval(1.0).wait(StopSignal(), 0.05, never)
 
     assert time.monotonic() - started < LONG_SECONDS / 2
 
@@ -117,8 +117,8 @@ def test_what_is_held_to_be_quick_is_given_back_after_a_while_once(
     monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
     rests: list[str] = []
 
-    Listening(wakeup_pipe.reader).wait(StopSignal(), 0.2, lambda: rests.append("listening"))
-    Polling(0.06).wait(StopSignal(), 0.01, lambda: rests.append("polling"))
+    WaitForWakeup(wakeup_pipe.reader).wait(StopSignal(), 0.2, lambda: rests.append("listening"))
+    WaitForInterval(0.06).wait(StopSignal(), 0.01, lambda: rests.append("polling"))
 
     assert rests == ["listening", "polling"]
 
@@ -127,7 +127,7 @@ def test_a_ring_after_that_is_heard_as_well(wakeup_pipe: WakeupPipe, monkeypatch
     monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
     started = time.monotonic()
 
-    Listening(wakeup_pipe.reader).wait(StopSignal(), LONG_SECONDS, lambda: wakeup_pipe.wake_workers(1))
+    WaitForWakeup(wakeup_pipe.reader).wait(StopSignal(), LONG_SECONDS, lambda: wakeup_pipe.wake_workers(1))
 
     assert time.monotonic() - started < LONG_SECONDS / 2
     assert unread(wakeup_pipe) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from scalable.lib.worker.loop import LONGEST_DATABASE_WAIT_SECONDS, Limits, Tally, WorkerLoop
 from scalable.lib.worker.recycling import Recycling
-from scalable.lib.worker.wakeup import Polling
+from scalable.lib.worker.wakeup import WaitForInterval
 from tests.support.fakes.worker_bench import FAILED, SLEEP_SECONDS, Bench
 from tests.support.servers.databases import let_pass
 
@@ -224,7 +224,7 @@ def test_a_worker_whose_bot_needs_a_new_process_ends_after_the_job_at_hand(bench
     bench.enqueue(3)
 
     def during(_: Callable[[], None]) -> None:
-        bench.runner.why_spent = "the bot's file changed"
+        bench.runner.why_retire = "the bot's file changed"
 
     bench.runner.during = during
 
@@ -240,7 +240,13 @@ def test_a_worker_that_has_lived_long_enough_ends_after_the_job_at_hand(bench: B
             return "its age" if runs == 2 else None
 
     tally = WorkerLoop(
-        bench.queue, bench.worker, bench.stop, Polling(1.0), Limits(), clock=bench.clock, recycling=Old(bench.clock)
+        bench.queue,
+        bench.worker,
+        bench.stop,
+        WaitForInterval(1.0),
+        Limits(),
+        clock=bench.clock,
+        recycling=Old(bench.clock),
     ).run()
 
     assert tally.runs == 2

@@ -1,7 +1,7 @@
 """Alerts: tells the owner, in Telegram, what went wrong and that it is right again; never more than once a minute.
 
-What was told is kept in a note of the queue, so that neither a restart nor another leader tells it again. Only a pool
-that lives can tell: that no pool lives is for an uptime monitor to notice.
+What was told is kept in a note of the queue, so that neither a restart nor another leader tells it again. Only a
+running pool sends alerts: that no pool runs is for an uptime monitor to notice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Optional, Protocol
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotApiError
 from scalable.lib.logs import OncePer, event
@@ -20,6 +20,9 @@ from scalable.lib.queue.notes import ALERTS, Note, Notes
 from scalable.lib.queue.views.health import FAILURES, Reason, check_health
 from scalable.lib.queue.views.minutes import MINUTE, Minutes
 from scalable.lib.queue.views.search import Filter, Search
+
+if TYPE_CHECKING:
+    from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
 # Between two messages.
@@ -31,13 +34,6 @@ SETTLE = timedelta(seconds=30)
 LONGEST_BACKWARDS_SECONDS = 3600.0
 MAX_CAUSE_CHARACTERS = 200
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
-
-
-class Api(Protocol):
-    """What is needed of a BotApi."""
-
-    def call(self, method: str, parameters: Optional[dict[str, object]] = None) -> Any:
-        """See BotApi.call."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,12 @@ class Alerts:
     """
 
     def __init__(
-        self, queue: DatabaseQueue, api: Api, chat_id: str, place: str, ask_webhook: Callable[[], None] = lambda: None
+        self,
+        queue: DatabaseQueue,
+        api: BotApi,
+        chat_id: str,
+        place: str,
+        ask_webhook: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._api = api
@@ -71,7 +72,7 @@ class Alerts:
         self._may_log = OncePer(600)
 
     def check(self) -> None:
-        """Look, and tell what is new. Raises DatabaseUnavailable; what could not be sent now is sent the next time."""
+        """Tell what is new. Raises DatabaseUnavailable; what could not be sent now is sent the next time."""
         self._ask_webhook()
         now = self._minutes.now()
         told = _read(self._notes.read().get(ALERTS), now)

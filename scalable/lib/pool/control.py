@@ -1,4 +1,4 @@
-"""worker_pool.py --status, --health and --stop: looks at this installation's pool, or ends it, from another process."""
+"""worker_pool.py --status, --health and --stop: asks about the pool of this installation, or ends it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def show_status(lock: Path, queue: DatabaseQueue) -> int:
     holder = PoolLock(lock).holder()
     print("pool     not running here" if holder is None else f"pool     running, {_place(holder)}")
     try:
-        for line in _seen_by_the_database(holder, queue):
+        for line in _status_lines(holder, queue):
             print(line)
     except ScalableError as error:
         print(f"queue    cannot be asked: {error}")
@@ -46,7 +46,7 @@ def _place(holder: Holder) -> str:
     return f"pid {holder.pid}" if holder.is_here else f"pid {holder.pid} on {holder.host}"
 
 
-def _seen_by_the_database(holder: Holder | None, queue: DatabaseQueue) -> list[str]:
+def _status_lines(holder: Holder | None, queue: DatabaseQueue) -> list[str]:
     alive = Registry(queue.database, queue.table).alive()
     ours = [] if holder is None else [w for w in alive if w.pool.startswith(f"{holder.host}:{holder.pid}-")]
     running = sum(worker.job_id is not None for worker in ours)
@@ -67,7 +67,7 @@ def show_health(queue: DatabaseQueue) -> int:
 def stop_pool(
     lock: Path,
     at_once: bool,
-    patience_seconds: float,
+    longest_seconds: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
@@ -83,10 +83,10 @@ def stop_pool(
         raise ScalableError(f"the pool runs on another machine ({_place(holder)}): run this command there")
     print(f"the pool (pid {holder.pid}) ends{' at once' if at_once else ' after the jobs at hand'} …", flush=True)
     os.kill(holder.pid, signal.SIGQUIT if at_once else signal.SIGTERM)
-    ends = clock() + patience_seconds
+    ends = clock() + longest_seconds
     while PoolLock(lock).holder() == holder:
         if clock() >= ends:
-            raise ScalableError(f"the pool (pid {holder.pid}) has not ended within {patience_seconds:.0f} s")
+            raise ScalableError(f"the pool (pid {holder.pid}) has not ended within {longest_seconds:.0f} s")
         sleep(STEP_SECONDS)
     print("it has ended")
     return ExitCode.OK

@@ -1,4 +1,4 @@
-"""The tick: an address that works off what is due when it is fetched, for hosts whose cron can do nothing else."""
+"""The tick: an address that has what is due run when it is fetched, for hosts whose cron can do nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hmac
 import logging
 import re
 from collections.abc import Callable
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional
 
 from bottle import Bottle, HTTPResponse, request
 
@@ -14,6 +14,9 @@ from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.ingest.error_boundary import Wsgi, with_error_boundary
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
+
+if TYPE_CHECKING:
+    from scalable.lib.pool.drain_starter import Drained, StartedDrain
 
 log = logging.getLogger(__name__)
 # Hosts end a request after 30 s.
@@ -33,39 +36,13 @@ CAUSES: dict[int, str] = {
 }
 
 
-class Drained(Protocol):
-    """What a drain has done so far."""
-
-    @property
-    def runs(self) -> int:
-        """Runs of the bot."""
-
-    @property
-    def succeeded(self) -> int:
-        """How many of them succeeded."""
-
-    @property
-    def exit_code(self) -> Optional[int]:
-        """How it ended; None while it goes on."""
-
-
-class Drain(Protocol):
-    """A drain that was started, and goes on whatever becomes of the request."""
-
-    def wait(self, seconds: float) -> Drained:
-        """What it has done at its end, or after `seconds`."""
-
-    def let_go(self) -> None:
-        """Nobody waits for it any more."""
-
-
 def create_tick_app(
-    token: str, start: Callable[[float], Optional[Drain]], open_queue: Callable[[], DatabaseQueue]
+    token: str, start: Callable[[float], Optional[StartedDrain]], open_queue: Callable[[], DatabaseQueue]
 ) -> Wsgi:
-    """A WSGI application. `token` empty: nobody may use it.
+    """A WSGI application; closed when `token` is empty.
 
-    `start` begins to drain the queue for so many seconds; None when somebody works already. Raises ScalableError or
-    OSError when it cannot. `open_queue` returns the same queue each time.
+    `start` begins to drain the queue for so many seconds; None when a pool or a drain runs already. It raises
+    ScalableError or OSError when it cannot. `open_queue` returns the same queue each time.
     """
     app = Bottle()
     app.catchall = False
@@ -88,7 +65,7 @@ def create_tick_app(
 
 
 def _drain(
-    seconds: int, start: Callable[[float], Optional[Drain]], open_queue: Callable[[], DatabaseQueue]
+    seconds: int, start: Callable[[float], Optional[StartedDrain]], open_queue: Callable[[], DatabaseQueue]
 ) -> HTTPResponse:
     try:
         queue = open_queue()
@@ -96,7 +73,7 @@ def _drain(
         if drain is None:
             return _line(200, BUSY)
         drained = drain.wait(seconds + BEYOND_SECONDS)
-        drain.let_go()
+        drain.detach()
         if drained.exit_code in (None, ExitCode.OK):
             return _line(200, _summary(drained, queue.counts().pending))
         cause, where = CAUSES.get(drained.exit_code or 0, "the drain failed"), DRAIN_LOG

@@ -19,10 +19,9 @@ from scalable.lib.queue.job import ClaimedJob
 
 log = logging.getLogger(__name__)
 MAX_BATCH = 32
-HELD_SECONDS = 0.1
-HELD_IN_A_RUSH_SECONDS = 0.5
+HELD_SECONDS, MOST_HELD_SECONDS = 0.1, 0.5
 # A batch that lasts longer than this is over: others may be idle, and an absent database may have used up its leases.
-PATIENCE_SECONDS = 1.0
+LONGEST_BATCH_SECONDS = 1.0
 
 
 class ClaimBuffer:
@@ -47,7 +46,8 @@ class ClaimBuffer:
             self.claimed_at = self._clock()
             wanted = self._batch_size()
             self._held = self._queue.claim(self._worker, self._lease_seconds, wanted)
-            self._adapt(is_full=len(self._held) == wanted)
+            is_full = len(self._held) == wanted
+            self._held_seconds = min(self._held_seconds * 2, MOST_HELD_SECONDS) if is_full else HELD_SECONDS
         return self._held.pop(0) if self._held else None
 
     def ran(self, seconds: float) -> None:
@@ -61,8 +61,8 @@ class ClaimBuffer:
 
     @property
     def is_over(self) -> bool:
-        """Whether the batch has lasted too long; told, its owner gives back the rest."""
-        return self._clock() - self.claimed_at > PATIENCE_SECONDS
+        """Whether the batch has lasted too long, so that the rest of it is to be given back."""
+        return self._clock() - self.claimed_at > LONGEST_BATCH_SECONDS
 
     def give_back(self) -> None:
         """Release every job that was not run. Never raises: a lease that stays is reaped."""
@@ -78,6 +78,3 @@ class ClaimBuffer:
         if self._run_seconds is None:
             return 1
         return max(1, min(MAX_BATCH, int(self._held_seconds / max(self._run_seconds, 0.001))))
-
-    def _adapt(self, is_full: bool) -> None:
-        self._held_seconds = min(self._held_seconds * 2, HELD_IN_A_RUSH_SECONDS) if is_full else HELD_SECONDS

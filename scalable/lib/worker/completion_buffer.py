@@ -1,7 +1,7 @@
-"""Tells the queue how jobs ended, and does not give up while the database is away: the bot ran, and must not run again.
+"""Stores how jobs ended, and retries while the database is away: the bot was run, and must not be run again.
 
-Jobs that succeeded one right after the other are told together, when their batch is run, but within TELL_SECONDS: a
-quick bot would otherwise spend more time on telling than on running. When a worker is killed before that, they are run
+Jobs that succeeded one right after the other are stored together, when their batch is run, but within FLUSH_SECONDS: a
+quick bot would otherwise spend more time on that than on running. When a worker is killed before that, they are run
 again, like the job at hand.
 """
 
@@ -24,11 +24,11 @@ from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-TELL_SECONDS = 0.25
-# More than that are found by whoever looks at the queue.
+FLUSH_SECONDS = 0.25
+# More than that are found by the next claim or snapshot.
 MOST_RETRIES_REMEMBERED = 1000
-# How long a worker that is told to stop goes on telling an absent database how its jobs went.
-STOP_PATIENCE_SECONDS = 5.0
+# How long a worker that is told to stop goes on retrying to store outcomes.
+STOP_RETRY_SECONDS = 5.0
 
 
 class CompletionBuffer:
@@ -81,11 +81,11 @@ class CompletionBuffer:
         if not self._done:
             self._done_since = self._clock()
         self._done.append((job, outcome))
-        if self._clock() - self._done_since >= TELL_SECONDS:
+        if self._clock() - self._done_since >= FLUSH_SECONDS:
             self.flush()
 
     def seconds_to_next_retry(self) -> float:
-        """Until the first job that was put off here is due, so that nobody has to look for it; infinite without any."""
+        """Until the first job that was put off here is due, so that no poll is needed for it; infinite without any."""
         now = self._clock()
         while self._retries_due and self._retries_due[0] <= now:
             heapq.heappop(self._retries_due)
@@ -97,7 +97,7 @@ class CompletionBuffer:
             log.info(event("job released", id=job.id, worker=job.lease.worker))
 
     def flush(self) -> None:
-        """Tell the queue of every job that is done."""
+        """Store every job that is done; retries until the database has stored them."""
         done, self._done = self._done, []
         if not done:
             return
@@ -106,7 +106,7 @@ class CompletionBuffer:
             self._report(done, lost)
 
     def flush_if_possible(self) -> None:
-        """The same, tried once: for when a bot is running, and nothing may wait."""
+        """The same, tried once: for when a bot is running, and must not wait."""
         if not self._done:
             return
         try:
@@ -152,7 +152,7 @@ class CompletionBuffer:
                 if may_log():
                     log.warning(event("database away while finishing jobs", id=jobs[0].id, jobs=len(jobs), cause=error))
             if self._stop.requested:
-                gives_up = gives_up or self._clock() + STOP_PATIENCE_SECONDS
+                gives_up = gives_up or self._clock() + STOP_RETRY_SECONDS
                 if self._clock() >= gives_up:
                     for job in jobs:
                         log.error(event("job left to its lease", id=job.id, cause="stopped while the database is away"))

@@ -1,4 +1,4 @@
-"""LegacyBotWorker: one job from claim to its end. Knows neither how the bot is run nor how the queue is told."""
+"""LegacyBotWorker: one job from claim to its end. Knows neither how the bot is run nor how outcomes are stored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class LegacyBotWorker:
-    """Claims a job, runs the bot, and tells the queue what became of it. One thread, one connection."""
+    """Claims a job, runs the bot, and stores the outcome. One thread, one connection."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class LegacyBotWorker:
 
     @property
     def retire_reason(self) -> Optional[str]:
-        """Why another process should go on with the work, in a few words; None: this one can."""
+        """Why a new process should take over, in a few words; None: this one can go on."""
         return self._runner.retire_reason
 
     @property
@@ -57,7 +57,7 @@ class LegacyBotWorker:
         return self._completions.seconds_to_next_retry()
 
     def close(self) -> None:
-        """Tell what is done, give back what was claimed and not run, and let go of the bot."""
+        """Store what is done, give back what was claimed and not run, and close the runner."""
         self._completions.flush()
         self._claim_buffer.give_back()
         self._runner.close()
@@ -107,13 +107,13 @@ class LegacyBotWorker:
         return result.note
 
     def _tick(self, job: ClaimedJob) -> Callable[[], None]:
-        """What happens about twice a second while the bot runs. Once that takes long, others get what is held."""
-        lease_renewer = LeaseRenewer(
-            self._queue, job, self._claim_buffer.claimed_at, self._stop, self.heartbeat.while_running, self._clock
+        """What is called about twice a second while the bot runs. A long run gives back the other jobs of the batch."""
+        renewer = LeaseRenewer(
+            self._queue, job, self._claim_buffer.claimed_at, self._stop, self.heartbeat.beat_if_due, self._clock
         )
 
         def tick() -> None:
-            lease_renewer.beat()
+            renewer.renew_if_due()
             if self._claim_buffer.is_over:
                 self._completions.flush_if_possible()
                 self._claim_buffer.give_back()

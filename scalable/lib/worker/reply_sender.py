@@ -13,11 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotApiBusy, BotApiError, BotApiRefused, BotApiUnreachable
 from scalable.lib.logs import event
 from scalable.lib.telegram.webhook_reply import MethodCall, read_reply
+
+if TYPE_CHECKING:  # importing it costs more than most workers ever need of it
+    from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
 # For everything: tries, waits between them, and what Telegram asks to wait. The next update of the chat waits as long.
@@ -30,7 +33,7 @@ TICK_SECONDS = 0.5
 
 
 class Fate(Enum):
-    """What became of an answer."""
+    """Whether the answer was sent."""
 
     NONE = "none"
     SENT = "sent"
@@ -59,21 +62,12 @@ class ReplyResult:
         return event(f"reply {self.fate.value}", **ids, **facts)
 
 
-class Api(Protocol):
-    """What is needed of a BotApi; importing it costs more than most workers ever need of it."""
-
-    def post(
-        self, call: MethodCall, timeout_seconds: Optional[float] = None, tick: Callable[[], None] = lambda: None
-    ) -> object:
-        """See BotApi.post."""
-
-
 class ReplySender:
     """Sends answers with `api`; None when no BOT_TOKEN is set. For all jobs of a worker, one after the other."""
 
     def __init__(
         self,
-        api: Optional[Api],
+        api: Optional[BotApi],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -102,7 +96,7 @@ class ReplySender:
 class _Sending:
     def __init__(
         self,
-        api: Api,
+        api: BotApi,
         call: MethodCall,
         tick: Callable[[], None],
         clock: Callable[[], float],

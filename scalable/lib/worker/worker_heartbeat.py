@@ -1,6 +1,6 @@
-"""A worker's pulse: now and then it says that it lives, and writes what it counted. Never a reason to disturb a job.
+"""A worker's row in the registry, which shows that it is alive, and its counts, both written every ten seconds.
 
-While the database is away, counts are kept and the row of the registry grows old; the next beat makes up for it.
+While the database is away, counts are kept and the row grows old; the next heartbeat makes up for it.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ class WorkerHeartbeat:
         self._totals = {"done": 0, "retried": 0, "failed": 0}
 
     def claimed(self, waited_seconds: float) -> None:
-        """A job was begun, so long after it was due."""
+        """A job was claimed, `waited_seconds` after it was due."""
         self._counters.waited(waited_seconds)
 
     def ended(self, became: str, outcome: Outcome) -> None:
-        """A run is over, and the job is done, retried or failed now."""
+        """A run is over, and the job `became` done, retried or failed."""
         self._totals[became] += 1
         self._counters.count(became)
         self._counters.ran(outcome.seconds)
 
-    def while_running(self) -> None:
-        """Beat when it is time. Only right after the database answered: a lease must not wait for a pulse."""
+    def beat_if_due(self) -> None:
+        """Write the row when it is time. Only right after the database answered: a lease must not wait for this."""
         if self._beat_due():
-            self._tolerantly(self._beat)
+            self._try(self._beat)
 
-    def between_jobs(self) -> None:
-        """Beat and write the counts when it is time."""
-        self.while_running()
+    def beat_and_flush_if_due(self) -> None:
+        """Write the row and the counts when it is time."""
+        self.beat_if_due()
         if self._flush_due():
-            self._tolerantly(self._counters.flush)
+            self._try(self._counters.flush)
 
-    def end(self) -> None:
-        """Write the last counts, and leave the registry."""
-        if self._tolerantly(self._counters.flush):
-            self._tolerantly(lambda: self._registry.forget(self._name))
+    def close(self) -> None:
+        """Write the last counts, and delete the row."""
+        if self._try(self._counters.flush):
+            self._try(lambda: self._registry.forget(self._name))
 
     def _beat(self) -> None:
         totals = self._totals
@@ -82,7 +82,7 @@ class WorkerHeartbeat:
             )
         )
 
-    def _tolerantly(self, work: Callable[[], None]) -> bool:
+    def _try(self, work: Callable[[], None]) -> bool:
         try:
             work()
             return True
@@ -93,6 +93,6 @@ class WorkerHeartbeat:
 
 
 def _memory_kb() -> int:
-    """The most memory this process has used; macOS says it in bytes, everyone else in KiB (getrusage(2))."""
+    """The most memory this process has used; in bytes on macOS, else in KiB (getrusage(2))."""
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest // 1024 if sys.platform == "darwin" else largest

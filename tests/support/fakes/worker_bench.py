@@ -16,11 +16,11 @@ from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
-from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
+from scalable.lib.worker.maintenance import Maintenance
 from scalable.lib.worker.reply_sender import ReplySender
-from scalable.lib.worker.wakeup import Polling
+from scalable.lib.worker.wakeup import WaitForInterval
 from tests.support.fakes.clock import FakeClock
 
 Result = TypeVar("Result")
@@ -53,7 +53,7 @@ class ClockedStop(StopSignal):
         self.during_wait: Callable[[], None] = lambda: None
         self._moved = clock
 
-    def wait(self, seconds: float, also: int | None = None) -> bool:  # noqa: ARG002 - nobody rings here
+    def wait(self, seconds: float, also: int | None = None) -> bool:  # noqa: ARG002 - there is no pipe here
         """Let `seconds` pass on the clock; a thousand waits are one that would never end."""
         assert len(self.waits) < 1000, "it waits on and on"
         self.waits.append(seconds)
@@ -70,7 +70,7 @@ class ScriptedRunner(Runner):
         self.outcome = DONE
         self.during: Callable[[Callable[[], None]], None] = lambda tick: tick()
         self.closed = False
-        self.why_spent: str | None = None
+        self.why_retire: str | None = None
 
     def check(self) -> str:
         """It is always there."""
@@ -85,7 +85,7 @@ class ScriptedRunner(Runner):
     @property
     def retire_reason(self) -> str | None:
         """What the test says."""
-        return self.why_spent
+        return self.why_retire
 
     def close(self) -> None:
         """Remembered."""
@@ -127,9 +127,9 @@ class Bench:
             self.queue,
             self.worker,
             self.stop,
-            Polling(sleep_seconds),
+            WaitForInterval(sleep_seconds),
             Limits(**limits),  # type: ignore[arg-type]
-            Housekeeping(self.queue, 3600, 3600) if reap else None,
+            Maintenance(self.queue, 3600, 3600, self.clock) if reap else None,
             progress=self.progress,
             clock=self.clock,
         ).run()
