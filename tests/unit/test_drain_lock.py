@@ -159,7 +159,7 @@ def test_a_drain_that_did_not_look_again_would_leave_it_behind(tmp_path: Path):
 
     class Careless(DrainSession):
         def finish(self) -> None:
-            self._lock.release()
+            self.lock.release()
 
     airport = Airport(tmp_path, Careless)
     airport.at["after the last claim"] += [lambda: airport.bench.enqueue() and None, airport.start]
@@ -175,7 +175,7 @@ def test_one_that_looked_before_it_let_go_would_leave_it_behind_too(tmp_path: Pa
             is_left = self._work_is_left()
             airport.bench.enqueue()
             airport.start()
-            self._lock.release()
+            self.lock.release()
             assert not is_left
 
     airport = Airport(tmp_path, Hasty)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DEFAULT_LISTEN = "127.0.0.1:8080"
-# Cron comes again after 60.
+# Cron starts the next one after 60.
 CRON_SECONDS = 55.0
-# Beyond the bot's own deadline, for the worker to tell the queue how it went.
+# Beyond the bot's own deadline, for the worker to store the outcome.
 GRACE_BEYOND_BOT_SECONDS = 10
 
 ASKS_FOR_TOKEN = "The dashboard asks for BOT_MONITOR_TOKEN: add ?token=… to its address."
@@ -48,29 +48,26 @@ def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="worker_pool.py", description="Keeps BOT_WORKER_POOL_SIZE workers running. Ctrl-C or TERM ends it cleanly."
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--serve",
         nargs="?",
         const=DEFAULT_LISTEN,
         metavar="HOST:PORT",
         help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
     )
-    parser.add_argument(
-        "--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron"
-    )
-    parser.add_argument("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
-    parser.add_argument(
-        "--health", action="store_true", help="say what is wrong, as ?format=health of the dashboard; exit with 0 or 1"
-    )
-    parser.add_argument("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
-    parser.add_argument("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
-    parser.add_argument(
+    add("--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron")
+    add("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
+    add("--health", action="store_true", help="say what is wrong, as ?format=health of the dashboard; exit with 0 or 1")
+    add("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
+    add("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
+    add(
         "--cron",
         action="store_true",
         help="for a host with only cron: all workers in one process, which ends before cron starts the next one; "
         "does nothing when a pool runs already",
     )
-    parser.add_argument(
+    add(
         "--max-seconds",
         type=positive_seconds,
         default=CRON_SECONDS,

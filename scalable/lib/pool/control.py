@@ -17,7 +17,7 @@ from scalable.lib.queue.views.health import check_health, in_words
 from scalable.lib.queue.worker_registry import Registry
 
 STEP_SECONDS = 0.1
-# What comes after a pool's grace time: QUIT, KILL, and telling the database.
+# What comes after a pool's grace time: QUIT, KILL, and the last writes to the database.
 ENDING_SECONDS = 20.0
 
 

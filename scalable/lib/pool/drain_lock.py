@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -52,6 +53,7 @@ def take_drain_lock(path: Path) -> Optional[DrainLock]:
     return None if descriptor is None else DrainLock(descriptor)
 
 
+@dataclass
 class DrainSession:
     """What a drain from the web does when it has nothing to do, and when it ends.
 
@@ -59,18 +61,17 @@ class DrainSession:
     another drain; None where a next one is started anyhow.
     """
 
-    def __init__(
-        self, queue: DatabaseQueue, lock: DrainLock, waits_for_retries: bool, successor: Optional[Callable[[], None]]
-    ) -> None:
-        self._queue = queue
-        self._lock = lock
-        self._waits_for_retries = waits_for_retries
-        self._successor = successor
+    queue: DatabaseQueue
+    lock: DrainLock
+    waits_for_retries: bool
+    successor: Optional[Callable[[], None]]
+
+    def __post_init__(self) -> None:
         self._shortest = SHORTEST_SECONDS
 
     def pause_seconds(self) -> Optional[float]:
         """How long to wait before the next claim, after one that found nothing; None: the drain ends."""
-        due_in_seconds = self._queue.snapshot().due_in_seconds if self._waits_for_retries else None
+        due_in_seconds = self.queue.snapshot().due_in_seconds if self.waits_for_retries else None
         if due_in_seconds is None or due_in_seconds > LONGEST_RETRY_WAIT_SECONDS:
             return None
         self._shortest = SHORTEST_SECONDS if due_in_seconds > 0 else min(self._shortest * 2, POLL_SECONDS)
@@ -78,18 +79,18 @@ class DrainSession:
 
     def finish(self) -> None:
         """Release the lock, then look at the queue once more; what is left is for the successor."""
-        self._lock.release()
-        if self._successor is not None and self._work_is_left():
-            self._successor()
+        self.lock.release()
+        if self.successor is not None and self._work_is_left():
+            self.successor()
 
     def _work_is_left(self) -> bool:
         try:
-            due_in_seconds = self._queue.snapshot().due_in_seconds
+            due_in_seconds = self.queue.snapshot().due_in_seconds
         except (DatabaseUnavailable, SchemaMissing) as error:
             log.error(event("queue not looked at", cause=error))
             return False
         finally:
-            self._queue.close()
+            self.queue.close()
         return due_in_seconds is not None and due_in_seconds <= LONGEST_RETRY_WAIT_SECONDS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Optional
@@ -29,6 +30,7 @@ ALERT_SECONDS, QUIET_ALERT_SECONDS = 60, 300.0
 FIRST_ALERT = timedelta(seconds=20)
 
 
+@dataclass
 class MaintenanceSchedule:
     """Runs Maintenance on a schedule, and at once for a worker that died.
 
@@ -36,19 +38,13 @@ class MaintenanceSchedule:
     most of the work is left out. `alert`, when there is one, is called by the leader about once a minute.
     """
 
-    def __init__(
-        self,
-        queue: DatabaseQueue,
-        maintenance: Maintenance,
-        pool: str,
-        is_quiet: Callable[[], bool] = lambda: False,
-        alert: Optional[Callable[[], None]] = None,
-    ) -> None:
-        self._queue = queue
-        self._maintenance = maintenance
-        self._pool = pool
-        self._is_quiet = is_quiet
-        self._alert = alert
+    queue: DatabaseQueue
+    maintenance: Maintenance
+    pool: str
+    is_quiet: Callable[[], bool] = lambda: False
+    alert: Optional[Callable[[], None]] = None
+
+    def __post_init__(self) -> None:
         self._may_log = OncePer(60)
         self._pruned_at = -QUIET_PRUNE_SECONDS
         self._may_alert_in_quiet = OncePer(QUIET_ALERT_SECONDS)
@@ -63,20 +59,20 @@ class MaintenanceSchedule:
 
     def start(self) -> None:
         """Begin; the first round is at once, for what an earlier pool left behind."""
-        add, every = self._scheduler.add_job, partial(IntervalTrigger, timezone=timezone.utc)
-        self.reap_soon()
-        add(self._prune, every(seconds=int(PRUNE_SECONDS)))
-        add(self._refresh, every(seconds=int(REFRESH_SECONDS)))
-        add(self._reap, every(seconds=int(REAP_UNASKED_SECONDS)))
-        add(self._prune)
-        if self._alert is not None:
+        every = partial(IntervalTrigger, timezone=timezone.utc)
+        self._schedule(self._reap)
+        self._schedule(self._prune, every(seconds=int(PRUNE_SECONDS)))
+        self._schedule(self._refresh, every(seconds=int(REFRESH_SECONDS)))
+        self._schedule(self._reap, every(seconds=int(REAP_UNASKED_SECONDS)))
+        self._schedule(self._prune)
+        if self.alert is not None:
             first = datetime.now(timezone.utc) + FIRST_ALERT
-            add(self._send_alerts, every(seconds=ALERT_SECONDS, start_date=first), executor="alerts")
+            self._schedule(self._send_alerts, every(seconds=ALERT_SECONDS, start_date=first), executor="alerts")
         self._scheduler.start()
 
     def reap_soon(self) -> None:
         """Reap and expire, because a snapshot found a reason to. Does not wait for it."""
-        self._scheduler.add_job(self._reap)
+        self._schedule(self._reap)
 
     def worker_died(self, name: str) -> None:
         """Give that worker's job back now instead of waiting for its lease."""
@@ -87,33 +83,32 @@ class MaintenanceSchedule:
         """End after the work at hand, and after giving back what a worker that died in the end still held."""
         self._scheduler.shutdown(wait=True)
         if self._dead:
-            self._reap()
-        self._run(self._maintenance.close)
+            self._run(self._reap)
+        self._run(self.maintenance.close)
 
     def _reap(self) -> None:
-        self._run(self._reap_dead_and_expired)
-
-    def _reap_dead_and_expired(self) -> None:
         for name in list(self._dead):
-            self._maintenance.reap_worker(name)
+            self.maintenance.reap_worker(name)
             self._dead.discard(name)
-        self._maintenance.every_5_seconds()
+        self.maintenance.every_5_seconds()
 
     def _prune(self) -> None:
-        if not self._is_quiet() or time.monotonic() - self._pruned_at >= QUIET_PRUNE_SECONDS:
+        if not self.is_quiet() or time.monotonic() - self._pruned_at >= QUIET_PRUNE_SECONDS:
             self._pruned_at = time.monotonic()
-            self._run(self._maintenance.every_minute)
+            self.maintenance.every_minute()
 
     def _refresh(self) -> None:
-        self._run(lambda: self._maintenance.refresh_workers(self._pool))
+        self.maintenance.refresh_workers(self.pool)
 
     def _send_alerts(self) -> None:
-        if not self._is_quiet() or self._may_alert_in_quiet():
-            self._run(self._alert_as_leader)
+        if self.is_quiet() and not self._may_alert_in_quiet():
+            return
+        if self.alert is not None and self.maintenance.leadership.take():
+            self.alert()
 
-    def _alert_as_leader(self) -> None:
-        if self._alert is not None and self._maintenance.leadership.take():
-            self._alert()
+    def _schedule(self, work: Callable[[], None], trigger: Optional[IntervalTrigger] = None, **options: str) -> None:
+        """Run `work` as `trigger` says; by default once, at once."""
+        self._scheduler.add_job(self._run, trigger, [work], name=work.__name__, **options)
 
     def _run(self, work: Callable[[], None]) -> None:
         try:
@@ -121,4 +116,4 @@ class MaintenanceSchedule:
         except DatabaseUnavailable as error:
             if self._may_log():
                 log.error(event("maintenance waits for the database", cause=error))
-            self._queue.close()
+            self.queue.close()

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
@@ -25,25 +26,20 @@ log = logging.getLogger(__name__)
 END_SECONDS = 10.0
 
 
+@dataclass
 class QueueWatcher:
     """Wakes one worker for each notification, and all of them when a snapshot finds due jobs.
 
     `on_maintenance_due` is called when a snapshot finds leases or deadlines that are over; it must not block.
     """
 
-    def __init__(
-        self,
-        queue: DatabaseQueue,
-        schedule: PollSchedule,
-        wakeup_pipe: WakeupPipe,
-        notifications: Optional[NotificationSocket],
-        on_maintenance_due: Callable[[], None],
-    ) -> None:
-        self._queue = queue
-        self._schedule = schedule
-        self._wakeup_pipe = wakeup_pipe
-        self._notifications = notifications
-        self._on_maintenance_due = on_maintenance_due
+    queue: DatabaseQueue
+    schedule: PollSchedule
+    wakeup_pipe: WakeupPipe
+    notifications: Optional[NotificationSocket]
+    on_maintenance_due: Callable[[], None]
+
+    def __post_init__(self) -> None:
         self._stop = StopSignal()
         self._may_log = OncePer(60)
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -61,31 +57,31 @@ class QueueWatcher:
         try:
             while not self._stop.requested:
                 self._take_snapshot()
-                self._wait_for_notifications(self._schedule.next_poll_seconds())
+                self._wait_for_notifications(self.schedule.next_poll_seconds())
         except Exception:  # the top of the thread: without it, workers still claim by themselves, but rarely
             log.exception(event("watcher ended"))
 
     def _wait_for_notifications(self, seconds: float) -> None:
         ends = time.monotonic() + seconds
-        source = None if self._notifications is None else self._notifications.fileno()
+        source = None if self.notifications is None else self.notifications.fileno()
         while time.monotonic() < ends and not self._stop.wait(ends - time.monotonic(), also=source):
-            count = 0 if self._notifications is None else self._notifications.take()
+            count = 0 if self.notifications is None else self.notifications.take()
             for _ in range(count):
-                self._schedule.notified()
+                self.schedule.notified()
             if count:
-                self._wakeup_pipe.wake_workers(count)
-                ends = min(ends, time.monotonic() + self._schedule.next_poll_seconds())
+                self.wakeup_pipe.wake_workers(count)
+                ends = min(ends, time.monotonic() + self.schedule.next_poll_seconds())
 
     def _take_snapshot(self) -> None:
         try:
-            snapshot = self._queue.snapshot()
+            snapshot = self.queue.snapshot()
         except (DatabaseUnavailable, SchemaMissing) as error:
             if self._may_log():
                 log.error(event("queue not looked at", cause=error))
-            self._queue.close()
+            self.queue.close()
             return
-        self._schedule.polled(snapshot)
+        self.schedule.polled(snapshot)
         if snapshot.due_in_seconds is not None and snapshot.due_in_seconds <= 0:
-            self._wakeup_pipe.wake_workers()
+            self.wakeup_pipe.wake_workers()
         if snapshot.needs_upkeep:
-            self._on_maintenance_due()
+            self.on_maintenance_due()

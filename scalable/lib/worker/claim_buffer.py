@@ -46,8 +46,8 @@ class ClaimBuffer:
             self.claimed_at = self._clock()
             wanted = self._batch_size()
             self._held = self._queue.claim(self._worker, self._lease_seconds, wanted)
-            is_full = len(self._held) == wanted
-            self._held_seconds = min(self._held_seconds * 2, MOST_HELD_SECONDS) if is_full else HELD_SECONDS
+            got_all = len(self._held) == wanted
+            self._held_seconds = min(self._held_seconds * 2, MOST_HELD_SECONDS) if got_all else HELD_SECONDS
         return self._held.pop(0) if self._held else None
 
     def ran(self, seconds: float) -> None:

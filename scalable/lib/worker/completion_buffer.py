@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Optional, TypeVar
+from typing import Optional
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost
 from scalable.lib.logs import OncePer, event
@@ -23,7 +23,6 @@ from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 FLUSH_SECONDS = 0.25
 # More than that are found by the next claim or snapshot.
 MOST_RETRIES_REMEMBERED = 1000
@@ -101,8 +100,9 @@ class CompletionBuffer:
         done, self._done = self._done, []
         if not done:
             return
-        lost = self._retry_until_stored([job for job, _ in done], lambda: self._queue.complete_many(_leases(done)))
-        if lost is not None:
+        jobs = [job for job, _ in done]
+        lost: list[Lease] = []
+        if self._retry_until_stored(jobs, lambda: lost.extend(self._queue.complete_many([job.lease for job in jobs]))):
             self._report(done, lost)
 
     def flush_if_possible(self) -> None:
@@ -110,7 +110,7 @@ class CompletionBuffer:
         if not self._done:
             return
         try:
-            lost = self._queue.complete_many(_leases(self._done))
+            lost = self._queue.complete_many([job.lease for job, _ in self._done])
         except DatabaseUnavailable as error:
             log.warning(event("done jobs not told yet", count=len(self._done), cause=error))
             return
@@ -130,24 +130,21 @@ class CompletionBuffer:
         return {"id": job.id, "attempt": attempts, "seconds": outcome.seconds}
 
     def _changed(self, job: ClaimedJob, change: Callable[[], None]) -> bool:
-        def changed() -> bool:
-            change()
-            return True
-
         try:
-            return self._retry_until_stored([job], changed) or False
+            return self._retry_until_stored([job], change)
         except LeaseLost as error:
             log.warning(event("job not finished", id=job.id, cause=error))
             return False
 
-    def _retry_until_stored(self, jobs: list[ClaimedJob], change: Callable[[], Result]) -> Optional[Result]:
-        """The result of the change, however long the database is away; None when a stop was asked for meanwhile."""
+    def _retry_until_stored(self, jobs: list[ClaimedJob], change: Callable[[], None]) -> bool:
+        """Retries while the database is away; False when it still is STOP_RETRY_SECONDS after a stop was requested."""
         may_log = OncePer(60, self._clock)
         wait_seconds = 0.5
         gives_up: Optional[float] = None
         while True:
             try:
-                return change()
+                change()
+                return True
             except DatabaseUnavailable as error:
                 if may_log():
                     log.warning(event("database away while finishing jobs", id=jobs[0].id, jobs=len(jobs), cause=error))
@@ -156,11 +153,7 @@ class CompletionBuffer:
                 if self._clock() >= gives_up:
                     for job in jobs:
                         log.error(event("job left to its lease", id=job.id, cause="stopped while the database is away"))
-                    return None
+                    return False
                 self._sleep(0.5)
             self._stop.wait(wait_seconds)
             wait_seconds = min(wait_seconds * 2, 10)
-
-
-def _leases(done: list[tuple[ClaimedJob, Outcome]]) -> list[Lease]:
-    return [job.lease for job, _ in done]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StoppedAtOnce
 from scalable.lib.logs import event
@@ -19,39 +20,34 @@ RENEW_SECONDS = 10.0
 LEASE_MARGIN_SECONDS = 15.0
 
 
+@dataclass
 class LeaseRenewer:
     """For one job. `claimed_at`: when its lease began; `on_renewed` is called after each renewal."""
 
-    def __init__(
-        self,
-        queue: DatabaseQueue,
-        job: ClaimedJob,
-        claimed_at: float,
-        stop: StopSignal,
-        on_renewed: Callable[[], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._queue = queue
-        self._job = job
-        self._stop = stop
-        self._on_renewed = on_renewed
-        self._clock = clock
-        self._lease_ends = claimed_at + LEASE_SECONDS
-        self._renew_at = claimed_at + RENEW_SECONDS
+    queue: DatabaseQueue
+    job: ClaimedJob
+    claimed_at: float
+    stop: StopSignal
+    on_renewed: Callable[[], None]
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._lease_ends = self.claimed_at + LEASE_SECONDS
+        self._renew_at = self.claimed_at + RENEW_SECONDS
 
     def renew_if_due(self) -> None:
         """Renew every RENEW_SECONDS. Raises LeaseLost, or StoppedAtOnce when that was requested."""
-        if self._stop.at_once:
+        if self.stop.at_once:
             raise StoppedAtOnce("asked to stop at once")
-        now = self._clock()
+        now = self.clock()
         if now < self._renew_at:
             return
         self._renew_at = now + RENEW_SECONDS
         try:
-            self._queue.renew(self._job.lease, LEASE_SECONDS)
+            self.queue.renew(self.job.lease, LEASE_SECONDS)
             self._lease_ends = now + LEASE_SECONDS
-            self._on_renewed()
+            self.on_renewed()
         except DatabaseUnavailable as error:
-            log.warning(event("heartbeat missed", id=self._job.id, cause=error))
-            if self._clock() > self._lease_ends - LEASE_MARGIN_SECONDS:
+            log.warning(event("heartbeat missed", id=self.job.id, cause=error))
+            if self.clock() > self._lease_ends - LEASE_MARGIN_SECONDS:
                 raise LeaseLost("the database was away until the lease was nearly over") from error

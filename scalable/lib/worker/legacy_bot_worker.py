@@ -44,21 +44,16 @@ class LegacyBotWorker:
         self._stop = stop
         self._clock = clock
         self._claim_buffer = ClaimBuffer(queue, name, LEASE_SECONDS, clock)
-        self._completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
+        self.completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
 
     @property
     def retire_reason(self) -> Optional[str]:
         """Why a new process should take over, in a few words; None: this one can go on."""
         return self._runner.retire_reason
 
-    @property
-    def seconds_to_next_retry(self) -> float:
-        """See CompletionBuffer.seconds_to_next_retry."""
-        return self._completions.seconds_to_next_retry()
-
     def close(self) -> None:
         """Store what is done, give back what was claimed and not run, and close the runner."""
-        self._completions.flush()
+        self.completions.flush()
         self._claim_buffer.give_back()
         self._runner.close()
 
@@ -68,7 +63,7 @@ class LegacyBotWorker:
         Raises DatabaseUnavailable before a job was run, and NoProcessLeft when it could not be; it is given back then.
         """
         if not self._claim_buffer.holds_more:
-            self._completions.flush()
+            self.completions.flush()
         job = self._claim_buffer.take()
         if job is None:
             return None
@@ -80,18 +75,18 @@ class LegacyBotWorker:
         try:
             outcome = self._runner.run(job.payload, tick)
             self._claim_buffer.ran(outcome.seconds)
-            self._completions.record(job, outcome, self._reply(job, outcome, tick))
+            self.completions.record(job, outcome, self._reply(job, outcome, tick))
         except LeaseLost as error:
             log.warning(event("bot stopped", id=job.id, cause=error))
             outcome = Outcome(Kind.DIED, str(error), self._clock() - started)
         except StoppedAtOnce:
-            self._completions.release(job)
+            self.completions.release(job)
             return None
         except NoProcessLeft:
-            self._completions.release(job)
+            self.completions.release(job)
             raise
         if not self._claim_buffer.holds_more:
-            self._completions.flush()
+            self.completions.flush()
         return outcome
 
     def _reply(self, job: ClaimedJob, outcome: Outcome, tick: Callable[[], None]) -> Optional[str]:
@@ -115,7 +110,7 @@ class LegacyBotWorker:
         def tick() -> None:
             renewer.renew_if_due()
             if self._claim_buffer.is_over:
-                self._completions.flush_if_possible()
+                self.completions.flush_if_possible()
                 self._claim_buffer.give_back()
 
         return tick

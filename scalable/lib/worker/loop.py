@@ -42,6 +42,7 @@ class Tally:
     succeeded: int = 0
 
 
+@dataclass
 class WorkerLoop:
     """Runs a LegacyBotWorker until its limits or a stop.
 
@@ -49,30 +50,19 @@ class WorkerLoop:
     called by a drain that has nothing to do: seconds until its next claim; None: it ends.
     """
 
-    def __init__(
-        self,
-        queue: DatabaseQueue,
-        worker: LegacyBotWorker,
-        stop: StopSignal,
-        idle_wait: IdleWait,
-        limits: Limits,
-        maintenance: Optional[Maintenance] = None,
-        progress: Callable[[Tally], None] = lambda _: None,
-        recycling: Optional[Recycling] = None,
-        pause: Callable[[], Optional[float]] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._queue = queue
-        self._worker = worker
-        self._stop = stop
-        self._idle_wait = idle_wait
-        self._limits = limits
-        self._maintenance = maintenance
-        self._progress = progress
-        self._recycling = recycling
-        self._pause = pause
-        self._clock = clock
-        self._may_log = OncePer(60, clock)
+    queue: DatabaseQueue
+    worker: LegacyBotWorker
+    stop: StopSignal
+    idle_wait: IdleWait
+    limits: Limits
+    maintenance: Optional[Maintenance] = None
+    progress: Callable[[Tally], None] = lambda _: None
+    recycling: Optional[Recycling] = None
+    pause: Callable[[], Optional[float]] = lambda: None
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._may_log = OncePer(60, self.clock)
         self._database_wait = 0.0
         self._away_since: Optional[float] = None
 
@@ -82,70 +72,70 @@ class WorkerLoop:
         Raises DatabaseUnavailable only for a drain whose database stays away, and NoProcessLeft when the bot cannot be
         started: the end of this process may be what another worker needs for its bot.
         """
-        ends = None if self._limits.max_seconds is None else self._clock() + self._limits.max_seconds
-        self._worker.heartbeat.beat_and_flush_if_due()
+        ends = None if self.limits.max_seconds is None else self.clock() + self.limits.max_seconds
+        self.worker.heartbeat.beat_and_flush_if_due()
         try:
             return self._work(ends)
         finally:
-            self._worker.close()
-            self._worker.heartbeat.close()
-            if self._maintenance is not None:
+            self.worker.close()
+            self.worker.heartbeat.close()
+            if self.maintenance is not None:
                 with contextlib.suppress(DatabaseUnavailable, SchemaMissing):  # then its time as leader just runs out
-                    self._maintenance.close()
-            self._queue.close()
+                    self.maintenance.close()
+            self.queue.close()
 
     def _work(self, ends: Optional[float]) -> Tally:
         tally = Tally()
-        while not self._stop.requested and not self._is_reached(tally, ends):
+        while not self.stop.requested and not self._is_reached(tally, ends):
             try:
                 succeeded = self._step()
-                pause_seconds = self._pause() if succeeded is None and self._limits.drain else None
+                pause_seconds = self.pause() if succeeded is None and self.limits.drain else None
             except (DatabaseUnavailable, SchemaMissing) as error:
                 self._wait_for_database(error, ends)
                 continue
             if succeeded is not None:
                 tally = Tally(tally.runs + 1, tally.succeeded + succeeded)
-                self._progress(tally)
+                self.progress(tally)
             elif pause_seconds is not None:
-                self._stop.wait(self._within(ends, pause_seconds))
-            elif self._limits.drain:
+                self.stop.wait(self._within(ends, pause_seconds))
+            elif self.limits.drain:
                 break
             else:
-                most_seconds = self._within(ends, self._worker.seconds_to_next_retry)
-                self._idle_wait.wait(self._stop, most_seconds, self._queue.close)
+                most_seconds = self._within(ends, self.worker.completions.seconds_to_next_retry())
+                self.idle_wait.wait(self.stop, most_seconds, self.queue.close)
         return tally
 
     def _step(self) -> Optional[bool]:
         """Whether the bot succeeded; None when it was not run."""
-        if self._maintenance is not None:
-            self._maintenance.run_if_due()
-        outcome = self._worker.work_one()
+        if self.maintenance is not None:
+            self.maintenance.run_if_due()
+        outcome = self.worker.work_one()
         if self._database_wait:
-            log.info(event("database is back", worker=self._worker.name))
+            log.info(event("database is back", worker=self.worker.name))
             self._database_wait = 0.0
             self._away_since = None
-            self._may_log = OncePer(60, self._clock)
-        self._worker.heartbeat.beat_and_flush_if_due()
+            self._may_log = OncePer(60, self.clock)
+        self.worker.heartbeat.beat_and_flush_if_due()
         return None if outcome is None else outcome.succeeded
 
     def _wait_for_database(self, error: Exception, ends: Optional[float]) -> None:
         if self._may_log():
-            log.error(event("database away, trying on", worker=self._worker.name, cause=error))
-        self._queue.close()
-        self._away_since = self._away_since or self._clock()
-        if self._limits.drain and self._clock() - self._away_since > LONGEST_DRAIN_OUTAGE_SECONDS:
+            log.error(event("database away, trying on", worker=self.worker.name, cause=error))
+        self.queue.close()
+        self._away_since = self._away_since or self.clock()
+        if self.limits.drain and self.clock() - self._away_since > LONGEST_DRAIN_OUTAGE_SECONDS:
             raise error
         self._database_wait = min(max(self._database_wait * 2, 0.5), LONGEST_DATABASE_WAIT_SECONDS)
-        self._stop.wait(self._within(ends, self._database_wait * random.uniform(0.5, 1.0)))  # nosec B311  # no secret
+        self.stop.wait(self._within(ends, self._database_wait * random.uniform(0.5, 1.0)))  # nosec B311  # no secret
 
     def _is_reached(self, tally: Tally, ends: Optional[float]) -> bool:
-        if self._limits.max_jobs is not None and tally.runs >= self._limits.max_jobs:
+        if self.limits.max_jobs is not None and tally.runs >= self.limits.max_jobs:
             return True
-        cause = self._worker.retire_reason or (self._recycling and self._recycling.reason(tally.runs))
+        cause = self.worker.retire_reason or (self.recycling and self.recycling.reason(tally.runs))
         if cause:
-            log.info(event("worker makes way for a new one", worker=self._worker.name, cause=cause))
+            log.info(event("worker makes way for a new one", worker=self.worker.name, cause=cause))
             return True
-        return ends is not None and self._clock() >= ends
+        return ends is not None and self.clock() >= ends
 
     def _within(self, ends: Optional[float], seconds: float) -> float:
-        return seconds if ends is None else max(0.0, min(seconds, ends - self._clock()))
+        return seconds if ends is None else max(0.0, min(seconds, ends - self.clock()))

@@ -67,19 +67,11 @@ class WorkerHeartbeat:
             self._try(lambda: self._registry.forget(self._name))
 
     def _beat(self) -> None:
-        totals = self._totals
+        done, retried, failed = (self._totals[name] for name in ("done", "retried", "failed"))
+        runs, age_seconds = done + retried + failed, self._clock() - self._started
+        host = socket.gethostname()[:64]
         self._registry.beat(
-            Beat(
-                self._name,
-                socket.gethostname()[:64],
-                os.getpid(),
-                self._clock() - self._started,
-                sum(totals.values()),
-                succeeded=totals["done"],
-                retried=totals["retried"],
-                failed=totals["failed"],
-                memory_kb=_memory_kb(),
-            )
+            Beat(self._name, host, os.getpid(), age_seconds, runs, done, retried, failed, memory_kb=_memory_kb())
         )
 
     def _try(self, work: Callable[[], None]) -> bool:
