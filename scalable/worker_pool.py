@@ -37,7 +37,7 @@ def main(arguments):
     """Run the pool until it is told to stop, or look at the one that runs; see --help."""
     from scalable.lib.pool.command import parse_pool_options, run_pool
     from scalable.lib.pool.control import control_pool
-    from scalable.lib.pool.pool_lock import take_pool_lock
+    from scalable.lib.pool.pool_lock import PoolLock
 
     options, installation = parse_pool_options(arguments), open_installation()
     config, folder = installation.config, installation.data_folder
@@ -50,7 +50,7 @@ def main(arguments):
 
         return run_cron(installation.pool_parts(installation.alert()), options.max_seconds, folder.pool_lock)
     installation.check_bot()
-    if not take_pool_lock(folder.pool_lock, options.ensure):
+    if not PoolLock(folder.pool_lock).take(options.ensure):
         return 0
     return run_pool(
         installation.pool_parts(installation.alert()),

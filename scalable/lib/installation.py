@@ -96,7 +96,7 @@ class Installation(Storage):
         """The WSGI application behind the address of worker.py."""
         from scalable.lib.pool.tick_app import create_tick_app
 
-        return create_tick_app(self.config.tick_token, self.drain_starter().start, self.queue)
+        return create_tick_app(self.config.tick_token, self.drain_starter(), self.queue)
 
     def create_webhook(self, on_enqueued: Callable[[], None], start_drain: Optional[Callable[[], None]]) -> Wsgi:
         """The webhook as a WSGI application."""

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Optional
 from scalable.lib.errors import ExitCode, NoProcessLeft
 from scalable.lib.logs import event
 from scalable.lib.pool.parts import PoolParts
-from scalable.lib.pool.pool_lock import take_pool_lock
+from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.pool.services import PoolServices
 from scalable.lib.pool.slot_threads import SlotThreads
 from scalable.lib.process_name import process_name
@@ -43,7 +44,7 @@ def run_cron(parts: PoolParts, max_seconds: float, lock_file: Path) -> int:
     tables or the data folder are wrong.
     """
     ends = time.monotonic() + max_seconds
-    if not take_pool_lock(lock_file, ensure=True):
+    if not PoolLock(lock_file).take(ensure=True):
         return ExitCode.OK
     reaper = ProcessReaper()
     runners = [parts.create_runner(reaper) for _ in range(parts.size)]
@@ -62,34 +63,32 @@ def run_cron(parts: PoolParts, max_seconds: float, lock_file: Path) -> int:
     return exit_code
 
 
+@dataclass
 class _CronPool:
     """`ends`, by the monotonic clock: begin no job after that."""
 
-    def __init__(
-        self,
-        parts: PoolParts,
-        runners: Sequence[Runner],
-        stop: StopSignal,
-        ends: float,
-        notifications: Optional[NotificationSocket],
-    ) -> None:
-        self._parts = parts
-        self._stop = stop
-        self._ends = ends
-        self._exit_code = ExitCode.OK
-        self._left = len(runners)
-        self._leaving = threading.Lock()
+    parts: PoolParts
+    runners: Sequence[Runner]
+    stop: StopSignal
+    ends: float
+    notifications: Optional[NotificationSocket]
+
+    def __post_init__(self) -> None:
         name = process_name()
-        self._services = PoolServices(parts, name, notifications)
-        self._slots = SlotThreads([partial(self._work, f"{name}/{n}", runner) for n, runner in enumerate(runners, 1)])
+        self._services = PoolServices(self.parts, name, self.notifications)
+        works = [partial(self._work, f"{name}/{number}", runner) for number, runner in enumerate(self.runners, 1)]
+        self._slots = SlotThreads(works)
+        self._left = len(works)
+        self._leaving = threading.Lock()
+        self._exit_code = ExitCode.OK
 
     def run(self) -> ExitCode:
         """Work until the time is over or a stop is requested, and until the last job has ended."""
-        log.info(event("pool started", pid=os.getpid(), place=self._parts.queue.database.place))
+        log.info(event("pool started", pid=os.getpid(), place=self.parts.queue.database.place))
         self._services.start()
         try:
             self._slots.start()
-            self._stop.wait(self._seconds_left())
+            self.stop.wait(self._seconds_left())
             self._slots.join()
         finally:
             self._services.stop()
@@ -98,8 +97,8 @@ class _CronPool:
 
     def _work(self, name: str, runner: Runner) -> None:
         """One worker's life, in its own thread."""
-        queue, stop = self._parts.queue, self._stop
-        worker = LegacyBotWorker(queue, runner, self._parts.create_replies(), name, stop)
+        queue, stop = self.parts.queue, self.stop
+        worker = LegacyBotWorker(queue, runner, self.parts.create_replies(), name, stop)
         limits = Limits(max_seconds=self._seconds_left())
         try:
             WorkerLoop(queue, worker, stop, WaitForWakeup(self._services.wakeup_pipe.reader), limits).run()
@@ -119,4 +118,4 @@ class _CronPool:
                 stop.request()
 
     def _seconds_left(self) -> float:
-        return self._ends - time.monotonic()
+        return self.ends - time.monotonic()

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -95,7 +95,12 @@ def find_python(
     """
     if re.fullmatch(r"python[0-9.]*", os.path.basename(executable)) and os.access(executable, os.X_OK):
         return executable
-    for candidate in _candidates(prefixes):
+    names = (
+        f"python{sys.version_info[0]}.{sys.version_info[1]}",
+        "python3",
+        "python",
+    )  # the packages are of this version
+    for candidate in [os.path.join(prefix, "bin", name) for prefix in dict.fromkeys(prefixes) for name in names]:
         python = ask_python(candidate, environment=None) if os.access(candidate, os.X_OK) else None
         if python is not None and python.is_new_enough:
             return candidate
@@ -103,10 +108,3 @@ def find_python(
         f"no Python program found: this process is {executable or 'without a name'}, and there is none in "
         f"{' or '.join(os.path.join(prefix, 'bin') for prefix in dict.fromkeys(prefixes))}"
     )
-
-
-def _candidates(prefixes: Sequence[str]) -> Iterator[str]:
-    """The same version first: its packages are those of this process."""
-    for prefix in dict.fromkeys(prefixes):
-        for name in (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3", "python"):
-            yield os.path.join(prefix, "bin", name)

@@ -35,14 +35,20 @@ class PoolLock:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def take(self) -> None:
-        """Raises AlreadyRunning with the holder's pid when another pool has it, ConfigurationError when unusable."""
+    def take(self, ensure: bool = False) -> bool:
+        """Whether this process has the lock from now on; False when another pool has it and `ensure` asks for no more.
+
+        Raises AlreadyRunning with the holder's pid otherwise, ConfigurationError when the file is unusable.
+        """
         descriptor = take_file_lock(self._path, "the pool's lock", TRIES)
         if descriptor is None:
+            if ensure:
+                return False
             pid = (self.holder() or Holder(None, None)).pid
             raise AlreadyRunning(f"a pool of this installation is running already (pid {pid or 'unknown'})", pid)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        return True
 
     def holder(self) -> Optional[Holder]:
         """What holds it now; None when it is free. Shares it for a moment with others that ask, to be sure."""
@@ -60,17 +66,3 @@ class PoolLock:
             return Holder(int(pid) if pid.isdigit() else None, host or None)
         finally:
             os.close(descriptor)
-
-
-def take_pool_lock(path: Path, ensure: bool) -> bool:
-    """Take the pool's lock until the process ends; False when another pool has it and `ensure` asks for no more.
-
-    Raises AlreadyRunning otherwise.
-    """
-    try:
-        PoolLock(path).take()
-    except AlreadyRunning:
-        if ensure:
-            return False
-        raise
-    return True

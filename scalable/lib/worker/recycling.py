@@ -25,8 +25,13 @@ def resident_megabytes() -> float:
         with open("/proc/self/statm", encoding="ascii") as stream:
             return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
     except OSError:
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return largest / 1024 / (1024 if sys.platform == "darwin" else 1)
+        return peak_memory_kb() / 1024
+
+
+def peak_memory_kb() -> int:
+    """The most memory this process has used; the kernel gives bytes on macOS, else KiB (getrusage(2))."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest // 1024 if sys.platform == "darwin" else largest
 
 
 class Recycling:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import socket
-import sys
 import time
 from collections.abc import Callable
 
@@ -19,6 +17,7 @@ from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.worker_registry import Beat, Registry
 from scalable.lib.runners.outcome import Outcome
+from scalable.lib.worker.recycling import peak_memory_kb
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
@@ -71,7 +70,7 @@ class WorkerHeartbeat:
         runs, age_seconds = done + retried + failed, self._clock() - self._started
         host = socket.gethostname()[:64]
         self._registry.beat(
-            Beat(self._name, host, os.getpid(), age_seconds, runs, done, retried, failed, memory_kb=_memory_kb())
+            Beat(self._name, host, os.getpid(), age_seconds, runs, done, retried, failed, memory_kb=peak_memory_kb())
         )
 
     def _try(self, work: Callable[[], None]) -> bool:
@@ -82,9 +81,3 @@ class WorkerHeartbeat:
             if self._may_log():
                 log.warning(event("pulse not written", worker=self._name, cause=error))
             return False
-
-
-def _memory_kb() -> int:
-    """The most memory this process has used; in bytes on macOS, else in KiB (getrusage(2))."""
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest // 1024 if sys.platform == "darwin" else largest
