@@ -44,7 +44,9 @@ class ClaimBuffer:
         if not self.holds_more:
             self.give_back()
             self.claimed_at = self._clock()
-            wanted = self._batch_size()
+            wanted = 1
+            if self._run_seconds is not None:
+                wanted = max(1, min(MAX_BATCH, int(self._held_seconds / max(self._run_seconds, 0.001))))
             self._held = self._queue.claim(self._worker, self._lease_seconds, wanted)
             got_all = len(self._held) == wanted
             self._held_seconds = min(self._held_seconds * 2, MOST_HELD_SECONDS) if got_all else HELD_SECONDS
@@ -73,8 +75,3 @@ class ClaimBuffer:
                 log.debug(event("job released", id=job.id, worker=self._worker))
             except (DatabaseUnavailable, LeaseLost) as error:
                 log.warning(event("job not released", id=job.id, cause=error))
-
-    def _batch_size(self) -> int:
-        if self._run_seconds is None:
-            return 1
-        return max(1, min(MAX_BATCH, int(self._held_seconds / max(self._run_seconds, 0.001))))

@@ -68,7 +68,7 @@ class LegacyBotWorker:
         if job is None:
             return None
         started = self._clock()
-        self.heartbeat.claimed(job.waited_seconds + started - self._claim_buffer.claimed_at)
+        self.heartbeat.counters.waited(job.waited_seconds + started - self._claim_buffer.claimed_at)
         if log.isEnabledFor(logging.DEBUG):  # for each update, and hardly ever read
             log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         tick = self._tick(job)

@@ -28,7 +28,7 @@ class WorkerHeartbeat:
 
     def __init__(self, queue: DatabaseQueue, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._registry = Registry(queue.database, queue.table)
-        self._counters = Counters(queue.database, queue.table, clock)
+        self.counters = Counters(queue.database, queue.table, clock)
         # Driver errors too: a right this user lacks on one of these tables must not keep the bot from running.
         self._tolerated: tuple[type[Exception], ...] = (ScalableError, *queue.database.driver_errors)
         self._name = name
@@ -39,15 +39,11 @@ class WorkerHeartbeat:
         self._may_log = OncePer(60, clock)
         self._totals = {"done": 0, "retried": 0, "failed": 0}
 
-    def claimed(self, waited_seconds: float) -> None:
-        """A job was claimed, `waited_seconds` after it was due."""
-        self._counters.waited(waited_seconds)
-
     def ended(self, became: str, outcome: Outcome) -> None:
         """A run is over, and the job `became` done, retried or failed."""
         self._totals[became] += 1
-        self._counters.count(became)
-        self._counters.ran(outcome.seconds)
+        self.counters.count(became)
+        self.counters.ran(outcome.seconds)
 
     def beat_if_due(self) -> None:
         """Write the row when it is time. Only right after the database answered: a lease must not wait for this."""
@@ -58,11 +54,11 @@ class WorkerHeartbeat:
         """Write the row and the counts when it is time."""
         self.beat_if_due()
         if self._flush_due():
-            self._try(self._counters.flush)
+            self._try(self.counters.flush)
 
     def close(self) -> None:
         """Write the last counts, and delete the row."""
-        if self._try(self._counters.flush):
+        if self._try(self.counters.flush):
             self._try(lambda: self._registry.forget(self._name))
 
     def _beat(self) -> None:

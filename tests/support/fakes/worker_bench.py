@@ -103,7 +103,9 @@ class Bench:
         self.runner = ScriptedRunner()
         self.stop = ClockedStop(self.clock)
         self.progress: Callable[[Tally], None] = lambda _: None
-        self.worker = LegacyBotWorker(self.queue, self.runner, ReplySender(None), "worker-1", self.stop, self.clock)
+        self.worker = LegacyBotWorker(
+            self.queue, self.runner, ReplySender(None), "worker-1", self.stop, self.clock, self.clock.advance
+        )
 
     def enqueue(self, count: int = 1) -> list[int]:
         """Ids of `count` new jobs, oldest first."""
