@@ -272,7 +272,7 @@ def test_a_log_that_has_become_large_is_begun_anew(room: Room):
     ],
     ids=["nothing", "some", "an error", "half a line", "many lines"],
 )
-def test_whoever_waits_learns_what_it_did(room: Room, said: str, code: int, expected: Drained):
+def test_waiting_gives_what_it_did(room: Room, said: str, code: int, expected: Drained):
     drain = started(room)
     room.say(said, code)
     room.go()
@@ -281,7 +281,7 @@ def test_whoever_waits_learns_what_it_did(room: Room, said: str, code: int, expe
     drain.detach()
 
 
-def test_whoever_does_not_wait_so_long_learns_what_it_did_so_far(room: Room):
+def test_waiting_less_long_gives_what_it_did_so_far(room: Room):
     drain = started(room)
     room.say("3 2\n")
     eventually(lambda: "a warning" in room.places.log.read_text())
@@ -290,7 +290,7 @@ def test_whoever_does_not_wait_so_long_learns_what_it_did_so_far(room: Room):
     drain.detach()
 
 
-def test_one_that_nobody_waits_for_is_no_zombie_in_the_end(room: Room):
+def test_one_that_is_detached_is_no_zombie_in_the_end(room: Room):
     started(room).detach()
     pid = room.got()["pid"]
     room.say("")
@@ -302,14 +302,14 @@ def test_one_that_nobody_waits_for_is_no_zombie_in_the_end(room: Room):
 # --- start_drain ---
 
 
-def test_a_kick_starts_one_that_lingers_and_returns_at_once(room: Room):
+def test_start_drain_starts_one_that_waits_for_retries_and_returns_at_once(room: Room):
     room.starter.start_drain()
 
     assert "--linger" in room.got()["arguments"]
     assert not room.is_free()
 
 
-def test_a_kick_while_a_drain_runs_costs_next_to_nothing(room: Room):
+def test_start_drain_while_a_drain_runs_costs_next_to_nothing(room: Room):
     room.starter.start_drain()
     started_at = time.perf_counter()
 
@@ -319,7 +319,7 @@ def test_a_kick_while_a_drain_runs_costs_next_to_nothing(room: Room):
     assert time.perf_counter() - started_at < 0.5
 
 
-def test_a_kick_that_cannot_start_anything_is_told_once_a_minute_and_no_error(
+def test_start_drain_that_cannot_start_anything_is_told_once_a_minute_and_no_error(
     room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr("scalable.lib.pool.find_python.find_python", lambda: _raise(ConfigurationError("no Python")))

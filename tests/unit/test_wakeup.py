@@ -1,4 +1,4 @@
-"""The pipe between a pool and its idle workers: whoever is woken goes, the others stay."""
+"""The pipe between a pool and its idle workers: one that is woken goes, the others stay."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def unread(wakeup_pipe: WakeupPipe) -> int:
         return 0
 
 
-def test_one_ring_wakes_one_of_several_workers(wakeup_pipe: WakeupPipe):
+def test_one_wakeup_wakes_one_of_several_workers(wakeup_pipe: WakeupPipe):
     sleepers = [Sleeper(wakeup_pipe) for _ in range(WORKERS)]
 
     wakeup_pipe.wake_workers(1)
@@ -69,13 +69,13 @@ def test_one_ring_wakes_one_of_several_workers(wakeup_pipe: WakeupPipe):
     assert all(sleeper.woke_up() for sleeper in sleepers)
 
 
-def test_a_ring_while_everybody_is_busy_is_heard_by_the_next_who_waits(wakeup_pipe: WakeupPipe):
+def test_a_wakeup_while_all_workers_are_busy_wakes_the_next_one_that_waits(wakeup_pipe: WakeupPipe):
     wakeup_pipe.wake_workers(1)
 
     assert Sleeper(wakeup_pipe).woke_up()
 
 
-def test_rings_that_nobody_hears_do_not_pile_up(wakeup_pipe: WakeupPipe):
+def test_wakeups_that_no_worker_reads_do_not_pile_up(wakeup_pipe: WakeupPipe):
     for _ in range(10_000):
         wakeup_pipe.wake_workers(1)
 
@@ -123,7 +123,7 @@ def test_what_is_held_to_be_quick_is_given_back_after_a_while_once(
     assert rests == ["listening", "polling"]
 
 
-def test_a_ring_after_that_is_heard_as_well(wakeup_pipe: WakeupPipe, monkeypatch: pytest.MonkeyPatch):
+def test_a_wakeup_after_that_works_as_well(wakeup_pipe: WakeupPipe, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
     started = time.monotonic()
 

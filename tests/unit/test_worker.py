@@ -261,7 +261,7 @@ def test_a_bot_is_ended_before_its_lease_when_the_heartbeats_do_not_get_through(
     assert not outcome.succeeded
     assert ended_at
     assert RENEW_SECONDS * 2 < ended_at[0] - claimed_at <= LEASE_SECONDS
-    assert bench.job(job_id).status == "processing"  # whoever has the database will reap it
+    assert bench.job(job_id).status == "processing"  # a process that reaches the database reaps it
 
 
 def test_one_missed_heartbeat_is_no_reason_to_end_the_bot(bench: Bench):

@@ -202,7 +202,7 @@ def test_a_worker_of_a_pool_leaves_reaping_to_the_pool(bench: Bench):
     assert bench.job(job_id).status == "processing"
 
 
-def test_a_drain_goes_on_after_a_job_it_lost_to_somebody_else(bench: Bench):
+def test_a_drain_goes_on_after_a_job_it_lost_to_another_worker(bench: Bench):
     bench.enqueue(3)
     ran = []
 
