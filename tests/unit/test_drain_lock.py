@@ -14,7 +14,7 @@ from typing import Optional
 
 import pytest
 
-from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
+from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.pool.drain_lock import (
     LONGEST_RETRY_WAIT_SECONDS,
     POLL_SECONDS,
@@ -73,15 +73,6 @@ class TestTheLock:
 
         assert not os.get_inheritable(lock.descriptor)
         assert not os.get_inheritable(inherited)
-
-    def test_it_is_private(self, tmp_path: Path):
-        take_drain_lock(tmp_path / "lock")
-
-        assert (tmp_path / "lock").stat().st_mode & 0o077 == 0
-
-    def test_one_that_cannot_be_opened_is_named(self, tmp_path: Path):
-        with pytest.raises(ConfigurationError, match="missing/lock: the lock cannot be opened"):
-            take_drain_lock(tmp_path / "missing" / "lock")
 
 
 class Drains:

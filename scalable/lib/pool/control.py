@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from scalable.lib.errors import ExitCode, ScalableError
@@ -22,21 +21,25 @@ ENDING_SECONDS = 20.0
 
 
 def control_pool(options: argparse.Namespace, lock: Path, queue: DatabaseQueue, bot_timeout_seconds: float) -> int:
-    """What --status, --health or --stop asks for; the exit code."""
+    """What --status, --health or --stop asks for; the exit code.
+
+    --status gives 0 when the pool runs, --health when nothing is wrong, --stop when the pool has ended or none runs;
+    else they give 1.
+    """
     if options.status:
-        return show_status(lock, queue)
+        return _show_status(lock, queue)
     if options.health:
-        return show_health(queue)
-    return stop_pool(lock, options.at_once, grace_seconds(bot_timeout_seconds) + ENDING_SECONDS)
+        reasons = check_health(queue)
+        print("\n".join(in_words(reasons)))
+        return ExitCode.UNEXPECTED if reasons else ExitCode.OK
+    return _stop_pool(lock, options.at_once, grace_seconds(bot_timeout_seconds) + ENDING_SECONDS)
 
 
-def show_status(lock: Path, queue: DatabaseQueue) -> int:
-    """Print whether the pool runs, what its workers do, and how many jobs there are; 0 when it runs, else 1."""
+def _show_status(lock: Path, queue: DatabaseQueue) -> int:
     holder = PoolLock(lock).holder()
     print("pool     not running here" if holder is None else f"pool     running, {_place(holder)}")
     try:
-        for line in _status_lines(holder, queue):
-            print(line)
+        print("\n".join(_status_lines(holder, queue)))
     except ScalableError as error:
         print(f"queue    cannot be asked: {error}")
     return ExitCode.OK if holder is not None else ExitCode.UNEXPECTED
@@ -57,24 +60,7 @@ def _status_lines(holder: Holder | None, queue: DatabaseQueue) -> list[str]:
     return [*lines, f"queue    {counts.pending} pending, {counts.processing} processing, {counts.failed} failed"]
 
 
-def show_health(queue: DatabaseQueue) -> int:
-    """Print the verdict that uptime monitors get from the dashboard; 0 when nothing is wrong, else 1."""
-    reasons = check_health(queue)
-    print("\n".join(in_words(reasons)))
-    return ExitCode.UNEXPECTED if reasons else ExitCode.OK
-
-
-def stop_pool(
-    lock: Path,
-    at_once: bool,
-    longest_seconds: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """Tell the pool to end and wait until it has; 0 when it has, or none runs, 1 when it did not within the time.
-
-    `at_once`: it does not wait for the bots that run now; their jobs go back into the queue.
-    """
+def _stop_pool(lock: Path, at_once: bool, longest_seconds: float) -> int:
     holder = PoolLock(lock).holder()
     if holder is None:
         print("no pool of this installation is running")
@@ -83,10 +69,10 @@ def stop_pool(
         raise ScalableError(f"the pool runs on another machine ({_place(holder)}): run this command there")
     print(f"the pool (pid {holder.pid}) ends{' at once' if at_once else ' after the jobs at hand'} …", flush=True)
     os.kill(holder.pid, signal.SIGQUIT if at_once else signal.SIGTERM)
-    ends = clock() + longest_seconds
+    ends = time.monotonic() + longest_seconds
     while PoolLock(lock).holder() == holder:
-        if clock() >= ends:
+        if time.monotonic() >= ends:
             raise ScalableError(f"the pool (pid {holder.pid}) has not ended within {longest_seconds:.0f} s")
-        sleep(STEP_SECONDS)
+        time.sleep(STEP_SECONDS)
     print("it has ended")
     return ExitCode.OK

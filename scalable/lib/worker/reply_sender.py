@@ -63,18 +63,13 @@ class ReplyResult:
         return event(f"reply {self.fate.value}", **ids, **facts)
 
 
+@dataclass
 class ReplySender:
     """Sends answers with `api`; None when no BOT_TOKEN is set. For all jobs of a worker, one after the other."""
 
-    def __init__(
-        self,
-        api: Optional[BotApi],
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._api = api
-        self._clock = clock
-        self._sleep = sleep
+    api: Optional[BotApi]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def send(
         self, answer: bytes, tick: Callable[[], None] = lambda: None, content_type: Optional[str] = None
@@ -89,29 +84,29 @@ class ReplySender:
             if answer.strip():
                 log.debug(event("answer is no method call", bytes=len(answer), content_type=content_type))
             return ReplyResult(Fate.NONE)
-        if self._api is None:
+        if self.api is None:
             return ReplyResult(Fate.NOT_SENT, call.method, cause="BOT_TOKEN is not set")
-        return self._perform(self._api, call, tick)
+        return self._perform(self.api, call, tick)
 
     def _perform(self, api: BotApi, call: MethodCall, tick: Callable[[], None]) -> ReplyResult:
-        started, tries, pauses = self._clock(), 0, iter(BACKOFF_SECONDS)
+        started, tries, pauses = self.clock(), 0, iter(BACKOFF_SECONDS)
         ends = started + DEADLINE_SECONDS
         while True:
             tries += 1
             fate, cause, wait_seconds = Fate.SENT, None, None
             try:
-                api.post(call, min(CALL_SECONDS, ends - self._clock()), tick)
+                api.post(call, min(CALL_SECONDS, ends - self.clock()), tick)
             except BotApiError as error:
                 fate = Fate.NOT_SENT if isinstance(error, CERTAINLY_NOT_SENT) else Fate.PERHAPS_SENT
                 cause, wait_seconds = str(error), _seconds_to_next_try(error, pauses)
-            if wait_seconds is None or wait_seconds >= ends - self._clock():
-                return ReplyResult(fate, call.method, tries, self._clock() - started, cause)
+            if wait_seconds is None or wait_seconds >= ends - self.clock():
+                return ReplyResult(fate, call.method, tries, self.clock() - started, cause)
             self._wait(wait_seconds, tick)
 
     def _wait(self, seconds: float, tick: Callable[[], None]) -> None:
-        ends = self._clock() + seconds
-        while self._clock() < ends:
-            self._sleep(min(TICK_SECONDS, ends - self._clock()))
+        ends = self.clock() + seconds
+        while self.clock() < ends:
+            self.sleep(min(TICK_SECONDS, ends - self.clock()))
             tick()
 
 
