@@ -14,7 +14,7 @@ from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.reply_sender import ReplySender
-from scalable.lib.worker.wakeup import Polling
+from scalable.lib.worker.wakeup import WaitForInterval
 
 LEASE_SECONDS = 60.0
 IDLE_SECONDS = 0.005
@@ -63,7 +63,7 @@ def whole_worker(address: MySqlAddress, table: str, name: str, limit: int, race:
     worker = LegacyBotWorker(queue, NothingRunner(), ReplySender(None), name, stop)
     limits = Limits(max_seconds=LONGEST_SECONDS)
     race.ready()
-    WorkerLoop(queue, worker, stop, Polling(1.0), limits=limits, progress=progress).run()
+    WorkerLoop(queue, worker, stop, WaitForInterval(1.0), limits=limits, progress=progress).run()
 
 
 def drain(work: Callable[..., None], address: MySqlAddress, table: str, limit: int, race: Race) -> float:

@@ -49,24 +49,15 @@ def main(arguments):
     from scalable.lib.installation import Installation
     from scalable.lib.setup.config import load_config
     from scalable.lib.pool.worker_command import parse_worker_options, run_worker_command
-    from scalable.lib.runners.choose import create_runner
     from scalable.lib.runners.process_reaper import ProcessReaper
 
     options = parse_worker_options(arguments)
     installation = Installation(load_config(os.environ))
-    config = installation.config
-    configure_logging(quieter(config.log_level) if options.drain else config.log_level)
-    runner = create_runner(config.bot, os.environ, ProcessReaper(options.lifeline))
+    level = installation.config.log_level
+    configure_logging(quieter(level) if options.drain else level)
+    runner = installation.create_runner(ProcessReaper(options.lifeline))
     runner.check()
-    return run_worker_command(
-        options,
-        installation.queue(),
-        runner,
-        installation.reply_sender(),
-        config.worker_sleep_seconds,
-        installation.housekeeping(),
-        installation.start_drain(),
-    )
+    return run_worker_command(options, installation.pool_parts(), runner, installation.start_drain())
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ def open_installation():
 
 def main(arguments):
     """Run the pool until it is told to stop, or look at the one that runs; see --help."""
-    from scalable.lib.pool.command import parse_pool_options, run_pool, take_lock
+    from scalable.lib.pool.command import parse_pool_options, run_pool
     from scalable.lib.pool.control import control_pool
+    from scalable.lib.pool.pool_lock import PoolLock
 
     options, installation = parse_pool_options(arguments), open_installation()
     config, folder = installation.config, installation.data_folder
@@ -47,24 +48,16 @@ def main(arguments):
     if options.cron:
         from scalable.lib.pool.cron import run_cron
 
-        parts, size = installation.worker_parts(), config.worker_pool_size
-        return run_cron(parts, size, options.max_seconds, folder.pool_lock, folder.open_notifications)
+        return run_cron(installation.pool_parts(installation.alert()), options.max_seconds, folder.pool_lock)
     installation.check_bot()
-    if not take_lock(folder.pool_lock, options.ensure):
+    if not PoolLock(folder.pool_lock).take(options.ensure):
         return 0
     return run_pool(
-        queue,
-        size=config.worker_pool_size,
-        worker_script=str(config.scalable_folder / "worker.py"),
-        bot_timeout_seconds=config.bot.timeout_seconds,
+        installation.pool_parts(installation.alert()),
         server=installation.web_server(options.serve) if options.serve else None,
         gateway=installation.open_gateway(),
         has_password=bool(config.monitor_token),
-        housekeeping=installation.housekeeping(),
-        notifications=folder.open_notifications(),
-        sleep_seconds=config.worker_sleep_seconds,
         check=lambda: open_installation().check_bot(),
-        alert=installation.alert(),
     )
 
 

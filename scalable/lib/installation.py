@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 from scalable.lib.logs import event
 from scalable.lib.setup.config import Config, load_config
 from scalable.lib.setup.storage import Storage
-from scalable.lib.worker.housekeeping import Housekeeping
+from scalable.lib.worker.maintenance import Maintenance
 
 if TYPE_CHECKING:
     from scalable.lib.dashboard.request import DashboardSettings
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from scalable.lib.ingest.poller import Poller
     from scalable.lib.ingest.pool_gateway import Gateway
     from scalable.lib.pool.drain_starter import DrainStarter
+    from scalable.lib.pool.parts import PoolParts
     from scalable.lib.pool.web_server import WebServer
     from scalable.lib.pool.webhook_admin import WebhookAdmin
-    from scalable.lib.pool.worker_parts import WorkerParts
+    from scalable.lib.runners.process_reaper import ProcessReaper
+    from scalable.lib.runners.runner import Runner
     from scalable.lib.setup.checks import CheckReport
     from scalable.lib.telegram.bot_api import BotApi
     from scalable.lib.worker.reply_sender import ReplySender
@@ -87,7 +89,7 @@ class Installation(Storage):
         """The WSGI application behind the address of worker.py."""
         from scalable.lib.pool.tick_app import create_tick_app
 
-        return create_tick_app(self.config.tick_token, self.drain_starter().start, self.queue)
+        return create_tick_app(self.config.tick_token, self.drain_starter(), self.queue)
 
     def create_dashboard(self) -> Wsgi:
         """The dashboard as a WSGI application."""
@@ -139,23 +141,15 @@ class Installation(Storage):
 
     def check_bot(self) -> None:
         """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot."""
-        from scalable.lib.runners.choose import checked, create_runner
+        from scalable.lib.runners.choose import checked
 
-        checked(create_runner(self.config.bot, self.config.environment))
+        checked(self.create_runner())
 
-    def worker_parts(self) -> WorkerParts:
-        """What the workers of one process are made of."""
-        from scalable.lib.pool.worker_parts import WorkerParts
+    def create_runner(self, reaper: Optional[ProcessReaper] = None) -> Runner:
+        """What runs the bot; `reaper` ends its processes when this one is killed."""
         from scalable.lib.runners.choose import create_runner
 
-        return WorkerParts(
-            self.queue(),
-            lambda reaper: create_runner(self.config.bot, self.config.environment, reaper),
-            self.reply_sender,
-            self.housekeeping(),
-            self.config.worker_sleep_seconds,
-            self.alert(),
-        )
+        return create_runner(self.config.bot, self.config.environment, reaper)
 
     def reply_sender(self) -> ReplySender:
         """What sends the bot's HTTP answers to Telegram. Raises ConfigurationError for a wrong BOT_TOKEN or address."""
@@ -163,9 +157,27 @@ class Installation(Storage):
 
         return ReplySender(self.bot_api() if self.config.bot_token else None)
 
-    def housekeeping(self) -> Housekeeping:
-        """The maintenance of the queue, with the ages of these settings."""
-        return Housekeeping(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
+    def maintenance(self) -> Maintenance:
+        """The periodic work on the queue, with the ages of these settings."""
+        return Maintenance(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
+
+    def pool_parts(self, alert: Optional[Callable[[], None]] = None) -> PoolParts:
+        """What a pool or a worker is made of; a pool gives it `alert`."""
+        from scalable.lib.pool.parts import PoolParts
+
+        config = self.config
+        return PoolParts(
+            self.queue(),
+            self.maintenance(),
+            self.create_runner,
+            self.reply_sender,
+            self.data_folder.open_notifications,
+            config.worker_pool_size,
+            config.worker_sleep_seconds,
+            config.bot.timeout_seconds,
+            str(config.scalable_folder / "worker.py"),
+            alert,
+        )
 
     # The pool
 

@@ -27,7 +27,7 @@ class Watchtower:
         self.api = api
         self.alerts = self.new_leader()
         self.notes = self.bench.queue.notes
-        self.bench.worker.heartbeat.between_jobs()
+        self.bench.worker.heartbeat.beat_and_flush_if_due()
         self.alerts.check()  # what lies in the past is not told
 
     def new_leader(self) -> Alerts:

@@ -9,7 +9,7 @@ import pytest
 
 from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.runners.run_result import End, RunResult
-from scalable.lib.worker.claim_buffer import MAX_BATCH, PATIENCE_SECONDS
+from scalable.lib.worker.claim_buffer import LONGEST_BATCH_SECONDS, MAX_BATCH
 from tests.support.fakes.worker_bench import Bench
 
 
@@ -198,7 +198,7 @@ def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Benc
     bench.worker.work_one()
     bench.worker.work_one()
     held = bench.queue.counts().processing
-    bench.clock.advance(PATIENCE_SECONDS + 1)
+    bench.clock.advance(LONGEST_BATCH_SECONDS + 1)
 
     bench.worker.work_one()
 
@@ -231,7 +231,7 @@ def test_done_jobs_of_a_batch_whose_leases_are_lost_are_not_counted_as_done(benc
     bench.sql("UPDATE bot_jobs SET lease_token = 'another' WHERE id = 2")
 
     bench.worker.work_one()
-    bench.worker.heartbeat.end()
+    bench.worker.heartbeat.close()
 
     assert bench.queue.counts() == Counts(processing=1, done=2)
     assert bench.sql("SELECT SUM(done) FROM bot_jobs_minutes") == [(2,)]

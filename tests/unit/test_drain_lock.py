@@ -7,23 +7,31 @@ this process, run when the test says so.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
 import pytest
 
-from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
-from scalable.lib.pool.drain_lock import LINGER_SECONDS, LOOK_SECONDS, DrainLock, DrainSession, take_drain_lock
+from scalable.lib.errors import DatabaseUnavailable
+from scalable.lib.pool.drain_lock import (
+    LONGEST_RETRY_WAIT_SECONDS,
+    POLL_SECONDS,
+    DrainLock,
+    DrainSession,
+    take_drain_lock,
+    write_report,
+)
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, WorkerLoop
 from scalable.lib.worker.reply_sender import ReplySender
-from scalable.lib.worker.wakeup import Polling
+from scalable.lib.worker.wakeup import WaitForInterval
 from tests.support.fakes.worker_bench import FAILED, Bench
 from tests.support.servers.databases import let_pass
 
 # What a drain does when it ends, in this order; at each of them something may come in between.
-POINTS = ("before the last claim", "after the last claim", "when the lock is let go", "after the last look")
+POINTS = ("before the last claim", "after the last claim", "when the lock is released", "after the last snapshot")
 
 
 class TestTheLock:
@@ -41,7 +49,7 @@ class TestTheLock:
         assert starter is not None
         drain = DrainLock(os.dup(starter.descriptor))
 
-        starter.leave()
+        starter.close()
 
         assert take_drain_lock(tmp_path / "lock") is None
         drain.release()
@@ -51,7 +59,7 @@ class TestTheLock:
         lock = take_drain_lock(tmp_path / "lock")
         assert lock is not None
 
-        lock.leave()
+        lock.close()
 
         assert take_drain_lock(tmp_path / "lock") is not None
 
@@ -66,17 +74,8 @@ class TestTheLock:
         assert not os.get_inheritable(lock.descriptor)
         assert not os.get_inheritable(inherited)
 
-    def test_it_is_private(self, tmp_path: Path):
-        take_drain_lock(tmp_path / "lock")
 
-        assert (tmp_path / "lock").stat().st_mode & 0o077 == 0
-
-    def test_one_that_cannot_be_opened_is_named(self, tmp_path: Path):
-        with pytest.raises(ConfigurationError, match="missing/lock: the lock cannot be opened"):
-            take_drain_lock(tmp_path / "missing" / "lock")
-
-
-class Airport:
+class Drains:
     """A queue, a lock, and drains. `at` holds what happens at a point of the drain that is ending."""
 
     def __init__(self, folder: Path, drain_session: type[DrainSession] = DrainSession) -> None:
@@ -85,11 +84,11 @@ class Airport:
         self.drain_session = drain_session
         self.at: dict[str, list[Callable[[], None]]] = {point: [] for point in POINTS}
         self.drains = 0
-        self.in_the_air = 0
-        self.most_in_the_air = 0
+        self.running = 0
+        self.most_running = 0
 
     def start(self) -> None:
-        """What the webhook's kick does: nothing when a drain has the lock."""
+        """What the webhook's start_drain does: nothing when a drain has the lock."""
         lock = take_drain_lock(self.path)
         if lock is not None:
             self.drain(lock)
@@ -103,27 +102,27 @@ class Airport:
         )
         happen(self.at["after the last claim"])
         drain_session.finish()
-        happen(self.at["after the last look"])
-        lock.leave()
+        happen(self.at["after the last snapshot"])
+        lock.close()
 
     def _claim_and_run(self) -> None:
         bench = self.bench
         worker = LegacyBotWorker(bench.queue, bench.runner, ReplySender(None), "drain", bench.stop, bench.clock)
-        self.in_the_air += 1
-        self.most_in_the_air = max(self.most_in_the_air, self.in_the_air)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
         happen(self.at["before the last claim"])
-        WorkerLoop(bench.queue, worker, bench.stop, Polling(1.0), Limits(drain=True), clock=bench.clock).run()
-        self.in_the_air -= 1
+        WorkerLoop(bench.queue, worker, bench.stop, WaitForInterval(1.0), Limits(drain=True), clock=bench.clock).run()
+        self.running -= 1
 
 
 class _WatchedLock(DrainLock):
-    def __init__(self, lock: DrainLock, airport: Airport) -> None:
+    def __init__(self, lock: DrainLock, drains: Drains) -> None:
         super().__init__(lock.descriptor)
-        self._airport = airport
+        self._airport = drains
 
     def release(self) -> None:
         super().release()
-        happen(self._airport.at["when the lock is let go"])
+        happen(self._airport.at["when the lock is released"])
 
 
 def happen(events: list[Callable[[], None]]) -> None:
@@ -133,17 +132,17 @@ def happen(events: list[Callable[[], None]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored_at", "kicked_at"), [(first, then) for n, first in enumerate(POINTS) for then in POINTS[n:]]
+    ("stored_at", "started_at"), [(first, then) for n, first in enumerate(POINTS) for then in POINTS[n:]]
 )
-def test_an_update_is_run_wherever_in_the_end_of_a_drain_it_arrives(tmp_path: Path, stored_at: str, kicked_at: str):
-    airport = Airport(tmp_path)
-    airport.at[stored_at].append(lambda: airport.bench.enqueue() and None)
-    airport.at[kicked_at].append(airport.start)
+def test_an_update_is_run_wherever_in_the_end_of_a_drain_it_arrives(tmp_path: Path, stored_at: str, started_at: str):
+    drains = Drains(tmp_path)
+    drains.at[stored_at].append(lambda: drains.bench.enqueue() and None)
+    drains.at[started_at].append(drains.start)
 
-    airport.start()
+    drains.start()
 
-    assert [job.status for job in airport.bench.queue.newest(10)] == ["done"]
-    assert airport.most_in_the_air == 1
+    assert [job.status for job in drains.bench.queue.newest(10)] == ["done"]
+    assert drains.most_running == 1
 
 
 def test_a_drain_that_did_not_look_again_would_leave_it_behind(tmp_path: Path):
@@ -151,33 +150,33 @@ def test_a_drain_that_did_not_look_again_would_leave_it_behind(tmp_path: Path):
 
     class Careless(DrainSession):
         def finish(self) -> None:
-            self._lock.release()
+            self.lock.release()
 
-    airport = Airport(tmp_path, Careless)
-    airport.at["after the last claim"] += [lambda: airport.bench.enqueue() and None, airport.start]
+    drains = Drains(tmp_path, Careless)
+    drains.at["after the last claim"] += [lambda: drains.bench.enqueue() and None, drains.start]
 
-    airport.start()
+    drains.start()
 
-    assert [job.status for job in airport.bench.queue.newest(10)] == ["pending"]
+    assert [job.status for job in drains.bench.queue.newest(10)] == ["pending"]
 
 
 def test_one_that_looked_before_it_let_go_would_leave_it_behind_too(tmp_path: Path):
     class Hasty(DrainSession):
         def finish(self) -> None:
             is_left = self._work_is_left()
-            airport.bench.enqueue()
-            airport.start()
-            self._lock.release()
+            drains.bench.enqueue()
+            drains.start()
+            self.lock.release()
             assert not is_left
 
-    airport = Airport(tmp_path, Hasty)
+    drains = Drains(tmp_path, Hasty)
 
-    airport.start()
+    drains.start()
 
-    assert [job.status for job in airport.bench.queue.newest(10)] == ["pending"]
+    assert [job.status for job in drains.bench.queue.newest(10)] == ["pending"]
 
 
-# --- what a flight does when there is nothing to do ---
+# --- what a drain does when there is nothing to do ---
 
 
 def drain_session(
@@ -195,22 +194,22 @@ def put_off(bench: Bench, seconds: float) -> None:
     bench.queue.retry(job.lease, "exit code 1", seconds)
 
 
-def test_one_that_lingers_waits_for_jobs_that_were_put_off(tmp_path: Path):
+def test_one_that_waits_for_retries_waits_for_jobs_that_were_put_off(tmp_path: Path):
     bench = Bench(tmp_path)
     put_off(bench, 60)
 
-    assert drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() == LOOK_SECONDS
+    assert drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() == POLL_SECONDS
 
 
-def test_one_that_does_not_linger_ends(tmp_path: Path):
+def test_one_that_does_not_wait_for_retries_ends(tmp_path: Path):
     bench = Bench(tmp_path)
     put_off(bench, 1)
 
     assert drain_session(bench, tmp_path, waits_for_retries=False).pause_seconds() is None
 
 
-@pytest.mark.parametrize("seconds", [None, LINGER_SECONDS + 60])
-def test_it_does_not_linger_for_nothing_or_for_long(tmp_path: Path, seconds: Optional[float]):
+@pytest.mark.parametrize("seconds", [None, LONGEST_RETRY_WAIT_SECONDS + 60])
+def test_it_does_not_wait_for_nothing_or_for_long(tmp_path: Path, seconds: Optional[float]):
     bench = Bench(tmp_path)
     if seconds is not None:
         put_off(bench, seconds)
@@ -222,21 +221,21 @@ def test_a_job_that_is_due_and_cannot_be_taken_is_not_asked_for_without_a_pause(
     bench = Bench(tmp_path)
     bench.enqueue()
 
-    assert 0 < (drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() or 0) < LOOK_SECONDS
+    assert 0 < (drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds() or 0) < POLL_SECONDS
 
 
-def test_while_it_cannot_be_taken_it_is_asked_for_ever_more_seldom(tmp_path: Path):
+def test_while_it_cannot_be_taken_it_is_asked_for_less_and_less_often(tmp_path: Path):
     bench = Bench(tmp_path)
     bench.enqueue()
-    lingering = drain_session(bench, tmp_path, waits_for_retries=True)
+    waiting = drain_session(bench, tmp_path, waits_for_retries=True)
 
-    pauses = [lingering.pause_seconds() or 0 for _ in range(8)]
+    pauses = [waiting.pause_seconds() or 0 for _ in range(8)]
 
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LOOK_SECONDS
+    assert pauses[-1] == POLL_SECONDS
 
 
-def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path: Path):
+def test_a_waiting_drain_tries_a_failed_update_again_within_its_time(tmp_path: Path):
     bench = Bench(tmp_path)
     bench.enqueue()
     bench.runner.result = FAILED
@@ -247,7 +246,7 @@ def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path:
         bench.queue,
         bench.worker,
         bench.stop,
-        Polling(1.0),
+        WaitForInterval(1.0),
         Limits(drain=True, max_seconds=25),
         pause=drain_session(bench, tmp_path, waits_for_retries=True).pause_seconds,
         clock=bench.clock,
@@ -257,7 +256,7 @@ def test_a_lingering_drain_tries_a_failed_update_again_within_its_time(tmp_path:
     assert bench.clock.now == pytest.approx(started + 25)
 
 
-@pytest.mark.parametrize(("seconds", "follows"), [(0.0, True), (60.0, True), (LINGER_SECONDS + 60, False)])
+@pytest.mark.parametrize(("seconds", "follows"), [(0.0, True), (60.0, True), (LONGEST_RETRY_WAIT_SECONDS + 60, False)])
 def test_what_is_left_at_the_end_goes_to_a_successor_unless_it_is_due_much_later(
     tmp_path: Path, seconds: float, follows: bool
 ):
@@ -270,7 +269,7 @@ def test_what_is_left_at_the_end_goes_to_a_successor_unless_it_is_due_much_later
     assert bool(followed) is follows
 
 
-def test_nobody_follows_when_nothing_is_left(tmp_path: Path):
+def test_no_drain_follows_when_nothing_is_left(tmp_path: Path):
     followed: list[bool] = []
 
     drain_session(Bench(tmp_path), tmp_path, waits_for_retries=True, successor=lambda: followed.append(True)).finish()
@@ -293,7 +292,7 @@ def test_the_lock_is_free_before_the_successor_is_started(tmp_path: Path):
     assert got == [True]
 
 
-def test_a_database_that_is_away_at_the_last_look_is_told_and_nobody_follows(
+def test_a_database_that_is_away_at_the_last_snapshot_is_logged_and_no_drain_follows(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     bench = Bench(tmp_path)
@@ -306,3 +305,15 @@ def test_a_database_that_is_away_at_the_last_look_is_told_and_nobody_follows(
     assert "queue not looked at" in caplog.text
     with pytest.raises(DatabaseUnavailable):
         ending.pause_seconds()
+
+
+def test_reports_without_a_reader_and_into_a_full_pipe_do_not_keep_a_drain(tmp_path: Path):
+    reader, writer = os.pipe()
+    began = time.monotonic()
+    for number in range(30_000):
+        write_report(writer, number, number)
+    os.close(reader)
+    write_report(writer, 1, 1)
+    os.close(writer)
+
+    assert time.monotonic() - began < 20

@@ -128,7 +128,7 @@ def test_the_lock_file_is_private(tmp_path: Path):
     assert (tmp_path / "lock").stat().st_mode & 0o077 == 0
 
 
-def test_whoever_asks_learns_the_holder_and_that_nobody_holds_it(tmp_path: Path):
+def test_asking_gives_the_holder_or_says_that_the_lock_is_free(tmp_path: Path):
     path = tmp_path / "lock"
     assert PoolLock(path).holder() is None
     with holder(path) as (process, _):
@@ -158,11 +158,11 @@ def test_a_note_that_names_no_process_of_this_machine_is_not_taken_for_one(tmp_p
     assert not expected.is_here
 
 
-def test_whoever_only_looks_keeps_no_pool_from_starting(tmp_path: Path):
-    """Given somebody in the middle of a look, which shares the lock, when a pool starts."""
+def test_asking_for_the_holder_keeps_no_pool_from_starting(tmp_path: Path):
+    """Given a process that asks for the holder, and so shares the lock, when a pool starts."""
     descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
-    assert PoolLock(tmp_path / "lock").holder() is None  # another look
+    assert PoolLock(tmp_path / "lock").holder() is None  # one more that asks
     ends = threading.Timer(0.02, os.close, [descriptor])
     ends.start()
 

@@ -27,7 +27,7 @@ def test_an_ordinary_worker_goes_on():
     assert [life.after(60, runs) for runs in range(0, 1000, 10)] == [None] * 100
 
 
-def test_after_very_many_runs_it_makes_way():
+def test_after_very_many_runs_it_ends():
     life = Life()
 
     assert life.after(1, MOST_RUNS - 1) is None
@@ -35,7 +35,7 @@ def test_after_very_many_runs_it_makes_way():
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-def test_after_a_day_it_makes_way_and_not_all_at_the_same_moment(chance: float):
+def test_after_a_day_it_ends_and_not_all_at_the_same_moment(chance: float):
     life = Life(chance)
     day = MOST_SECONDS * (0.9 + 0.2 * chance)
 
@@ -43,7 +43,7 @@ def test_after_a_day_it_makes_way_and_not_all_at_the_same_moment(chance: float):
     assert life.after(2) == "its age"
 
 
-def test_one_that_grows_makes_way_and_what_it_starts_with_does_not_count():
+def test_one_that_grows_ends_and_what_it_starts_with_does_not_count():
     life = Life()
     life.megabytes = 250.0
     assert life.after(10) is None

@@ -203,7 +203,7 @@ def test_a_connection_that_ended_between_two_jobs_costs_no_reply(bench: Bench, s
 
 
 @pytest.mark.parametrize("seconds", [1, 7, 30])
-def test_telegrams_wish_to_wait_is_granted_up_to_30_seconds(bench: Bench, server: FakeBotApi, seconds: int):
+def test_what_telegram_asks_to_wait_is_granted_up_to_30_seconds(bench: Bench, server: FakeBotApi, seconds: int):
     server.will("sendMessage", is_busy(seconds))
 
     result = bench.send()
@@ -211,7 +211,7 @@ def test_telegrams_wish_to_wait_is_granted_up_to_30_seconds(bench: Bench, server
     assert (result.fate, result.tries, sum(bench.waits)) == (Fate.SENT, 2, seconds)
 
 
-def test_a_longer_wish_is_the_end(bench: Bench, server: FakeBotApi):
+def test_a_longer_wait_is_the_end(bench: Bench, server: FakeBotApi):
     server.will("sendMessage", is_busy(31))
 
     result = bench.send()

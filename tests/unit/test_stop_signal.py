@@ -20,7 +20,7 @@ LONG_SECONDS = 60.0
 
 
 @pytest.mark.parametrize(
-    ("wishes", "requested", "at_once"),
+    ("signals", "requested", "at_once"),
     [
         ([], False, False),
         ([TERM], True, False),
@@ -35,10 +35,10 @@ LONG_SECONDS = 60.0
         ([QUIT, TERM], True, True),
     ],
 )
-def test_each_signal_asks_for_what_it_is_documented_to(wishes: list[int], requested: bool, at_once: bool):
+def test_each_signal_asks_for_what_it_is_documented_to(signals: list[int], requested: bool, at_once: bool):
     stop = StopSignal()
 
-    for number in wishes:
+    for number in signals:
         stop.request(number)
 
     assert (stop.requested, stop.at_once) == (requested, at_once)
@@ -55,7 +55,7 @@ def test_the_order_of_asking_does_not_matter():
     assert stop.at_once
 
 
-def test_threads_that_ask_at_the_same_time_lose_no_wish(monkeypatch: pytest.MonkeyPatch):
+def test_threads_that_ask_at_the_same_time_lose_no_request(monkeypatch: pytest.MonkeyPatch):
     """Given a thread that is just taking a TERM when another one finds a QUIT."""
     stop = StopSignal()
     inside, go_on = threading.Event(), threading.Event()
@@ -65,7 +65,7 @@ def test_threads_that_ask_at_the_same_time_lose_no_wish(monkeypatch: pytest.Monk
         before = self._at_once
         if number == TERM:
             inside.set()
-            go_on.wait(0.2)  # the other thread is kept out until then, or loses its wish
+            go_on.wait(0.2)  # the other thread is kept out until then, or loses its request
             self._at_once = before
         take(self, number)
 
@@ -97,7 +97,7 @@ def test_a_worker_without_a_pool_does_not_look_for_its_parent():
     assert not StopSignal(None, lambda: 1).requested
 
 
-def test_waiting_ends_with_the_time_when_nobody_asks():
+def test_waiting_ends_with_the_time_without_a_request():
     assert StopSignal().wait(0.01) is False
 
 

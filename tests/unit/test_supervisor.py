@@ -102,7 +102,7 @@ def test_workers_that_live_are_left_alone(history: History):
     assert [child.signals for child in history.children] == [[], []]
 
 
-def test_a_worker_that_made_way_for_a_new_one_is_replaced_at_once(history: History):
+def test_a_worker_that_ended_for_a_new_one_is_replaced_at_once(history: History):
     assert history.started_after(exit_code=0, lived_seconds=10.0) == 0.0
 
 
@@ -219,7 +219,7 @@ def test_kill_is_repeated_until_the_kernel_has_done_it(history: History):
 
 
 @pytest.mark.parametrize(("first", "second"), [(INT, INT), (TERM, INT), (TERM, TERM), (TERM, QUIT)])
-def test_a_second_wish_stops_at_once(history: History, first: int, second: int):
+def test_a_second_signal_stops_at_once(history: History, first: int, second: int):
     history.pool.handle(first)
     history.pool.handle(second)
 
@@ -232,7 +232,7 @@ def test_quit_stops_at_once(history: History):
     assert [child.signals for child in history.children] == [[QUIT], [QUIT]]
 
 
-def test_an_impatient_person_cannot_put_off_the_kill(history: History):
+def test_many_signals_cannot_put_off_the_kill(history: History):
     """Given one who presses Ctrl-C every second while a worker hangs."""
     for _ in range(12):
         history.pool.handle(INT)
@@ -286,7 +286,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_later_and_the_pool_lives
     assert history.died == []
 
 
-def test_a_pool_that_could_start_nobody_still_stops():
+def test_a_pool_that_could_start_no_worker_still_stops():
     history = History(size=2)
     history.spawn_error = OSError("no process left")
     history.tick()
@@ -358,7 +358,7 @@ def test_a_successor_that_does_not_start_keeps_the_others_where_they_are(history
     assert len(history.alive()) == 1
 
 
-def test_settings_that_are_wrong_by_now_replace_nobody(history: History):
+def test_settings_that_are_wrong_by_now_replace_no_worker(history: History):
     history.problem = ConfigurationError("BOT_WORKER_POOL_SIZE='four': expected a whole number")
 
     history.pool.handle(HUP)
@@ -368,7 +368,7 @@ def test_settings_that_are_wrong_by_now_replace_nobody(history: History):
     assert history.pool.state is State.RUNNING
 
 
-def test_a_worker_that_does_not_make_way_gets_quit_and_then_kill(history: History):
+def test_a_worker_that_does_not_leave_gets_quit_and_then_kill(history: History):
     history.pool.handle(HUP)
     history.tick()
     history.tick(GRACE_SECONDS)
@@ -397,7 +397,7 @@ def test_a_second_hup_begins_anew_with_those_that_were_replaced_already(history:
     assert history.children[2].signals == [TERM]
 
 
-def test_a_stop_during_a_replacement_ends_everybody(history: History):
+def test_a_stop_during_a_replacement_ends_every_worker(history: History):
     history.pool.handle(HUP)
     history.tick()
     history.pool.handle(TERM)

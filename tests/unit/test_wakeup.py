@@ -1,4 +1,4 @@
-"""The pipe between a pool and its idle workers: whoever is woken goes, the others stay."""
+"""The pipe between a pool and its idle workers: one that is woken goes, the others stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker import wakeup
-from scalable.lib.worker.wakeup import Listening, Polling, WakeupPipe
+from scalable.lib.worker.wakeup import WaitForInterval, WaitForWakeup, WakeupPipe
 
 LONG_SECONDS = 60.0
 WORKERS = 3
@@ -34,7 +34,7 @@ class Sleeper:
     def __init__(self, wakeup_pipe: WakeupPipe) -> None:
         self.stop = StopSignal()
         self._thread = threading.Thread(
-            target=Listening(wakeup_pipe.reader).wait, args=(self.stop, LONG_SECONDS, never)
+            target=WaitForWakeup(wakeup_pipe.reader).wait, args=(self.stop, LONG_SECONDS, never)
         )
         self._thread.start()
 
@@ -55,7 +55,7 @@ def unread(wakeup_pipe: WakeupPipe) -> int:
         return 0
 
 
-def test_one_ring_wakes_one_of_several_workers(wakeup_pipe: WakeupPipe):
+def test_one_wakeup_wakes_one_of_several_workers(wakeup_pipe: WakeupPipe):
     sleepers = [Sleeper(wakeup_pipe) for _ in range(WORKERS)]
 
     wakeup_pipe.wake_workers(1)
@@ -69,13 +69,13 @@ def test_one_ring_wakes_one_of_several_workers(wakeup_pipe: WakeupPipe):
     assert all(sleeper.woke_up() for sleeper in sleepers)
 
 
-def test_a_ring_while_everybody_is_busy_is_heard_by_the_next_who_waits(wakeup_pipe: WakeupPipe):
+def test_a_wakeup_while_all_workers_are_busy_wakes_the_next_one_that_waits(wakeup_pipe: WakeupPipe):
     wakeup_pipe.wake_workers(1)
 
     assert Sleeper(wakeup_pipe).woke_up()
 
 
-def test_rings_that_nobody_hears_do_not_pile_up(wakeup_pipe: WakeupPipe):
+def test_wakeups_that_no_worker_reads_do_not_pile_up(wakeup_pipe: WakeupPipe):
     for _ in range(10_000):
         wakeup_pipe.wake_workers(1)
 
@@ -97,7 +97,7 @@ def test_the_end_of_the_pool_wakes_every_worker():
     reader = os.dup(wakeup_pipe.reader)
     wakeup_pipe.close()
 
-    Listening(reader).wait(StopSignal(), LONG_SECONDS, never)
+    WaitForWakeup(reader).wait(StopSignal(), LONG_SECONDS, never)
 
     os.close(reader)
 
@@ -105,8 +105,8 @@ def test_the_end_of_the_pool_wakes_every_worker():
 def test_waiting_ends_with_the_time(wakeup_pipe: WakeupPipe):
     started = time.monotonic()
 
-    Listening(wakeup_pipe.reader).wait(StopSignal(), 0.05, never)
-    Polling(1.0).wait(StopSignal(), 0.05, never)
+    WaitForWakeup(wakeup_pipe.reader).wait(StopSignal(), 0.05, never)
+    WaitForInterval(1.0).wait(StopSignal(), 0.05, never)
 
     assert time.monotonic() - started < LONG_SECONDS / 2
 
@@ -117,17 +117,17 @@ def test_what_is_held_to_be_quick_is_given_back_after_a_while_once(
     monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
     rests: list[str] = []
 
-    Listening(wakeup_pipe.reader).wait(StopSignal(), 0.2, lambda: rests.append("listening"))
-    Polling(0.06).wait(StopSignal(), 0.01, lambda: rests.append("polling"))
+    WaitForWakeup(wakeup_pipe.reader).wait(StopSignal(), 0.2, lambda: rests.append("listening"))
+    WaitForInterval(0.06).wait(StopSignal(), 0.01, lambda: rests.append("polling"))
 
     assert rests == ["listening", "polling"]
 
 
-def test_a_ring_after_that_is_heard_as_well(wakeup_pipe: WakeupPipe, monkeypatch: pytest.MonkeyPatch):
+def test_a_wakeup_after_that_works_as_well(wakeup_pipe: WakeupPipe, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(wakeup, "REST_SECONDS", 0.05)
     started = time.monotonic()
 
-    Listening(wakeup_pipe.reader).wait(StopSignal(), LONG_SECONDS, lambda: wakeup_pipe.wake_workers(1))
+    WaitForWakeup(wakeup_pipe.reader).wait(StopSignal(), LONG_SECONDS, lambda: wakeup_pipe.wake_workers(1))
 
     assert time.monotonic() - started < LONG_SECONDS / 2
     assert unread(wakeup_pipe) == 0

@@ -12,7 +12,7 @@ from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.judgement import judge
-from scalable.lib.worker.lease_renewer import HEARTBEAT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS
+from scalable.lib.worker.lease_renewer import LEASE_MARGIN_SECONDS, LEASE_SECONDS, RENEW_SECONDS
 from tests.support.fakes.worker_bench import DONE, FAILED, Bench
 
 LEASE_LEFT = "SELECT (julianday(lease_expires_at) - julianday('now')) * 86400 FROM bot_jobs WHERE id = :id"
@@ -159,7 +159,7 @@ def test_a_bot_whose_lease_was_taken_away_is_stopped_at_the_next_heartbeat(bench
 
     def during(tick: Callable[[], None]) -> None:
         bench.sql(TAKE_AWAY, id=job_id)
-        bench.clock.advance(HEARTBEAT_SECONDS)
+        bench.clock.advance(RENEW_SECONDS)
         tick()
         finished.append(True)
 
@@ -226,7 +226,7 @@ def test_heartbeats_extend_the_lease_while_the_bot_runs(bench: Bench):
     left = []
 
     def during(tick: Callable[[], None]) -> None:
-        for seconds in (HEARTBEAT_SECONDS - 0.1, 0.1):
+        for seconds in (RENEW_SECONDS - 0.1, 0.1):
             bench.sql("UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000' WHERE id = :id", id=job_id)
             bench.clock.advance(seconds)
             tick()
@@ -261,8 +261,8 @@ def test_a_bot_is_ended_before_its_lease_when_the_heartbeats_do_not_get_through(
     assert outcome is not None
     assert not outcome.succeeded
     assert ended_at
-    assert HEARTBEAT_SECONDS * 2 < ended_at[0] - claimed_at <= LEASE_SECONDS
-    assert bench.job(job_id).status == "processing"  # whoever has the database will reap it
+    assert RENEW_SECONDS * 2 < ended_at[0] - claimed_at <= LEASE_SECONDS
+    assert bench.job(job_id).status == "processing"  # a process that reaches the database reaps it
 
 
 def test_one_missed_heartbeat_is_no_reason_to_end_the_bot(bench: Bench):
@@ -271,7 +271,7 @@ def test_one_missed_heartbeat_is_no_reason_to_end_the_bot(bench: Bench):
     def during(tick: Callable[[], None]) -> None:
         for away in (True, False, True, False, True, False, True, False):
             bench.database.away = lambda away=away: away
-            bench.clock.advance(HEARTBEAT_SECONDS)
+            bench.clock.advance(RENEW_SECONDS)
             tick()
 
     bench.runner.during = during
@@ -281,7 +281,7 @@ def test_one_missed_heartbeat_is_no_reason_to_end_the_bot(bench: Bench):
 
 
 def test_the_margin_leaves_time_to_end_the_bot_after_the_last_heartbeat_that_could_help():
-    assert LEASE_SECONDS - LEASE_MARGIN_SECONDS > 2 * HEARTBEAT_SECONDS
+    assert LEASE_SECONDS - LEASE_MARGIN_SECONDS > 2 * RENEW_SECONDS
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGQUIT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]])

@@ -1,4 +1,4 @@
-"""A worker's pulse: it is in the registry while it lives, its counts arrive, and neither ever disturbs a job."""
+"""WorkerHeartbeat: a worker is in the registry while it lives, its counts arrive, and neither ever disturbs a job."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.views.minutes import Minute, merged, percentile
 from scalable.lib.queue.worker_registry import RegisteredWorker, Registry
-from scalable.lib.worker.housekeeping import Housekeeping
-from scalable.lib.worker.lease_renewer import HEARTBEAT_SECONDS
+from scalable.lib.worker.lease_renewer import RENEW_SECONDS
 from scalable.lib.worker.worker_heartbeat import BEAT_SECONDS
 from tests.support.fakes.worker_bench import FAILED, Bench
 
@@ -92,7 +91,7 @@ def test_a_worker_beats_while_its_bot_runs_long(bench: Bench):
     def during(tick: Callable[[], None]) -> None:
         bench.sql("UPDATE bot_jobs_workers SET heartbeat_at = '2000-01-01 00:00:00.000'")
         assert alive(bench) == []
-        bench.clock.advance(HEARTBEAT_SECONDS)
+        bench.clock.advance(RENEW_SECONDS)
         tick()
         beaten.extend((worker.heartbeat_at - worker.started_at).total_seconds() for worker in alive(bench))
 
@@ -100,7 +99,7 @@ def test_a_worker_beats_while_its_bot_runs_long(bench: Bench):
 
     bench.loop(drain=True)
 
-    assert beaten == [HEARTBEAT_SECONDS]
+    assert beaten == [RENEW_SECONDS]
 
 
 def test_an_idle_worker_stays_alive(bench: Bench):
@@ -141,29 +140,3 @@ def test_tables_that_are_gone_keep_no_bot_from_running(bench: Bench, table: str)
 
     assert bench.loop(drain=True).succeeded == 2
     assert [bench.job(number).status for number in (1, 2)] == ["done", "done"]
-
-
-def test_housekeeping_counts_what_expired_and_what_was_reaped_and_buries_the_dead(bench: Bench):
-    housekeeping = Housekeeping(bench.queue, 3600, 3600, bench.clock)
-    bench.enqueue(3)
-    bench.queue.claim("killed", 45)
-    bench.sql("UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000' WHERE status = 'processing'")
-    bench.sql("UPDATE bot_jobs SET priority = 0, expires_at = '2000-01-01' WHERE status = 'pending'")
-    bench.worker.heartbeat.between_jobs()
-
-    housekeeping.every_5_seconds()
-    housekeeping.bury("worker-1")
-
-    assert (total(bench, "retried"), total(bench, "expired")) == (1, 2)
-    assert alive(bench) == []
-
-
-def test_housekeeping_counts_what_was_enqueued_before_it_deletes_anything(bench: Bench):
-    bench.enqueue(2)
-    old = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-3 minutes')"
-    bench.sql(f"UPDATE bot_jobs SET status = 'done', created_at = {old}, processed_at = {old}")
-
-    Housekeeping(bench.queue, 60, 60, bench.clock).every_minute()
-
-    assert bench.queue.counts().total == 0
-    assert sum(minute.enqueued or 0 for minute in minutes(bench)) == 2

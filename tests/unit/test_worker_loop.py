@@ -10,7 +10,7 @@ import pytest
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.loop import LONGEST_DATABASE_WAIT_SECONDS, Limits, Tally, WorkerLoop
 from scalable.lib.worker.recycling import Recycling
-from scalable.lib.worker.wakeup import Polling
+from scalable.lib.worker.wakeup import WaitForInterval
 from tests.support.fakes.worker_bench import FAILED, SLEEP_SECONDS, Bench
 from tests.support.servers.databases import let_pass
 
@@ -202,7 +202,7 @@ def test_a_worker_of_a_pool_leaves_reaping_to_the_pool(bench: Bench):
     assert bench.job(job_id).status == "processing"
 
 
-def test_a_drain_goes_on_after_a_job_it_lost_to_somebody_else(bench: Bench):
+def test_a_drain_goes_on_after_a_job_it_lost_to_another_worker(bench: Bench):
     bench.enqueue(3)
     ran = []
 
@@ -240,7 +240,13 @@ def test_a_worker_that_has_lived_long_enough_ends_after_the_job_at_hand(bench: B
             return "its age" if runs == 2 else None
 
     tally = WorkerLoop(
-        bench.queue, bench.worker, bench.stop, Polling(1.0), Limits(), clock=bench.clock, recycling=Old(bench.clock)
+        bench.queue,
+        bench.worker,
+        bench.stop,
+        WaitForInterval(1.0),
+        Limits(),
+        clock=bench.clock,
+        recycling=Old(bench.clock),
     ).run()
 
     assert tally.runs == 2

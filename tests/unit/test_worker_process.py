@@ -16,7 +16,7 @@ from tests.support.generators.reaped_bots import family_bot
 from tests.support.places import REPOSITORY
 from tests.support.waiting import eventually
 
-# Takes the options the pool gives, runs one bot under a guard, and says when the bot is there.
+# Takes the options the pool gives, runs one bot under a process reaper, and says when the bot is there.
 SCRIPT = """
 import argparse, sys
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_one_that_ends_by_itself_tells_its_exit_code(tmp_path: Path, wakeup_pipe
     assert worker.poll() == code
 
 
-def test_it_inherits_bell_and_lifeline_and_nothing_else(tmp_path: Path, wakeup_pipe: WakeupPipe):
+def test_it_inherits_wakeup_pipe_and_lifeline_and_nothing_else(tmp_path: Path, wakeup_pipe: WakeupPipe):
     secret = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(secret, True)
     text = f"import os\nopen({str(tmp_path / 'open')!r}, 'w').write(' '.join(os.listdir('/proc/self/fd')))"

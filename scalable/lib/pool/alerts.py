@@ -1,7 +1,7 @@
-"""Alerts: tells the owner, in Telegram, what went wrong and that it is right again; never more than once a minute.
+"""Alerts: messages to the owner, in Telegram, when something goes wrong or is right again; at most one a minute.
 
-What was told is kept in a note of the queue, so that neither a restart nor another leader tells it again. Only a pool
-that lives can tell: that no pool lives is for an uptime monitor to notice.
+What was told is kept in a note of the queue, so that neither a restart nor another leader tells it again. Only a
+running pool sends alerts: that no pool runs is for an uptime monitor to notice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Optional, Protocol
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotApiError
 from scalable.lib.logs import OncePer, event
@@ -21,23 +21,19 @@ from scalable.lib.queue.views.health import FAILURES, Reason, check_health
 from scalable.lib.queue.views.minutes import MINUTE
 from scalable.lib.queue.views.search import Filter
 
+if TYPE_CHECKING:
+    from scalable.lib.telegram.bot_api import BotApi
+
 log = logging.getLogger(__name__)
 # Between two messages.
 PAUSE_SECONDS = 60.0
-# What comes and goes is told once: it counts as over when it has been away for so long.
+# A reason that comes and goes is told once: it counts as over when it has been away for so long.
 OVER_SECONDS = 300.0
 # Workers write their counts within this time after a minute is over.
 SETTLE = timedelta(seconds=30)
 LONGEST_BACKWARDS_SECONDS = 3600.0
 MAX_CAUSE_CHARACTERS = 200
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
-
-
-class Api(Protocol):
-    """What is needed of a BotApi."""
-
-    def call(self, method: str, parameters: Optional[dict[str, object]] = None) -> Any:
-        """See BotApi.call."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +48,30 @@ class Told:
     sent_at: str = ""
 
 
+@dataclass
 class Alerts:
     """For the leader. `chat_id` is where messages go; `place` names this installation in them.
 
-    `ask_webhook` brings the note of what Telegram says of the webhook up to date, and raises nothing because of it.
+    `ask_webhook` updates the note of what Telegram says about the webhook; it raises DatabaseUnavailable at most.
     """
 
-    def __init__(
-        self, queue: DatabaseQueue, api: Api, chat_id: str, place: str, ask_webhook: Callable[[], None] = lambda: None
-    ) -> None:
-        self._queue = queue
-        self._api = api
-        self._chat_id = chat_id
-        self._place = place
-        self._ask_webhook = ask_webhook
-        self._notes = queue.notes
-        self._minutes = queue.minutes
+    queue: DatabaseQueue
+    api: BotApi
+    chat_id: str
+    place: str
+    ask_webhook: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self._notes = self.queue.notes
+        self._minutes = self.queue.minutes
         self._may_log = OncePer(600)
 
     def check(self) -> None:
-        """Look, and tell what is new. Raises DatabaseUnavailable; what could not be sent now is sent the next time."""
-        self._ask_webhook()
+        """Tell what is new. Raises DatabaseUnavailable; what could not be sent now is sent the next time."""
+        self.ask_webhook()
         now = self._minutes.now()
         told = _read(self._notes.read().get(ALERTS), now)
-        reasons = [reason for reason in check_health(self._queue) if reason.code != FAILURES]  # told one by one, below
+        reasons = [reason for reason in check_health(self.queue) if reason.code != FAILURES]  # told one by one, below
         failures, until = self._failures(told, now)
         knows, lines = _news(told, reasons, now)
         lines += [self._failed_line(failures)] if failures else []
@@ -95,14 +91,14 @@ class Alerts:
 
     def _failed_line(self, count: int) -> str:
         line = f"{count} update{'s' * (count != 1)} failed for good"
-        newest = self._queue.search.find(Filter(status="failed"), 1).jobs
+        newest = self.queue.search.find(Filter(status="failed"), 1).jobs
         cause = (newest[0].error_message or "").partition("\n")[0][:MAX_CAUSE_CHARACTERS] if newest else ""
         return f"{line}; the newest: {cause}" if cause else line
 
     def _sent(self, lines: Sequence[str]) -> bool:
-        text = "\n".join([f"Scalable mode, {self._place}:", *(f"• {line}" for line in lines)])
+        text = "\n".join([f"Scalable mode, {self.place}:", *(f"• {line}" for line in lines)])
         try:
-            self._api.call("sendMessage", {"chat_id": self._chat_id, "text": text, "disable_web_page_preview": True})
+            self.api.call("sendMessage", {"chat_id": self.chat_id, "text": text, "disable_web_page_preview": True})
         except BotApiError as error:
             if self._may_log():
                 log.warning(event("alert not sent", cause=error))

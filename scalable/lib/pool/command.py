@@ -1,4 +1,4 @@
-"""worker_pool.py's command line, and the wiring of a running pool: lock, tables, maintenance, workers, web server."""
+"""worker_pool.py's command line, and a resident pool: workers as processes, services beside them, web server."""
 
 from __future__ import annotations
 
@@ -7,84 +7,35 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.errors import AlreadyRunning
 from scalable.lib.logs import event
-from scalable.lib.pool.maintenance import Maintenance
-from scalable.lib.pool.poll_schedule import PollSchedule
-from scalable.lib.pool.pool_lock import PoolLock
-from scalable.lib.pool.queue_watcher import Notifications, QueueWatcher
+from scalable.lib.pool.parts import PoolParts
+from scalable.lib.pool.services import PoolServices
 from scalable.lib.pool.supervisor import WorkerPool
 from scalable.lib.pool.worker_command import positive_seconds
 from scalable.lib.pool.worker_process import WorkerProcess
 from scalable.lib.process_name import process_name
-from scalable.lib.queue.database_queue import POOL_CONNECTIONS, DatabaseQueue
-from scalable.lib.worker.housekeeping import Housekeeping
-from scalable.lib.worker.wakeup import WakeupPipe
+from scalable.lib.queue.database_queue import POOL_CONNECTIONS
+
+if TYPE_CHECKING:
+    from scalable.lib.ingest.pool_gateway import Gateway
+    from scalable.lib.pool.web_server import WebServer
 
 log = logging.getLogger(__name__)
 DEFAULT_LISTEN = "127.0.0.1:8080"
-# Cron comes again after 60.
+# Cron starts the next one after 60.
 CRON_SECONDS = 55.0
-# Beyond the bot's own deadline, for the worker to tell the queue how it went.
+# Beyond the bot's own deadline, for the worker to store the outcome.
 GRACE_BEYOND_BOT_SECONDS = 10
 
 ASKS_FOR_TOKEN = "The dashboard asks for BOT_MONITOR_TOKEN: add ?token=… to its address."
 NO_TOKEN = "The dashboard opens for this machine only. Set BOT_MONITOR_TOKEN before a proxy stands in front of it."
 
 
-class Service(Protocol):
-    """Something that runs beside the workers, in threads of its own."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> None:
-        """End it."""
-
-
-class Server(Service, Protocol):
-    """A web server among them."""
-
-    url: str
-
-
 def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; wrong ones end the process with usage and exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="worker_pool.py", description="Keeps BOT_WORKER_POOL_SIZE workers running. Ctrl-C or TERM ends it cleanly."
-    )
-    parser.add_argument(
-        "--serve",
-        nargs="?",
-        const=DEFAULT_LISTEN,
-        metavar="HOST:PORT",
-        help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
-    )
-    parser.add_argument(
-        "--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron"
-    )
-    parser.add_argument("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
-    parser.add_argument(
-        "--health", action="store_true", help="say what is wrong, as ?format=health of the dashboard; exit with 0 or 1"
-    )
-    parser.add_argument("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
-    parser.add_argument("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
-    parser.add_argument(
-        "--cron",
-        action="store_true",
-        help="for a host with only cron: all workers in one process, which ends before cron starts the next one; "
-        "does nothing when a pool runs already",
-    )
-    parser.add_argument(
-        "--max-seconds",
-        type=positive_seconds,
-        default=CRON_SECONDS,
-        metavar="N",
-        help=f"with --cron: start no update after N seconds (default {CRON_SECONDS:g}, for cron's every minute)",
-    )
+    parser = _create_parser()
     options = parser.parse_args(arguments)
     if options.at_once and not options.stop:
         parser.error("--at-once goes with --stop")
@@ -93,18 +44,37 @@ def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def take_lock(path: Path, ensure: bool) -> bool:
-    """Take the pool's lock until the process ends; False when another pool has it and that is all `ensure` wants.
-
-    Raises AlreadyRunning otherwise.
-    """
-    try:
-        PoolLock(path).take()
-    except AlreadyRunning:
-        if ensure:
-            return False
-        raise
-    return True
+def _create_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="worker_pool.py", description="Keeps BOT_WORKER_POOL_SIZE workers running. Ctrl-C or TERM ends it cleanly."
+    )
+    add = parser.add_argument
+    add(
+        "--serve",
+        nargs="?",
+        const=DEFAULT_LISTEN,
+        metavar="HOST:PORT",
+        help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
+    )
+    add("--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron")
+    add("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
+    add("--health", action="store_true", help="say what is wrong, as ?format=health of the dashboard; exit with 0 or 1")
+    add("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
+    add("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
+    add(
+        "--cron",
+        action="store_true",
+        help="for a host with only cron: all workers in one process, which ends before cron starts the next one; "
+        "does nothing when a pool runs already",
+    )
+    add(
+        "--max-seconds",
+        type=positive_seconds,
+        default=CRON_SECONDS,
+        metavar="N",
+        help=f"with --cron: start no update after N seconds (default {CRON_SECONDS:g}, for cron's every minute)",
+    )
+    return parser
 
 
 def grace_seconds(bot_timeout_seconds: float) -> float:
@@ -113,52 +83,45 @@ def grace_seconds(bot_timeout_seconds: float) -> float:
 
 
 def run_pool(
-    queue: DatabaseQueue,
-    size: int,
-    worker_script: str,
-    bot_timeout_seconds: float,
-    server: Optional[Server],
-    gateway: Optional[Service],
+    parts: PoolParts,
+    server: Optional[WebServer],
+    gateway: Optional[Gateway],
     has_password: bool,
-    housekeeping: Housekeeping,
-    notifications: Optional[Notifications],
-    sleep_seconds: float,
     check: Callable[[], object],
-    alert: Optional[Callable[[], None]] = None,
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
-    `check` raises ScalableError when workers that started now would find the settings or the bot wrong. `alert` is
-    called about once a minute, by one pool of all that share the queue.
+    `check` raises ScalableError when workers that started now would find the settings or the bot wrong.
     Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
-    queue.database.limit_connections(POOL_CONNECTIONS)
-    queue.ensure_schema()
-    name, wakeup_pipe = process_name(), WakeupPipe(size)
-    watch = PollSchedule(sleep_seconds, hears_notifications=notifications is not None)
-    maintenance = Maintenance(queue, housekeeping, name, lambda: watch.is_quiet, alert)
-    watcher = QueueWatcher(queue, watch, wakeup_pipe, notifications, maintenance.needed)
+    name = process_name()
+    services = PoolServices(parts, name, parts.open_notifications())
+    parts.queue.database.limit_connections(POOL_CONNECTIONS)
+    parts.queue.ensure_schema()
     pool = WorkerPool(
-        size,
-        lambda worker: WorkerProcess(worker_script, worker, wakeup_pipe.reader),
-        grace_seconds(bot_timeout_seconds),
-        maintenance.worker_died,
+        parts.size,
+        lambda worker: WorkerProcess(parts.worker_script, worker, services.wakeup_pipe.reader),
+        grace_seconds(parts.bot_timeout_seconds),
+        services.maintenance.worker_died,
         name=name,
         check=check,
     )
     pool.listen(has_terminal=sys.stdin is not None and sys.stdin.isatty())
-    log.info(event("pool started", pid=os.getpid(), workers=size, database=queue.database.place))
-    services = [service for service in (maintenance, watcher, gateway, server) if service is not None]
-    for service in services:
-        service.start()
+    log.info(event("pool started", pid=os.getpid(), workers=parts.size, database=parts.queue.database.place))
+    services.start()
+    if gateway is not None:
+        gateway.start()
     if server is not None:
+        server.start()
         _invite(server.url, ASKS_FOR_TOKEN if has_password else NO_TOKEN)
     try:
         return pool.run()
     finally:
-        for service in reversed(services):
-            service.stop()
-        queue.close()
+        if server is not None:
+            server.stop()
+        if gateway is not None:
+            gateway.stop()
+        services.stop()
 
 
 def _invite(url: str, notice: str) -> None:

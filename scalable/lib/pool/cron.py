@@ -1,7 +1,7 @@
 """One tick of cron: a pool that lives for less than a minute, its workers in threads of one process.
 
-It does what the resident pool does: hears the webhook, runs what comes due, tidies up. When its time is over it begins
-no job, and ends with the last one that runs.
+It does what the resident pool does: hears the webhook, runs what comes due, maintains the queue. When its time is over
+it begins no job, and ends with the last one that runs.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import ExitCode, NoProcessLeft
 from scalable.lib.logs import event
-from scalable.lib.pool.command import take_lock
-from scalable.lib.pool.maintenance import Maintenance
-from scalable.lib.pool.poll_schedule import PollSchedule
-from scalable.lib.pool.queue_watcher import Notifications, QueueWatcher
+from scalable.lib.pool.parts import PoolParts
+from scalable.lib.pool.pool_lock import PoolLock
+from scalable.lib.pool.services import PoolServices
 from scalable.lib.pool.slot_threads import SlotThreads
-from scalable.lib.pool.worker_parts import WorkerParts
 from scalable.lib.process_name import process_name
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.runner import Runner
@@ -30,113 +29,93 @@ from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, WorkerLoop
 from scalable.lib.worker.process_end import END_SECONDS, end_within
-from scalable.lib.worker.wakeup import Listening, WakeupPipe
+from scalable.lib.worker.wakeup import WaitForWakeup
+
+if TYPE_CHECKING:
+    from scalable.lib.ingest.pool_notification import NotificationSocket
 
 log = logging.getLogger(__name__)
 
 
-class NotificationSource(Notifications, Protocol):
-    """Notifications that can be closed."""
+def run_cron(parts: PoolParts, max_seconds: float, lock_file: Path) -> int:
+    """Work for `max_seconds` with a thread for each worker; the exit code. Does nothing when a pool runs already.
 
-    def close(self) -> None:
-        """Nobody listens any more."""
-
-
-def run_cron(
-    parts: WorkerParts,
-    size: int,
-    max_seconds: float,
-    lock_file: Path,
-    open_notifications: Callable[[], Optional[NotificationSource]],
-) -> int:
-    """Work for `max_seconds` with `size` workers; the exit code. Does nothing when a pool runs already.
-
-    `open_notifications` is called when this process is the pool. Raises BotMissing, DatabaseUnavailable when the
-    database is away at the start, and ConfigurationError when its tables or the data folder are wrong.
+    Raises BotMissing, DatabaseUnavailable when the database is away at the start, and ConfigurationError when its
+    tables or the data folder are wrong.
     """
     ends = time.monotonic() + max_seconds
-    if not take_lock(lock_file, ensure=True):
+    if not PoolLock(lock_file).take(ensure=True):
         return ExitCode.OK
     reaper = ProcessReaper()
-    runners = [parts.create_runner(reaper) for _ in range(size)]
+    runners = [parts.create_runner(reaper) for _ in range(parts.size)]
     runners[0].check()
-    parts.queue.database.limit_connections(size + 1)  # one for each worker, and one for all the rest
+    parts.queue.database.limit_connections(parts.size + 1)  # one for each worker, and one for all the rest
     parts.queue.ensure_schema()
     stop = StopSignal()
     stop.listen()
-    exit_code = _Tick(parts, runners, stop, ends, open_notifications()).run()
+    notifications = parts.open_notifications()
+    try:
+        exit_code = _CronPool(parts, runners, stop, ends, notifications).run()
+    finally:
+        if notifications is not None:
+            notifications.close()
     end_within(END_SECONDS, exit_code)
     return exit_code
 
 
-class _Tick:
-    """The running pool. `ends`, by the monotonic clock: begin no job after that."""
+@dataclass
+class _CronPool:
+    """`ends`, by the monotonic clock: begin no job after that."""
 
-    def __init__(
-        self,
-        parts: WorkerParts,
-        runners: Sequence[Runner],
-        stop: StopSignal,
-        ends: float,
-        notifications: Optional[NotificationSource],
-    ) -> None:
-        self._parts = parts
-        self._stop = stop
-        self._ends = ends
-        self._notifications = notifications
-        self._name = process_name()
-        self._exit_code = ExitCode.OK
-        self._left = len(runners)
+    parts: PoolParts
+    runners: Sequence[Runner]
+    stop: StopSignal
+    ends: float
+    notifications: Optional[NotificationSocket]
+
+    def __post_init__(self) -> None:
+        name = process_name()
+        self._services = PoolServices(self.parts, name, self.notifications)
+        works = [partial(self._work, f"{name}/{number}", runner) for number, runner in enumerate(self.runners, 1)]
+        self._slots = SlotThreads(works)
+        self._left = len(works)
         self._leaving = threading.Lock()
-        self._wakeup_pipe = WakeupPipe(len(runners))
-        watch = PollSchedule(parts.sleep_seconds, hears_notifications=notifications is not None)
-        self._maintenance = Maintenance(
-            parts.queue, parts.housekeeping, self._name, lambda: watch.is_quiet, parts.alert
-        )
-        self._watcher = QueueWatcher(parts.queue, watch, self._wakeup_pipe, notifications, self._maintenance.needed)
-        self._slots = SlotThreads(
-            [partial(self._work, f"{self._name}/{n}", runner) for n, runner in enumerate(runners, 1)]
-        )
+        self._exit_code = ExitCode.OK
 
     def run(self) -> ExitCode:
         """Work until the time is over or a stop is requested, and until the last job has ended."""
-        log.info(event("pool started", pid=os.getpid(), place=self._parts.queue.database.place))
-        self._maintenance.start()
-        self._watcher.start()
+        log.info(event("pool started", pid=os.getpid(), place=self.parts.queue.database.place))
+        self._services.start()
         try:
             self._slots.start()
-            self._stop.wait(self._seconds_left())
+            self.stop.wait(self._seconds_left())
             self._slots.join()
         finally:
-            self._watcher.stop()
-            self._maintenance.stop()
-            if self._notifications is not None:
-                self._notifications.close()
-            self._wakeup_pipe.close()
-            self._parts.queue.close()
+            self._services.stop()
         log.info(event("pool stopped", exit_code=int(self._exit_code)))
         return self._exit_code
 
     def _work(self, name: str, runner: Runner) -> None:
         """One worker's life, in its own thread."""
-        worker = LegacyBotWorker(self._parts.queue, runner, self._parts.create_replies(), name, self._stop)
+        queue, stop = self.parts.queue, self.stop
+        worker = LegacyBotWorker(queue, runner, self.parts.create_replies(), name, stop)
         limits = Limits(max_seconds=self._seconds_left())
         try:
-            WorkerLoop(self._parts.queue, worker, self._stop, Listening(self._wakeup_pipe.reader), limits).run()
+            WorkerLoop(queue, worker, stop, WaitForWakeup(self._services.wakeup_pipe.reader), limits).run()
         except NoProcessLeft as error:  # the other workers may have what they need
             log.error(event("worker ended", worker=name, cause=error))
             self._exit_code = ExitCode.NO_PROCESS_LEFT
         except Exception:  # the top of the thread; in a process of its own the worker would end like that
             log.exception(event("worker ended", worker=name))
             self._exit_code = ExitCode.UNEXPECTED
-            self._maintenance.worker_died(name)
-            self._stop.request()
+            self._services.maintenance.worker_died(name)
+            stop.request()
         if worker.retire_reason is not None:
-            self._stop.request()  # the next tick is a new process
+            stop.request()  # the next tick is a new process
         with self._leaving:
             self._left -= 1
             if self._left == 0:
-                self._stop.request()
+                stop.request()
 
     def _seconds_left(self) -> float:
-        return self._ends - time.monotonic()
+        return self.ends - time.monotonic()

@@ -1,33 +1,37 @@
 """Starts `worker.py --drain` from a web request, as a process of its own that no web server waits for or ends.
 
-Its session, its standard streams and its environment are its own. What it has to say is in a file of the data folder:
-the server's log belongs to the request, and Apache would wait until the drain closes it.
+Its session, its standard streams and its environment are its own. Its log is a file of the data folder: the server's
+log belongs to the request, and Apache would wait until the drain closes it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import IO, Optional
 
 from scalable.lib.errors import ScalableError
+from scalable.lib.host_limits import within_limits
 from scalable.lib.logs import OncePer, event
 from scalable.lib.pool.drain_lock import DrainLock, take_drain_lock
 from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.usual_path import USUAL_PATH
 
-if TYPE_CHECKING:  # a webhook that starts nothing does not pay for subprocess
-    from scalable.lib.pool.drain_process import StartedDrain
-
 log = logging.getLogger(__name__)
 # How long a drain begins new jobs. Hosts end what lasts long; when there is more to do, another one follows.
 DRAIN_SECONDS = 25.0
+# From the end of its pipe to the end of the process.
+END_SECONDS = 5.0
 MAX_LOG_BYTES = 256 * 1024
 # What of a request's process reaches the drain and its bots; not the request itself. As little as cron gives, or more.
-PASSED = (
+PASSED = [
     "PATH",
     "HOME",
     "USER",
@@ -44,7 +48,7 @@ PASSED = (
     "PYTHONPATH",
     "VIRTUAL_ENV",
     "LD_LIBRARY_PATH",
-)
+]
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class DrainStarter:
         self._may_log = OncePer(60)
 
     def start_drain(self) -> None:
-        """Have the queue drained soon, by a drain that is started now or by whoever works already. Never raises."""
+        """Have the queue drained soon, by a new drain, or by the drain or pool that runs already. Never raises."""
         try:
             drain = self.start(DRAIN_SECONDS, waits_for_retries=True)
         except (ScalableError, OSError) as error:
@@ -74,10 +78,10 @@ class DrainStarter:
                 log.error(event("drain not started", cause=error))
             return
         if drain is not None:
-            drain.let_go()
+            drain.detach()
 
     def start_drain_after(self, before: Callable[[], None]) -> Callable[[], None]:
-        """The kick, with something to be done first."""
+        """What calls `before`, and then `start_drain`."""
 
         def work() -> None:
             before()
@@ -86,9 +90,9 @@ class DrainStarter:
         return work
 
     def start(self, seconds: float, waits_for_retries: bool = False) -> Optional[StartedDrain]:
-        """A drain that begins no job after `seconds`; None when a pool or another drain is at work.
+        """A drain that begins no job after `seconds`; None when a pool or another drain runs.
 
-        Raises ConfigurationError or NoProcessLeft when it cannot be started.
+        Raises ConfigurationError, NoProcessLeft or OSError when it cannot be started.
         """
         if PoolLock(self._places.pool_lock).holder() is not None:
             return None
@@ -98,20 +102,14 @@ class DrainStarter:
         try:
             return self._started(seconds, waits_for_retries, lock)
         finally:
-            lock.leave()
+            lock.close()
 
     def _started(self, seconds: float, waits_for_retries: bool, lock: DrainLock) -> StartedDrain:
-        from scalable.lib.pool.drain_process import StartedDrain
         from scalable.lib.pool.find_python import find_python
 
-        command = [
-            find_python(),
-            str(self._places.script),
-            "--drain",
-            "--max-seconds",
-            f"{seconds:g}",
-            *(["--linger"] if waits_for_retries else []),
-        ]
+        command = [find_python(), str(self._places.script), "--drain", "--max-seconds", f"{seconds:g}"]
+        if waits_for_retries:
+            command.append("--linger")
         with open(self._places.log, _mode(self._places.log), opener=_private) as output:
             return StartedDrain(command, self._environment, lock.descriptor, output)
 
@@ -123,7 +121,7 @@ def drain_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _mode(path: Path) -> str:
-    """Append, or begin anew when there is more than anybody will read."""
+    """Append, or begin anew when the log has become long."""
     try:
         return "ab" if path.stat().st_size < MAX_LOG_BYTES else "wb"
     except FileNotFoundError:
@@ -132,3 +130,75 @@ def _mode(path: Path) -> str:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What a drain has done: runs of the bot, and how many succeeded. `exit_code` is None while it goes on."""
+
+    runs: int
+    succeeded: int
+    exit_code: Optional[int]
+
+
+class StartedDrain:
+    """The process that `command` starts; it inherits `lock` and a pipe for its reports, no other descriptor of ours.
+
+    Raises NoProcessLeft or OSError when it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], lock: int, output: IO[bytes]) -> None:
+        import subprocess  # a webhook that starts nothing does not pay for it
+
+        with within_limits():
+            self._reports, theirs = os.pipe()
+        try:
+            with within_limits():
+                self._process = subprocess.Popen(
+                    [*command, "--flight", str(lock), "--report", str(theirs)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd="/",
+                    env=environment,
+                    start_new_session=True,
+                    pass_fds=[lock, theirs],
+                )
+        except BaseException:
+            os.close(self._reports)
+            raise
+        finally:
+            os.close(theirs)
+
+    def wait(self, seconds: float) -> Drained:
+        """What it has done at its end, or after `seconds`."""
+        ends = time.monotonic() + seconds
+        said = b""
+        while select.select([self._reports], [], [], max(0.0, ends - time.monotonic()))[0]:
+            chunk = os.read(self._reports, 65536)
+            if not chunk:
+                return _drained(said, self._exit_code())
+            said = (said + chunk)[-100:]
+        return _drained(said, None)
+
+    def _exit_code(self) -> Optional[int]:
+        from subprocess import TimeoutExpired
+
+        with contextlib.suppress(TimeoutExpired):
+            return self._process.wait(END_SECONDS)
+        return None
+
+    def detach(self) -> None:
+        """Let it go on alone. A thread waits for its end, or it would stay a zombie in a server that goes on; where no
+        thread can be started, it stays one until the next drain is started."""
+        os.close(self._reports)
+        if self._process.poll() is None:
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._process.wait, name="drain", daemon=True).start()
+
+
+def _drained(said: bytes, exit_code: Optional[int]) -> Drained:
+    """From the last whole line of the reports."""
+    lines = said.split(b"\n")[:-1]
+    runs, succeeded = map(int, lines[-1].split()) if lines else (0, 0)
+    return Drained(runs, succeeded, exit_code)

@@ -9,14 +9,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.usual_path import USUAL_PATH
 
-CHECK = "import sys; sys.exit(sys.version_info < (3, 9))"
 CHECK_SECONDS = 10.0
 # For any Python from 2.6 on: its version, and which of the modules named by the arguments it has not.
 ASK = """
@@ -33,6 +32,7 @@ sys.stdout.write("%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (",".join(missin
 """
 # Where a web server looks for `python3` (suexec's AP_SAFE_PATH); a login shell may look elsewhere first.
 WEB_PATH = USUAL_PATH
+WEB_ENVIRONMENT = {"PATH": WEB_PATH}
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,17 @@ class Python:
         return ".".join(str(number) for number in self.version)
 
 
-def ask_python(path: str, vendor: str, modules: Sequence[str], options: Sequence[str] = ()) -> Optional[Python]:
+def ask_python(
+    path: str,
+    vendor: str = "",
+    modules: Sequence[str] = (),
+    options: Sequence[str] = (),
+    environment: Optional[Mapping[str, str]] = WEB_ENVIRONMENT,
+) -> Optional[Python]:
     """What the program at `path` is, with the folder `vendor` before its own packages; None when it is no Python.
 
-    `options` are those it is started with; some keep it from finding packages.
+    `options` are those it is started with; some keep it from finding packages. `environment`: None is that of this
+    process.
     """
     try:
         done = subprocess.run(
@@ -65,10 +72,11 @@ def ask_python(path: str, vendor: str, modules: Sequence[str], options: Sequence
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             cwd="/",
             timeout=CHECK_SECONDS,
             check=False,
-            env={"PATH": WEB_PATH},
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -88,32 +96,16 @@ def find_python(
     """
     if re.fullmatch(r"python[0-9.]*", os.path.basename(executable)) and os.access(executable, os.X_OK):
         return executable
-    for candidate in _candidates(prefixes):
-        if os.access(candidate, os.X_OK) and _works(candidate):
+    names = (
+        f"python{sys.version_info[0]}.{sys.version_info[1]}",
+        "python3",
+        "python",
+    )  # the packages are of this version
+    for candidate in [os.path.join(prefix, "bin", name) for prefix in dict.fromkeys(prefixes) for name in names]:
+        python = ask_python(candidate, environment=None) if os.access(candidate, os.X_OK) else None
+        if python is not None and python.is_new_enough:
             return candidate
     raise ConfigurationError(
         f"no Python program found: this process is {executable or 'without a name'}, and there is none in "
         f"{' or '.join(os.path.join(prefix, 'bin') for prefix in dict.fromkeys(prefixes))}"
     )
-
-
-def _candidates(prefixes: Sequence[str]) -> Iterator[str]:
-    """The same version first: its packages are those of this process."""
-    for prefix in dict.fromkeys(prefixes):
-        for name in (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3", "python"):
-            yield os.path.join(prefix, "bin", name)
-
-
-def _works(candidate: str) -> bool:
-    try:
-        done = subprocess.run(
-            [candidate, "-c", CHECK],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=CHECK_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0

@@ -1,24 +1,24 @@
-"""One pool per installation, by a lock the kernel takes back when its holder dies."""
+"""One pool per installation, by a lock on a file that names its holder."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 from scalable.lib.errors import AlreadyRunning, ConfigurationError
+from scalable.lib.pool.file_lock import take_file_lock
 
-# Whoever only looks holds the lock for some microseconds, and must not keep a pool from starting.
-LOOKS, LOOK_SECONDS = 10, 0.02
+# `holder` shares the lock for some microseconds, which must not keep a pool from starting.
+TRIES = 11
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the lock: a process, and the machine it runs on; None for what cannot be read."""
+    """What holds the lock: a process, and the machine it runs on; None for what cannot be read."""
 
     pid: Optional[int]
     host: Optional[str]
@@ -34,31 +34,24 @@ class PoolLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor: Optional[int] = None
 
-    def take(self) -> None:
-        """Raises AlreadyRunning with the holder's pid when another pool has it, ConfigurationError when unusable."""
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(f"{self._path}: the pool's lock cannot be opened ({error.strerror})") from error
-        try:
-            _lock(descriptor)
-        except BlockingIOError as error:
-            holder = _read_holder(descriptor)
-            os.close(descriptor)
-            message = f"a pool of this installation is running already (pid {holder.pid or 'unknown'})"
-            raise AlreadyRunning(message, holder.pid) from error
-        except OSError as error:
-            os.close(descriptor)
-            why = f"{self._path}: this file system has no locks ({error.strerror}); name a local folder as BOT_DATA_DIR"
-            raise ConfigurationError(why) from error
+    def take(self, ensure: bool = False) -> bool:
+        """Whether this process has the lock from now on; False when another pool has it and `ensure` asks for no more.
+
+        Raises AlreadyRunning with the holder's pid otherwise, ConfigurationError when the file is unusable.
+        """
+        descriptor = take_file_lock(self._path, "the pool's lock", TRIES)
+        if descriptor is None:
+            if ensure:
+                return False
+            pid = (self.holder() or Holder(None, None)).pid
+            raise AlreadyRunning(f"a pool of this installation is running already (pid {pid or 'unknown'})", pid)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-        self._descriptor = descriptor
+        return True
 
     def holder(self) -> Optional[Holder]:
-        """Who holds it now; None when nobody does. Shares it for a moment with others that look, to be sure."""
+        """What holds it now; None when it is free. Shares it for a moment with others that ask, to be sure."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -69,22 +62,7 @@ class PoolLock:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
         except BlockingIOError:
-            return _read_holder(descriptor)
+            pid, _, host = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip().partition(" ")
+            return Holder(int(pid) if pid.isdigit() else None, host or None)
         finally:
             os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    """Raises BlockingIOError when another process has the lock, and keeps it."""
-    for _ in range(LOOKS):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(LOOK_SECONDS)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _read_holder(descriptor: int) -> Holder:
-    pid, _, host = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip().partition(" ")
-    return Holder(int(pid) if pid.isdigit() else None, host or None)

@@ -17,13 +17,13 @@ from scalable.lib.errors import NoProcessLeft
 from scalable.lib.logs import event
 
 log = logging.getLogger(__name__)
-# A thread starts in a millisecond. One that has not started by then never will: this user may have no more of them.
+# A thread starts in a millisecond. One that has not started by then never will: this user may have no more threads.
 START_SECONDS = 5.0
 NO_THREADS = "the host allows this user no more threads; lower BOT_WORKER_POOL_SIZE"
 
 
 class SlotThreads:
-    """A thread for each piece of `work`. What a piece raises is its own to catch."""
+    """A thread for each of `works`, which must not raise."""
 
     def __init__(self, works: Sequence[Callable[[], None]]) -> None:
         self._works = works
@@ -45,7 +45,7 @@ class SlotThreads:
         self._scheduler.start()
         ends = time.monotonic() + START_SECONDS
         begun, wanted = self._count(self._begun, ends), len(self._works)
-        # In a thread of its own the scheduler hands them over, and forgets them; it must not be shut down meanwhile.
+        # The scheduler hands them over, and removes them, in a thread of its own; it must not be shut down meanwhile.
         self._count(self._handed_over, ends)
         if begun == 0:
             raise NoProcessLeft(f"none of {wanted} workers could be started: {NO_THREADS}")

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from queue import Empty, SimpleQueue
-from typing import Optional, Protocol
+from typing import Optional
 
 from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.logs import event
+from scalable.lib.pool.worker_process import WorkerProcess
 from scalable.lib.process_name import process_name
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ _WAKE = signal.SIGCHLD
 
 
 class State(Enum):
-    """RUNNING → STOPPING (workers finish) → KILLING (out of patience) → STOPPED."""
+    """RUNNING → STOPPING (workers finish) → KILLING (the grace time is over) → STOPPED."""
 
     RUNNING = "running"
     STOPPING = "stopping"
@@ -42,33 +43,19 @@ class State(Enum):
     STOPPED = "stopped"
 
 
-class Child(Protocol):
-    """What the pool needs of a started worker."""
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-
-    def poll(self) -> Optional[int]:
-        """The exit code, or None while it runs."""
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to the process itself; the bot it runs is in a group of its own."""
-
-
 @dataclass
 class _Slot:
-    """One place in the pool."""
+    """The place of one worker at a time. `is_leaving`: it was told to end, because a new one shall replace it."""
 
     number: int
-    child: Optional[Child] = None
+    worker: Optional[WorkerProcess] = None
     name: str = ""
     generation: int = 0
     started: float = 0.0
     respawn_at: float = 0.0
     backoff: float = 0.0
     is_leaving: bool = False
-    was_hurried: bool = False
+    was_told_to_quit: bool = False
 
 
 class WorkerPool:
@@ -80,7 +67,7 @@ class WorkerPool:
     def __init__(
         self,
         size: int,
-        spawn: Callable[[str], Child],
+        spawn: Callable[[str], WorkerProcess],
         grace_seconds: float,
         worker_died: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -95,17 +82,17 @@ class WorkerPool:
         self._clock = clock
         self.name = name or process_name()
         self._slots = [_Slot(number) for number in range(1, size + 1)]
-        self._patience_ends = 0.0
+        self._deadline = 0.0  # of the workers that were told to end
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._check = check
         self._hangup_stops = False
-        self._old: list[_Slot] = []
-        self._leaving: Optional[_Slot] = None
+        self._to_replace: list[_Slot] = []
+        self._replaced: Optional[_Slot] = None
 
     def listen(self, has_terminal: bool = False) -> None:
         """Take over the process's signals (main thread only); handlers only put into a queue.
 
-        HUP replaces the workers, but with a terminal, and without nohup, it means that somebody closed it.
+        HUP replaces the workers, but with a terminal, and without nohup, it means that the terminal was closed.
         """
         self._hangup_stops = has_terminal and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, _WAKE):
@@ -122,7 +109,7 @@ class WorkerPool:
 
     def handle(self, number: int) -> None:
         """React to one signal: TERM and INT stop gracefully, a second one or QUIT at once, HUP replaces the workers."""
-        if number == _WAKE or self.state is State.KILLING:  # another wish must not put off the KILL that is due
+        if number == _WAKE or self.state is State.KILLING:  # another signal must not put off the KILL that is due
             return
         if number == signal.SIGHUP and not self._hangup_stops:
             self.replace_all()
@@ -136,11 +123,10 @@ class WorkerPool:
         if self.state is State.RUNNING:
             log.info(event("pool stopping", cause=why, grace_seconds=self._grace_seconds))
             self.state = State.STOPPING
-            self._patience_ends = self._clock() + self._grace_seconds
-            self._tell_all(signal.SIGTERM)
+            self._signal_all(signal.SIGTERM, self._grace_seconds)
 
     def replace_all(self) -> None:
-        """Let every worker make way for a new one after the job at hand, one by one; the others go on working."""
+        """Replace the workers one by one, each after the job at hand; the others go on working."""
         if self.state is not State.RUNNING:
             return
         try:
@@ -149,57 +135,31 @@ class WorkerPool:
             log.error(event("workers not replaced", cause=error))
             return
         log.info(event("replacing the workers", workers=len(self._slots)))
-        self._old = [slot for slot in self._slots if slot is not self._leaving]
+        self._to_replace = [slot for slot in self._slots if slot is not self._replaced]
 
     def tick(self) -> float:
-        """Look after every worker once; the seconds until that is useful again."""
+        """Do for every worker what is due; the seconds until that is useful again."""
         for slot in self._slots:
-            self._look_after(slot)
+            self._update(slot)
         if self.state is State.RUNNING:
             self._replace_next()
         else:
-            self._lose_patience()
-            if all(slot.child is None for slot in self._slots):
+            self._enforce_deadline()
+            if all(slot.worker is None for slot in self._slots):
                 log.info(event("pool stopped", exit_code=int(self.exit_code)))
                 self.state = State.STOPPED
-        return max(0.01, min([LONGEST_TICK_SECONDS, *(moment - self._clock() for moment in self._due())]))
-
-    def _replace_next(self) -> None:
-        """The next one leaves when the successor of the last one has come to stay."""
-        slot = self._leaving
-        if slot is not None:
-            if slot.is_leaving:
-                self._hurry(slot)
-                return
-            if slot.child is None or self._clock() - slot.started < STEADY_SECONDS:
-                return
-        self._leaving = slot = self._old.pop(0) if self._old else None
-        if slot is not None and slot.child is not None:
-            slot.is_leaving = True
-            self._patience_ends = self._clock() + self._grace_seconds
-            slot.child.send_signal(signal.SIGTERM)
-
-    def _hurry(self, slot: _Slot) -> None:
-        """One that does not leave within the grace time is killed, after a chance to give its job back."""
-        if self._clock() < self._patience_ends or slot.child is None:
-            return
-        log.warning(event("worker does not make way", slot=slot.number, grace_seconds=self._grace_seconds))
-        slot.child.send_signal(signal.SIGKILL if slot.was_hurried else signal.SIGQUIT)
-        slot.was_hurried = True
-        self._patience_ends = self._clock() + KILL_WAIT_SECONDS
-
-    def _due(self) -> list[float]:
-        """The moments at which there is something to do, whatever else happens."""
         if self.state is State.RUNNING:
-            return [slot.respawn_at for slot in self._slots if slot.child is None]
-        return [self._patience_ends]
+            due = [slot.respawn_at for slot in self._slots if slot.worker is None]
+        else:
+            due = [self._deadline]
+        return max(0.01, min([LONGEST_TICK_SECONDS, *(moment - self._clock() for moment in due)]))
 
-    def _look_after(self, slot: _Slot) -> None:
-        if slot.child is not None:
-            exit_code = slot.child.poll()
+    def _update(self, slot: _Slot) -> None:
+        if slot.worker is not None:
+            exit_code = slot.worker.poll()
             if exit_code is None:
                 return
-            self._bury(slot, exit_code)
+            self._clear(slot, exit_code)
         if self.state is State.RUNNING and self._clock() >= slot.respawn_at:
             self._start(slot)
 
@@ -208,16 +168,17 @@ class WorkerPool:
         slot.name = f"{self.name}/{slot.number}.{slot.generation}"
         slot.started = self._clock()
         try:
-            slot.child = self._spawn(slot.name)
+            slot.worker = self._spawn(slot.name)
         except OSError as error:  # no process left for this user: wait like after a crash
             self._back_off(slot)
             log.error(event("worker not started", slot=slot.number, cause=error, again_in_seconds=slot.backoff))
             return
-        log.info(event("worker started", slot=slot.number, pid=slot.child.pid))
+        log.info(event("worker started", slot=slot.number, pid=slot.worker.pid))
 
-    def _bury(self, slot: _Slot, exit_code: int) -> None:
-        was_leaving = slot.is_leaving
-        slot.child, slot.is_leaving, slot.was_hurried = None, False, False
+    def _clear(self, slot: _Slot, exit_code: int) -> None:
+        """Empty the slot of a worker that has ended, and decide when the next one starts."""
+        was_leaving, lived_seconds = slot.is_leaving, self._clock() - slot.started
+        slot.worker, slot.is_leaving, slot.was_told_to_quit = None, False, False
         if exit_code < 0 or exit_code == ExitCode.UNEXPECTED:
             self._worker_died(slot.name)
         if self.state is not State.RUNNING:
@@ -225,10 +186,10 @@ class WorkerPool:
         elif exit_code == ExitCode.BAD_CONFIGURATION:
             self.exit_code = ExitCode.BAD_CONFIGURATION
             self.stop("a worker found the settings wrong; its message is above")
-        elif was_leaving or (exit_code == ExitCode.OK and self._clock() - slot.started >= REPLACEABLE_SECONDS):
-            slot.respawn_at, slot.backoff = self._clock(), 0.0  # it made way for a new one
+        elif was_leaving or (exit_code == ExitCode.OK and lived_seconds >= REPLACEABLE_SECONDS):
+            slot.respawn_at, slot.backoff = self._clock(), 0.0
         else:
-            if self._clock() - slot.started >= SETTLED_SECONDS:
+            if lived_seconds >= SETTLED_SECONDS:
                 slot.backoff = 0.0
             self._back_off(slot)
             log.warning(event("worker ended", slot=slot.number, exit_code=exit_code, again_in_seconds=slot.backoff))
@@ -237,24 +198,48 @@ class WorkerPool:
         slot.backoff = min(max(1.0, slot.backoff * 2), LONGEST_BACKOFF_SECONDS)
         slot.respawn_at = self._clock() + slot.backoff
 
-    def _lose_patience(self) -> None:
-        if self._clock() < self._patience_ends:
+    def _replace_next(self) -> None:
+        """Tell the next worker to end, once the successor of the last one runs steadily."""
+        slot = self._replaced
+        if slot is not None:
+            if slot.is_leaving:
+                self._enforce_leaving(slot)
+                return
+            if slot.worker is None or self._clock() - slot.started < STEADY_SECONDS:
+                return
+        self._replaced = slot = self._to_replace.pop(0) if self._to_replace else None
+        if slot is not None and slot.worker is not None:
+            slot.is_leaving = True
+            self._deadline = self._clock() + self._grace_seconds
+            slot.worker.send_signal(signal.SIGTERM)
+
+    def _enforce_leaving(self, slot: _Slot) -> None:
+        """QUIT after the grace time, so that the worker gives its job back; KILL when it does not end after that."""
+        if self._clock() < self._deadline or slot.worker is None:
+            return
+        log.warning(event("worker does not make way", slot=slot.number, grace_seconds=self._grace_seconds))
+        slot.worker.send_signal(signal.SIGKILL if slot.was_told_to_quit else signal.SIGQUIT)
+        slot.was_told_to_quit = True
+        self._deadline = self._clock() + KILL_WAIT_SECONDS
+
+    def _enforce_deadline(self) -> None:
+        if self._clock() < self._deadline:
             return
         if self.state is State.STOPPING:
             log.warning(event("grace time over", grace_seconds=self._grace_seconds))
             self._stop_at_once()
         else:
-            self._tell_all(signal.SIGKILL)
-            self._patience_ends = self._clock() + KILL_WAIT_SECONDS
+            self._signal_all(signal.SIGKILL, KILL_WAIT_SECONDS)
 
     def _stop_at_once(self) -> None:
         """QUIT: workers end their bots and release the jobs; KILL follows for one that does not."""
         log.info(event("pool stopping at once"))
         self.state = State.KILLING
-        self._patience_ends = self._clock() + KILL_WAIT_SECONDS
-        self._tell_all(signal.SIGQUIT)
+        self._signal_all(signal.SIGQUIT, KILL_WAIT_SECONDS)
 
-    def _tell_all(self, number: int) -> None:
+    def _signal_all(self, number: int, seconds: float) -> None:
+        """`seconds` is how long they have to end."""
+        self._deadline = self._clock() + seconds
         for slot in self._slots:
-            if slot.child is not None:
-                slot.child.send_signal(number)
+            if slot.worker is not None:
+                slot.worker.send_signal(number)

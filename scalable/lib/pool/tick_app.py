@@ -1,4 +1,4 @@
-"""The tick: an address that works off what is due when it is fetched, for hosts whose cron can do nothing else."""
+"""The tick: an address that has what is due run when it is fetched, for hosts whose cron can do nothing else."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hmac
 import logging
 import re
 from collections.abc import Callable
-from typing import Optional, Protocol
 
 from bottle import Bottle, HTTPResponse, request
 
 from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.ingest.error_boundary import Wsgi, with_error_boundary
 from scalable.lib.logs import event
+from scalable.lib.pool.drain_starter import DrainStarter
 from scalable.lib.queue.database_queue import DatabaseQueue
 
 log = logging.getLogger(__name__)
@@ -31,42 +31,16 @@ CAUSES: dict[int, str] = {
     ExitCode.BOT_MISSING: "the bot or PHP is missing",
     ExitCode.NO_PROCESS_LEFT: "the host allows no more processes",
 }
+HEADERS = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-class Drained(Protocol):
-    """What a drain has done so far."""
-
-    @property
-    def runs(self) -> int:
-        """Runs of the bot."""
-
-    @property
-    def succeeded(self) -> int:
-        """How many of them succeeded."""
-
-    @property
-    def exit_code(self) -> Optional[int]:
-        """How it ended; None while it goes on."""
-
-
-class Drain(Protocol):
-    """A drain that was started, and goes on whatever becomes of the request."""
-
-    def wait(self, seconds: float) -> Drained:
-        """What it has done at its end, or after `seconds`."""
-
-    def let_go(self) -> None:
-        """Nobody waits for it any more."""
-
-
-def create_tick_app(
-    token: str, start: Callable[[float], Optional[Drain]], open_queue: Callable[[], DatabaseQueue]
-) -> Wsgi:
-    """A WSGI application. `token` empty: nobody may use it.
-
-    `start` begins to drain the queue for so many seconds; None when somebody works already. Raises ScalableError or
-    OSError when it cannot. `open_queue` returns the same queue each time.
-    """
+def create_tick_app(token: str, starter: DrainStarter, open_queue: Callable[[], DatabaseQueue]) -> Wsgi:
+    """A WSGI application; closed when `token` is empty. `open_queue` returns the same queue each time."""
     app = Bottle()
     app.catchall = False
 
@@ -74,7 +48,7 @@ def create_tick_app(
     @app.route("/<path:path>", method="ANY")
     def tick(path: str = "") -> HTTPResponse:  # noqa: ARG001 - any path under the script is the tick
         if request.method not in ("GET", "HEAD", "POST"):
-            return _line(405, "fetch this address with GET or POST", {"Allow": "GET, HEAD, POST"})
+            return _line(405, "fetch this address with GET or POST", Allow="GET, HEAD, POST")
         if not token:
             return _line(403, CLOSED)
         if not hmac.compare_digest(request.query.token.encode("utf-8", "surrogateescape"), token.encode()):
@@ -82,23 +56,23 @@ def create_tick_app(
         given = request.query.seconds or str(MOST_SECONDS)
         if not re.fullmatch("[0-9]{1,3}", given, re.ASCII) or not 1 <= int(given) <= MOST_SECONDS:
             return _line(400, f"seconds={given[:20]!r}: expected a whole number from 1 to {MOST_SECONDS}")
-        return _drain(int(given), start, open_queue)
+        return _drain(int(given), starter, open_queue)
 
     return with_error_boundary(app)
 
 
-def _drain(
-    seconds: int, start: Callable[[float], Optional[Drain]], open_queue: Callable[[], DatabaseQueue]
-) -> HTTPResponse:
+def _drain(seconds: int, starter: DrainStarter, open_queue: Callable[[], DatabaseQueue]) -> HTTPResponse:
     try:
         queue = open_queue()
-        drain = start(seconds)
+        drain = starter.start(seconds)
         if drain is None:
             return _line(200, BUSY)
         drained = drain.wait(seconds + BEYOND_SECONDS)
-        drain.let_go()
+        drain.detach()
         if drained.exit_code in (None, ExitCode.OK):
-            return _line(200, _summary(drained, queue.counts().pending))
+            goes_on = ", still running" if drained.exit_code is None else ""
+            waiting = queue.counts().pending
+            return _line(200, f"ok {drained.runs} run, {drained.succeeded} done, {waiting} waiting{goes_on}")
         cause, where = CAUSES.get(drained.exit_code or 0, "the drain failed"), DRAIN_LOG
     except (ScalableError, OSError) as error:
         log.error(event("tick failed", status=503, cause=error))
@@ -106,20 +80,5 @@ def _drain(
     return _line(503, f"error: {cause}; {where}")
 
 
-def _summary(drained: Drained, waiting: int) -> str:
-    goes_on = ", still running" if drained.exit_code is None else ""
-    return f"ok {drained.runs} run, {drained.succeeded} done, {waiting} waiting{goes_on}"
-
-
-def _line(status: int, text: str, headers: Optional[dict[str, str]] = None) -> HTTPResponse:
-    return HTTPResponse(
-        text + "\n",
-        status,
-        {
-            "Content-Type": "text/plain; charset=utf-8",
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            **(headers or {}),
-        },
-    )
+def _line(status: int, text: str, **headers: str) -> HTTPResponse:
+    return HTTPResponse(text + "\n", status, {**HEADERS, **headers})

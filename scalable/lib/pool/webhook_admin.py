@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from scalable.lib.errors import BotApiError, ConfigurationError
 from scalable.lib.logs import event
@@ -15,7 +16,7 @@ from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, Webhook
 from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
-# When nobody waits for the answer, and when somebody does.
+# In the background, and when a person waits for the answer.
 QUIET_TIMEOUT_SECONDS, ASKED_TIMEOUT_SECONDS = 3.0, 8.0
 # Shared hosts refuse more than about twenty processes at once.
 MAX_CONNECTIONS = 10
@@ -25,12 +26,8 @@ MakeApi = Callable[[float], BotApi]
 
 
 def is_address(url: str) -> bool:
-    """Whether Telegram could be told to go there; whether it wants to, it says itself."""
+    """Whether `url` has the form of a web address; only Telegram knows whether it accepts it."""
     return _ADDRESS.fullmatch(url) is not None
-
-
-def _is_ours(url: str) -> bool:
-    return "/webhook_queue.py" in url
 
 
 class WebhookAdmin:
@@ -42,70 +39,57 @@ class WebhookAdmin:
         self._secret = secret
 
     def refresh_if_old(self) -> None:
-        """Ask Telegram, unless somebody did within the last minute. Errors of Telegram are kept, not raised."""
+        """Ask Telegram, unless a process did within the last minute. Errors of Telegram are kept, not raised."""
         notes = self._notes.read()
         note = notes.get(WEBHOOK)
         if note is not None and note.age_seconds < WEBHOOK_PAUSE_SECONDS:
             return
         seen = read_webhook(notes) or WebhookInfo()
         if self._notes.take_turn(WEBHOOK, seen.to_text(), note):
-            self._keep(self._ask(seen, QUIET_TIMEOUT_SECONDS))
+            self._ask(seen, QUIET_TIMEOUT_SECONDS)
 
     def look_up(self) -> WebhookInfo:
         """Ask Telegram now."""
-        return self._keep(self._ask(read_webhook(self._notes.read()) or WebhookInfo(), ASKED_TIMEOUT_SECONDS))
+        return self._ask(read_webhook(self._notes.read()) or WebhookInfo(), ASKED_TIMEOUT_SECONDS)
 
     def point_at(self, url: str, max_connections: int = MAX_CONNECTIONS) -> WebhookInfo:
         """Let Telegram bring updates to `url` from now on, and remember where it brought them before.
 
         The types of updates it brings stay the same. Raises BotApiError with Telegram's reason, or ConfigurationError.
         """
-        api = self._make_api(ASKED_TIMEOUT_SECONDS)
-        try:
+        with closing(self._make_api(ASKED_TIMEOUT_SECONDS)) as api:
             before = from_telegram(api.call("getWebhookInfo"), 0)
-            self._set(api, url, max_connections, before.allowed_updates)
+            parameters: dict[str, object] = {"url": url, "max_connections": max_connections}
+            if before.allowed_updates:  # Telegram keeps them itself; a local server may have forgotten after a restart
+                parameters["allowed_updates"] = list(before.allowed_updates)
+            if self._secret:
+                parameters["secret_token"] = self._secret
+            api.call("setWebhook", parameters)
+            log.warning(event("webhook set", url=url.partition("?")[0]))
             if before.url and before.url != url:
                 self._notes.write(WEBHOOK_BEFORE, before.url)
-        finally:
-            api.close()
         return self.look_up()
 
     def take_away(self) -> WebhookInfo:
-        """Let Telegram keep its updates for whoever asks for them (getUpdates); those that wait there stay.
+        """Let Telegram keep its updates until they are fetched with getUpdates; those that wait there stay.
 
         Where it brought them is remembered, unless that was our script and the place before it is known: going back
         means going back to the bot. Raises as `point_at`.
         """
-        api = self._make_api(ASKED_TIMEOUT_SECONDS)
-        try:
+        with closing(self._make_api(ASKED_TIMEOUT_SECONDS)) as api:
             url = from_telegram(api.call("getWebhookInfo"), 0).url
             api.call("deleteWebhook")
             log.warning(event("webhook taken away", url=url.partition("?")[0]))
-            if url and not (_is_ours(url) and WEBHOOK_BEFORE in self._notes.read()):
+            if url and not ("/webhook_queue.py" in url and WEBHOOK_BEFORE in self._notes.read()):
                 self._notes.write(WEBHOOK_BEFORE, url)
-        finally:
-            api.close()
         return self.look_up()
 
-    def _set(self, api: BotApi, url: str, max_connections: int, allowed_updates: tuple[str, ...]) -> None:
-        parameters: dict[str, object] = {"url": url, "max_connections": max_connections}
-        if allowed_updates:  # Telegram keeps them by itself; a server of one's own may have forgotten after a restart
-            parameters["allowed_updates"] = list(allowed_updates)
-        if self._secret:
-            parameters["secret_token"] = self._secret
-        api.call("setWebhook", parameters)
-        log.warning(event("webhook set", url=url.partition("?")[0]))
-
     def _ask(self, last: WebhookInfo, timeout_seconds: float) -> WebhookInfo:
+        """What Telegram says, kept in the note of the webhook."""
         try:
-            api = self._make_api(timeout_seconds)
-            try:
-                return from_telegram(api.call("getWebhookInfo"), int(time.time()))
-            finally:
-                api.close()
+            with closing(self._make_api(timeout_seconds)) as api:
+                seen = from_telegram(api.call("getWebhookInfo"), int(time.time()))
         except (BotApiError, ConfigurationError) as error:
-            return last.in_trouble(str(error))
-
-    def _keep(self, seen: WebhookInfo) -> WebhookInfo:
+            seen = last.in_trouble(str(error))
         self._notes.write(WEBHOOK, seen.to_text())
         return read_webhook(self._notes.read()) or seen

@@ -1,1 +1,1 @@
-"""What runs a job. The only place that starts processes."""
+"""What claims and finishes jobs."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Optional
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost
@@ -19,22 +20,21 @@ from scalable.lib.queue.job import ClaimedJob
 
 log = logging.getLogger(__name__)
 MAX_BATCH = 32
-HELD_SECONDS = 0.1
-HELD_IN_A_RUSH_SECONDS = 0.5
+HELD_SECONDS, MOST_HELD_SECONDS = 0.1, 0.5
 # A batch that lasts longer than this is over: others may be idle, and an absent database may have used up its leases.
-PATIENCE_SECONDS = 1.0
+LONGEST_BATCH_SECONDS = 1.0
 
 
+@dataclass
 class ClaimBuffer:
     """Claims for one worker. `lease_seconds` is how long each claim is good for."""
 
-    def __init__(
-        self, queue: DatabaseQueue, worker: str, lease_seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._queue = queue
-        self._worker = worker
-        self._lease_seconds = lease_seconds
-        self._clock = clock
+    queue: DatabaseQueue
+    worker: str
+    lease_seconds: float
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._held: list[ClaimedJob] = []
         self._run_seconds: Optional[float] = None
         self._held_seconds = HELD_SECONDS
@@ -44,10 +44,13 @@ class ClaimBuffer:
         """The next job to run; None when nothing is due. `claimed_at` is when its lease began."""
         if not self.holds_more:
             self.give_back()
-            self.claimed_at = self._clock()
-            wanted = self._batch_size()
-            self._held = self._queue.claim(self._worker, self._lease_seconds, wanted)
-            self._adapt(is_full=len(self._held) == wanted)
+            self.claimed_at = self.clock()
+            wanted = 1
+            if self._run_seconds is not None:
+                wanted = max(1, min(MAX_BATCH, int(self._held_seconds / max(self._run_seconds, 0.001))))
+            self._held = self.queue.claim(self.worker, self.lease_seconds, wanted)
+            got_all = len(self._held) == wanted
+            self._held_seconds = min(self._held_seconds * 2, MOST_HELD_SECONDS) if got_all else HELD_SECONDS
         return self._held.pop(0) if self._held else None
 
     def ran(self, seconds: float) -> None:
@@ -61,23 +64,15 @@ class ClaimBuffer:
 
     @property
     def is_over(self) -> bool:
-        """Whether the batch has lasted too long; told, its owner gives back the rest."""
-        return self._clock() - self.claimed_at > PATIENCE_SECONDS
+        """Whether the batch has lasted too long, so that the rest of it is to be given back."""
+        return self.clock() - self.claimed_at > LONGEST_BATCH_SECONDS
 
     def give_back(self) -> None:
         """Release every job that was not run. Never raises: a lease that stays is reaped."""
         while self._held:
             job = self._held.pop()
             try:
-                self._queue.release(job.lease)
-                log.debug(event("job released", id=job.id, worker=self._worker))
+                self.queue.release(job.lease)
+                log.debug(event("job released", id=job.id, worker=self.worker))
             except (DatabaseUnavailable, LeaseLost) as error:
                 log.warning(event("job not released", id=job.id, cause=error))
-
-    def _batch_size(self) -> int:
-        if self._run_seconds is None:
-            return 1
-        return max(1, min(MAX_BATCH, int(self._held_seconds / max(self._run_seconds, 0.001))))
-
-    def _adapt(self, is_full: bool) -> None:
-        self._held_seconds = min(self._held_seconds * 2, HELD_IN_A_RUSH_SECONDS) if is_full else HELD_SECONDS

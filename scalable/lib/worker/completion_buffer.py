@@ -1,7 +1,7 @@
-"""Tells the queue how jobs ended, and does not give up while the database is away: the bot ran, and must not run again.
+"""Stores how jobs ended, and retries while the database is away: the bot was run, and must not be run again.
 
-Jobs that succeeded one right after the other are told together, when their batch is run, but within TELL_SECONDS: a
-quick bot would otherwise spend more time on telling than on running. When a worker is killed before that, they are run
+Jobs that succeeded one right after the other are stored together, when their batch is run, but within FLUSH_SECONDS: a
+quick bot would otherwise spend more time on that than on running. When a worker is killed before that, they are run
 again, like the job at hand.
 """
 
@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Optional, TypeVar
+from typing import Optional
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost
 from scalable.lib.logs import OncePer, event
@@ -23,12 +23,11 @@ from scalable.lib.worker.outcome import Outcome
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
-TELL_SECONDS = 0.25
-# More than that are found by whoever looks at the queue.
+FLUSH_SECONDS = 0.25
+# More than that are found by the next claim or snapshot.
 MOST_RETRIES_REMEMBERED = 1000
-# How long a worker that is told to stop goes on telling an absent database how its jobs went.
-STOP_PATIENCE_SECONDS = 5.0
+# How long a worker that is told to stop goes on retrying to store outcomes.
+STOP_RETRY_SECONDS = 5.0
 
 
 class CompletionBuffer:
@@ -81,11 +80,11 @@ class CompletionBuffer:
         if not self._done:
             self._done_since = self._clock()
         self._done.append((job, outcome))
-        if self._clock() - self._done_since >= TELL_SECONDS:
+        if self._clock() - self._done_since >= FLUSH_SECONDS:
             self.flush()
 
     def seconds_to_next_retry(self) -> float:
-        """Until the first job that was put off here is due, so that nobody has to look for it; infinite without any."""
+        """Until the first job that was put off here is due, so that no poll is needed for it; infinite without any."""
         now = self._clock()
         while self._retries_due and self._retries_due[0] <= now:
             heapq.heappop(self._retries_due)
@@ -97,20 +96,21 @@ class CompletionBuffer:
             log.info(event("job released", id=job.id, worker=job.lease.worker))
 
     def flush(self) -> None:
-        """Tell the queue of every job that is done."""
+        """Store every job that is done; retries until the database has stored them."""
         done, self._done = self._done, []
         if not done:
             return
-        lost = self._retry_until_stored([job for job, _ in done], lambda: self._queue.complete_many(_leases(done)))
-        if lost is not None:
+        jobs = [job for job, _ in done]
+        lost: list[Lease] = []
+        if self._retry_until_stored(jobs, lambda: lost.extend(self._queue.complete_many([job.lease for job in jobs]))):
             self._report(done, lost)
 
     def flush_if_possible(self) -> None:
-        """The same, tried once: for when a bot is running, and nothing may wait."""
+        """The same, tried once: for when a bot is running, and must not wait."""
         if not self._done:
             return
         try:
-            lost = self._queue.complete_many(_leases(self._done))
+            lost = self._queue.complete_many([job.lease for job, _ in self._done])
         except DatabaseUnavailable as error:
             log.warning(event("done jobs not told yet", count=len(self._done), cause=error))
             return
@@ -130,37 +130,30 @@ class CompletionBuffer:
         return {"id": job.id, "attempt": attempts, "seconds": outcome.seconds}
 
     def _changed(self, job: ClaimedJob, change: Callable[[], None]) -> bool:
-        def changed() -> bool:
-            change()
-            return True
-
         try:
-            return self._retry_until_stored([job], changed) or False
+            return self._retry_until_stored([job], change)
         except LeaseLost as error:
             log.warning(event("job not finished", id=job.id, cause=error))
             return False
 
-    def _retry_until_stored(self, jobs: list[ClaimedJob], change: Callable[[], Result]) -> Optional[Result]:
-        """The result of the change, however long the database is away; None when a stop was asked for meanwhile."""
+    def _retry_until_stored(self, jobs: list[ClaimedJob], change: Callable[[], None]) -> bool:
+        """Retries while the database is away; False when it still is STOP_RETRY_SECONDS after a stop was requested."""
         may_log = OncePer(60, self._clock)
         wait_seconds = 0.5
         gives_up: Optional[float] = None
         while True:
             try:
-                return change()
+                change()
+                return True
             except DatabaseUnavailable as error:
                 if may_log():
                     log.warning(event("database away while finishing jobs", id=jobs[0].id, jobs=len(jobs), cause=error))
             if self._stop.requested:
-                gives_up = gives_up or self._clock() + STOP_PATIENCE_SECONDS
+                gives_up = gives_up or self._clock() + STOP_RETRY_SECONDS
                 if self._clock() >= gives_up:
                     for job in jobs:
                         log.error(event("job left to its lease", id=job.id, cause="stopped while the database is away"))
-                    return None
+                    return False
                 self._sleep(0.5)
             self._stop.wait(wait_seconds)
             wait_seconds = min(wait_seconds * 2, 10)
-
-
-def _leases(done: list[tuple[ClaimedJob, Outcome]]) -> list[Lease]:
-    return [job.lease for job, _ in done]

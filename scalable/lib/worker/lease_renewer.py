@@ -1,9 +1,10 @@
-"""Keeps the lease of the running job alive, and ends the bot when the lease cannot be kept."""
+"""Renews the lease of the running job, and ends the bot when the lease cannot be kept."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StoppedAtOnce
 from scalable.lib.logs import event
@@ -14,44 +15,39 @@ from scalable.lib.stop_signal import StopSignal
 log = logging.getLogger(__name__)
 # A lane whose worker died moves again within a minute: lease, plus the 5 s between two reaps.
 LEASE_SECONDS = 45.0
-HEARTBEAT_SECONDS = 10.0
-# When heartbeats fail, the bot is ended this long before the lease, so that no other worker runs the job beside it.
+RENEW_SECONDS = 10.0
+# When renewals fail, the bot is ended this long before the lease, so that no other worker runs the job beside it.
 LEASE_MARGIN_SECONDS = 15.0
 
 
+@dataclass
 class LeaseRenewer:
-    """Beats for one job. `claimed_at`: when its lease began; `beaten` is called after each beat that got through."""
+    """For one job. `claimed_at`: when its lease began; `on_renewed` is called after each renewal."""
 
-    def __init__(
-        self,
-        queue: DatabaseQueue,
-        job: ClaimedJob,
-        claimed_at: float,
-        stop: StopSignal,
-        beaten: Callable[[], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._queue = queue
-        self._job = job
-        self._stop = stop
-        self._beaten = beaten
-        self._clock = clock
-        self._lease_ends = claimed_at + LEASE_SECONDS
-        self._next_beat = claimed_at + HEARTBEAT_SECONDS
+    queue: DatabaseQueue
+    job: ClaimedJob
+    claimed_at: float
+    stop: StopSignal
+    on_renewed: Callable[[], None]
+    clock: Callable[[], float]
 
-    def beat(self) -> None:
-        """Extend the lease when it is time. Raises LeaseLost, or StoppedAtOnce when that was asked for."""
-        if self._stop.at_once:
+    def __post_init__(self) -> None:
+        self._lease_ends = self.claimed_at + LEASE_SECONDS
+        self._renew_at = self.claimed_at + RENEW_SECONDS
+
+    def renew_if_due(self) -> None:
+        """Renew every RENEW_SECONDS. Raises LeaseLost, or StoppedAtOnce when that was requested."""
+        if self.stop.at_once:
             raise StoppedAtOnce("asked to stop at once")
-        now = self._clock()
-        if now < self._next_beat:
+        now = self.clock()
+        if now < self._renew_at:
             return
-        self._next_beat = now + HEARTBEAT_SECONDS
+        self._renew_at = now + RENEW_SECONDS
         try:
-            self._queue.renew(self._job.lease, LEASE_SECONDS)
+            self.queue.renew(self.job.lease, LEASE_SECONDS)
             self._lease_ends = now + LEASE_SECONDS
-            self._beaten()
+            self.on_renewed()
         except DatabaseUnavailable as error:
-            log.warning(event("heartbeat missed", id=self._job.id, cause=error))
-            if self._clock() > self._lease_ends - LEASE_MARGIN_SECONDS:
+            log.warning(event("heartbeat missed", id=self.job.id, cause=error))
+            if self.clock() > self._lease_ends - LEASE_MARGIN_SECONDS:
                 raise LeaseLost("the database was away until the lease was nearly over") from error

@@ -1,4 +1,4 @@
-"""LegacyBotWorker: one job from claim to its end. Knows neither how the bot is run nor how the queue is told."""
+"""LegacyBotWorker: one job from claim to its end. Knows neither how the bot is run nor how outcomes are stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class LegacyBotWorker:
-    """Claims a job, runs the bot, and tells the queue what became of it. One thread, one connection."""
+    """Claims a job, runs the bot, and stores the outcome. One thread, one connection."""
 
     def __init__(
         self,
@@ -45,21 +45,16 @@ class LegacyBotWorker:
         self._stop = stop
         self._clock = clock
         self._claim_buffer = ClaimBuffer(queue, name, LEASE_SECONDS, clock)
-        self._completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
+        self.completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
 
     @property
     def retire_reason(self) -> Optional[str]:
-        """Why another process should go on with the work, in a few words; None: this one can."""
+        """Why a new process should take over, in a few words; None: this one can go on."""
         return self._runner.retire_reason
 
-    @property
-    def seconds_to_next_retry(self) -> float:
-        """See CompletionBuffer.seconds_to_next_retry."""
-        return self._completions.seconds_to_next_retry()
-
     def close(self) -> None:
-        """Tell what is done, give back what was claimed and not run, and let go of the bot."""
-        self._completions.flush()
+        """Store what is done, give back what was claimed and not run, and close the runner."""
+        self.completions.flush()
         self._claim_buffer.give_back()
         self._runner.close()
 
@@ -69,30 +64,30 @@ class LegacyBotWorker:
         Raises DatabaseUnavailable before a job was run, and NoProcessLeft when it could not be; it is given back then.
         """
         if not self._claim_buffer.holds_more:
-            self._completions.flush()
+            self.completions.flush()
         job = self._claim_buffer.take()
         if job is None:
             return None
         started = self._clock()
-        self.heartbeat.claimed(job.waited_seconds + started - self._claim_buffer.claimed_at)
+        self.heartbeat.counters.waited(job.waited_seconds + started - self._claim_buffer.claimed_at)
         if log.isEnabledFor(logging.DEBUG):  # for each update, and hardly ever read
             log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         tick = self._tick(job)
         try:
             outcome = judge(self._runner.run(job.payload, tick))
             self._claim_buffer.ran(outcome.seconds)
-            self._completions.record(job, outcome, self._reply(job, outcome, tick))
+            self.completions.record(job, outcome, self._reply(job, outcome, tick))
         except LeaseLost as error:
             log.warning(event("bot stopped", id=job.id, cause=error))
             outcome = Outcome(Kind.DIED, str(error), self._clock() - started)
         except StoppedAtOnce:
-            self._completions.release(job)
+            self.completions.release(job)
             return None
         except NoProcessLeft:
-            self._completions.release(job)
+            self.completions.release(job)
             raise
         if not self._claim_buffer.holds_more:
-            self._completions.flush()
+            self.completions.flush()
         return outcome
 
     def _reply(self, job: ClaimedJob, outcome: Outcome, tick: Callable[[], None]) -> Optional[str]:
@@ -108,15 +103,15 @@ class LegacyBotWorker:
         return result.note
 
     def _tick(self, job: ClaimedJob) -> Callable[[], None]:
-        """What happens about twice a second while the bot runs. Once that takes long, others get what is held."""
-        lease_renewer = LeaseRenewer(
-            self._queue, job, self._claim_buffer.claimed_at, self._stop, self.heartbeat.while_running, self._clock
+        """What is called about twice a second while the bot runs. A long run gives back the other jobs of the batch."""
+        renewer = LeaseRenewer(
+            self._queue, job, self._claim_buffer.claimed_at, self._stop, self.heartbeat.beat_if_due, self._clock
         )
 
         def tick() -> None:
-            lease_renewer.beat()
+            renewer.renew_if_due()
             if self._claim_buffer.is_over:
-                self._completions.flush_if_possible()
+                self.completions.flush_if_possible()
                 self._claim_buffer.give_back()
 
         return tick

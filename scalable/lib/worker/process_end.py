@@ -1,4 +1,4 @@
-"""The end of a process in which a bot has lived: its threads must not keep it from ending."""
+"""The end of a process in which a bot was run: its threads must not keep it from ending."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def end_within(seconds: float, exit_code: int) -> None:
 
     Python waits for every thread that is no daemon, and a bot may have started some, or left its executor busy.
     """
-    with contextlib.suppress(RuntimeError):  # the host allows no thread more: then nobody hurries it
+    with contextlib.suppress(RuntimeError):  # the host allows no more threads: then there is no time limit
         threading.Thread(target=_end_late, args=(seconds, exit_code), name="ending", daemon=True).start()
 
 
@@ -25,6 +25,6 @@ def _end_late(seconds: float, exit_code: int) -> None:
     time.sleep(seconds)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+        with contextlib.suppress(OSError, ValueError):  # its reader is gone, or it is closed
             stream.flush()
     os._exit(exit_code)

@@ -1,4 +1,4 @@
-"""A progress bar for a person who watches a worker drain the queue."""
+"""A progress bar for a person who has a worker drain the queue in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a worker has lived long enough: its end gives back what a bot or a library leaks, and a new one goes on."""
+"""When a worker is replaced by a new one: its end frees what a bot or a library leaks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from scalable.lib.logs import OncePer
 
 MOST_RUNS = 100_000
 MOST_SECONDS = 86_400.0
-# Beyond what it used when it was first looked at. Shared hosts often have 1 GB for everything.
+# Beyond what it used at the first check. Shared hosts often have 1 GB for everything.
 MOST_MORE_MEGABYTES = 200.0
-LOOK_SECONDS = 10.0
+CHECK_SECONDS = 10.0
 
 
 def resident_megabytes() -> float:
@@ -25,12 +25,17 @@ def resident_megabytes() -> float:
         with open("/proc/self/statm", encoding="ascii") as stream:
             return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
     except OSError:
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return largest / 1024 / (1024 if sys.platform == "darwin" else 1)
+        return peak_memory_kb() / 1024
+
+
+def peak_memory_kb() -> int:
+    """The most memory this process has used; the kernel gives bytes on macOS, else KiB (getrusage(2))."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest // 1024 if sys.platform == "darwin" else largest
 
 
 class Recycling:
-    """Of one worker. Its greatest age is between nine tenths and eleven tenths of a day: not all go at once."""
+    """Of one worker. Its greatest age is between nine tenths and eleven tenths of a day: not all end at once."""
 
     def __init__(
         self,
@@ -41,16 +46,16 @@ class Recycling:
         self._clock = clock
         self._megabytes = megabytes
         self._ends = clock() + MOST_SECONDS * (0.9 + 0.2 * chance())
-        self._may_look = OncePer(LOOK_SECONDS, clock)
+        self._check_due = OncePer(CHECK_SECONDS, clock)
         self._at_first: Optional[float] = None
 
     def reason(self, runs: int) -> Optional[str]:
-        """Why the worker should make way after so many runs of the bot, in a few words; None: it need not."""
+        """Why the worker should be replaced after so many runs of the bot, in a few words; None: it need not."""
         if runs >= MOST_RUNS:
             return f"{runs} updates"
         if self._clock() >= self._ends:
             return "its age"
-        if not runs or not self._may_look():
+        if not runs or not self._check_due():
             return None
         used = self._megabytes()
         if self._at_first is None:  # what the bot imports counts as its ordinary size

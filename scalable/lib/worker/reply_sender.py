@@ -1,7 +1,7 @@
 """Performs what the bot answered to the webhook: behind a queue Telegram does not see it, so the worker does it.
 
 A call is repeated only while it certainly was not performed. Once it may have been, it is not: Telegram itself performs
-such an answer at most once; a message that is perhaps missing is told with the job, where a person can have it sent
+such an answer at most once; a message that is perhaps missing is noted with the job, where a person can have it sent
 again, and one that came twice cannot be taken back. (A worker that dies between this and the end of its job is the
 exception: the bot is run again, and answers again.)
 """
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotApiBusy, BotApiError, BotApiRefused, BotApiUnreachable
 from scalable.lib.logs import event
 from scalable.lib.telegram.webhook_reply import MethodCall, read_reply
+
+if TYPE_CHECKING:  # importing it costs more than most workers ever need of it
+    from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
 # For everything: tries, waits between them, and what Telegram asks to wait. The next update of the chat waits as long.
@@ -27,10 +30,11 @@ BACKOFF_SECONDS = (0.5, 1.0)
 # A longer wait that Telegram asks for is the end: it would keep a worker from all other chats.
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 TICK_SECONDS = 0.5
+CERTAINLY_NOT_SENT = (BotApiBusy, BotApiUnreachable, BotApiRefused)
 
 
 class Fate(Enum):
-    """What became of an answer."""
+    """Whether the answer was sent."""
 
     NONE = "none"
     SENT = "sent"
@@ -59,27 +63,13 @@ class ReplyResult:
         return event(f"reply {self.fate.value}", **ids, **facts)
 
 
-class Api(Protocol):
-    """What is needed of a BotApi; importing it costs more than most workers ever need of it."""
-
-    def post(
-        self, call: MethodCall, timeout_seconds: Optional[float] = None, tick: Callable[[], None] = lambda: None
-    ) -> object:
-        """See BotApi.post."""
-
-
+@dataclass
 class ReplySender:
     """Sends answers with `api`; None when no BOT_TOKEN is set. For all jobs of a worker, one after the other."""
 
-    def __init__(
-        self,
-        api: Optional[Api],
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._api = api
-        self._clock = clock
-        self._sleep = sleep
+    api: Optional[BotApi]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def send(
         self, answer: bytes, tick: Callable[[], None] = lambda: None, content_type: Optional[str] = None
@@ -94,59 +84,34 @@ class ReplySender:
             if answer.strip():
                 log.debug(event("answer is no method call", bytes=len(answer), content_type=content_type))
             return ReplyResult(Fate.NONE)
-        if self._api is None:
+        if self.api is None:
             return ReplyResult(Fate.NOT_SENT, call.method, cause="BOT_TOKEN is not set")
-        return _Sending(self._api, call, tick, self._clock, self._sleep).run()
+        return self._perform(self.api, call, tick)
 
-
-class _Sending:
-    def __init__(
-        self,
-        api: Api,
-        call: MethodCall,
-        tick: Callable[[], None],
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._api = api
-        self._call = call
-        self._tick = tick
-        self._clock = clock
-        self._sleep = sleep
-        self._started = clock()
-        self._tries = 0
-        self._back_offs = iter(BACKOFF_SECONDS)
-
-    def run(self) -> ReplyResult:
+    def _perform(self, api: BotApi, call: MethodCall, tick: Callable[[], None]) -> ReplyResult:
+        started, tries, pauses = self.clock(), 0, iter(BACKOFF_SECONDS)
+        ends = started + DEADLINE_SECONDS
         while True:
-            self._tries += 1
+            tries += 1
+            fate, cause, wait_seconds = Fate.SENT, None, None
             try:
-                self._api.post(self._call, min(CALL_SECONDS, self._left()), self._tick)
-                return self._result(Fate.SENT)
-            except (BotApiBusy, BotApiUnreachable) as error:
-                wait_seconds = self._wait_after(error)
-                if wait_seconds is None or wait_seconds >= self._left():
-                    return self._result(Fate.NOT_SENT, str(error))
-            except BotApiRefused as error:
-                return self._result(Fate.NOT_SENT, str(error))
+                api.post(call, min(CALL_SECONDS, ends - self.clock()), tick)
             except BotApiError as error:
-                return self._result(Fate.PERHAPS_SENT, str(error))
-            self._wait(wait_seconds)
+                fate = Fate.NOT_SENT if isinstance(error, CERTAINLY_NOT_SENT) else Fate.PERHAPS_SENT
+                cause, wait_seconds = str(error), _seconds_to_next_try(error, pauses)
+            if wait_seconds is None or wait_seconds >= ends - self.clock():
+                return ReplyResult(fate, call.method, tries, self.clock() - started, cause)
+            self._wait(wait_seconds, tick)
 
-    def _wait_after(self, error: BotApiError) -> Optional[float]:
-        """Seconds until another try is worth it; None: not any more."""
-        if not isinstance(error, BotApiBusy):
-            return next(self._back_offs, None)
+    def _wait(self, seconds: float, tick: Callable[[], None]) -> None:
+        ends = self.clock() + seconds
+        while self.clock() < ends:
+            self.sleep(min(TICK_SECONDS, ends - self.clock()))
+            tick()
+
+
+def _seconds_to_next_try(error: BotApiError, pauses: Iterator[float]) -> Optional[float]:
+    """None: another try is not worth it, or may send twice."""
+    if isinstance(error, BotApiBusy):
         return error.retry_after_seconds if error.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS else None
-
-    def _wait(self, seconds: float) -> None:
-        ends = self._clock() + seconds
-        while self._clock() < ends:
-            self._sleep(min(TICK_SECONDS, ends - self._clock()))
-            self._tick()
-
-    def _left(self) -> float:
-        return self._started + DEADLINE_SECONDS - self._clock()
-
-    def _result(self, fate: Fate, cause: Optional[str] = None) -> ReplyResult:
-        return ReplyResult(fate, self._call.method, self._tries, self._clock() - self._started, cause)
+    return next(pauses, None) if isinstance(error, BotApiUnreachable) else None

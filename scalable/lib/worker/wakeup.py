@@ -1,7 +1,7 @@
-"""How an idle worker learns that there is work: from its pool, through a pipe, or by looking now and then.
+"""How an idle worker learns that there is work: from its pool, through a pipe, or by asking the database now and then.
 
-Each byte in the pipe wakes one worker. All idle workers of a pool wait on the same end; whoever reads the byte goes to
-work, and the others go on waiting without having asked the database.
+Each byte in the pipe wakes one worker. All idle workers of a pool wait on the same end; the one that reads the byte
+claims, and the others go on waiting without having asked the database.
 """
 
 from __future__ import annotations
@@ -14,54 +14,47 @@ import struct
 import termios
 import time
 from collections.abc import Callable
-from typing import Optional, Protocol
+from typing import Optional, Union
 
 from scalable.lib.stop_signal import StopSignal
 
-# Nothing depends on it: an idle worker of a pool looks by itself this rarely, in case nobody wakes it.
+# Nothing depends on it: an idle worker of a pool claims this rarely without having been woken.
 LONGEST_IDLE_SECONDS = 300.0
 # After this, what a worker holds only to be quick is better given back.
 REST_SECONDS = 30.0
 
 
-class Idleness(Protocol):
-    """How a worker spends the time in which there is nothing to do."""
-
-    def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
-        """Return when looking for work may pay, when a stop was asked for, and after `most_seconds` at the latest.
-
-        `rest` is called once when that lasts longer than REST_SECONDS.
-        """
-
-
-class Polling:
-    """Looks every `seconds`, give or take a fifth: idle workers would ask the database in step for ever."""
+class WaitForInterval:
+    """Waits `seconds`, give or take a fifth: idle workers would ask the database in step for ever."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
     def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
-        """See Idleness.wait."""
+        """Return when a claim may find something, when a stop is requested, and after `most_seconds` at the latest.
+
+        `rest` is called once when that lasts longer than REST_SECONDS.
+        """
         if self._seconds > REST_SECONDS:
             rest()
         stop.wait(min(self._seconds * random.uniform(0.8, 1.2), most_seconds))  # nosec B311  # no secret
 
 
-class Listening:
+class WaitForWakeup:
     """Waits for a byte in the pool's pipe, `reader`; its end means that the pool is gone."""
 
     def __init__(self, reader: int) -> None:
         self._reader = reader
 
     def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
-        """See Idleness.wait."""
-        if self._was_rung(stop, min(REST_SECONDS, most_seconds)) or most_seconds <= REST_SECONDS:
+        """As WaitForInterval.wait."""
+        if self._is_woken(stop, min(REST_SECONDS, most_seconds)) or most_seconds <= REST_SECONDS:
             return
         rest()
-        self._was_rung(stop, min(LONGEST_IDLE_SECONDS, most_seconds) - REST_SECONDS)
+        self._is_woken(stop, min(LONGEST_IDLE_SECONDS, most_seconds) - REST_SECONDS)
 
-    def _was_rung(self, stop: StopSignal, seconds: float) -> bool:
-        """Whether the bell rang for this worker, or a stop was asked for, within `seconds`."""
+    def _is_woken(self, stop: StopSignal, seconds: float) -> bool:
+        """Whether this worker was woken, or a stop was requested, within `seconds`."""
         ends = time.monotonic() + seconds
         while not stop.wait(ends - time.monotonic(), also=self._reader):
             if time.monotonic() >= ends:
@@ -70,6 +63,9 @@ class Listening:
                 os.read(self._reader, 1)
                 return True
         return True
+
+
+IdleWait = Union[WaitForInterval, WaitForWakeup]
 
 
 class WakeupPipe:
@@ -84,7 +80,7 @@ class WakeupPipe:
     def wake_workers(self, workers: Optional[int] = None) -> None:
         """Wake so many idle workers, all when that is None. Safe to repeat, from any thread, and cheap.
 
-        There are never more bytes in the pipe than workers: one that was busy looks for more work by itself.
+        There are never more bytes in the pipe than workers: a busy one claims again before it waits.
         """
         waiting = struct.unpack("i", fcntl.ioctl(self.reader, termios.FIONREAD, b"\0" * 4))[0]
         count = min(self._workers if workers is None else workers, self._workers - waiting)
@@ -93,6 +89,6 @@ class WakeupPipe:
                 os.write(self._writer, b"!" * count)
 
     def close(self) -> None:
-        """No worker is left."""
+        """Close both ends, once no worker is left."""
         os.close(self.reader)
         os.close(self._writer)

@@ -1,15 +1,13 @@
-"""A worker's pulse: now and then it says that it lives, and writes what it counted. Never a reason to disturb a job.
+"""A worker's row in the registry, which shows that it is alive, and its counts, both written every ten seconds.
 
-While the database is away, counts are kept and the row of the registry grows old; the next beat makes up for it.
+While the database is away, counts are kept and the row grows old; the next heartbeat makes up for it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import resource
 import socket
-import sys
 import time
 from collections.abc import Callable
 
@@ -19,6 +17,7 @@ from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.worker_registry import Beat
 from scalable.lib.worker.outcome import Outcome
+from scalable.lib.worker.recycling import peak_memory_kb
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
@@ -29,7 +28,7 @@ class WorkerHeartbeat:
 
     def __init__(self, queue: DatabaseQueue, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._registry = queue.workers
-        self._counters = Counters(queue.table, clock)
+        self.counters = Counters(queue.table, clock)
         # Driver errors too: a right this user lacks on one of these tables must not keep the bot from running.
         self._tolerated: tuple[type[Exception], ...] = (ScalableError, *queue.database.driver_errors)
         self._name = name
@@ -40,49 +39,37 @@ class WorkerHeartbeat:
         self._may_log = OncePer(60, clock)
         self._totals = {"done": 0, "retried": 0, "failed": 0}
 
-    def claimed(self, waited_seconds: float) -> None:
-        """A job was begun, so long after it was due."""
-        self._counters.waited(waited_seconds)
-
     def ended(self, became: str, outcome: Outcome) -> None:
-        """A run is over, and the job is done, retried or failed now."""
+        """A run is over, and the job `became` done, retried or failed."""
         self._totals[became] += 1
-        self._counters.count(became)
-        self._counters.ran(outcome.seconds)
+        self.counters.count(became)
+        self.counters.ran(outcome.seconds)
 
-    def while_running(self) -> None:
-        """Beat when it is time. Only right after the database answered: a lease must not wait for a pulse."""
+    def beat_if_due(self) -> None:
+        """Write the row when it is time. Only right after the database answered: a lease must not wait for this."""
         if self._beat_due():
-            self._tolerantly(self._beat)
+            self._try(self._beat)
 
-    def between_jobs(self) -> None:
-        """Beat and write the counts when it is time."""
-        self.while_running()
+    def beat_and_flush_if_due(self) -> None:
+        """Write the row and the counts when it is time."""
+        self.beat_if_due()
         if self._flush_due():
-            self._tolerantly(self._counters.flush)
+            self._try(self.counters.flush)
 
-    def end(self) -> None:
-        """Write the last counts, and leave the registry."""
-        if self._tolerantly(self._counters.flush):
-            self._tolerantly(lambda: self._registry.forget(self._name))
+    def close(self) -> None:
+        """Write the last counts, and delete the row."""
+        if self._try(self.counters.flush):
+            self._try(lambda: self._registry.forget(self._name))
 
     def _beat(self) -> None:
-        totals = self._totals
+        done, retried, failed = (self._totals[name] for name in ("done", "retried", "failed"))
+        runs, age_seconds = done + retried + failed, self._clock() - self._started
+        host = socket.gethostname()[:64]
         self._registry.beat(
-            Beat(
-                self._name,
-                socket.gethostname()[:64],
-                os.getpid(),
-                self._clock() - self._started,
-                sum(totals.values()),
-                succeeded=totals["done"],
-                retried=totals["retried"],
-                failed=totals["failed"],
-                memory_kb=_memory_kb(),
-            )
+            Beat(self._name, host, os.getpid(), age_seconds, runs, done, retried, failed, memory_kb=peak_memory_kb())
         )
 
-    def _tolerantly(self, work: Callable[[], None]) -> bool:
+    def _try(self, work: Callable[[], None]) -> bool:
         try:
             work()
             return True
@@ -90,9 +77,3 @@ class WorkerHeartbeat:
             if self._may_log():
                 log.warning(event("pulse not written", worker=self._name, cause=error))
             return False
-
-
-def _memory_kb() -> int:
-    """The most memory this process has used; macOS says it in bytes, everyone else in KiB (getrusage(2))."""
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest // 1024 if sys.platform == "darwin" else largest

@@ -16,11 +16,11 @@ from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
-from scalable.lib.worker.housekeeping import Housekeeping
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
+from scalable.lib.worker.maintenance import Maintenance
 from scalable.lib.worker.reply_sender import ReplySender
-from scalable.lib.worker.wakeup import Polling
+from scalable.lib.worker.wakeup import WaitForInterval
 from tests.support.fakes.clock import FakeClock
 
 Result = TypeVar("Result")
@@ -53,7 +53,7 @@ class ClockedStop(StopSignal):
         self.during_wait: Callable[[], None] = lambda: None
         self._moved = clock
 
-    def wait(self, seconds: float, also: int | None = None) -> bool:  # noqa: ARG002 - nobody rings here
+    def wait(self, seconds: float, also: int | None = None) -> bool:  # noqa: ARG002 - there is no pipe here
         """Let `seconds` pass on the clock; a thousand waits are one that would never end."""
         assert len(self.waits) < 1000, "it waits on and on"
         self.waits.append(seconds)
@@ -103,7 +103,9 @@ class Bench:
         self.runner = ScriptedRunner()
         self.stop = ClockedStop(self.clock)
         self.progress: Callable[[Tally], None] = lambda _: None
-        self.worker = LegacyBotWorker(self.queue, self.runner, ReplySender(None), "worker-1", self.stop, self.clock)
+        self.worker = LegacyBotWorker(
+            self.queue, self.runner, ReplySender(None), "worker-1", self.stop, self.clock, self.clock.advance
+        )
 
     def enqueue(self, count: int = 1) -> list[int]:
         """Ids of `count` new jobs, oldest first."""
@@ -127,9 +129,9 @@ class Bench:
             self.queue,
             self.worker,
             self.stop,
-            Polling(sleep_seconds),
+            WaitForInterval(sleep_seconds),
             Limits(**limits),  # type: ignore[arg-type]
-            Housekeeping(self.queue, 3600, 3600) if reap else None,
+            Maintenance(self.queue, 3600, 3600, self.clock) if reap else None,
             progress=self.progress,
             clock=self.clock,
         ).run()

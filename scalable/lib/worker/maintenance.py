@@ -1,4 +1,4 @@
-"""What somebody has to do for the queue now and then: the pool's maintenance, or a worker that has no pool."""
+"""The periodic work on the queue: for the pool's schedule, or for a worker that has no pool."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from scalable.lib.logs import event
+from scalable.lib.logs import OncePer, event
 from scalable.lib.process_name import process_name
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
@@ -14,19 +14,19 @@ from scalable.lib.queue.job import Adopted, Reaped
 from scalable.lib.queue.leadership import Leadership
 
 log = logging.getLogger(__name__)
-# How often: dead workers and deadlines, and everything that can wait.
-OFTEN_SECONDS = 5.0
-SELDOM_SECONDS = 60.0
+REAP_SECONDS = 5.0
+PRUNE_SECONDS = 60.0
 # Deleted at most in one go, so that a first clean-up of a large table does not keep a cron job busy for an hour.
 PRUNE_LIMIT = 20_000
 # More than two of the leader's rounds.
 LEAD_SECONDS = 150.0
 
 
-class Housekeeping:
+class Maintenance:
     """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes.
 
-    What can wait is done by one of them all, the leader; when that one dies, another one leads a little later.
+    The work of `every_minute` is done by one process of all, the leader; when it dies, another one takes the lead.
+    Every method raises DatabaseUnavailable, or SchemaMissing.
     """
 
     def __init__(
@@ -44,9 +44,18 @@ class Housekeeping:
         self._minutes = queue.minutes
         self._counters = Counters(queue.table, clock)
         self._totals = queue.totals
+        self._reap_due = OncePer(REAP_SECONDS, clock)
+        self._prune_due = OncePer(PRUNE_SECONDS, clock)
+
+    def run_if_due(self) -> None:
+        """The whole work, each part when its time has come: a worker without a pool calls it between jobs."""
+        if self._reap_due():
+            self.every_5_seconds()
+        if self._prune_due():
+            self.every_minute()
 
     def every_5_seconds(self) -> None:
-        """Every OFTEN_SECONDS: end leases that ran out, and updates that are not worth running any more."""
+        """End leases that ran out, and updates that are not worth running any more."""
         self._report(self._queue.reap(), "lease ran out")
         expired = self._queue.expire()
         if expired:
@@ -55,7 +64,7 @@ class Housekeeping:
         self._counters.flush()
 
     def every_minute(self) -> None:
-        """Every SELDOM_SECONDS: rows of another program, minutes that are over, what nobody looks at any more."""
+        """Adopt rows of another program, count the minutes that are over, and delete what is old."""
         if not self.leadership.take():
             return
         adopted = self._queue.adopt()
@@ -69,18 +78,18 @@ class Housekeeping:
         self._registry.forget_gone()
         self._totals.refresh()
 
-    def end(self) -> None:
-        """Let another one lead at once."""
-        self.leadership.resign()
-
-    def refresh(self, pool: str) -> None:
-        """The workers of that pool live, whether or not they have said so lately."""
-        self._registry.refresh(pool)
-
-    def bury(self, worker: str) -> None:
+    def reap_worker(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
         self._report(self._queue.reap_worker(worker), f"worker {worker} died")
         self._registry.forget(worker)
+
+    def refresh_workers(self, pool: str) -> None:
+        """Register the workers of that pool as alive: an idle one does not do it itself."""
+        self._registry.refresh(pool)
+
+    def close(self) -> None:
+        """Let another process lead at once."""
+        self.leadership.resign()
 
     def _report(self, reaped: Reaped, cause: str) -> None:
         if reaped.retried or reaped.failed:

@@ -1,0 +1,38 @@
+"""Locks on files, which the kernel takes back when the last process that holds one has ended (flock(2))."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Optional
+
+from scalable.lib.errors import ConfigurationError
+
+PAUSE_SECONDS = 0.02
+
+
+def take_file_lock(path: Path, name: str = "the lock", tries: int = 1) -> Optional[int]:
+    """A descriptor that holds the lock of the file at `path`, close-on-exec; None when another process has the lock.
+
+    The file is made when there is none. A lock that is taken is tried `tries` times, PAUSE_SECONDS apart; otherwise
+    this costs some microseconds. `name` is what the ConfigurationError calls it when it is unusable.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {name} cannot be opened ({error.strerror})") from error
+    for tries_left in reversed(range(tries)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if tries_left:
+                time.sleep(PAUSE_SECONDS)
+        except OSError as error:
+            os.close(descriptor)
+            why = f"{path}: this file system has no locks ({error.strerror}); name a local folder as BOT_DATA_DIR"
+            raise ConfigurationError(why) from error
+    os.close(descriptor)
+    return None

@@ -1,0 +1,38 @@
+"""What the pool and the workers of an installation are made of: a value, put together from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.runners.process_reaper import ProcessReaper
+from scalable.lib.runners.runner import Runner
+from scalable.lib.worker.maintenance import Maintenance
+from scalable.lib.worker.reply_sender import ReplySender
+
+if TYPE_CHECKING:
+    from scalable.lib.ingest.pool_notification import NotificationSocket
+
+
+@dataclass(frozen=True)
+class PoolParts:
+    """`queue` and `maintenance` are shared by all threads; each worker has a runner and a reply sender of its own.
+
+    `size` is the number of workers, `sleep_seconds` the pause between two snapshots of the queue when there is nothing
+    to do, `worker_script` the path of worker.py. Only a process that holds the pool's lock may call
+    `open_notifications`; None means that there can be no socket. `alert` is called about once a minute, by one pool of
+    all that share the queue; None when no alerts are set up.
+    """
+
+    queue: DatabaseQueue
+    maintenance: Maintenance
+    create_runner: Callable[[ProcessReaper], Runner]
+    create_replies: Callable[[], ReplySender]
+    open_notifications: Callable[[], Optional[NotificationSocket]]
+    size: int
+    sleep_seconds: float
+    bot_timeout_seconds: float
+    worker_script: str
+    alert: Optional[Callable[[], None]] = None
