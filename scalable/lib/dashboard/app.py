@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Optional
 from bottle import Bottle, HTTPResponse, request
 
 from scalable.lib.dashboard.access import Keys, Role, asked_from_elsewhere
-from scalable.lib.dashboard.language import TABLES
+from scalable.lib.dashboard.language import NAMES
 from scalable.lib.dashboard.login import Login, log_out, switch_language
 from scalable.lib.dashboard.login_attempts import LoginAttempts
 from scalable.lib.dashboard.request import YEAR_SECONDS, DashboardRequest, DashboardSettings, packed
@@ -83,7 +83,7 @@ class Dashboard:
     def _come_in(self, visit: DashboardRequest, login: Login, path: str) -> Optional[HTTPResponse]:
         """What a GET is answered with before anything is shown; None: go on."""
         language = str(request.query.lang)
-        if language in TABLES:
+        if language in NAMES:
             return switch_language(visit, language, path) if _exists(path) else visit.refuse(404, "not_found")
         given = str(request.query.token)
         if given and visit.keys is not None and visit.keys.asks:

@@ -21,7 +21,7 @@ def show_doctor(visit: DashboardRequest, examine: Examine) -> HTTPResponse:
     server = str(environ.get("SERVER_SOFTWARE") or "a web server without a name")
     found = examine(_folder_address(visit), server, _way(environ))
     errors = sum(line.verdict.value == "error" for line in found.findings)
-    return visit.html(200, "doctor.tpl", visit.page("/doctor"), found=found, errors=errors, colours=_COLOUR_OF)
+    return visit.html(200, "check.tpl", visit.page("/doctor"), found=found, errors=errors, colours=_COLOUR_OF)
 
 
 def _folder_address(visit: DashboardRequest) -> str:

@@ -22,7 +22,7 @@
 <a class="brand" href="{{page.base}}/"><img src="{{page.static('icon.svg')}}" alt="" width="24" height="24">{{t('title')}}</a>
 % if page.visitor.role.value != 'stranger':
 <nav aria-label="{{t('menu')}}">
-% for path, key in (('/', 'overview'), ('/jobs', 'jobs'), *((('/doctor', 'doctor'),) if page.is_owner else ())):
+% for path, key in (('/', 'overview'), ('/jobs', 'jobs'), *((('/doctor', 'check'),) if page.is_owner else ())):
 <a href="{{page.base}}{{path}}"{{!' aria-current="page"' if page.here.split('?')[0] == path else ''}}>{{t(key)}}</a>
 % end
 </nav>
