@@ -8,6 +8,7 @@ import pytest
 
 from scalable.lib.dashboard.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of, asked_from_elsewhere
 from scalable.lib.dashboard.login_attempts import OF_ADDRESS, OF_ALL, LoginAttempts
+from scalable.lib.dashboard.request import DashboardSettings
 from scalable.lib.errors import ConfigurationError
 from tests.support.fakes.clock import FakeClock
 
@@ -28,7 +29,8 @@ class TestPasswords:
     def test_an_empty_password_is_none(self) -> None:
         assert Keys(SECRET, "", "").role_of_token("") is None
         assert Keys(SECRET, "", "reader's").role_of_token("") is None
-        assert (Keys(SECRET, "", "x").asks, Keys(SECRET, "x").asks, Keys(SECRET, "").asks) == (True, True, False)
+        settings = (DashboardSettings("", "x"), DashboardSettings("x"), DashboardSettings())
+        assert [each.has_password for each in settings] == [True, True, False]
 
     def test_no_password_is_shown_by_accident(self) -> None:
         assert "owner" not in repr(KEYS)

@@ -60,7 +60,7 @@ class TestTexts:
         made = {
             f"{start}{word}"
             for word in named
-            for start in ("did_", "reason_", "outcome_", "cannot_", "retry_matching_")
+            for start in ("did_", "reason_", "outcome_", "cannot_", "sure_", "chart_", "retry_matching_")
         }
         asked = {word for source in sources for word in re.findall(r"""(?<![\w.])t\('([a-z0-9_]+)'""", source)}
 
@@ -208,6 +208,10 @@ class TestMasking:
         assert pretty_payload("Ana\x1b", masked=False) == ("Ana\\u001b", 4, False)
         assert pretty_payload('{"a": "\\ud800é"}', masked=False)[0] == '{\n  "a": "\\ud800é"\n}'
         assert pretty_payload("[" * 100_000, masked=False)[2] is False
+
+    @pytest.mark.parametrize("depth", [400, 900, 990, 5_000])
+    def test_a_payload_that_is_very_deep_shows_nothing_of_a_person_masked(self, depth: int) -> None:
+        assert "Ana" not in pretty_payload("[" * depth + '"Ana"' + "]" * depth, masked=True)[0]
 
 
 def leaves(value: object, name: str = "") -> list[tuple[str, object]]:
