@@ -176,7 +176,7 @@ class TestMasking:
             },
         }
 
-    def test_a_field_nobody_knows_yet_is_masked(self) -> None:
+    def test_an_unknown_field_is_masked(self) -> None:
         assert mask_update({"new": {"secret": "x", "user_id": 12345, "flag": True, "none": None}}) == {
             "new": {"secret": "…", "user_id": "…45", "flag": True, "none": None}
         }

@@ -1,6 +1,6 @@
 """Who asks the dashboard, and proof that a change was asked for on the dashboard's own page.
 
-Knows tokens, cookies and addresses; not what a page shows to whom.
+Knows tokens, cookies and addresses; which page shows what is decided in views.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAD_BYTES = 16
 
 
 class Role(Enum):
-    """What a visitor may do: see counts; look at everything; change things, too."""
+    """What a visitor may do: a stranger sees counts, a reader everything, an owner may also change things."""
 
     STRANGER = "stranger"
     READER = "reader"
@@ -110,7 +110,7 @@ class Keys:
         return self._mac("form", visitor.role.value, visitor.session)[:_PAD_BYTES]
 
     def device(self, name: str = "") -> str:
-        """A cookie for a browser that gave a right password once: its wrong ones are counted apart from all others'."""
+        """A cookie for a browser that gave a right password once; its wrong passwords are counted separately."""
         name = name or secrets.token_hex(8)
         return f"{name}.{self._mac('device', name).hex()}"
 

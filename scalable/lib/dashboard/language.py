@@ -49,6 +49,10 @@ class Language:
         self.name = name
         self._texts = read_texts(name)
 
+    def has(self, key: str) -> bool:
+        """Whether there is a text `key`."""
+        return key in self._texts
+
     def text(self, key: str, **values: object) -> str:
         """The text `key`, its values put in, whole numbers with the marks of the language.
 

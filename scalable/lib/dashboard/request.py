@@ -38,26 +38,11 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Vary": "Accept-Encoding, Accept-Language, Cookie",
 }
-# What an action may say it did, on the page it leads to; each is a text `did_…`.
-DEEDS = (
-    "retry",
-    "run_now",
-    "skip",
-    "delete",
-    "retry_all",
-    "pause",
-    "resume",
-    "login",
-    "logout",
-    "webhook_check",
-    "webhook_set",
-)
-MASKS = ("reader", "everyone", "nobody")
 
 
 @dataclass(frozen=True)
 class DashboardSettings:
-    """What an owner decides about the dashboard. `mask` is one of MASKS: from whom people's data is hidden.
+    """What an owner decides about the dashboard. `mask`: people's data is hidden from `reader`, `everyone` or `nobody`.
 
     `make_api` is None without a BOT_TOKEN: then Telegram cannot be asked about the webhook. `run_checks` is given the
     address of the folder scalable/, the web server's name and how it runs this; None: there is no page for it.
@@ -81,7 +66,7 @@ class DashboardSettings:
 class DashboardRequest:
     """What is known of the request that bottle is answering in this thread; `path` is below the script, without `/`.
 
-    Whoever sends it is a stranger until `identify` has been called.
+    The visitor is a stranger until `identify` has been called.
     """
 
     def __init__(self, settings: DashboardSettings, path: str) -> None:
@@ -167,10 +152,11 @@ class DashboardRequest:
         return self.page(here, part if part in parts else "", self._notice())
 
     def _notice(self) -> str:
-        did, number = str(self.query.did), str(self.query.n)
-        if did not in DEEDS or not (number.isascii() and number.isdigit() and len(number) < 19):
+        """What the action did that led here: the text `did_…` that `?did=…&n=…` names."""
+        key, number = f"did_{self.query.did}", str(self.query.n)
+        if not self.language.has(key) or not (number.isascii() and number.isdigit() and len(number) < 19):
             return ""
-        return self.language.text(f"did_{did}", id=number, n=int(number))
+        return self.language.text(key, id=number, n=int(number))
 
     def html(self, status: int, template: str, page: Page, **values: Any) -> HTTPResponse:
         """A page, compressed when the browser can read that; a part of one only when it has changed."""

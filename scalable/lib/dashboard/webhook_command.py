@@ -1,4 +1,4 @@
-"""The webhook in a shell: point it here, look at it, take it away, point it back, or fetch updates without one."""
+"""The webhook in a shell: point it here, show it, take it away, point it back, or fetch updates without one."""
 
 from __future__ import annotations
 
