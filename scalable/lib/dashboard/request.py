@@ -66,13 +66,17 @@ class DashboardSettings:
 class DashboardRequest:
     """What is known of the request that bottle is answering in this thread; `path` is below the script, without `/`.
 
-    The visitor is a stranger until `identify` has been called.
+    `base` is the script's own path, as links begin with it; `format` one of FORMATS, or empty for a page. The visitor
+    is a stranger until `identify` has been called.
     """
 
     def __init__(self, settings: DashboardSettings, path: str) -> None:
         self.settings = settings
         self.path = path
+        self.base = script_path(bottle.request.script_name)
+        self.method = str(bottle.request.method)
         self.query = bottle.request.query
+        self.format = str(self.query.format)
         # Headers are taken from here: bottle decodes them, and fails on bytes that none of ours contains.
         self.environ: dict[str, Any] = bottle.request.environ
         accepted = self.environ.get("HTTP_ACCEPT_LANGUAGE", "")
@@ -97,11 +101,6 @@ class DashboardRequest:
             raise self.refuse(400, "bad_format")
 
     @property
-    def method(self) -> str:
-        """Such as `GET`."""
-        return str(bottle.request.method)
-
-    @property
     def form(self) -> Any:
         """The fields of a POST, as attributes; a missing one is an empty text."""
         return bottle.request.forms
@@ -109,16 +108,6 @@ class DashboardRequest:
     def cookie(self, name: str) -> str:
         """The cookie's value; empty without it."""
         return str(bottle.request.get_cookie(name, ""))
-
-    @property
-    def base(self) -> str:
-        """The script's own path, as links begin with it."""
-        return script_path(bottle.request.script_name)
-
-    @property
-    def format(self) -> str:
-        """One of FORMATS, or empty for a page."""
-        return str(self.query.format)
 
     @property
     def is_masked(self) -> bool:
