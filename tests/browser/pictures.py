@@ -1,6 +1,6 @@
 """Takes the pictures of the README: `make pictures`. With a folder, takes those and more to look at, into that folder.
 
-All people in them are invented; the clock of the browser is in Jakarta, and nobody asks Telegram.
+All people in them are invented; the clock of the browser is in Jakarta, and Telegram is not asked.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(folder: Path | None) -> None:
     folder = folder or DOCS
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as data, running_chromium() as browser:
-        client = Client(Path(data), queue_order="telegram", make_api=_nobody)
+        client = Client(Path(data), queue_order="telegram", make_api=_no_telegram)
         _fill(client)
         server = WebServer(mount({"dashboard.py": client.app}), "127.0.0.1:0")
         server.start()
@@ -61,7 +61,7 @@ def main(folder: Path | None) -> None:
         client.queue.close()
 
 
-def _nobody(timeout_seconds: float) -> BotApi:
+def _no_telegram(timeout_seconds: float) -> BotApi:
     raise ConfigurationError("pictures are taken without Telegram")
 
 

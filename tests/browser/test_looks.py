@@ -23,7 +23,7 @@ from tests.support.generators.wsgi_client import Client
 from tests.support.servers.chromium import DESKTOP, PHONE
 
 PAGES = ("/", "/?span=week", "/jobs", "/jobs?status=failed&q=no+such", "/job/9", "/job/48", "/doctor", "/nothing")
-EXAMINED = CheckReport(
+CHECKED = CheckReport(
     (
         ok("python", "3.11.2 at /usr/bin/python3"),
         warning("clock", "9 s behind", "ask the host to set it"),
@@ -37,7 +37,7 @@ class Shown:
     """A dashboard with a week behind it, and what was opened of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.client = Client(folder, examine=lambda *_: EXAMINED)
+        self.client = Client(folder, run_checks=lambda *_: CHECKED)
         demo.fill_jobs(self.client.queue)
         demo.fill_minutes(self.client.queue)
         registry = self.client.queue.workers

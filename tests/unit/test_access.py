@@ -8,6 +8,7 @@ import pytest
 
 from scalable.lib.dashboard.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of, asked_from_elsewhere
 from scalable.lib.dashboard.login_attempts import OF_ADDRESS, OF_ALL, LoginAttempts
+from scalable.lib.dashboard.request import DashboardSettings
 from scalable.lib.errors import ConfigurationError
 from tests.support.fakes.clock import FakeClock
 
@@ -28,7 +29,8 @@ class TestPasswords:
     def test_an_empty_password_is_none(self) -> None:
         assert Keys(SECRET, "", "").role_of_token("") is None
         assert Keys(SECRET, "", "reader's").role_of_token("") is None
-        assert (Keys(SECRET, "", "x").asks, Keys(SECRET, "x").asks, Keys(SECRET, "").asks) == (True, True, False)
+        settings = (DashboardSettings("", "x"), DashboardSettings("x"), DashboardSettings())
+        assert [each.has_password for each in settings] == [True, True, False]
 
     def test_no_password_is_shown_by_accident(self) -> None:
         assert "owner" not in repr(KEYS)
@@ -56,7 +58,7 @@ class TestCookies:
         assert Keys(b"x" * 32, "owner's", "reader's").visitor({}, cookie).role is Role.STRANGER
         assert Keys(SECRET, "", "reader's").visitor({}, cookie).role is Role.STRANGER
 
-    def test_nobody_makes_one_or_changes_one(self) -> None:
+    def test_it_cannot_be_made_or_changed_without_the_secret(self) -> None:
         reader = KEYS.cookie(Role.READER)
         role, expires, seal = reader.split(".")
         forged = [
@@ -75,7 +77,7 @@ class TestCookies:
 
         assert {KEYS.visitor({}, cookie).role for cookie in forged} == {Role.STRANGER}
 
-    def test_a_browser_that_was_in_before_is_known_and_nobody_else_is(self) -> None:
+    def test_only_a_browser_that_logged_in_before_is_known(self) -> None:
         device = KEYS.device()
 
         name = KEYS.device_name(device)
@@ -193,7 +195,7 @@ class TestAttempts:
         clock.advance(OF_ADDRESS.seconds_each)
         assert attempts.wait_seconds("a") == 0
 
-    def test_nobody_waits_longer_than_that_however_often_it_was_tried(self, attempts: LoginAttempts) -> None:
+    def test_the_wait_does_not_grow_beyond_that_however_often_it_was_tried(self, attempts: LoginAttempts) -> None:
         self.fail(attempts, "a", 500)
 
         assert attempts.wait_seconds("a") <= OF_ADDRESS.seconds_each
@@ -233,7 +235,7 @@ class TestAttempts:
 
         assert LoginAttempts(tmp_path / ".ht-logins", SECRET, clock).wait_seconds("a") > 0
 
-    def test_the_file_names_nobody_and_does_not_grow(self, attempts: LoginAttempts, tmp_path: Path) -> None:
+    def test_the_file_holds_no_address_and_does_not_grow(self, attempts: LoginAttempts, tmp_path: Path) -> None:
         for number in range(3000):
             attempts.failed(f"203.0.113.{number}")
 
@@ -242,7 +244,7 @@ class TestAttempts:
         assert file.stat().st_mode & 0o777 == 0o600
         assert b"203.0" not in file.read_bytes()
 
-    def test_a_clock_that_was_set_back_locks_nobody_out_for_long(
+    def test_a_clock_that_was_set_back_does_not_lock_out_for_long(
         self, attempts: LoginAttempts, clock: FakeClock
     ) -> None:
         self.fail(attempts, "a", OF_ADDRESS.burst)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.dashboard.charts import is_empty, read_points
-from scalable.lib.dashboard.language import NAMES, TABLES, Language, choose_language
+from scalable.lib.dashboard.language import NAMES, Language, choose_language, read_texts
 from scalable.lib.dashboard.masking import mask_job, mask_lane, mask_update
 from scalable.lib.dashboard.pages import pretty_payload, script_path
 from scalable.lib.dashboard.readable import error_in_a_line, kind_of_error, visible
@@ -22,6 +22,7 @@ from scalable.lib.queue.views.minutes import Minute
 from tests.support.places import REPOSITORY
 
 WEB = REPOSITORY / "scalable" / "lib" / "dashboard"
+ENGLISH, INDONESIAN = read_texts("en"), read_texts("id")
 EXAMPLES = sorted((REPOSITORY / "examples" / "updates").glob("*.json"))
 
 
@@ -31,12 +32,19 @@ def fields(text: str) -> set[str]:
 
 class TestTexts:
     def test_every_language_has_every_text(self) -> None:
-        assert set(TABLES) == set(NAMES) == {"en", "id"}
-        assert TABLES["en"].keys() == TABLES["id"].keys()
+        assert set(NAMES) == {path.stem for path in (WEB / "texts").iterdir()} == {"en", "id"}
+        assert list(ENGLISH) == list(INDONESIAN)
+
+    def test_the_files_are_laid_out_alike_a_key_a_line(self) -> None:
+        lines = {name: (WEB / "texts" / f"{name}.json").read_text("utf-8").splitlines() for name in NAMES}
+        keys = {name: [line.partition(":")[0] for line in lines[name]] for name in NAMES}
+
+        assert keys["en"] == keys["id"]
+        assert [json.loads(key) for key in keys["en"] if key not in ("", "{", "}")] == list(ENGLISH)
 
     def test_every_language_has_the_same_values_in_it(self) -> None:
-        for key, text in TABLES["en"].items():
-            assert fields(TABLES["id"][key]) == fields(text), key
+        for key, text in ENGLISH.items():
+            assert fields(INDONESIAN[key]) == fields(text), key
             for form in text.split("|"):
                 assert fields(form) <= fields(text), key
 
@@ -45,19 +53,19 @@ class TestTexts:
             path.read_text()
             for folder in ("templates", ".")
             for path in (WEB / folder).iterdir()
-            if path.suffix in (".tpl", ".py") and not path.name.startswith("texts_")
+            if path.suffix in (".tpl", ".py")
         ]
-        sources += [(WEB.parent / "queue" / f"{name}.py").read_text() for name in ("health", "history")]
+        sources += [(WEB.parent / "queue" / name).read_text() for name in ("views/health.py", "history.py")]
         named = {word for source in sources for word in re.findall(r"""['"]([a-z0-9_]+)['"]""", source)}
         made = {
             f"{start}{word}"
             for word in named
-            for start in ("did_", "reason_", "outcome_", "cannot_", "retry_matching_")
+            for start in ("did_", "reason_", "outcome_", "cannot_", "sure_", "chart_", "retry_matching_")
         }
         asked = {word for source in sources for word in re.findall(r"""(?<![\w.])t\('([a-z0-9_]+)'""", source)}
 
-        assert asked - TABLES["en"].keys() == {"retry_matching_", "outcome_"}
-        assert TABLES["en"].keys() - (named | made) == set()
+        assert asked - ENGLISH.keys() == {"retry_matching_", "outcome_"}
+        assert ENGLISH.keys() - (named | made) == set()
 
     @pytest.mark.parametrize(
         ("kept", "accepted", "expected"),
@@ -168,7 +176,7 @@ class TestMasking:
             },
         }
 
-    def test_a_field_nobody_knows_yet_is_masked(self) -> None:
+    def test_an_unknown_field_is_masked(self) -> None:
         assert mask_update({"new": {"secret": "x", "user_id": 12345, "flag": True, "none": None}}) == {
             "new": {"secret": "…", "user_id": "…45", "flag": True, "none": None}
         }
@@ -200,6 +208,10 @@ class TestMasking:
         assert pretty_payload("Ana\x1b", masked=False) == ("Ana\\u001b", 4, False)
         assert pretty_payload('{"a": "\\ud800é"}', masked=False)[0] == '{\n  "a": "\\ud800é"\n}'
         assert pretty_payload("[" * 100_000, masked=False)[2] is False
+
+    @pytest.mark.parametrize("depth", [400, 900, 990, 5_000])
+    def test_a_payload_that_is_very_deep_shows_nothing_of_a_person_masked(self, depth: int) -> None:
+        assert "Ana" not in pretty_payload("[" * depth + '"Ana"' + "]" * depth, masked=True)[0]
 
 
 def leaves(value: object, name: str = "") -> list[tuple[str, object]]:

@@ -1,6 +1,6 @@
-"""Who a visitor of the dashboard is, and proof that a change was asked for on the dashboard's own page.
+"""Who asks the dashboard, and proof that a change was asked for on the dashboard's own page.
 
-Knows tokens, cookies and addresses; not what a page shows to whom.
+Knows tokens, cookies and addresses; which page shows what is decided in views.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAD_BYTES = 16
 
 
 class Role(Enum):
-    """What a visitor may do: see counts; look at everything; change things, too."""
+    """What a visitor may do: a stranger sees counts, a reader everything, an owner may also change things."""
 
     STRANGER = "stranger"
     READER = "reader"
@@ -37,22 +37,27 @@ class Visitor:
     role: Role
     session: str = field(default="", repr=False)
 
+    @property
+    def is_owner(self) -> bool:
+        """Whether changes are allowed."""
+        return self.role is Role.OWNER
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether no password is known of them."""
+        return self.role is Role.STRANGER
+
 
 STRANGER = Visitor(Role.STRANGER)
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The passwords of one installation, and its secret. `token` empty: only this machine itself may change things."""
+    """The passwords of one installation, and its secret. Without `token` only this machine itself may change things."""
 
     secret: bytes = field(repr=False)
     token: str = field(repr=False)
     read_token: str = field(repr=False, default="")
-
-    @property
-    def asks(self) -> bool:
-        """Whether there is a password to ask for."""
-        return bool(self.token or self.read_token)
 
     def role_of_token(self, given: str) -> Optional[Role]:
         """What this password opens; None for a wrong one. Both are compared in constant time, each time."""
@@ -95,7 +100,7 @@ class Keys:
         return pad.hex() + _xor(pad, self._proof(visitor)).hex()
 
     def form_token_matches(self, given: str, visitor: Visitor) -> bool:
-        """Compared in constant time."""
+        """Whether it came from a page of this visitor; compared in constant time."""
         if not re.fullmatch(f"[0-9a-f]{{{4 * _PAD_BYTES}}}", given):
             return False
         both = bytes.fromhex(given)
@@ -105,12 +110,12 @@ class Keys:
         return self._mac("form", visitor.role.value, visitor.session)[:_PAD_BYTES]
 
     def device(self, name: str = "") -> str:
-        """A cookie for a browser that gave a right password once: its wrong ones are counted apart from all others'."""
+        """A cookie for a browser that gave a right password once; its wrong passwords are counted separately."""
         name = name or secrets.token_hex(8)
         return f"{name}.{self._mac('device', name).hex()}"
 
     def device_name(self, cookie: str) -> Optional[str]:
-        """Which browser it is; None for one nobody knows."""
+        """Which browser it is; None for a cookie that is not of this installation."""
         name = cookie.partition(".")[0]
         known = re.fullmatch(r"[0-9a-f]{16}", name) and _same(cookie, self.device(name))
         return name if known else None
@@ -121,9 +126,8 @@ class Keys:
 
 
 def _same(given: str, expected: str) -> bool:
-    """An empty password is none at all."""
     same = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
-    return same and bool(expected)
+    return same and bool(expected)  # an empty password is none at all
 
 
 def _xor(one: bytes, other: bytes) -> bytes:

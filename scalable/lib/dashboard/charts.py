@@ -15,7 +15,7 @@ SPANS = {"hour": (3_600, 60), "day": (86_400, 900), "week": (604_800, 7_200)}
 
 @dataclass(frozen=True)
 class Point:
-    """What happened per minute in the time that began `at`; times in seconds. None: nobody counted, or nothing ran."""
+    """What happened per minute in the time that began `at`; times in seconds. None: not counted, or nothing ran."""
 
     at: datetime
     came: Optional[float]

@@ -1,4 +1,4 @@
-"""The doctor's page: every finding about this installation as this web server sees it, and the same to copy."""
+"""The page of the checks: every finding about this installation as this web server sees it, and the same to copy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from bottle import HTTPResponse
 
-from scalable.lib.dashboard.examination import Examine
 from scalable.lib.dashboard.request import DashboardRequest
 
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
@@ -15,19 +14,23 @@ _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASC
 _COLOUR_OF = {"ok": "done", "warning": "pending", "error": "failed"}
 
 
-def show_doctor(visit: DashboardRequest, examine: Examine) -> HTTPResponse:
-    """The page. Takes some seconds: it starts each PHP and Python it finds, and asks its own address."""
-    environ = visit.environ
+def show_checks(request: DashboardRequest) -> HTTPResponse:
+    """The page, for the owner. Takes some seconds: it starts each PHP and Python it finds, and asks its own address."""
+    if request.settings.run_checks is None:
+        return request.refuse(404, "not_found")
+    if not request.visitor.is_owner:
+        return request.refuse(403, "hidden_here")
+    environ = request.environ
     server = str(environ.get("SERVER_SOFTWARE") or "a web server without a name")
-    found = examine(_folder_address(visit), server, _way(environ))
+    found = request.settings.run_checks(_folder_address(request), server, _way(environ))
     errors = sum(line.verdict.value == "error" for line in found.findings)
-    return visit.html(200, "doctor.tpl", visit.page("/doctor"), found=found, errors=errors, colours=_COLOUR_OF)
+    return request.html(200, "check.tpl", request.page("/doctor"), found=found, errors=errors, colours=_COLOUR_OF)
 
 
-def _folder_address(visit: DashboardRequest) -> str:
+def _folder_address(request: DashboardRequest) -> str:
     """Where the folder is on the web, as the browser sees it; empty when the Host header is none."""
-    host = str(visit.environ.get("HTTP_HOST", ""))
-    return f"{visit.scheme}://{host}{visit.base.rpartition('/')[0]}" if _HOST.fullmatch(host) else ""
+    host = str(request.environ.get("HTTP_HOST", ""))
+    return f"{request.scheme}://{host}{request.base.rpartition('/')[0]}" if _HOST.fullmatch(host) else ""
 
 
 def _way(environ: dict[str, Any]) -> str:

@@ -1,11 +1,11 @@
-"""Slows down who guesses passwords, without ever keeping out who knows one.
+"""Slows down guessing of passwords, without ever refusing a right one for the mistakes of others.
 
 Wrong passwords are counted for each address, and for all together, in a small file of fixed size: a CGI script lives
-for one request, and nobody may fill a disk from outside. Each count is a bucket that empties by itself; a full one
-refuses, at once and without a sleeping thread. An address is found by a keyed digest, so the file names nobody.
+for one request, and requests must not fill a disk. Each count is a bucket that empties with time; a full one refuses,
+at once and without a sleeping thread. An address is found by a keyed digest, so no address can be read in the file.
 
-What keeps the owner in: a browser that was in before has a bucket of its own, an address without a wrong password is
-never refused because of others, and a session that is open is not asked anything.
+The owner is not locked out: a browser that logged in before has a bucket of its own, an address without a wrong
+password is never refused because of others, and an open session is not asked for a password.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class LoginAttempts:
         self._clock = clock
 
     def wait_seconds(self, who: str, is_known: bool = False) -> float:
-        """How long `who` has to wait before a password of theirs is looked at; 0: not at all.
+        """How long `who` has to wait before a password of theirs is compared; 0: not at all.
 
-        `who`: an address, or (`is_known`) the name of a browser that was in before.
+        `who`: an address, or (`is_known`) the name of a browser that logged in before.
         """
         own, of_all = self._levels(who)
         waits = [_wait(own, OF_ADDRESS)]
@@ -61,7 +61,7 @@ class LoginAttempts:
         self._change(who, 1.0)
 
     def succeeded(self, who: str) -> None:
-        """The password of `who` was right: earlier mistakes are forgiven."""
+        """The password of `who` was right: their count starts again."""
         if self._levels(who)[0] > 0:
             self._change(who, -float(OF_ADDRESS.burst))
 
@@ -105,5 +105,4 @@ class LoginAttempts:
 
 
 def _wait(level: float, limit: Limit) -> float:
-    """Until there is room for one more."""
     return max(0.0, level - (limit.burst - 1)) * limit.seconds_each

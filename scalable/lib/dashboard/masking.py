@@ -13,19 +13,8 @@ from scalable.lib.dashboard.readable import kind_of_error
 from scalable.lib.queue.job import JobSummary
 
 # Texts that say what kind of thing it is, not who or what it is about.
-_PLAIN_TEXTS = frozenset(
-    {
-        "type",
-        "language_code",
-        "currency",
-        "mime_type",
-        "parse_mode",
-        "status",
-        "emoji",
-        "source",
-    }
-)
-# Numbers that are no one's id. Everything else that is a number and called `id`, or `…_id`, is masked.
+_PLAIN_TEXTS = frozenset({"type", "language_code", "currency", "mime_type", "parse_mode", "status", "emoji", "source"})
+# Numbers that are no person's id. Every other number called `id`, or `…_id`, is masked.
 _PLAIN_IDS = frozenset({"update_id", "message_id", "message_thread_id", "reply_to_message_id"})
 _NUMBERS = frozenset({"latitude", "longitude", "horizontal_accuracy", "heading", "phone_number"})
 _LANE = re.compile(r"(-?)([0-9]+)$", re.ASCII)
@@ -38,24 +27,20 @@ def mask_update(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [mask_update(inner, name) for inner in value]
     if isinstance(value, str):
-        return value if name in _PLAIN_TEXTS else _mask_text(value)
+        return value if name in _PLAIN_TEXTS or not value else "…"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         is_id = (name == "id" or name.endswith("_id")) and name not in _PLAIN_IDS
-        return mask_number(value) if is_id or name in _NUMBERS else value
+        return _mask_number(value) if is_id or name in _NUMBERS else value
     return value
 
 
-def _mask_text(text: str) -> str:
-    return "…" if text else ""
-
-
-def mask_number(number: float) -> str:
+def _mask_number(number: float) -> str:
     """Its last two digits: enough to tell a few people apart, not to find one."""
     return f"{'-' if number < 0 else ''}…{str(number)[-2:]}"
 
 
 def mask_lane(lane: Optional[str]) -> Optional[str]:
-    """The kind of the lane, and what mask_number leaves of its id."""
+    """The kind of the lane, and the last two digits of its id."""
     if lane is None:
         return None
     kind = lane.partition(":")[0]

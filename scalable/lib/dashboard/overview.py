@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Optional
@@ -13,18 +14,19 @@ from scalable.lib.queue.notes import PAUSED, WEBHOOK, Note
 from scalable.lib.queue.views.browse import Count, Waiting
 from scalable.lib.queue.views.health import Reason, Thresholds, Vitals, no_tables, read_vitals, verdict
 from scalable.lib.queue.views.minutes import Minute, percentile
-from scalable.lib.queue.views.search import Filter
+from scalable.lib.queue.views.search import Filter, Found
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
-# Rates are of the last minutes that are over and counted; an older one says nothing about now.
+# Rates are of the last minutes that are over and counted; older ones say nothing about now.
 RATE_MINUTES, RATE_WITHIN_SECONDS = 5, 600.0
-_NOTHING = Vitals(Waiting(), (), {}, None)
+# What is counted of jobs in a Minute.
+EVENTS = ("enqueued", "done", "failed", "retried", "expired")
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Jobs per minute that came in and that ended; None when nobody has counted lately."""
+    """Jobs per minute that came in and that ended; None when no recent minute has been counted."""
 
     came: Optional[float] = None
     ended: Optional[float] = None
@@ -43,7 +45,7 @@ class Overview:
 
     @property
     def webhook(self) -> Optional[WebhookInfo]:
-        """What Telegram said last of the webhook; None when nobody asked."""
+        """What Telegram said last of the webhook; None when it was never asked."""
         return read_webhook(self.vitals.notes)
 
     @property
@@ -58,36 +60,41 @@ class Overview:
         return self.vitals.notes.get(PAUSED)
 
 
-def read_overview(queue: DatabaseQueue, limit: int, thresholds: Optional[Thresholds] = None) -> Overview:
-    """The queue with its `limit` newest jobs; empty as long as nothing has made its tables.
+def read_overview(queue: DatabaseQueue, limit: int) -> Overview:
+    """The queue with its `limit` newest jobs; empty as long as its tables have not been made.
 
     Raises DatabaseUnavailable.
     """
     server = queue.describe_server()
     try:
-        counts, vitals, reasons = read_public(queue, thresholds)
+        public = _read_public(queue)
         jobs = queue.search.find(Filter(), limit).jobs if limit else ()
-        return Overview(counts, vitals, reasons, _rates(queue), server, jobs)
+        return replace(public, rates=_rates(queue), server=server, jobs=jobs)
     except SchemaMissing:
-        return Overview(no_counts(), _NOTHING, (no_tables(),), server=server)
+        return replace(_without_tables(), server=server)
 
 
-def read_public(
-    queue: DatabaseQueue, thresholds: Optional[Thresholds] = None
-) -> tuple[dict[str, Count], Vitals, tuple[Reason, ...]]:
-    """What anybody may know, and what it is made from. Raises DatabaseUnavailable or SchemaMissing."""
+def read_public(queue: DatabaseQueue) -> Overview:
+    """The part of it that public_json and public_metrics need. Raises DatabaseUnavailable."""
+    try:
+        return _read_public(queue)
+    except SchemaMissing:
+        return _without_tables()
+
+
+def _read_public(queue: DatabaseQueue) -> Overview:
     vitals = read_vitals(queue)
     counts = queue.jobs.counts(vitals.notes)
-    return counts, vitals, verdict(vitals, thresholds or Thresholds())
+    return Overview(counts, vitals, verdict(vitals, Thresholds()))
 
 
-def no_counts() -> dict[str, Count]:
-    """Nothing in every state."""
-    return {name: Count(0) for name in (*STATUSES, "total")}
+def _without_tables() -> Overview:
+    counts = {name: Count(0) for name in (*STATUSES, "total")}
+    return Overview(counts, Vitals(Waiting(), (), {}, None), (no_tables(),))
 
 
 def exact_counts(overview: Overview, counts: Counts) -> Overview:
-    """The same, with counts that somebody took the time for."""
+    """The same with `counts`, which are of this moment."""
     numbers = {**vars(counts), "total": counts.total}
     return replace(overview, counts={name: Count(number) for name, number in numbers.items()})
 
@@ -106,7 +113,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
     """The documented JSON; times are ISO 8601 in UTC, durations in seconds."""
     waiting, paused, rates = overview.vitals.waiting, overview.paused, overview.rates
     return {
-        **public_json(overview.counts, overview.reasons),
+        **public_json(overview),
         "paused": None if paused is None else {"since": iso(paused.at), "by": paused.text},
         "waiting": {
             "oldest_seconds": waiting.seconds,
@@ -119,18 +126,19 @@ def as_json(overview: Overview) -> dict[str, Any]:
         "workers": [_worker_as_json(worker) for worker in overview.vitals.workers],
         "database": overview.server and {"product": overview.server.product, "version": overview.server.version},
         "webhook": _webhook_as_json(overview.webhook),
-        "jobs": [job_as_json(job) for job in overview.jobs],
+        "jobs": [_job_as_json(job) for job in overview.jobs],
     }
 
 
-def public_json(counts: dict[str, Count], reasons: tuple[Reason, ...]) -> dict[str, Any]:
-    """The part of it that anybody may see: it names nobody."""
+def public_json(overview: Overview) -> dict[str, Any]:
+    """The part of it that strangers may see: nothing in it is about a person."""
+    counts = overview.counts
     times = [count.at for count in counts.values() if count.at is not None]
     return {
         "counts": {name: count.number for name, count in counts.items()},
         "counts_exact": {name: count.is_exact for name, count in counts.items()},
         "counted_at": iso(min(times)) if times else None,
-        "health": health_json(reasons),
+        "health": health_json(overview.reasons),
     }
 
 
@@ -143,11 +151,7 @@ def _hour_as_json(hour: Optional[Minute]) -> dict[str, Any]:
     if hour is None:
         hour = Minute(datetime.min, None, 0, 0, 0, 0, (), ())
     return {
-        "enqueued": hour.enqueued,
-        "done": hour.done,
-        "failed": hour.failed,
-        "retried": hour.retried,
-        "expired": hour.expired,
+        **{name: getattr(hour, name) for name in EVENTS},
         "wait_seconds": _spread(hour.waits),
         "run_seconds": _spread(hour.runs),
     }
@@ -175,8 +179,16 @@ def _worker_as_json(worker: RegisteredWorker) -> dict[str, Any]:
     return {**vars(worker), "started_at": iso(worker.started_at), "heartbeat_at": iso(worker.heartbeat_at)}
 
 
-def job_as_json(job: JobSummary) -> dict[str, Any]:
-    """One job of a list."""
+def jobs_json(jobs: Iterable[JobSummary], found: Found) -> dict[str, Any]:
+    """`jobs`, as they were found or as they may be seen, and where to go on."""
+    return {
+        "jobs": [_job_as_json(job) for job in jobs],
+        "next_before": found.next_before,
+        "complete": found.full,
+    }
+
+
+def _job_as_json(job: JobSummary) -> dict[str, Any]:
     shown = dict(vars(job))
     for name in ("created_at", "available_at", "reserved_at", "processed_at"):
         shown[name] = iso(shown[name])

@@ -1,11 +1,10 @@
-"""The dashboard's pages as HTML. Knows what a page says, not who may see it and not what a button does."""
+"""The dashboard's pages as HTML: what a page says. Who may see it and what a button does is decided elsewhere."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import quote, urlencode
@@ -13,24 +12,30 @@ from urllib.parse import quote, urlencode
 from bottle import SimpleTemplate, html_escape
 
 from scalable import __version__
-from scalable.lib.dashboard.access import Role, Visitor
+from scalable.lib.dashboard.access import Visitor
 from scalable.lib.dashboard.language import NAMES, Language
 from scalable.lib.dashboard.masking import mask_job, mask_lane, mask_update
 from scalable.lib.dashboard.overview import iso
-from scalable.lib.dashboard.readable import error_in_a_line, kind_of_error, visible
+from scalable.lib.dashboard.readable import error_in_a_line, indented_json, kind_of_error, visible
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.views.browse import Count
 from scalable.lib.queue.views.health import Reason
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# Of one update; what is longer is offered as a file.
+# Of one update; the whole is offered as a file.
 MAX_PAYLOAD_CHARACTERS = 100_000
 ERROR_CHARACTERS = 120
+# What every template may call to show text from outside; `t` and the numbers of jobs are harmless.
+_HELPERS = {
+    "visible": visible,
+    "kind_of_error": kind_of_error,
+    "error_in_a_line": partial(error_in_a_line, max_characters=ERROR_CHARACTERS),
+}
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the templates may ask for: who looks, in which language, and from where links start.
+    """What the templates may ask for: the visitor, the language, and from where links start.
 
     `base` is the script's own path, quoted; `here` the page's own address below it, for forms that come back. `part`:
     `live` or `charts` when only what changes is asked for. `form_token` is empty where nothing can be changed.
@@ -57,12 +62,12 @@ class Page:
     @property
     def is_owner(self) -> bool:
         """Whether there are buttons."""
-        return self.visitor.role is Role.OWNER
+        return self.visitor.is_owner
 
     @property
     def can_leave(self) -> bool:
         """Whether there is a session to end."""
-        return self.visitor.role is not Role.STRANGER and self.visitor.session.count(".") == 2
+        return not self.visitor.is_stranger and self.visitor.session.count(".") == 2
 
     def t(self, key: str, **values: object) -> str:
         """A text."""
@@ -75,10 +80,6 @@ class Page:
     def seconds(self, seconds: Optional[float]) -> str:
         """A duration."""
         return self.language.seconds(seconds)
-
-    def id(self, job_id: int) -> str:
-        """The number of a job, without marks, as it is searched for."""
-        return str(job_id)
 
     def time(self, time: Optional[datetime], is_exact: bool = False) -> str:
         """HTML of a moment in UTC; the script says how long ago that is or, `is_exact`, when in the browser's zone."""
@@ -119,18 +120,6 @@ class Page:
         """A lane as this visitor may see it."""
         return visible(str(mask_lane(lane) if self.masked else lane))
 
-    def error(self, job: JobSummary) -> str:
-        """The error in one line."""
-        return error_in_a_line(job.error_message, ERROR_CHARACTERS)
-
-    def kind_of_error(self, output: str) -> str:
-        """What happened, for those who may not see what the bot said."""
-        return kind_of_error(output) or ""
-
-    def visible(self, text: str) -> str:
-        """A text from outside."""
-        return visible(text)
-
     def webhook_url(self, url: str) -> str:
         """Where Telegram goes; only the owner sees a query, which may be a password."""
         return visible(url if self.is_owner else url.partition("?")[0])
@@ -147,17 +136,15 @@ def script_path(script_name: str) -> str:
 
 def pretty_payload(payload: str, masked: bool) -> tuple[str, int, bool]:
     """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown at all."""
-    try:
-        value: Any = json.loads(payload)
-    except (ValueError, RecursionError):
+    text = indented_json(payload, mask_update) if masked else indented_json(payload)
+    if text is None:
         return ("" if masked else visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
-    text = json.dumps(mask_update(value) if masked else value, ensure_ascii=False, indent=2)
     return visible(text[:MAX_PAYLOAD_CHARACTERS]), len(text), True
 
 
 def render(template: str, page: Page, **values: Any) -> str:
     """One of the files in `templates/`, everything in it escaped."""
-    html: str = _template(template).render(page=page, t=page.t, **values)
+    html: str = _template(template).render(page=page, t=page.t, **_HELPERS, **values)
     return html
 
 

@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from scalable import __version__
-from scalable.lib.dashboard.overview import Overview
-from scalable.lib.queue.views.browse import Count
-from scalable.lib.queue.views.health import Reason
+from scalable.lib.dashboard.overview import EVENTS, Overview
 from scalable.lib.queue.views.minutes import percentile
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,9 +18,9 @@ _Sample = tuple[str, Optional[float]]
 
 def as_metrics(overview: Overview) -> str:
     """Everything an owner may know as numbers; what is not known is left out."""
-    waiting, hour = overview.vitals.waiting, overview.vitals.last_hour
+    waiting, hour, rates = overview.vitals.waiting, overview.vitals.last_hour, overview.rates
     families = [
-        public_metrics(overview.counts, overview.reasons),
+        public_metrics(overview),
         _family("scalable_paused", "1 while no job is given out.", [("", overview.paused is not None)]),
         _family(
             "scalable_oldest_waiting_seconds", "How long the oldest due job has waited.", [("", waiting.seconds or 0.0)]
@@ -36,15 +34,12 @@ def as_metrics(overview: Overview) -> str:
         _family(
             "scalable_jobs_per_minute",
             "Jobs that came in and that ended, lately.",
-            [('{event="came"}', overview.rates.came), ('{event="ended"}', overview.rates.ended)],
+            [('{event="came"}', rates.came), ('{event="ended"}', rates.ended)],
         ),
         _family("scalable_build_info", "Which version answers.", [(f'{{version="{__version__}"}}', 1)]),
     ]
     if hour is not None:
-        ended = [
-            (f'{{event="{name}"}}', getattr(hour, name))
-            for name in ("enqueued", "done", "failed", "retried", "expired")
-        ]
+        ended = [(f'{{event="{name}"}}', getattr(hour, name)) for name in EVENTS]
         families += [
             _family("scalable_last_hour_jobs", "What happened in the last hour.", ended),
             _family("scalable_last_hour_wait_seconds", "From due to begun.", _quantiles(hour.waits)),
@@ -53,16 +48,15 @@ def as_metrics(overview: Overview) -> str:
     return "".join(families)
 
 
-def public_metrics(counts: dict[str, Count], reasons: tuple[Reason, ...]) -> str:
-    """The part of it that anybody may see."""
-    states = [(f'{{state="{name}"}}', count.number) for name, count in counts.items() if name != "total"]
-    bounds = [(f'{{state="{name}"}}', count.is_exact) for name, count in counts.items() if name != "total"]
-    return "".join(
-        [
-            _family("scalable_jobs", "Jobs in each state; a lower bound or some minutes old where not exact.", states),
-            _family("scalable_jobs_exact", "1 where scalable_jobs is the number of this moment.", bounds),
-            _family("scalable_healthy", "1 when nothing is wrong.", [("", not reasons)]),
-        ]
+def public_metrics(overview: Overview) -> str:
+    """The part of it that strangers may see."""
+    counts = {f'{{state="{name}"}}': count for name, count in overview.counts.items() if name != "total"}
+    states = [(label, count.number) for label, count in counts.items()]
+    exact = [(label, count.is_exact) for label, count in counts.items()]
+    return (
+        _family("scalable_jobs", "Jobs in each state; a lower bound or some minutes old where not exact.", states)
+        + _family("scalable_jobs_exact", "1 where scalable_jobs is the number of this moment.", exact)
+        + _family("scalable_healthy", "1 when nothing is wrong.", [("", not overview.reasons)])
     )
 
 

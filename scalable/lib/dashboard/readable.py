@@ -1,12 +1,14 @@
-"""Text from outside, made harmless to look at: characters that would move, hide or turn what is beside them are named.
+"""Text from outside, made safe to show: characters that would move, hide or turn what is beside them are named.
 
 Knows no HTML; escaping is the template's work.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Optional
+from collections.abc import Callable
+from typing import Any, Optional
 
 # Control characters but tab and line break, marks and overrides of writing direction, invisible and lone halves.
 _UNSEEN = re.compile(
@@ -19,11 +21,13 @@ _JOINER = "\u200d"  # a part of many emoji and scripts
 
 def visible(text: str) -> str:
     """The text, with everything that cannot be seen written as its code: `\\u202e`."""
-    return _UNSEEN.sub(lambda found: found.group() if found.group() == _JOINER else _code(found.group()), text)
+    return _UNSEEN.sub(lambda found: _named(found.group()), text)
 
 
-def _code(character: str) -> str:
+def _named(character: str) -> str:
     number = ord(character)
+    if character == _JOINER:
+        return character
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
@@ -40,3 +44,11 @@ def error_in_a_line(error: Optional[str], max_characters: int) -> str:
 def kind_of_error(error: Optional[str]) -> Optional[str]:
     """What happened, without anything the bot said: `exit code 1`, `PHP Fatal error`."""
     return None if error is None else visible(error.strip().partition("\n")[0].partition(":")[0][:60])
+
+
+def indented_json(text: str, change: Callable[[Any], Any] = lambda value: value) -> Optional[str]:
+    """The JSON in `text`, changed and indented for reading; None when it is not JSON, or too deep."""
+    try:
+        return json.dumps(change(json.loads(text)), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return None

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from bottle import HTTPResponse, request
+import bottle
+from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import Keys, Role, Visitor
+from scalable.lib.dashboard.access import STRANGER, Keys
 from scalable.lib.dashboard.language import Language, choose_language
+from scalable.lib.dashboard.masking import mask_job
 from scalable.lib.dashboard.pages import Page, render, script_path
 from scalable.lib.dashboard.responses import json_response, refusal
+from scalable.lib.queue.job import JobSummary
 
-if TYPE_CHECKING:  # only those who ask Telegram pay for it
-    from scalable.lib.dashboard.examination import Examine
+if TYPE_CHECKING:  # they load HTTP and TLS, and all the checks
     from scalable.lib.pool.webhook_admin import MakeApi
+    from scalable.lib.setup.checks import CheckReport
 
+METHODS = ("GET", "HEAD", "POST")
+FORMATS = ("json", "prometheus", "health")
+MAX_FORM_BYTES = 10_000
 SESSION_COOKIE, DEVICE_COOKIE, LANGUAGE_COOKIE = "scalable_session", "scalable_device", "scalable_language"
 YEAR_SECONDS = 31_536_000
 MIN_COMPRESSED_BYTES = 1_400
@@ -31,28 +38,14 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Vary": "Accept-Encoding, Accept-Language, Cookie",
 }
-# What an action may say it did, on the page it leads to; each is a text `did_…`.
-DEEDS = (
-    "retry",
-    "run_now",
-    "skip",
-    "delete",
-    "retry_all",
-    "pause",
-    "resume",
-    "login",
-    "logout",
-    "webhook_check",
-    "webhook_set",
-)
-MASKS = ("reader", "everyone", "nobody")
 
 
 @dataclass(frozen=True)
 class DashboardSettings:
-    """What an owner decides about the dashboard. `mask` is one of MASKS: whom people are hidden from.
+    """What an owner decides about the dashboard. `mask`: people's data is hidden from `reader`, `everyone` or `nobody`.
 
-    `make_api` is None without a BOT_TOKEN: then nobody can be asked about the webhook. `examine` is the doctor.
+    `make_api` is None without a BOT_TOKEN: then Telegram cannot be asked about the webhook. `run_checks` is given the
+    address of the folder scalable/, the web server's name and how it runs this; None: there is no page for it.
     """
 
     token: str = field(repr=False, default="")
@@ -62,56 +55,73 @@ class DashboardSettings:
     queue_order: str = ""
     make_api: Optional[MakeApi] = field(repr=False, default=None)
     webhook_secret: str = field(repr=False, default="")
-    examine: Optional[Examine] = field(repr=False, default=None)
+    run_checks: Optional[Callable[[str, str, str], CheckReport]] = field(repr=False, default=None)
+
+    @property
+    def has_password(self) -> bool:
+        """Whether there is a password to ask for."""
+        return bool(self.token or self.read_token)
 
 
 class DashboardRequest:
-    """What is known of the request at hand, which is bottle's `request`."""
+    """What is known of the request that bottle is answering in this thread; `path` is below the script, without `/`.
 
-    def __init__(self, settings: DashboardSettings, keys: Optional[Keys] = None) -> None:
+    `base` is the script's own path, as links begin with it; `format` one of FORMATS, or empty for a page. The visitor
+    is a stranger until `identify` has been called.
+    """
+
+    def __init__(self, settings: DashboardSettings, path: str) -> None:
         self.settings = settings
-        self.keys = keys
+        self.path = path
+        self.base = script_path(bottle.request.script_name)
+        self.method = str(bottle.request.method)
+        self.query = bottle.request.query
+        self.format = str(self.query.format)
         # Headers are taken from here: bottle decodes them, and fails on bytes that none of ours contains.
-        self.environ: dict[str, Any] = request.environ
+        self.environ: dict[str, Any] = bottle.request.environ
         accepted = self.environ.get("HTTP_ACCEPT_LANGUAGE", "")
-        self.language = Language(choose_language(request.get_cookie(LANGUAGE_COOKIE, ""), accepted))
-        self.session = request.get_cookie(SESSION_COOKIE, "")
-        self.visitor = Visitor(Role.STRANGER) if keys is None else keys.visitor(self.environ, self.session)
+        self.language = Language(choose_language(self.cookie(LANGUAGE_COOKIE), accepted))
+        self.visitor = STRANGER
+        self._keys: Optional[Keys] = None
+
+    def identify(self, keys: Keys) -> None:
+        """Find out who asks, by cookie or address; from now on pages hold the form token of that visitor."""
+        self._keys = keys
+        self.visitor = keys.visitor(self.environ, self.cookie(SESSION_COOKIE))
+
+    def check(self) -> None:
+        """Raises HTTPResponse, the refusal, for a method, a size or a format that no page of the dashboard takes."""
+        if self.method not in METHODS or (self.method == "POST" and self.path):
+            refused = self.refuse(405, "wrong_method")
+            refused.set_header("Allow", ", ".join(METHODS if not self.path else METHODS[:2]))
+            raise refused
+        if bottle.request.content_length > MAX_FORM_BYTES:
+            raise self.refuse(413, "too_large")
+        if self.format and self.format not in FORMATS:
+            raise self.refuse(400, "bad_format")
 
     @property
-    def base(self) -> str:
-        """The script's own path, as links begin with it."""
-        return script_path(request.script_name)
+    def form(self) -> Any:
+        """The fields of a POST, as attributes; a missing one is an empty text."""
+        return bottle.request.forms
 
-    @property
-    def format(self) -> str:
-        """`json`, `prometheus`, `health`, or empty for a page."""
-        return str(request.query.format)
+    def cookie(self, name: str) -> str:
+        """The cookie's value; empty without it."""
+        return str(bottle.request.get_cookie(name, ""))
 
     @property
     def is_masked(self) -> bool:
         """Whether names, texts and ids of people are hidden from this visitor."""
-        return self.settings.mask == "everyone" or (
-            self.settings.mask == "reader" and self.visitor.role is not Role.OWNER
-        )
+        mask = self.settings.mask
+        return mask == "everyone" or (mask == "reader" and not self.visitor.is_owner)
 
-    @property
-    def notice(self) -> str:
-        """What an action did that led to this page, as `?did=…` says."""
-        did, number = str(request.query.did), str(request.query.n)
-        if did not in DEEDS or not (number.isascii() and number.isdigit() and len(number) < 19):
-            return ""
-        values: dict[str, object] = {"id": number, "n": int(number)}
-        return self.language.text(f"did_{did}", **values)
-
-    def as_visitor(self, visitor: Visitor) -> DashboardRequest:
-        """The same request of somebody who has just said who they are."""
-        self.visitor = visitor
-        return self
+    def masked(self, jobs: tuple[JobSummary, ...]) -> tuple[JobSummary, ...]:
+        """The jobs as this visitor may see them."""
+        return tuple(mask_job(job) for job in jobs) if self.is_masked else jobs
 
     def page(self, here: str = "/", part: str = "", notice: str = "") -> Page:
         """What a template needs; a part of a page holds no form token, so that it is the same each time."""
-        token = "" if part or self.keys is None else self.keys.form_token(self.visitor)
+        token = "" if part or self._keys is None else self._keys.form_token(self.visitor)
         return Page(
             self.language,
             self.visitor,
@@ -125,35 +135,33 @@ class DashboardRequest:
             has_bot_token=self.settings.make_api is not None,
         )
 
+    def live_page(self, here: str, parts: tuple[str, ...] = ("live",)) -> Page:
+        """The same of a page that renews itself by asking for one of `parts`, and that an action may have led to."""
+        part = str(self.query.part)
+        return self.page(here, part if part in parts else "", self._notice())
+
+    def _notice(self) -> str:
+        """What the action did that led here: the text `did_…` that `?did=…&n=…` names."""
+        key, number = f"did_{self.query.did}", str(self.query.n)
+        if not self.language.has(key) or not (number.isascii() and number.isdigit() and len(number) < 19):
+            return ""
+        return self.language.text(key, id=number, n=int(number))
+
     def html(self, status: int, template: str, page: Page, **values: Any) -> HTTPResponse:
         """A page, compressed when the browser can read that; a part of one only when it has changed."""
-        return packed(
-            HTTPResponse(
-                render(template, page, **values),
-                status,
-                {"Content-Type": "text/html; charset=utf-8", **SECURITY_HEADERS},
-            ),
-            tagged=bool(page.part),
-        )
+        headers = {"Content-Type": "text/html; charset=utf-8", **SECURITY_HEADERS}
+        return packed(HTTPResponse(render(template, page, **values), status, headers), tagged=bool(page.part))
 
     def json(self, status: int, body: dict[str, Any]) -> HTTPResponse:
         """JSON, compressed likewise."""
         return packed(json_response(status, body, SECURITY_HEADERS))
 
-    def text(self, status: int, body: str, content_type: str, **headers: str) -> HTTPResponse:
-        """Text, such as metrics or a file to keep."""
-        more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return packed(
-            HTTPResponse(
-                body.encode("utf-8", "replace"),
-                status,
-                {
-                    "Content-Type": content_type,
-                    **SECURITY_HEADERS,
-                    **more,
-                },
-            )
-        )
+    def text(self, status: int, body: str, content_type: str, filename: str = "") -> HTTPResponse:
+        """Text, such as metrics, compressed likewise; with a `filename` it is to be kept, not shown."""
+        headers = {"Content-Type": content_type, **SECURITY_HEADERS}
+        if filename:
+            headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+        return packed(HTTPResponse(body.encode("utf-8", "replace"), status, headers))
 
     def refuse(self, status: int, key: str, **values: object) -> HTTPResponse:
         """A refusal, in the form that was asked for; `key` is one of the texts."""
@@ -161,8 +169,12 @@ class DashboardRequest:
         why = page.t(key, **values)
         if self.format:
             return refusal(status, why, SECURITY_HEADERS)
-        asks = self.keys is not None and self.keys.asks and self.visitor.role is not Role.OWNER
+        asks = self.settings.has_password and not self.visitor.is_owner
         return self.html(status, "refusal.tpl", page, code=status, why=why, asks=asks)
+
+    def ask_for_password(self) -> HTTPResponse:
+        """The refusal of what strangers may not see or do."""
+        return self.refuse(403, "ask_token" if self.settings.has_password else "set_token")
 
     def redirect(self, place: str) -> HTTPResponse:
         """Go on with GET at `place`, a page below the script."""
@@ -193,17 +205,13 @@ def packed(response: HTTPResponse, tagged: bool = False) -> HTTPResponse:
     body = response.body if isinstance(response.body, bytes) else response.body.encode("utf-8", "replace")
     if tagged:
         tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
-        if request.environ.get("HTTP_IF_NONE_MATCH") == tag:
+        if bottle.request.environ.get("HTTP_IF_NONE_MATCH") == tag:
             return HTTPResponse(status=304, headers={"ETag": tag, **SECURITY_HEADERS})
         response.set_header("ETag", tag)
-    if len(body) >= MIN_COMPRESSED_BYTES and "gzip" in request.environ.get("HTTP_ACCEPT_ENCODING", ""):
-        body = _gzipped(body)
+    if len(body) >= MIN_COMPRESSED_BYTES and "gzip" in bottle.request.environ.get("HTTP_ACCEPT_ENCODING", ""):
+        # 31: the window of zlib, and 16 for gzip's header (zlib.h, deflateInit2). Lighter than the module gzip.
+        packer = zlib.compressobj(5, zlib.DEFLATED, 31)
+        body = packer.compress(body) + packer.flush()
         response.set_header("Content-Encoding", "gzip")
     response.body = body
     return response
-
-
-def _gzipped(body: bytes) -> bytes:
-    """31: the window of zlib, and 16 for gzip's header (zlib.h, deflateInit2). Lighter than the module gzip."""
-    packer = zlib.compressobj(5, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()

@@ -9,24 +9,18 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.dashboard.overview import as_json, exact_counts, health_json, job_as_json, read_overview
-from scalable.lib.dashboard.terminal import (
-    counts_lines,
-    detail_lines,
-    job_lines,
-    worker_lines,
-)
-from scalable.lib.dashboard.webhook_command import administer, parse_webhook_options
+from scalable.lib.dashboard.overview import as_json, exact_counts, health_json, jobs_json, read_overview
+from scalable.lib.dashboard.requeue_matching import requeue_matching
+from scalable.lib.dashboard.terminal import counts_lines, detail_lines, job_lines, worker_lines
+from scalable.lib.dashboard.webhook_command import administer
 from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
 from scalable.lib.queue.views.health import check_health, in_words
-from scalable.lib.queue.views.search import read_filter
+from scalable.lib.queue.views.search import Filter, read_filter
 
 if TYPE_CHECKING:  # it loads HTTP and TLS, which most commands do not need
     from scalable.lib.pool.webhook_admin import WebhookAdmin
-
-STEP = 500
 
 
 def parse_dashboard_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -35,7 +29,7 @@ def parse_dashboard_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON, the same as dashboard.py?format=json")
     parser.add_argument("--exact", action="store_true", help="count every job, however many there are")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    _add_looking(commands)
+    _add_reading_commands(commands)
     retry = commands.add_parser("retry", help="run failed or expired jobs again, with all their attempts")
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?", type=int, help="the job's id")
@@ -54,7 +48,7 @@ def parse_dashboard_options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_reading_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _add_job_command(commands, "show", "one job with its update, its attempts and its lane")
     listing = commands.add_parser("list", help="jobs, newest first")
     _add_filter(listing, STATUSES)
@@ -88,11 +82,11 @@ def run_dashboard_command(
 ) -> int:
     """Show the queue or act on it; makes the tables if this is the first thing ever run. Returns the exit code.
 
-    `announce` is called when jobs have become due. `webhook`: None without a BOT_TOKEN.
+    `on_enqueued` is called when jobs have become due. `webhook`: None without a BOT_TOKEN.
     """
     queue.ensure_schema()
     shell = _Shell(options, queue, limit, webhook)
-    exit_code = {
+    commands: dict[Optional[str], Callable[[], Optional[ExitCode]]] = {
         None: shell.overview,
         "show": shell.show,
         "list": shell.list,
@@ -104,14 +98,15 @@ def run_dashboard_command(
         "pause": shell.pause,
         "resume": shell.resume,
         "webhook": shell.webhook,
-    }[options.command]()
+    }
+    exit_code = commands[options.command]()
     if options.command in ("retry", "run-now", "skip", "delete", "resume"):
         on_enqueued()
-    return exit_code
+    return exit_code or ExitCode.OK
 
 
 class _Shell:
-    """One command each."""
+    """One command each; a command without a result was successful."""
 
     def __init__(
         self, options: argparse.Namespace, queue: DatabaseQueue, limit: int, webhook: Optional[WebhookAdmin]
@@ -121,38 +116,35 @@ class _Shell:
         self._limit = limit
         self._webhook = webhook
 
-    def overview(self) -> int:
+    def overview(self) -> None:
         overview = read_overview(self._queue, self._limit)
         if self._options.exact:
             overview = exact_counts(overview, self._queue.counts())
         if self._options.json:
-            return _print_json(as_json(overview))
+            _print_json(as_json(overview))
+            return
         print(f"{self._queue.table.name} in {self._queue.database.place}\n")
         print("\n".join([*counts_lines(overview.counts), "", *in_words(overview.reasons)]))
         print("\n" + "\n".join(worker_lines(overview.vitals.workers)))
         print("\n" + "\n".join(job_lines(overview.jobs)) if overview.jobs else "\nno update has arrived yet")
-        return ExitCode.OK
 
-    def show(self) -> int:
+    def show(self) -> None:
         detail = self._queue.jobs.detail(self._options.id)
         print("\n".join(detail_lines(detail)))
-        return ExitCode.OK
 
-    def list(self) -> int:
-        options = self._options
-        wanted = read_filter(options.status, options.type, options.lane, options.search)
-        found = self._queue.search.find(wanted, self._limit, options.before)
+    def list(self) -> None:
+        wanted = self._filter(self._options.status)
+        found = self._queue.search.find(wanted, self._limit, self._options.before)
         jobs = tuple(dict.fromkeys([*found.exact, *found.jobs]))
-        if options.list_json:
-            shown = [job_as_json(job) for job in jobs]
-            return _print_json({"jobs": shown, "next_before": found.next_before, "complete": found.full})
+        if self._options.list_json:
+            _print_json(jobs_json(jobs, found))
+            return
         print("\n".join(job_lines(jobs)) if jobs else "no job matches")
         if found.next_before is not None:
-            polled = "older ones" if found.full else f"looked back to job {found.next_before} so far"
-            print(f"\n{polled}: go on with --before {found.next_before}")
-        return ExitCode.OK
+            how_far = "older ones" if found.full else f"looked back to job {found.next_before} so far"
+            print(f"\n{how_far}: go on with --before {found.next_before}")
 
-    def health(self) -> int:
+    def health(self) -> ExitCode:
         reasons = check_health(self._queue)
         if self._options.health_json:
             _print_json(health_json(reasons))
@@ -160,69 +152,55 @@ class _Shell:
             print("\n".join(in_words(reasons)))
         return ExitCode.UNEXPECTED if reasons else ExitCode.OK
 
-    def retry(self) -> int:
-        options = self._options
-        if options.all_failed:
+    def retry(self) -> None:
+        if self._options.all_failed:
             print(f"{self._queue.requeue_failed()} failed jobs will run again")
-        elif options.matching:
-            print(f"{self._retry_matching()} {options.status or FAILED} jobs will run again")
+        elif self._options.matching:
+            state = self._options.status or FAILED
+            batch = requeue_matching(self._queue, self._filter(state), None, self._queue.newest_id())
+            print(f"{batch.requeued} {state} jobs will run again")
         else:
-            self._queue.requeue(options.id)
-            print(f"job {options.id} will run again")
-        return ExitCode.OK
+            self._queue.requeue(self._options.id)
+            print(f"job {self._options.id} will run again")
 
-    def _retry_matching(self) -> int:
-        options = self._options
-        wanted = read_filter(options.status or FAILED, options.type, options.lane, options.search)
-        requeued, after, until_id = 0, None, self._queue.newest_id()
-        while True:
-            batch = self._queue.requeue_matching(wanted, STEP, after, until_id)
-            requeued, after = requeued + batch.requeued, batch.after
-            if after is None:
-                return requeued
+    def _filter(self, state: str) -> Filter:
+        return read_filter(state, self._options.type, self._options.lane, self._options.search)
 
-    def run_now(self) -> int:
+    def run_now(self) -> None:
         self._queue.run_now(self._options.id)
         print(f"job {self._options.id} is due now")
-        return ExitCode.OK
 
-    def skip(self) -> int:
+    def skip(self) -> None:
         self._queue.skip(self._options.id)
         print(f"job {self._options.id} was skipped: it is failed, and what waited behind it goes on")
-        return ExitCode.OK
 
-    def delete(self) -> int:
+    def delete(self) -> None:
         job = self._queue.find(self._options.id)
         question = f"delete job {job.id} ({job.status}, {job.update_type or 'unknown type'}) for good?"
         if not self._options.yes and not _agreed(question):
             print("nothing was done")
-            return ExitCode.OK
+            return
         self._queue.delete(job.id)
         print(f"job {job.id} was deleted")
-        return ExitCode.OK
 
-    def pause(self) -> int:
+    def pause(self) -> None:
         self._queue.pause(f"{getpass.getuser()} in a shell")
         print("the queue is paused: running jobs are finished, no other is begun until: dashboard.py resume")
-        return ExitCode.OK
 
-    def resume(self) -> int:
+    def resume(self) -> None:
         print("the queue goes on" if self._queue.resume() else "the queue was not paused")
-        return ExitCode.OK
 
-    def webhook(self) -> int:
+    def webhook(self) -> ExitCode:
         url, back = self._options.webhook_url, self._options.back
-        arguments = ["set", url] if url else ["rollback"] if back else ["info"]
-        return administer(parse_webhook_options(arguments), self._queue, self._webhook)
+        return administer(self._queue, self._webhook, "set" if url else "rollback" if back else "info", url or "")
 
 
 def _agreed(question: str) -> bool:
-    """What the person at the terminal says. Raises ConfigurationError when there is none to ask."""
+    """The answer at the terminal. Raises ConfigurationError when there is no terminal."""
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{question} add --yes when nobody is there to ask")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _print_json(value: object) -> int:
+def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
-    return ExitCode.OK

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Optional
 
-from scalable.lib.dashboard.readable import error_in_a_line, visible
+from scalable.lib.dashboard.readable import error_in_a_line, indented_json, visible
 from scalable.lib.queue.history import Past
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.views.browse import Count, JobDetail
@@ -19,7 +18,7 @@ _Rows = list[tuple[str, ...]]
 
 def counts_lines(counts: dict[str, Count]) -> list[str]:
     """One line a state, numbers under each other; one that is not of this moment says so."""
-    width = max(len(f"{count.number}") for count in counts.values())
+    width = max(len(str(count.number)) for count in counts.values())
     return [f"{name:<11}{count.number:>{width}}{_exactness(count)}" for name, count in counts.items()]
 
 
@@ -71,7 +70,7 @@ def detail_lines(detail: JobDetail) -> list[str]:
         lines.append(f"waits for job {detail.blocked_by.id} of its lane, which is {detail.blocked_by.status}")
     if job.status == "pending" and job.attempts:
         lines.append(f"next attempt {_moment(job.available_at)}")
-    return [*lines, "", *_printable_lines(_pretty(detail.payload))]
+    return [*lines, "", *_printable_lines(indented_json(detail.payload) or detail.payload)]
 
 
 def webhook_lines(webhook: WebhookInfo) -> list[str]:
@@ -98,15 +97,8 @@ def _past_lines(past: Past) -> list[str]:
     return [head, *(f"    {line}" for line in _printable_lines(past.output.strip()))]
 
 
-def _pretty(payload: str) -> str:
-    try:
-        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return payload
-
-
 def _columns(rows: _Rows) -> list[str]:
-    """Cells under each other, two spaces apart; the last column as long as it is."""
+    """Cells under each other, two spaces apart; the last column is not filled up."""
     last = len(rows[0]) - 1
     widths = [max(len(row[column]) for row in rows) for column in range(last)]
     return ["  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths)), row[last]]).rstrip() for row in rows]
@@ -128,5 +120,5 @@ def _printable_lines(text: str) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """A bot's words must not move the cursor or colour the terminal."""
+    """Without what would move the cursor or colour the terminal."""
     return "".join(character if character.isprintable() else "?" for character in visible(text))

@@ -1,4 +1,7 @@
-"""What GET shows: the overview, the list of jobs, one job; each as a page, and the overview also for machines."""
+"""What GET shows: the overview, the list of jobs, one job; as pages, and the first two for programs.
+
+Each view is given the request and the queue, and raises DatabaseUnavailable.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,19 @@ from dataclasses import replace
 from typing import Any, Optional
 from urllib.parse import urlencode
 
-from bottle import HTTPResponse, request
+from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import Role
-from scalable.lib.dashboard.charts import SPANS, Point, is_empty, read_points
-from scalable.lib.dashboard.masking import mask_job
+from scalable.lib.dashboard.charts import SPANS, is_empty, read_points
 from scalable.lib.dashboard.overview import (
     Overview,
     as_json,
     health_json,
-    job_as_json,
-    no_counts,
+    jobs_json,
     public_json,
     read_overview,
     read_public,
 )
-from scalable.lib.dashboard.pages import MAX_PAYLOAD_CHARACTERS, pretty_payload
+from scalable.lib.dashboard.pages import MAX_PAYLOAD_CHARACTERS, Page, pretty_payload
 from scalable.lib.dashboard.prometheus import CONTENT_TYPE, as_metrics, public_metrics
 from scalable.lib.dashboard.request import DashboardRequest
 from scalable.lib.errors import JobNotFound, SchemaMissing
@@ -29,14 +29,13 @@ from scalable.lib.ingest.afterwards import do_afterwards
 from scalable.lib.queue import history
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
-from scalable.lib.queue.views.health import Thresholds, check_health, no_tables
+from scalable.lib.queue.views.health import Thresholds, check_health
 from scalable.lib.queue.views.minutes import percentile
 from scalable.lib.queue.views.search import Filter, Found, read_filter
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 
 # Of the newest jobs, on the overview; the list of jobs and the JSON have as many as the setting says.
 NEWEST_ON_PAGE = 10
-FORMATS = ("json", "prometheus", "health")
 _COLOUR_OF = {
     history.DONE: "done",
     history.RUNNING: "processing",
@@ -61,176 +60,35 @@ _SERIES = {
 }
 
 
-class Views:
-    """The pages of one visit. Raises DatabaseUnavailable."""
-
-    def __init__(self, visit: DashboardRequest, queue: DatabaseQueue) -> None:
-        self._visit = visit
-        self._queue = queue
-
-    def overview(self) -> HTTPResponse:
-        """The first page, or what a program asked for instead."""
-        visit = self._visit
-        if visit.format == "health":
-            return self._health()
-        if visit.visitor.role is Role.STRANGER:
-            return self._for_strangers()
-        if visit.format == "json":
-            return visit.json(200, as_json(self._seen(read_overview(self._queue, visit.settings.limit))))
-        if visit.format == "prometheus":
-            return visit.text(200, as_metrics(read_overview(self._queue, 0)), CONTENT_TYPE)
-        return self._page()
-
-    def _page(self) -> HTTPResponse:
-        visit, span = self._visit, _span()
-        part = str(request.query.part) if request.query.part in ("live", "charts") else ""
-        page = visit.page("/" if span == "hour" else f"/?span={span}", part, visit.notice)
-        if part == "charts":
-            return visit.html(200, "charts_only.tpl", page, **_charts(page.t, span, self._points(span)))
-        overview = read_overview(self._queue, min(NEWEST_ON_PAGE, visit.settings.limit))
-        self._ask_telegram_afterwards(overview)
-        values = {} if part else _charts(page.t, span, self._points(span))
-        return visit.html(
-            200,
-            "overview.tpl",
-            page,
-            overview=overview,
-            reasons=overview.reasons,
-            percentile=percentile,
-            webhook=overview.webhook,
-            **values,
-        )
-
-    def _ask_telegram_afterwards(self, overview: Overview) -> None:
-        """Once a minute, when the page is on its way; the next look at it shows the answer."""
-        make_api, secret = self._visit.settings.make_api, self._visit.settings.webhook_secret
-        if make_api is None or not overview.needs_webhook:
-            return
-        from scalable.lib.pool.webhook_admin import WebhookAdmin  # here, because it loads HTTP and TLS
-
-        do_afterwards(self._visit.environ, WebhookAdmin(self._queue, make_api, secret).refresh_if_old)
-
-    def _points(self, span: str) -> list[Point]:
-        try:
-            return read_points(self._queue.minutes, span)
-        except SchemaMissing:
-            return []
-
-    def _for_strangers(self) -> HTTPResponse:
-        visit = self._visit
-        try:
-            counts, _, reasons = read_public(self._queue)
-        except SchemaMissing:
-            counts, reasons = no_counts(), (no_tables(),)
-        if visit.format == "json":
-            return visit.json(200, public_json(counts, reasons))
-        if visit.format == "prometheus":
-            return visit.text(200, public_metrics(counts, reasons), CONTENT_TYPE)
-        asks = visit.keys is not None and visit.keys.asks
-        part = "live" if request.query.part == "live" else ""
-        page = visit.page("/", part, visit.notice)
-        return visit.html(200, "stranger.tpl", page, counts=counts, reasons=reasons, asks=asks)
-
-    def _health(self) -> HTTPResponse:
-        thresholds = _thresholds()
-        if thresholds is None:
-            return self._visit.refuse(400, "bad_thresholds")
-        reasons = check_health(self._queue, thresholds)
-        return self._visit.json(503 if reasons else 200, health_json(reasons))
-
-    def jobs(self) -> HTTPResponse:
-        """The list, by what the query asks for."""
-        visit, query = self._visit, filter_query()
-        wanted = visible_filter(visit, query)
-        before = read_id(request.query.before)
-        found = self._find(wanted, before)
-        if visit.format == "json":
-            jobs = [job_as_json(mask_job(job) if visit.is_masked else job) for job in (*found.exact, *found.jobs)]
-            return visit.json(200, {"jobs": jobs, "next_before": found.next_before, "complete": found.full})
-        asked = {name: value for name, value in query.items() if value}
-        here = "/jobs" + (f"?{urlencode(asked)}" if asked else "")
-        page = visit.page(here, "live" if request.query.part == "live" else "", visit.notice)
-        return visit.html(
-            200,
-            "jobs.tpl",
-            page,
-            wanted=wanted,
-            text=query["q"],
-            found=found,
-            before=before,
-            statuses=STATUSES,
-            types=KNOWN_TYPES,
-            query=asked,
-            live=before is None and not wanted.in_a_row,
-        )
-
-    def _find(self, wanted: Filter, before: Optional[int]) -> Found:
-        try:
-            search = self._queue.search
-            if self._visit.is_masked and wanted.number is not None:
-                return Found((), exact=search.find(wanted, 1).exact)
-            return search.find(wanted, self._visit.settings.limit, before)
-        except SchemaMissing:
-            return Found(())
-
-    def job(self, job_id: int) -> HTTPResponse:
-        """One job, with everything about it."""
-        visit = self._visit
-        try:
-            detail = self._queue.jobs.detail(job_id)
-        except (JobNotFound, SchemaMissing):
-            return visit.refuse(404, "no_job", id=str(job_id))
-        payload, length, is_json = pretty_payload(detail.payload, visit.is_masked)
-        page = visit.page(f"/job/{job_id}", "live" if request.query.part == "live" else "", visit.notice)
-        waits = any(past.outcome in (history.RETRIED, history.DIED) for past in detail.past[-1:])
-        return visit.html(
-            200,
-            "job.tpl",
-            page,
-            detail=detail,
-            payload=payload,
-            payload_length=length,
-            is_json=is_json,
-            shown_characters=MAX_PAYLOAD_CHARACTERS,
-            colour_of=_COLOUR_OF,
-            waits=waits,
-        )
-
-    def payload(self, job_id: int) -> HTTPResponse:
-        """The update as it came, as a file and never as a page."""
-        visit = self._visit
-        if visit.visitor.role is not Role.OWNER or visit.is_masked:
-            return visit.refuse(403, "hidden_here")
-        try:
-            text = self._queue.payload(job_id)
-        except (JobNotFound, SchemaMissing):
-            return visit.refuse(404, "no_job", id=str(job_id))
-        name = f'attachment; filename="job-{job_id}.json"'
-        return visit.text(200, text, "application/json; charset=utf-8", Content_Disposition=name)
-
-    def _seen(self, overview: Overview) -> Overview:
-        """The overview as this visitor may see it."""
-        if not self._visit.is_masked:
-            return overview
-        return replace(overview, jobs=tuple(mask_job(job) for job in overview.jobs))
+def show_overview(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:
+    """The first page, or what a program asked for instead."""
+    if request.format == "health":
+        return _show_health(request, queue)
+    if request.visitor.is_stranger:
+        return _show_public(request, queue)
+    if request.format == "json":
+        overview = read_overview(queue, request.settings.limit)
+        return request.json(200, as_json(replace(overview, jobs=request.masked(overview.jobs))))
+    if request.format == "prometheus":
+        return request.text(200, as_metrics(read_overview(queue, 0)), CONTENT_TYPE)
+    span = str(request.query.span) if request.query.span in SPANS else "hour"
+    page = request.live_page("/" if span == "hour" else f"/?span={span}", ("live", "charts"))
+    if page.part == "charts":
+        return request.html(200, "charts_only.tpl", page, **_charts(page, queue, span))
+    overview = read_overview(queue, min(NEWEST_ON_PAGE, request.settings.limit))
+    _ask_telegram_afterwards(request, queue, overview)
+    charts = {} if page.part else _charts(page, queue, span)
+    return request.html(200, "overview.tpl", page, overview=overview, percentile=percentile, **charts)
 
 
-def _charts(t: Any, span: str, points: list[Point]) -> dict[str, Any]:
-    charts = [("jobs", t("chart_jobs"), _SERIES["jobs"]), ("times", t("chart_times"), _SERIES["times"])]
-    empty = is_empty(points)
-    return {"charts": [] if empty else charts, "points": points, "span": span, "spans": SPANS, "no_points": empty}
-
-
-def _span() -> str:
-    return str(request.query.span) if request.query.span in SPANS else "hour"
-
-
-def _thresholds() -> Optional[Thresholds]:
-    """As the query says: `waiting` and `silent` in seconds; None when one is no such number."""
+def _show_health(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:
     usual = Thresholds()
     waiting = _seconds(request.query.get("waiting"), usual.waiting_seconds)
     silent = _seconds(request.query.get("silent"), usual.silent_seconds)
-    return None if waiting is None or silent is None else Thresholds(waiting, silent)
+    if waiting is None or silent is None:
+        return request.refuse(400, "bad_thresholds")
+    reasons = check_health(queue, Thresholds(waiting, silent))
+    return request.json(503 if reasons else 200, health_json(reasons))
 
 
 def _seconds(text: Optional[str], usual: float) -> Optional[float]:
@@ -239,17 +97,112 @@ def _seconds(text: Optional[str], usual: float) -> Optional[float]:
     return float(text) if text.isascii() and text.isdigit() and len(text) <= 7 else None
 
 
-def filter_query(form: Any = None) -> dict[str, str]:
-    """What was asked for in the query, or in a form that repeats it; cut to what anything of the kind may be long."""
-    source = request.query if form is None else form
+def _show_public(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:
+    overview = read_public(queue)
+    if request.format == "json":
+        return request.json(200, public_json(overview))
+    if request.format == "prometheus":
+        return request.text(200, public_metrics(overview), CONTENT_TYPE)
+    asks = request.settings.has_password
+    return request.html(200, "stranger.tpl", request.live_page("/"), overview=overview, asks=asks)
+
+
+def _charts(page: Page, queue: DatabaseQueue, span: str) -> dict[str, Any]:
+    try:
+        points = read_points(queue.minutes, span)
+    except SchemaMissing:
+        points = []
+    charts = [(name, page.t(f"chart_{name}"), series) for name, series in _SERIES.items()]
+    empty = is_empty(points)
+    return {"charts": [] if empty else charts, "points": points, "span": span, "spans": SPANS, "no_points": empty}
+
+
+def _ask_telegram_afterwards(request: DashboardRequest, queue: DatabaseQueue, overview: Overview) -> None:
+    """Once a minute, when the page has been sent; the next page shows the answer."""
+    make_api, secret = request.settings.make_api, request.settings.webhook_secret
+    if make_api is None or not overview.needs_webhook:
+        return
+    from scalable.lib.pool.webhook_admin import WebhookAdmin  # here, because it loads HTTP and TLS
+
+    do_afterwards(request.environ, WebhookAdmin(queue, make_api, secret).refresh_if_old)
+
+
+def show_jobs(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:
+    """The list of jobs, by what the query asks for."""
+    query = filter_query(request.query)
+    wanted = visible_filter(request, query)
+    before = read_id(request.query.before)
+    found = _find(request, queue, wanted, before)
+    if request.format == "json":
+        return request.json(200, jobs_json(request.masked((*found.exact, *found.jobs)), found))
+    asked = {name: value for name, value in query.items() if value}
+    return request.html(
+        200,
+        "jobs.tpl",
+        request.live_page("/jobs" + (f"?{urlencode(asked)}" if asked else "")),
+        wanted=wanted,
+        text=query["q"],
+        found=found,
+        before=before,
+        statuses=STATUSES,
+        types=KNOWN_TYPES,
+        query=asked,
+        live=before is None and not wanted.in_a_row,
+    )
+
+
+def _find(request: DashboardRequest, queue: DatabaseQueue, wanted: Filter, before: Optional[int]) -> Found:
+    try:
+        search = queue.search
+        if request.is_masked and wanted.number is not None:
+            return Found((), exact=search.find(wanted, 1).exact)
+        return search.find(wanted, request.settings.limit, before)
+    except SchemaMissing:
+        return Found(())
+
+
+def show_job(request: DashboardRequest, queue: DatabaseQueue, job_id: int) -> HTTPResponse:
+    """One job, with everything about it."""
+    try:
+        detail = queue.jobs.detail(job_id)
+    except (JobNotFound, SchemaMissing):
+        return request.refuse(404, "no_job", id=str(job_id))
+    payload, length, is_json = pretty_payload(detail.payload, request.is_masked)
+    return request.html(
+        200,
+        "job.tpl",
+        request.live_page(f"/job/{job_id}"),
+        detail=detail,
+        payload=payload,
+        payload_length=length,
+        is_json=is_json,
+        shown_characters=MAX_PAYLOAD_CHARACTERS,
+        colour_of=_COLOUR_OF,
+        waits=any(past.outcome in (history.RETRIED, history.DIED) for past in detail.past[-1:]),
+    )
+
+
+def show_payload(request: DashboardRequest, queue: DatabaseQueue, job_id: int) -> HTTPResponse:
+    """The update as it came, as a file and never as a page."""
+    if not request.visitor.is_owner or request.is_masked:
+        return request.refuse(403, "hidden_here")
+    try:
+        payload = queue.payload(job_id)
+    except (JobNotFound, SchemaMissing):
+        return request.refuse(404, "no_job", id=str(job_id))
+    return request.text(200, payload, "application/json; charset=utf-8", f"job-{job_id}.json")
+
+
+def filter_query(source: Any) -> dict[str, str]:
+    """What a query, or a form that repeats it, says about which jobs are meant; cut to a length no real value has."""
     return {name: str(getattr(source, name))[:200] for name in ("status", "type", "lane", "q")}
 
 
-def visible_filter(visit: DashboardRequest, query: dict[str, str]) -> Filter:
+def visible_filter(request: DashboardRequest, query: dict[str, str]) -> Filter:
     """The Filter of these texts, without what would tell a visitor something that is hidden from them."""
     status = query["status"] if query["status"] in STATUSES else ""
     wanted = read_filter(status, query["type"], query["lane"], query["q"])
-    if not visit.is_masked:
+    if not request.is_masked:
         return wanted
     return Filter(wanted.status, wanted.update_type, number=wanted.number)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from bottle import HTTPResponse, request
+from bottle import HTTPResponse
 
 from scalable.lib.dashboard.access import address_of
 from scalable.lib.dashboard.request import DashboardRequest
@@ -20,34 +20,35 @@ _QUESTIONS = {"webhook-set": "sure_webhook_set", "webhook-back": "sure_webhook_b
 
 
 class WebhookActions:
-    """Those of one visit."""
+    """Those of one request."""
 
-    def __init__(self, visit: DashboardRequest, queue: DatabaseQueue, make_api: MakeApi) -> None:
-        self._visit = visit
+    def __init__(self, request: DashboardRequest, queue: DatabaseQueue, make_api: MakeApi) -> None:
+        self._request = request
         self._queue = queue
-        self._state = WebhookAdmin(queue, make_api, visit.settings.webhook_secret)
+        self._admin = WebhookAdmin(queue, make_api, request.settings.webhook_secret)
 
     def act(self, name: str) -> HTTPResponse:
         """One of webhook-check, webhook-set and webhook-back; the two that change something ask first."""
+        request = self._request
         if name == "webhook-check":
-            self._state.look_up()
-            return self._visit.redirect("/?did=webhook_check&n=0")
-        if request.forms.sure != "yes":
+            self._admin.look_up()
+            return request.redirect("/?did=webhook_check&n=0")
+        if request.form.sure != "yes":
             return self._ask(name)
-        url = str(request.forms.url).strip()
+        url = str(request.form.url).strip()
         if not is_address(url):
-            return self._visit.refuse(400, "bad_url")
+            return request.refuse(400, "bad_url")
         try:
-            self._state.point_at(url)
+            self._admin.point_at(url)
         except (BotApiError, ConfigurationError) as error:
-            log.warning(event("webhook not set", address=address_of(self._visit.environ), cause=error))
-            return self._visit.refuse(502, "webhook_refused", why=str(error))
-        log.warning(event("webhook set by hand", address=address_of(self._visit.environ)))
-        return self._visit.redirect("/?did=webhook_set&n=0")
+            log.warning(event("webhook not set", address=address_of(request.environ), cause=error))
+            return request.refuse(502, "webhook_refused", why=str(error))
+        log.warning(event("webhook set by hand", address=address_of(request.environ)))
+        return request.redirect("/?did=webhook_set&n=0")
 
     def _ask(self, name: str) -> HTTPResponse:
-        page = self._visit.page()
-        here = f"https://{self._visit.environ.get('HTTP_HOST', '')}{page.base.rpartition('/')[0]}/{WEBHOOK_SCRIPT}"
+        page = self._request.page()
+        here = f"https://{self._request.environ.get('HTTP_HOST', '')}{page.base.rpartition('/')[0]}/{WEBHOOK_SCRIPT}"
         seen = read_webhook(self._queue.notes.read())
         url = here if name == "webhook-set" else seen.before if seen else ""
-        return self._visit.html(200, "webhook_ask.tpl", page, question=page.t(_QUESTIONS[name]), action=name, url=url)
+        return self._request.html(200, "webhook_ask.tpl", page, question=page.t(_QUESTIONS[name]), action=name, url=url)

@@ -1,4 +1,4 @@
-"""The webhook in a shell: point it here, look at it, take it away, point it back, or fetch updates without one."""
+"""The webhook in a shell: point it here, show it, take it away, point it back, or fetch updates without one."""
 
 from __future__ import annotations
 
@@ -59,34 +59,35 @@ def run_webhook_command(
         _known(webhook)
         queue.ensure_schema()
         return create_poller().run()
-    return administer(options, queue, webhook)
+    return administer(queue, webhook, **vars(options))
 
 
-def administer(options: argparse.Namespace, queue: DatabaseQueue, webhook: Optional[WebhookAdmin]) -> int:
-    """The same without `poll`."""
-    state = _known(webhook)
+def administer(
+    queue: DatabaseQueue,
+    webhook: Optional[WebhookAdmin],
+    command: str,
+    url: str = "",
+    max_connections: int = ADVISED,
+) -> ExitCode:
+    """The same for one `command`, which is set, info, delete or rollback."""
+    admin = _known(webhook)
     queue.ensure_schema()
-    if options.command == "info":
-        seen = state.look_up()
-        _show(seen)
-        return ExitCode.UNEXPECTED if seen.trouble else ExitCode.OK
-    if options.command == "delete":
-        _show(state.take_away())
-    elif options.command == "rollback":
-        _show(state.point_at(_checked(options.url or state.look_up().before, "rollback")))
+    if command == "info":
+        seen = admin.look_up()
+    elif command == "delete":
+        seen = admin.take_away()
+    elif command == "rollback":
+        seen = admin.point_at(_checked(url or admin.look_up().before, command))
     else:
-        _show(state.point_at(_checked(options.url, "set"), options.max_connections))
-    return ExitCode.OK
+        seen = admin.point_at(_checked(url, command), max_connections)
+    print("\n".join([*webhook_lines(seen), *advice(seen)]))
+    return ExitCode.UNEXPECTED if command == "info" and seen.trouble else ExitCode.OK
 
 
 def _known(webhook: Optional[WebhookAdmin]) -> WebhookAdmin:
     if webhook is None:
         raise ConfigurationError("BOT_TOKEN is empty: set it, because Telegram asks for it with every question")
     return webhook
-
-
-def _show(seen: WebhookInfo) -> None:
-    print("\n".join([*webhook_lines(seen), *advice(seen)]))
 
 
 def advice(seen: WebhookInfo) -> list[str]:

@@ -11,7 +11,7 @@ from tests.support.servers.site import Answer, request
 
 
 class Visitor:
-    """Somebody at `url`, the address of dashboard.py; `headers` go with every request."""
+    """A visitor of `url`, the address of dashboard.py; `headers` go with every request."""
 
     def __init__(self, url: str, **headers: str) -> None:
         self.url = url.split("?")[0]

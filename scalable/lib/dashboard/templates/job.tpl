@@ -1,7 +1,7 @@
 % job = page.job(detail.summary)
-% rebase(page.layout, title=t('job_n', id=page.id(job.id)), live=job.status in ('pending', 'processing'))
+% rebase(page.layout, title=t('job_n', id=str(job.id)), live=job.status in ('pending', 'processing'))
 <section id="job" data-live>
-<h1>{{t('job_n', id=page.id(job.id))}} <span class="state {{job.status}}">{{t(job.status)}}</span></h1>
+<h1>{{t('job_n', id=str(job.id))}} <span class="state {{job.status}}">{{t(job.status)}}</span></h1>
 % if page.is_owner:
 <p class="actions">
 % if job.status in ('failed', 'expired'):
@@ -46,12 +46,12 @@
 , {{t('took', seconds=page.seconds(past.seconds))}}\\
 %     end
 %     if past.worker:
- <small>{{t('on_worker', worker=page.visible(past.worker))}}</small>\\
+ <small>{{t('on_worker', worker=visible(past.worker))}}</small>\\
 %     end
 %     if past.output and page.masked:
-<p class="calm">{{page.kind_of_error(past.output)}} – {{t('output_hidden')}}</p>
+<p class="calm">{{kind_of_error(past.output)}} – {{t('output_hidden')}}</p>
 %     elif past.output:
-<details{{!' open' if index == len(detail.past) - 1 else ''}}><summary>{{t('output')}}</summary><pre dir="auto">{{page.visible(past.output)}}</pre></details>
+<details{{!' open' if index == len(detail.past) - 1 else ''}}><summary>{{t('output')}}</summary><pre dir="auto">{{visible(past.output)}}</pre></details>
 %     end
 %   end
 </li>
@@ -64,14 +64,14 @@
 % end
 </ol>
 % if job.error_message and not page.masked and not (detail.past and detail.past[-1].output):
-<pre dir="auto">{{page.visible(job.error_message)}}</pre>
+<pre dir="auto">{{visible(job.error_message)}}</pre>
 % end
 % if job.lane is None:
 <p class="calm">{{t('no_lane')}}</p>
 % else:
 <h2>{{t('lane_of', lane=page.lane(detail.summary.lane))}}</h2>
 %   if detail.blocked_by:
-<p class="blocked"><a href="{{page.base}}/job/{{detail.blocked_by.id}}">{{t('waits_for', id=page.id(detail.blocked_by.id))}}</a></p>
+<p class="blocked"><a href="{{page.base}}/job/{{detail.blocked_by.id}}">{{t('waits_for', id=str(detail.blocked_by.id))}}</a></p>
 %   elif job.status == 'pending':
 <p>{{t('is_first')}}</p>
 %   end

@@ -22,14 +22,14 @@
 <td data-plain data-label="{{t('arrived')}}">{{!page.time(job.created_at)}}</td>
 <td data-label="{{t('details')}}">\\
 % if job.status == 'processing':
-<small>{{page.visible(job.reserved_by or '')}}, {{t('runs_since')}} {{!page.time(job.reserved_at)}}</small> \\
+<small>{{visible(job.reserved_by or '')}}, {{t('runs_since')}} {{!page.time(job.reserved_at)}}</small> \\
 % elif job.status == 'pending' and job.attempts:
 <small>{{t('next_attempt')}} {{!page.time(job.available_at)}}</small> \\
 % elif job.processed_at:
 <small>{{t('ended_at')}} {{!page.time(job.processed_at)}}</small> \\
 % end
 % if job.error_message:
-<span class="error" dir="auto">{{page.error(job)}}</span> \\
+<span class="error" dir="auto">{{error_in_a_line(job.error_message)}}</span> \\
 % end
 % if page.is_owner and job.status in ('failed', 'expired'):
 <button form="act" class="small" name="action" value="retry:{{job.id}}">{{t('retry')}}<span class="unseen"> {{job.id}}</span></button>\\

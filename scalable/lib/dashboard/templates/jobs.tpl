@@ -33,7 +33,7 @@
 % end
 <p class="pager">
 % if not found.full:
-<span>{{t('looked_back', id=page.id(found.next_before))}}</span>
+<span>{{t('looked_back', id=str(found.next_before))}}</span>
 % end
 % if before:
 <a href="{{page.link('/jobs', **query)}}">{{t('newest')}}</a>

@@ -20,9 +20,9 @@
 <a class="skip" href="#main">{{t('skip_link')}}</a>
 <header>
 <a class="brand" href="{{page.base}}/"><img src="{{page.static('icon.svg')}}" alt="" width="24" height="24">{{t('title')}}</a>
-% if page.visitor.role.value != 'stranger':
+% if not page.visitor.is_stranger:
 <nav aria-label="{{t('menu')}}">
-% for path, key in (('/', 'overview'), ('/jobs', 'jobs'), *((('/doctor', 'doctor'),) if page.is_owner else ())):
+% for path, key in (('/', 'overview'), ('/jobs', 'jobs'), *((('/doctor', 'check'),) if page.is_owner else ())):
 <a href="{{page.base}}{{path}}"{{!' aria-current="page"' if page.here.split('?')[0] == path else ''}}>{{t(key)}}</a>
 % end
 </nav>
@@ -63,7 +63,7 @@
 % if page.queue_order:
 <span>{{t('order', order=page.queue_order)}}</span>
 % end
-% if page.visitor.role.value != 'stranger':
+% if not page.visitor.is_stranger:
 <a href="{{page.link('/', format='json')}}">{{t('json')}}</a>
 % end
 </footer>

@@ -1,5 +1,5 @@
 % counts, vitals, hour = overview.counts, overview.vitals, overview.vitals.last_hour
-% waiting = vitals.waiting
+% waiting, reasons = vitals.waiting, overview.reasons
 <section id="now" data-live>
 <div class="verdict {{'bad' if reasons else 'good'}}">
 <h1>{{t('unhealthy') if reasons else t('healthy')}}</h1>
@@ -30,7 +30,7 @@
 % if waiting.seconds is None:
 <strong class="calm">{{t('nothing_waits')}}</strong>
 % else:
-<strong>{{page.seconds(waiting.seconds)}}</strong> <a href="{{page.base}}/job/{{waiting.job_id}}">{{t('of_job', id=page.id(waiting.job_id))}}</a>
+<strong>{{page.seconds(waiting.seconds)}}</strong> <a href="{{page.base}}/job/{{waiting.job_id}}">{{t('of_job', id=str(waiting.job_id))}}</a>
 % end
 % if waiting.blocked_seconds is not None:
 <a class="sub" href="{{page.base}}/job/{{waiting.blocked_job_id}}">{{t('blocked', seconds=page.seconds(waiting.blocked_seconds))}}</a>

@@ -1,4 +1,5 @@
 % rebase(page.layout, title=t('overview'), live=True)
+% counts, reasons = overview.counts, overview.reasons
 <section id="now" data-live>
 <div class="verdict {{'bad' if reasons else 'good'}}">
 <h1>{{t('unhealthy') if reasons else t('healthy')}}</h1>

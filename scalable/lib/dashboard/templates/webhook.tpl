@@ -1,3 +1,4 @@
+% webhook = overview.webhook
 <section id="webhook" data-live>
 <h2>{{t('webhook')}}</h2>
 % if not page.has_bot_token:
@@ -13,14 +14,14 @@
 % if webhook.error_time is None:
 –\\
 % else:
-<span dir="auto">{{page.visible(webhook.last_error)}}</span> {{!page.time(webhook.error_time)}}\\
+<span dir="auto">{{visible(webhook.last_error)}}</span> {{!page.time(webhook.error_time)}}\\
 % end
 </dd></div>
 <div><dt>{{t('webhook_seen')}}</dt><dd>{{!page.time(webhook.seen)}}</dd></div>
 </dl>
 % end
 % if webhook.trouble:
-<p class="refusal">{{t('webhook_trouble')}} {{page.visible(webhook.trouble)}}</p>
+<p class="refusal">{{t('webhook_trouble')}} {{visible(webhook.trouble)}}</p>
 % end
 % end
 % if page.is_owner and page.has_bot_token:

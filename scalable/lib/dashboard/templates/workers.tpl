@@ -8,8 +8,8 @@
 <tbody>
 % for worker in overview.vitals.workers:
 <tr id="worker-{{worker.name}}">
-<td data-label="{{t('worker')}}">{{page.visible(worker.name)}}</td>
-<td data-label="{{t('host')}}">{{page.visible(worker.host)}}</td>
+<td data-label="{{t('worker')}}">{{visible(worker.name)}}</td>
+<td data-label="{{t('host')}}">{{visible(worker.host)}}</td>
 <td data-label="{{t('pid')}}">{{worker.pid}}</td>
 <td data-label="{{t('now_runs')}}">\\
 % if worker.job_id is None:
