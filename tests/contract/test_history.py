@@ -69,7 +69,7 @@ def test_a_dead_worker_and_a_job_given_back_are_told(queue: DatabaseQueue) -> No
     job_id = queue.enqueue(NewJob("{}")).job_id
     queue.release(claim(queue, "worker a").lease)
     claim(queue, "worker b")
-    queue.reap_worker("worker b")
+    queue.reap("worker b")
     let_pass(queue, 6)
     queue.release(claim(queue, "worker c").lease)
     claim(queue, "worker d")

@@ -1,20 +1,21 @@
-"""What somebody has to do for the queue now and then: leases that ran out, deadlines, old rows, another program's rows.
+"""Maintenance of the queue, done now and then: leases that ran out, deadlines, old rows, rows of another program.
 
-Each function is a verb of DatabaseQueue, and safe in several processes at once: a batch is read without a lock, and
+Each function is a method of DatabaseQueue, and safe in several processes at once: a batch is read without a lock, and
 each row of it changed only if it is still what it was. See statements.py for the words in braces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.queue.history import DIED, past
-from scalable.lib.queue.job import Adopted, QueueSnapshot, Reaped
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
 from scalable.lib.queue.parking import end_run
-from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.statements import PAUSED, UNPARK
 from scalable.lib.queue.table import QueueTable
+
+if TYPE_CHECKING:
+    from scalable.lib.queue.database_queue import DatabaseQueue
 
 BATCH = 100
 # What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
@@ -202,26 +203,27 @@ LIMIT 1
 """
 
 
-def snapshot(table: QueueTable) -> QueueSnapshot:
-    """What has come, what is due, and whether there is something to reap or to expire: one statement."""
-    [(newest, id_step, paused, ran_out, late, *ages)] = table.rows(LOOK)
+def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
+    """What has come, what is due, and whether there is something to reap or to expire: one statement that is cheap."""
+    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(LOOK)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
     return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
 
-def reap(table: QueueTable, policy: RetryPolicy, worker: Optional[str] = None) -> Reaped:
-    """End the leases that ran out, or those of one dead worker."""
+def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
+    """End the leases that ran out, or, at once, those of a `worker` that is known to be dead.
+
+    Their jobs wait for the next attempt, or fail when attempts are used up.
+    """
+    table, policy = queue.table, queue.retry_policy
     if worker is None:
-        leases = table.rows(EXPIRED_LEASES, limit=BATCH)
+        leases, condition = table.rows(EXPIRED_LEASES, limit=BATCH), RAN_OUT
     else:
-        leases = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH)
-    to_failed, to_pending = (
-        statement.replace("{ran_out}", RAN_OUT if worker is None else "")
-        for statement in (REVOKE_TO_FAILED, REVOKE_TO_PENDING)
-    )
+        leases, condition = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), ""
+    to_failed, to_pending = (text.replace("{ran_out}", condition) for text in (REVOKE_TO_FAILED, REVOKE_TO_PENDING))
     retried = failed = 0
-    for job_id, attempts, token, holder, beat_at in leases:
-        heard = f"{table.database.time_of(beat_at):%Y-%m-%d %H:%M:%S} UTC"
+    for job_id, attempts, token, holder, heartbeat_at in leases:
+        heard = f"{queue.database.time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
         told = {"token": token, "error": error, "past": past(DIED, holder or "", error)}
         if policy.used_up(attempts):
@@ -231,29 +233,31 @@ def reap(table: QueueTable, policy: RetryPolicy, worker: Optional[str] = None) -
     return Reaped(retried, failed)
 
 
-def expire(table: QueueTable) -> int:
-    """Expire what is too late, and slow down what is not urgent any more; how many expired."""
-    total = 0
+def expire(queue: DatabaseQueue) -> int:
+    """Pending jobs that are not worth running any more become expired; how many did. Works in small batches.
+
+    Those that are just not urgent any more wait in line like all others from now on.
+    """
+    table, total = queue.table, 0
     while True:
         overdue = table.rows(OVERDUE, limit=BATCH)
         ended = sum(end_run(table, EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
         total += ended
         if not ended or len(overdue) < BATCH:
             break
-    _slow_down(table)
-    return total
-
-
-def _slow_down(table: QueueTable) -> None:
     while True:
         late = table.rows(URGENT_TOO_LONG, limit=BATCH)
         if not table.change_ids(SLOW_DOWN, (row[0] for row in late)) or len(late) < BATCH:
-            return
+            return total
 
 
-def prune(table: QueueTable, keep_seconds: Mapping[str, float], limit: int) -> int:
-    """Delete jobs finished longer ago than their state is kept, at most `limit` of each state; how many."""
-    return sum(_prune(table, status, seconds, limit) for status, seconds in keep_seconds.items())
+def prune(queue: DatabaseQueue, done_seconds: float, failed_seconds: float, limit: int = 1_000_000) -> int:
+    """Delete jobs finished longer ago than that: done and expired ones, and failed ones; how many.
+
+    At most `limit` of each kind, in small batches by primary key, so that no other statement waits long.
+    """
+    keep_seconds = {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}
+    return sum(_prune(queue.table, status, seconds, limit) for status, seconds in keep_seconds.items())
 
 
 def _prune(table: QueueTable, status: str, seconds: float, limit: int) -> int:
@@ -266,10 +270,16 @@ def _prune(table: QueueTable, status: str, seconds: float, limit: int) -> int:
     return total
 
 
-def adopt(table: QueueTable, longest_delay_seconds: float) -> Adopted:
-    """Lease the running jobs of another program, make its waiting ones due, let lanes without a head go on."""
+def adopt(queue: DatabaseQueue) -> Adopted:
+    """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
+
+    Running jobs get a lease, so that they are reaped unless that program finishes them in time. Waiting ones that are
+    due later than our longest delay (the PHP version writes local time) are made due now. A lane whose first job was
+    deleted moves on.
+    """
+    table = queue.table
     running = table.change(ADOPT_RUNNING, token="adopted", stranger=STRANGER, seconds=ADOPTED_LEASE_SECONDS)
-    beyond = {"seconds": longest_delay_seconds + 60, "stranger": STRANGER}
+    beyond = {"seconds": queue.retry_policy.max_seconds + 60, "stranger": STRANGER}
     late = table.rows(DUE_TOO_LATE, limit=10 * BATCH, **beyond)
     waiting = table.change_ids(MAKE_DUE, (row[0] for row in late), **beyond)
     stranded = table.rows(STRANDED, limit=BATCH)

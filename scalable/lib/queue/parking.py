@@ -18,15 +18,15 @@ from scalable.lib.queue.table import QueueTable
 # the server has cleaned it up, so large steps put away a flood in one lane three times as fast as steps of 500.
 PARK_BATCH = 5000
 # Jobs, each with the one that blocks it, if any does.
-Seen = list[tuple[int, Optional[int]]]
+Candidates = list[tuple[int, Optional[int]]]
 
 
-def park_blocked(table: QueueTable, seen: Seen) -> int:
-    """Park what is blocked among the jobs seen, and when all are, up to PARK_BATCH more that are due; how many were."""
-    if all(blocker is not None for _, blocker in seen):
-        seen = seen + [(row[0], row[1]) for row in table.rows(sql.BLOCKED, limit=PARK_BATCH)]
+def park_blocked(table: QueueTable, candidates: Candidates) -> int:
+    """Park the blocked ones of the candidates, and when all are, up to PARK_BATCH more that are due; how many."""
+    if all(blocker is not None for _, blocker in candidates):
+        candidates = candidates + [(row[0], row[1]) for row in table.rows(sql.BLOCKED, limit=PARK_BATCH)]
     followers: dict[int, set[int]] = {}
-    for job_id, blocker in seen:
+    for job_id, blocker in candidates:
         if blocker is not None:
             followers.setdefault(blocker, set()).add(job_id)
     return sum(_park_behind(table, blocker, sorted(jobs)) for blocker, jobs in sorted(followers.items()))

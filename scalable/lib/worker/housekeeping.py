@@ -79,7 +79,7 @@ class Housekeeping:
 
     def bury(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
-        self._report(self._queue.reap_worker(worker), f"worker {worker} died")
+        self._report(self._queue.reap(worker), f"worker {worker} died")
         self._registry.forget(worker)
 
     def _report(self, reaped: Reaped, cause: str) -> None:
