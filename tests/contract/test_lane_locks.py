@@ -141,7 +141,7 @@ class TestParkingAndEnding:
         bench.queue.requeue(requeued)
 
         with bench.half_way() as retry:
-            retry(sql.RETRY, id=running.id, token=running.lease.token, error="exit code 1", seconds=30, past="[]")
+            retry(sql.RETRY, id=running.id, token=running.lease.token, error="exit code 1", seconds=30, entry="[]")
             claimed = bench.start(bench.claim)
         (job,) = claimed.result(20)
         bench.queue.complete(job.lease)

@@ -182,7 +182,7 @@ class Views:
             return visit.refuse(404, "no_job", id=str(job_id))
         payload, length, is_json = pretty_payload(detail.payload, visit.is_masked)
         page = visit.page(f"/job/{job_id}", "live" if request.query.part == "live" else "", visit.notice)
-        waits = any(past.outcome in (history.RETRIED, history.DIED) for past in detail.past[-1:])
+        waits = any(entry.outcome in (history.RETRIED, history.DIED) for entry in detail.history[-1:])
         return visit.html(
             200,
             "job.tpl",

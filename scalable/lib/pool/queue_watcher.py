@@ -94,5 +94,5 @@ class QueueWatcher:
         self._watch.polled(snapshot)
         if snapshot.due_in_seconds is not None and snapshot.due_in_seconds <= 0:
             self._wakeup_pipe.wake_workers()
-        if snapshot.needs_upkeep:
+        if snapshot.needs_maintenance:
             self._needs_upkeep()

@@ -13,7 +13,7 @@ from scalable.lib.queue.claim import Claim
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.history import past
+from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
     DONE,
     FAILED,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from scalable.lib.queue.views.minutes import Minutes
     from scalable.lib.queue.views.search import Search
     from scalable.lib.queue.views.totals import Totals
-    from scalable.lib.queue.worker_registry import Registry
+    from scalable.lib.queue.worker_registry import WorkerRegistry
 
 # Of the process of a pool, whose web server, watcher and maintenance take turns at them; each worker has one more.
 POOL_CONNECTIONS = 3
@@ -78,11 +78,11 @@ class DatabaseQueue:
         return Notes(self.table)
 
     @cached_property
-    def workers(self) -> Registry:
+    def workers(self) -> WorkerRegistry:
         """Which workers are alive, and what each has done."""
-        from scalable.lib.queue.worker_registry import Registry
+        from scalable.lib.queue.worker_registry import WorkerRegistry
 
-        return Registry(self.table)
+        return WorkerRegistry(self.table)
 
     @cached_property
     def minutes(self) -> Minutes:
@@ -213,17 +213,17 @@ class DatabaseQueue:
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
         short = _short(error)
-        told = past(history.RETRIED, lease.worker, short)
-        self._end_run(sql.RETRY, lease, PENDING, error=short, seconds=delay_seconds, past=told)
+        entry = entry_text(history.RETRIED, lease.worker, short)
+        self._end_run(sql.RETRY, lease, PENDING, error=short, seconds=delay_seconds, entry=entry)
 
     def fail(self, lease: Lease, error: str) -> None:
         """The job will not be tried again by itself: processing → failed. Raises LeaseLost."""
         short = _short(error)
-        self._end_run(sql.FAIL, lease, FAILED, error=short, past=past(history.FAILED, lease.worker, short))
+        self._end_run(sql.FAIL, lease, FAILED, error=short, entry=entry_text(history.FAILED, lease.worker, short))
 
     def release(self, lease: Lease) -> None:
         """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
-        self._end_run(sql.RELEASE, lease, PENDING, past=past(history.RELEASED, lease.worker))
+        self._end_run(sql.RELEASE, lease, PENDING, entry=entry_text(history.RELEASED, lease.worker))
 
     def _end_run(self, statement: str, lease: Lease, becomes: str, **values: Any) -> None:
         if end_run(self.table, statement, lease.job_id, token=lease.token, **values):

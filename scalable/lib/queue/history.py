@@ -21,11 +21,11 @@ RETRIED, FAILED, RELEASED, DIED = "retried", "failed", "released", "died"
 DONE, RUNNING = "done", "running"
 SKIPPED, REQUEUED = "skipped", "requeued"
 # What a person did between attempts; their lines have no attempt of their own.
-BY_HAND = (SKIPPED, REQUEUED)
+BY_OPERATOR = (SKIPPED, REQUEUED)
 
 
 @dataclass(frozen=True)
-class Past:
+class HistoryEntry:
     """Something that happened to a job: an attempt, or what a person did (then `started_at` means nothing).
 
     `outcome`: retried (failed, and to be tried again), failed (for good), released (given back, not run to its end),
@@ -40,9 +40,9 @@ class Past:
     output: str = field(repr=False, default="")
 
     @property
-    def by_hand(self) -> bool:
+    def by_operator(self) -> bool:
         """Whether a person did it."""
-        return self.outcome in BY_HAND
+        return self.outcome in BY_OPERATOR
 
     @property
     def seconds(self) -> Optional[float]:
@@ -50,23 +50,23 @@ class Past:
         return None if self.ended_at is None else max(0.0, (self.ended_at - self.started_at).total_seconds())
 
 
-def past(outcome: str, worker: str = "", output: str = "") -> str:
+def entry_text(outcome: str, worker: str = "", output: str = "") -> str:
     """The last part of a line, for the parameter of a statement with `{history:…}`."""
     short = output if len(output) <= MAX_OUTPUT_CHARACTERS else "…" + output[-MAX_OUTPUT_CHARACTERS + 1 :]
     return json.dumps([outcome, worker, short], ensure_ascii=False)
 
 
-def read_history(text: Optional[str], time_of: Callable[[str], datetime]) -> list[Past]:
+def read_history(text: Optional[str], time_of: Callable[[str], datetime]) -> list[HistoryEntry]:
     """What the lines tell, oldest first. A line that was cut in two, or is not ours, is left out."""
     lines = [_read_line(line, time_of) for line in (text or "").split("\n") if line]
     return [found for found in lines if found is not None]
 
 
-def _read_line(line: str, time_of: Callable[[str], datetime]) -> Optional[Past]:
+def _read_line(line: str, time_of: Callable[[str], datetime]) -> Optional[HistoryEntry]:
     try:
         started, ended, attempt, told = line.split("|", 3)
         value: Any = json.loads(told)
         outcome, worker, output = (str(part) for part in value)
-        return Past(int(attempt), outcome, worker, time_of(started), time_of(ended), output)
+        return HistoryEntry(int(attempt), outcome, worker, time_of(started), time_of(ended), output)
     except ValueError:
         return None

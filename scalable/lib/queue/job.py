@@ -137,7 +137,7 @@ class QueueSnapshot:
 
     newest_id: int
     due_in_seconds: Optional[float]
-    needs_upkeep: bool
+    needs_maintenance: bool
     id_step: int = 1
 
 

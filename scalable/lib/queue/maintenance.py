@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.queue.history import DIED, past
+from scalable.lib.queue.history import DIED, entry_text
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
 from scalable.lib.queue.parking import end_run
 from scalable.lib.queue.statements import PAUSED, UNPARK
@@ -21,8 +21,8 @@ BATCH = 100
 # What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
 ADOPTED_LEASE_SECONDS = 300
 # Who holds such a lease.
-STRANGER = "another program"
-NOT_WORTH_IT = "not run: when its turn came, it was too late for an answer to be of use"
+OTHER_PROGRAM = "another program"
+TOO_LATE = "not run: when its turn came, it was too late for an answer to be of use"
 
 # Leases that ran out. By index turn: the rows that are processing are as many as the workers.
 EXPIRED_LEASES = """
@@ -46,7 +46,7 @@ LIMIT :limit
 # {ran_out} is RAN_OUT, or nothing when the owner is dead.
 REVOKE_TO_PENDING = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
+SET history = {history:entry}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
     error_message = :error, lease_token = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -57,7 +57,7 @@ WHERE id = :id
 
 REVOKE_TO_FAILED = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
+SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
     lease_token = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -131,7 +131,7 @@ WHERE id IN ({ids})
 # Running jobs without a lease: another program took them, the PHP version before it was replaced. By index turn.
 ADOPT_RUNNING = """
 UPDATE {jobs}
-SET lease_token = :token, lease_expires_at = {in:seconds}, reserved_by = :stranger, updated_at = {now}
+SET lease_token = :token, lease_expires_at = {in:seconds}, reserved_by = :other_program, updated_at = {now}
 WHERE status = 'processing'
   AND parked IN (0, 1)
   AND lease_expires_at IS NULL
@@ -158,7 +158,7 @@ LIMIT :limit
 
 # Waiting jobs that are due later than any delay of ours, and that none of our workers ever had: written in another
 # time zone. By index turn.
-_NEVER_OURS = "(reserved_by IS NULL OR reserved_by = :stranger)"
+_NEVER_OURS = "(reserved_by IS NULL OR reserved_by = :other_program)"
 
 DUE_TOO_LATE = f"""
 SELECT id
@@ -190,7 +190,7 @@ def _first_waiting(priority: int) -> str:
 
 # The queue at a glance. By primary key and index turn: the first row of each priority, the few that are running, and
 # the urgent ones.
-LOOK = f"""
+SNAPSHOT = f"""
 SELECT
     (SELECT MAX(id) FROM {{jobs}}),
     {{id_step}},
@@ -205,7 +205,7 @@ LIMIT 1
 
 def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
     """What has come, what is due, and whether there is something to reap or to expire: one statement that is cheap."""
-    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(LOOK)
+    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
     return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
@@ -225,7 +225,7 @@ def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
     for job_id, attempts, token, holder, heartbeat_at in leases:
         heard = f"{queue.database.time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
-        told = {"token": token, "error": error, "past": past(DIED, holder or "", error)}
+        told = {"token": token, "error": error, "entry": entry_text(DIED, holder or "", error)}
         if policy.used_up(attempts):
             failed += end_run(table, to_failed, job_id, **told)
         else:
@@ -241,7 +241,7 @@ def expire(queue: DatabaseQueue) -> int:
     table, total = queue.table, 0
     while True:
         overdue = table.rows(OVERDUE, limit=BATCH)
-        ended = sum(end_run(table, EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
+        ended = sum(end_run(table, EXPIRE, job_id, error=TOO_LATE) for (job_id,) in overdue)
         total += ended
         if not ended or len(overdue) < BATCH:
             break
@@ -278,8 +278,8 @@ def adopt(queue: DatabaseQueue) -> Adopted:
     deleted moves on.
     """
     table = queue.table
-    running = table.change(ADOPT_RUNNING, token="adopted", stranger=STRANGER, seconds=ADOPTED_LEASE_SECONDS)
-    beyond = {"seconds": queue.retry_policy.max_seconds + 60, "stranger": STRANGER}
+    running = table.change(ADOPT_RUNNING, token="adopted", other_program=OTHER_PROGRAM, seconds=ADOPTED_LEASE_SECONDS)
+    beyond = {"seconds": queue.retry_policy.max_seconds + 60, "other_program": OTHER_PROGRAM}
     late = table.rows(DUE_TOO_LATE, limit=10 * BATCH, **beyond)
     waiting = table.change_ids(MAKE_DUE, (row[0] for row in late), **beyond)
     stranded = table.rows(STRANDED, limit=BATCH)

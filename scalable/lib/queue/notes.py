@@ -32,7 +32,7 @@ WHERE name = :name
 """
 
 # The same for one who read the note before: only if it still is what it was.
-TAKE_TURN = """
+CHANGE_NOTE_IF_UNCHANGED = """
 UPDATE {jobs}_meta
 SET value = {stamped:text}
 WHERE name = :name
@@ -77,11 +77,11 @@ class Notes:
         """Make the note say `text`, as of now. Safe to repeat."""
         self._table.upsert(CHANGE_NOTE, ADD_NOTE, name=name, text=text[:MAX_CHARACTERS])
 
-    def take_turn(self, name: str, text: str, last: Optional[Note]) -> bool:
+    def write_if_unchanged(self, name: str, text: str, last: Optional[Note]) -> bool:
         """Write the note, if it still is the `last` one that was read; of several who try, one succeeds."""
         values: dict[str, Any] = {"name": name, "text": text[:MAX_CHARACTERS]}
         if last is not None:
-            return bool(self._table.change(TAKE_TURN, stored=last.stored, **values))
+            return bool(self._table.change(CHANGE_NOTE_IF_UNCHANGED, stored=last.stored, **values))
         return self._table.add(ADD_NOTE, **values)
 
     def forget(self, name: str) -> bool:

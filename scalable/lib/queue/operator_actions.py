@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Optional
 from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.queue import history
 from scalable.lib.queue.dialects.database import stored_time
-from scalable.lib.queue.history import past
+from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import EXPIRED, FAILED
 from scalable.lib.queue.parking import end_run
 
@@ -30,7 +30,7 @@ _POSITION = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})/([0-9]{1,19})",
 # comes second finds it pending. Also for many at once.
 REQUEUE = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'pending', attempts = 0, available_at = {now}, updated_at = {now},
+SET history = {history:entry}, status = 'pending', attempts = 0, available_at = {now}, updated_at = {now},
     processed_at = NULL, parked = 0, priority = 2, urgent_until = NULL, expires_at = NULL
 WHERE id IN ({ids})
   AND status IN ('failed', 'expired')
@@ -71,7 +71,7 @@ WHERE id = :id
 # Given up by hand, so that what waits behind it in its lane may go on. By primary key; see end_run for {alone}.
 SKIP = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error
+SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error
 WHERE id = :id
   AND status = 'pending'
   {alone}
@@ -120,7 +120,7 @@ def read_position(text: str) -> Optional[Position]:
 
 def requeue(queue: DatabaseQueue, job_id: int) -> None:
     """A failed or expired job starts anew with all its attempts. Raises JobNotFound or WrongState."""
-    if not queue.table.change_ids(REQUEUE, [job_id], past=past(history.REQUEUED)):
+    if not queue.table.change_ids(REQUEUE, [job_id], entry=entry_text(history.REQUEUED)):
         _refuse(queue, job_id, "only failed and expired jobs can be run again")
 
 
@@ -157,7 +157,7 @@ def requeue_matching(
     if ids and wanted.in_a_row:
         jobs, _ = matching(queue.table, AMONG, replace(wanted, status=None), ids=ids, limit=len(ids))
         ids = [job.id for job in jobs]
-    requeued = queue.table.change_ids(REQUEUE, ids, past=past(history.REQUEUED))
+    requeued = queue.table.change_ids(REQUEUE, ids, entry=entry_text(history.REQUEUED))
     if len(window) < limit:
         return Batch(requeued, len(window), None)
     last_id, created_at = window[-1]
@@ -177,7 +177,7 @@ def run_now(queue: DatabaseQueue, job_id: int) -> None:
 
 def skip(queue: DatabaseQueue, job_id: int) -> None:
     """A waiting job is failed, so that what waits behind it goes on. Raises JobNotFound or WrongState."""
-    if not end_run(queue.table, SKIP, job_id, past=past(history.SKIPPED), error=SKIPPED):
+    if not end_run(queue.table, SKIP, job_id, entry=entry_text(history.SKIPPED), error=SKIPPED):
         _refuse(queue, job_id, "only a job that waits can be skipped")
 
 
@@ -186,7 +186,7 @@ def delete(queue: DatabaseQueue, job_id: int) -> None:
 
     A waiting job is skipped first, so that its lane moves on; in between it is failed for a moment.
     """
-    end_run(queue.table, SKIP, job_id, past=past(history.SKIPPED), error=DELETED)
+    end_run(queue.table, SKIP, job_id, entry=entry_text(history.SKIPPED), error=DELETED)
     if not queue.table.change(DELETE_ENDED, id=job_id):
         _refuse(queue, job_id, "a job that runs cannot be deleted")
 

@@ -189,7 +189,7 @@ WHERE id IN ({ids})
 
 FAIL = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
+SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
     lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -204,7 +204,7 @@ ALONE = "AND has_followers = 0"
 # have followers that go before it: failed once, and requeued while it ran.
 RETRY = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
+SET history = {history:entry}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
     error_message = :error, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -216,7 +216,7 @@ WHERE id = :id
 # lease that holds it. The history comes first, because MySQL changes one column after the other.
 RELEASE = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
+SET history = {history:entry}, status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token

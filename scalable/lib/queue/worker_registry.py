@@ -79,7 +79,7 @@ LIMIT :limit
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """What a worker says of itself. `up_seconds` since it started; totals since then; `memory_kb` at its largest."""
 
     name: str
@@ -115,7 +115,7 @@ class RegisteredWorker:
         return self.name.partition("/")[0]
 
 
-class Registry:
+class WorkerRegistry:
     """The workers of the queue in `table`. Safe to share between threads.
 
     Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
@@ -124,9 +124,9 @@ class Registry:
     def __init__(self, table: QueueTable) -> None:
         self._table = table
 
-    def beat(self, beat: Beat) -> None:
+    def record_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Say that the worker lives; one statement, but for the first time. Safe to repeat."""
-        self._table.upsert(UPDATE_WORKER, ADD_WORKER, **vars(beat))
+        self._table.upsert(UPDATE_WORKER, ADD_WORKER, **vars(heartbeat))
 
     def refresh(self, pool: str) -> None:
         """The workers whose names begin with `pool/` live, says who can see their processes. Safe to repeat."""

@@ -17,7 +17,7 @@ from scalable.lib.errors import ScalableError
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.worker_registry import Beat
+from scalable.lib.queue.worker_registry import Heartbeat
 from scalable.lib.runners.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class WorkerHeartbeat:
 
     def _beat(self) -> None:
         totals = self._totals
-        self._registry.beat(
-            Beat(
+        self._registry.record_heartbeat(
+            Heartbeat(
                 self._name,
                 socket.gethostname()[:64],
                 os.getpid(),

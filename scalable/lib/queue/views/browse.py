@@ -1,4 +1,4 @@
-"""What a person looks at: how many jobs, how long they wait, one job with its past, one lane. Changes nothing.
+"""What a person looks at: how many jobs, how long they wait, one job with its history, one lane. Changes nothing.
 
 Nothing here reads the jobs from end to end. A count goes on to a bound; beyond it housekeeping's own count is told (see
 totals.py), with the time it was made.
@@ -13,7 +13,7 @@ from typing import Optional
 from scalable.lib.errors import JobNotFound
 from scalable.lib.queue import history
 from scalable.lib.queue.dialects.database import time_of_text
-from scalable.lib.queue.history import Past, read_history
+from scalable.lib.queue.history import HistoryEntry, read_history
 from scalable.lib.queue.job import DONE, FAILED, PENDING, PROCESSING, STATUSES, JobSummary
 from scalable.lib.queue.notes import Note
 from scalable.lib.queue.rows import SUMMARY, summary
@@ -108,7 +108,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class JobDetail:
-    """One job with everything there is to know about it. `past`: see history.py, the attempt at hand included.
+    """One job with everything there is to know about it. `history`: see history.py, the attempt at hand included.
 
     `cut`: attempts whose lines were cut off. `blocked_by`: the job of its lane that has to end before this one runs.
     """
@@ -116,7 +116,7 @@ class JobDetail:
     summary: JobSummary
     payload: str = field(repr=False)
     expires_at: Optional[datetime]
-    past: tuple[Past, ...]
+    history: tuple[HistoryEntry, ...]
     cut: int
     lane_jobs: tuple[JobSummary, ...]
     blocked_by: Optional[JobSummary]
@@ -174,14 +174,14 @@ class JobBrowser:
         [row] = rows
         job = summary(self._table.database, row)
         expires_at, told, payload = row[-3:]
-        past = read_history(told, time_of_text)
+        entries = read_history(told, time_of_text)
         lane_jobs = self.lane(job.lane) if job.lane is not None and job.status in (PENDING, PROCESSING) else ()
         return JobDetail(
             job,
             payload,
             None if expires_at is None else self._table.database.time_of(expires_at),
-            (*past, *_last_attempt(job, past)),
-            _cut(past),
+            (*entries, *_last_attempt(job, entries)),
+            _cut(entries),
             lane_jobs,
             _blocker(job, lane_jobs),
         )
@@ -211,22 +211,22 @@ def _in_seconds(found: Optional[tuple[int, float]]) -> tuple[Optional[int], Opti
     return (None, None) if found is None else (found[0], max(0.0, float(found[1]) / 1_000_000))
 
 
-def _last_attempt(job: JobSummary, past: list[Past]) -> list[Past]:
+def _last_attempt(job: JobSummary, entries: list[HistoryEntry]) -> list[HistoryEntry]:
     """The attempt that only the row's own columns tell: it runs, it succeeded, or another program made it."""
-    if job.reserved_at is None or any(not each.by_hand and each.started_at == job.reserved_at for each in past):
+    if job.reserved_at is None or any(not each.by_operator and each.started_at == job.reserved_at for each in entries):
         return []
     outcome = {PROCESSING: history.RUNNING, DONE: history.DONE, FAILED: history.FAILED}.get(job.status, history.RETRIED)
     ended = None if job.status == PROCESSING else job.processed_at
     if ended is None and job.status != PROCESSING:
         return []
     output = job.error_message or ""
-    return [Past(job.attempts, outcome, job.reserved_by or "", job.reserved_at, ended, output)]
+    return [HistoryEntry(job.attempts, outcome, job.reserved_by or "", job.reserved_at, ended, output)]
 
 
-def _cut(past: list[Past]) -> int:
+def _cut(entries: list[HistoryEntry]) -> int:
     """Attempts are counted from 1, so the first line that is left says how many are not."""
-    attempts = [each.attempt for each in past if not each.by_hand]
-    requeued = any(each.outcome == history.REQUEUED for each in past)
+    attempts = [each.attempt for each in entries if not each.by_operator]
+    requeued = any(each.outcome == history.REQUEUED for each in entries)
     return attempts[0] - 1 if attempts and not requeued else 0
 
 
