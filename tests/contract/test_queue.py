@@ -12,6 +12,7 @@ from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, Wron
 from scalable.lib.queue import maintenance
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
+from scalable.lib.queue.rows import time_of
 from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
@@ -399,7 +400,7 @@ class TestLook:
         job = queue.find(enqueue(queue, 1))
         ((now,),) = queue.database.run(lambda session: session.rows(queue.database.render("SELECT {now}")))
 
-        age = (queue.database.time_of(now) - job.created_at).total_seconds()
+        age = (time_of(now) - job.created_at).total_seconds()
 
         assert job.created_at.utcoffset() is not None
         assert 0 <= age < 5

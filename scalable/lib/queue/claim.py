@@ -24,7 +24,7 @@ class Claim:
     """One try to take jobs. `taken`, by id; `candidates`: every job it read, with the one that blocks it.
 
     It takes none behind a blocked one unless `past_blocked`: it sees few candidates, and among those it does not see
-    may be one whose turn comes first.
+    may be one that goes first.
     """
 
     def __init__(self, table: QueueTable, worker: str, lease_seconds: float, limit: int, past_blocked: bool) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from scalable.lib.queue.views.totals import Totals
     from scalable.lib.queue.worker_registry import WorkerRegistry
 
-# Of the process of a pool, whose web server, watcher and maintenance take turns at them; each worker has one more.
+# Of the process of a pool, whose web server, watcher and maintenance share them; each worker has one more.
 POOL_CONNECTIONS = 3
 MAX_ERROR_CHARACTERS = 4000
 # Claims that found candidates and lost every one of them to others, before `claim` says there is nothing.
@@ -120,7 +120,7 @@ class DatabaseQueue:
     def enqueue(self, job: NewJob) -> Enqueued:
         """Store a new pending job, or find the one its update_id already has. Commits before it returns.
 
-        Makes the tables where they are missing, also one that somebody dropped.
+        Makes the tables where they are missing, also one that was dropped.
         """
         try:
             return self._enqueue(job)
@@ -266,14 +266,14 @@ class DatabaseQueue:
 
     def newest(self, limit: int) -> list[JobSummary]:
         """The `limit` newest jobs, newest first."""
-        return [summary(self.database, row) for row in self.table.rows(sql.NEWEST, limit=limit)]
+        return [summary(row) for row in self.table.rows(sql.NEWEST, limit=limit)]
 
     def find(self, job_id: int) -> JobSummary:
         """One job. Raises JobNotFound."""
         rows = self.table.rows(sql.FIND, id=job_id)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
-        return summary(self.database, rows[0])
+        return summary(rows[0])
 
     def payload(self, job_id: int) -> str:
         """The update as Telegram sent it. Raises JobNotFound."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Optional
 from scalable.lib.queue.history import DIED, entry_text
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
 from scalable.lib.queue.parking import end_run
+from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.statements import PAUSED, UNPARK
 from scalable.lib.queue.table import QueueTable
 
@@ -120,7 +121,7 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-# By primary key, and only what is still finished: somebody may have run it again by hand.
+# By primary key, and only what is still finished: an operator may have requeued it.
 DELETE = """
 DELETE FROM {jobs}
 WHERE id IN ({ids})
@@ -137,7 +138,7 @@ WHERE status = 'processing'
   AND lease_expires_at IS NULL
 """
 
-# Parked jobs whose lane has nobody left to unpark them: somebody deleted the one they waited for. By indexes turn and
+# Parked jobs that no other job of their lane will unpark: the one they waited for was deleted. By indexes turn and
 # open_lane; one condition with OR would make SQLite read the whole lane for every job of it.
 STRANDED = """
 SELECT id
@@ -223,7 +224,7 @@ def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
     to_failed, to_pending = (text.replace("{ran_out}", condition) for text in (REVOKE_TO_FAILED, REVOKE_TO_PENDING))
     retried = failed = 0
     for job_id, attempts, token, holder, heartbeat_at in leases:
-        heard = f"{queue.database.time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
+        heard = f"{time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
         told = {"token": token, "error": error, "entry": entry_text(DIED, holder or "", error)}
         if policy.used_up(attempts):

@@ -1,7 +1,7 @@
 """What an operator does to jobs: run again, run now, skip, delete. Knows neither page nor shell.
 
 Each function is a method of DatabaseQueue. It changes only a job in the state it is for, and says so otherwise: of two
-operators at once, the second is told what the first made of it. See statements.py for the words in braces.
+operators at once, the second learns the state the first left. See statements.py for the words in braces.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NoReturn, Optional
 
 from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.queue import history
-from scalable.lib.queue.dialects.database import stored_time
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import EXPIRED, FAILED
 from scalable.lib.queue.parking import end_run
+from scalable.lib.queue.rows import stored_time, time_of
 
 if TYPE_CHECKING:
     from scalable.lib.queue.database_queue import DatabaseQueue
@@ -26,8 +26,8 @@ SKIPPED, DELETED = "skipped by hand", "deleted by hand"
 BATCH = 100
 _POSITION = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})/([0-9]{1,19})", re.ASCII)
 
-# A failed or expired job starts anew, with all its attempts, and is not expired a second time. By primary key; whoever
-# comes second finds it pending. Also for many at once.
+# A failed or expired job starts anew, with all its attempts, and is not expired a second time. By primary key; a
+# second requeue finds it pending. Also for many at once.
 REQUEUE = """
 UPDATE {jobs}
 SET history = {history:entry}, status = 'pending', attempts = 0, available_at = {now}, updated_at = {now},
@@ -68,7 +68,7 @@ WHERE id = :id
   AND available_at > {now}
 """
 
-# Given up by hand, so that what waits behind it in its lane may go on. By primary key; see end_run for {alone}.
+# Given up by an operator, so that what waits behind it in its lane may go on. By primary key; see end_run for {alone}.
 SKIP = """
 UPDATE {jobs}
 SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error
@@ -161,7 +161,7 @@ def requeue_matching(
     if len(window) < limit:
         return Batch(requeued, len(window), None)
     last_id, created_at = window[-1]
-    return Batch(requeued, len(window), Position(stored_time(queue.database.time_of(created_at)), last_id))
+    return Batch(requeued, len(window), Position(stored_time(time_of(created_at)), last_id))
 
 
 def newest_id(queue: DatabaseQueue) -> int:

@@ -34,7 +34,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "count a large state": (totals.STEP_END, {"status": "done", "created_at": _TIME, "id": 1, "offset": 100}),
 }
 _FOUND = {"update_type": "message", "lane": "chat:1", "digits": "1", "error": "%x%"}
-# What the dashboard asks when somebody looks at it.
+# What the dashboard asks for its pages.
 PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "notes": (notes.READ_NOTES, {}),
     "counts": (browse.COUNT_ALL_UP_TO, {f"most_{status}": 1001 for status in STATUSES}),

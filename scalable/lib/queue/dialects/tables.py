@@ -1,4 +1,4 @@
-"""The tables of the queue in both dialects, as columns and indexes. Data only; schema.py brings them about.
+"""The tables of the queue in both dialects, as columns and indexes. Data only; schema.py creates them.
 
 `create` holds the columns of the PHP version of this system, so that its table can be taken over by adding the rest.
 """
@@ -57,7 +57,7 @@ MYSQL_TABLES = (
             "update_id": "BIGINT NULL",
             "update_type": f"VARCHAR(64) {_ASCII} NULL",
             "lane": f"VARCHAR(96) {_ASCII} NULL",
-            # Which jobs go first, see turns.py; back to the ordinary one after urgent_until, not run after expires_at.
+            # Which jobs go first, see priority.py; the ordinary one after urgent_until, not run after expires_at.
             "priority": f"TINYINT NOT NULL DEFAULT {ORDINARY}",
             "urgent_until": "DATETIME(3) NULL",
             "expires_at": "DATETIME(3) NULL",
@@ -69,7 +69,7 @@ MYSQL_TABLES = (
             "lease_expires_at": "DATETIME(3) NULL",
             # A line for every attempt that ended without success, see history.py.
             "history": "TEXT NULL",
-            # The lane while the job waits or runs, and while it runs: whoever changes the status, these follow.
+            # The lane while the job waits or runs, and while it runs: these follow the status, whatever changes it.
             "open_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
             " (CASE WHEN status IN ('pending', 'processing') THEN lane END) VIRTUAL",
             "running_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
@@ -91,7 +91,7 @@ MYSQL_TABLES = (
                 name VARCHAR(64) {_ASCII} NOT NULL PRIMARY KEY,
                 value TEXT NOT NULL
             ) {_INNODB}""",
-        # Of the leader's note: when somebody else may take the lead.
+        # Of the leader's note: when another process may take the lead.
         columns={"held_until": "DATETIME(3) NULL"},
     ),
     Table(

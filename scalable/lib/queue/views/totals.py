@@ -1,7 +1,7 @@
-"""Totals: how many jobs there are in each state when there are more than anyone should count for a page.
+"""Totals: how many jobs there are in each state when there are too many to count for a page.
 
-Housekeeping counts them now and then in the index, in steps that keep no other statement waiting, and leaves a note.
-Nobody shows such a number without the time it was counted at.
+Maintenance counts them now and then in the index, in steps that keep no other statement waiting, and leaves a note.
+Such a number is always shown with the time it was counted at.
 """
 
 from __future__ import annotations
