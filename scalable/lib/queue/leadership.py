@@ -32,10 +32,7 @@ WHERE name = 'leader'
 
 
 class Leadership:
-    """Lets the process called `name` lead, for `seconds` each time it takes the lead. Safe to share between threads.
-
-    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """Lets the process called `name` lead, for `seconds` each time it takes the lead. Safe to share between threads."""
 
     def __init__(self, table: QueueTable, name: str, seconds: float) -> None:
         self._table = table

@@ -15,7 +15,7 @@ from scalable.lib.queue import history
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import EXPIRED, FAILED
 from scalable.lib.queue.parking import end_run
-from scalable.lib.queue.rows import stored_time, time_of
+from scalable.lib.queue.rows import BEFORE_ALL, stored_time, time_of
 
 if TYPE_CHECKING:
     from scalable.lib.queue.database_queue import DatabaseQueue
@@ -36,16 +36,8 @@ WHERE id IN ({ids})
   AND status IN ('failed', 'expired')
 """
 
-# The first jobs of a state, and those after a given one. By index status_created, which ends in the id. Walking on from
+# The jobs of a state after a given one. By index status_created, which ends in the id. Walking on from
 # the last row seen ends even when jobs come back into the state behind it.
-FIRST_IN_STATE = """
-SELECT id, created_at
-FROM {jobs} {use:status_created}
-WHERE status = :status
-ORDER BY created_at, id
-LIMIT :limit
-"""
-
 NEXT_IN_STATE = """
 SELECT id, created_at
 FROM {jobs} {use:status_created}
@@ -148,11 +140,9 @@ def requeue_matching(
 
     if wanted.status not in (FAILED, EXPIRED):
         raise ValueError(f"status {wanted.status!r}: expected {FAILED} or {EXPIRED}")
-    if after is None:
-        window = queue.table.rows(FIRST_IN_STATE, status=wanted.status, limit=limit)
-    else:
-        position = {"created_at": after.created_at, "id": after.job_id}
-        window = queue.table.rows(NEXT_IN_STATE, status=wanted.status, limit=limit, **position)
+    begin = after or Position(BEFORE_ALL, 0)
+    place = {"created_at": begin.created_at, "id": begin.job_id}
+    window = queue.table.rows(NEXT_IN_STATE, status=wanted.status, limit=limit, **place)
     ids = [job_id for job_id, _ in window if job_id <= until_id]
     if ids and wanted.in_a_row:
         jobs, _ = matching(queue.table, AMONG, replace(wanted, status=None), ids=ids, limit=len(ids))

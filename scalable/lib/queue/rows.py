@@ -12,6 +12,10 @@ from scalable.lib.queue.job import JobSummary
 SUMMARY = """id, status, update_id, update_type, lane, attempts, available_at, reserved_at, reserved_by, processed_at,
        created_at, error_message"""
 
+# Stored times before and after that of any job, for walks along created_at from one of its ends.
+BEFORE_ALL, AFTER_ALL = "1000-01-01 00:00:00.000", "9999-12-31 23:59:59.999"
+HIGHEST_ID = 2**63 - 1
+
 
 def time_of(text: str) -> datetime:
     """A time as both databases give it, `2026-01-01 12:00:00.000`, as an aware UTC datetime. Raises ValueError."""

@@ -117,10 +117,7 @@ class RegisteredWorker:
 
 
 class WorkerRegistry:
-    """The workers of the queue in `table`. Safe to share between threads.
-
-    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """The workers of the queue in `table`. Safe to share between threads."""
 
     def __init__(self, table: QueueTable) -> None:
         self._table = table

@@ -122,10 +122,7 @@ class JobDetail:
 
 
 class JobBrowser:
-    """Reads the queue in `table`. Safe to share between threads.
-
-    Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """Reads the queue in `table`. Safe to share between threads."""
 
     def __init__(self, table: QueueTable) -> None:
         self._table = table

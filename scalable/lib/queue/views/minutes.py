@@ -106,10 +106,7 @@ class Minute:
 
 
 class Minutes:
-    """The counters per minute of the queue in `table`. Safe to share between threads.
-
-    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """The counters per minute of the queue in `table`. Safe to share between threads."""
 
     def __init__(self, table: QueueTable) -> None:
         self._table = table

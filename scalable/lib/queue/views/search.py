@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from scalable.lib.queue.job import JobSummary
-from scalable.lib.queue.rows import SUMMARY, summary
+from scalable.lib.queue.rows import AFTER_ALL, HIGHEST_ID, SUMMARY, summary
 from scalable.lib.queue.table import QueueTable
 
 BUDGET_SECONDS = 0.4
@@ -54,15 +54,7 @@ WHERE id IN ({{ids}})
 LIMIT :limit
 """
 
-# The newest jobs of a state, and those before a given one. By index status_created from its end.
-LATEST_IN_STATE = """
-SELECT id, created_at
-FROM {jobs} {use:status_created}
-WHERE status = :status
-ORDER BY created_at DESC, id DESC
-LIMIT :limit
-"""
-
+# The newest jobs of a state before a given one. By index status_created from its end.
 EARLIER_IN_STATE = """
 SELECT id, created_at
 FROM {jobs} {use:status_created}
@@ -144,10 +136,7 @@ def read_filter(status: str = "", update_type: str = "", lane: str = "", text: s
 
 
 class Search:
-    """Finds jobs of the queue in `table`. Safe to share between threads; changes nothing.
-
-    Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """Finds jobs of the queue in `table`. Safe to share between threads; changes nothing."""
 
     def __init__(self, table: QueueTable, clock: Callable[[], float] = time.monotonic) -> None:
         self._table = table
@@ -201,11 +190,12 @@ class Search:
 
     def _window(self, status: str, limit: int, before: Optional[int]) -> list[tuple[Any, ...]]:
         if before is None:
-            return self._table.rows(LATEST_IN_STATE, status=status, limit=limit)
-        position = self._table.rows(POSITION, id=before)
-        if not position:
+            created_at, before = AFTER_ALL, HIGHEST_ID
+        elif position := self._table.rows(POSITION, id=before):
+            created_at = position[0][0]
+        else:
             return []
-        return self._table.rows(EARLIER_IN_STATE, status=status, created_at=position[0][0], id=before, limit=limit)
+        return self._table.rows(EARLIER_IN_STATE, status=status, created_at=created_at, id=before, limit=limit)
 
 
 class _Walk:
