@@ -23,7 +23,7 @@ from scalable.lib.dashboard.request import DashboardSettings
 from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.worker_registry import Beat
+from scalable.lib.queue.worker_registry import Heartbeat
 
 GOAL = 1.5
 ROUNDS = 60
@@ -87,7 +87,7 @@ def _fill(server: Server, queue: DatabaseQueue, what: tuple[Rows, ...], say: Cal
 def _housekeeping(queue: DatabaseQueue) -> float:
     """What a living pool leaves in the tables; the seconds its count took."""
     for number in range(4):
-        queue.workers.beat(Beat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 3600))
+        queue.workers.record_heartbeat(Heartbeat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 3600))
     started = time.monotonic()
     queue.totals.refresh()
     return time.monotonic() - started

@@ -18,7 +18,7 @@ from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.notes import WEBHOOK
 from scalable.lib.queue.views.webhook_info import WebhookInfo
-from scalable.lib.queue.worker_registry import Beat
+from scalable.lib.queue.worker_registry import Heartbeat
 from scalable.lib.telegram.bot_api import BotApi
 from tests.support.generators import demo_queue as demo
 from tests.support.generators.wsgi_client import Client
@@ -82,7 +82,9 @@ def _fill(client: Client) -> None:
     registry = queue.workers
     for number in range(1, 5):
         runs = 9_321 - 17 * number
-        registry.beat(Beat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 86_400, runs, runs - 9, 6, 3, 31_000))
+        registry.record_heartbeat(
+            Heartbeat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 86_400, runs, runs - 9, 6, 3, 31_000)
+        )
 
 
 def _take(browser: Browser, url: str, path: str, options: dict[str, Any], file: Path, is_whole: bool) -> None:

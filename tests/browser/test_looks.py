@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from scalable.lib.ingest.mount import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.worker_registry import Beat
+from scalable.lib.queue.worker_registry import Heartbeat
 from scalable.lib.setup.checks import CheckReport
 from scalable.lib.setup.finding import error, ok, warning
 from tests.browser.conftest import OpenPage, Place
@@ -42,7 +42,9 @@ class Shown:
         demo.fill_minutes(self.client.queue)
         registry = self.client.queue.workers
         for number in (1, 2):
-            registry.beat(Beat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 86_400, 930, 915, 11, 4, 31_000))
+            registry.record_heartbeat(
+                Heartbeat(f"web1:4711-c0de/{number}.1", "web1", 4711 + number, 86_400, 930, 915, 11, 4, 31_000)
+            )
         self._server = WebServer(mount({"dashboard.py": self.client.app}), "127.0.0.1:0")
         self._server.start()
         self.url = f"{self._server.url}/dashboard.py"

@@ -206,7 +206,7 @@ class TestJob:
         assert (job.summary.update_id, job.summary.update_type, job.summary.lane) == (7, "inline_query", "inline:5")
         assert job.expires_at is not None
         assert 29 < (job.expires_at - job.summary.created_at).total_seconds() < 31
-        assert (job.past, job.cut, job.blocked_by) == ((), 0, None)
+        assert (job.history, job.cut, job.blocked_by) == ((), 0, None)
 
     def test_what_blocks_it_is_the_running_one_or_the_first_before_it(
         self, queue: DatabaseQueue, browse: JobBrowser

@@ -10,7 +10,7 @@ from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.views.health import Thresholds, check_health
-from scalable.lib.queue.worker_registry import Beat
+from scalable.lib.queue.worker_registry import Heartbeat
 from tests.contract.test_browse import age_notes
 from tests.support.servers.databases import let_pass
 
@@ -18,7 +18,7 @@ LEASE_SECONDS = 45
 
 
 def be_alive(queue: DatabaseQueue) -> None:
-    queue.workers.beat(Beat("host:1/1", "host", 1, 5.0))
+    queue.workers.record_heartbeat(Heartbeat("host:1/1", "host", 1, 5.0))
 
 
 def codes(queue: DatabaseQueue, thresholds: Thresholds | None = None) -> list[str]:

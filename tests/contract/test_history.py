@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS, MAX_OUTPUT_CHARACTERS, Past
+from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS, MAX_OUTPUT_CHARACTERS, HistoryEntry
 from scalable.lib.queue.job import ClaimedJob, NewJob
 from scalable.lib.queue.views.browse import JobDetail
 from tests.support.servers.databases import let_pass
@@ -22,7 +22,7 @@ def claim(queue: DatabaseQueue, worker: str = "worker a") -> ClaimedJob:
     return job
 
 
-def told(past: tuple[Past, ...]) -> list[tuple[int, str, str, str]]:
+def told(past: tuple[HistoryEntry, ...]) -> list[tuple[int, str, str, str]]:
     return [(each.attempt, each.outcome, each.worker, each.output) for each in past]
 
 
@@ -31,7 +31,7 @@ def test_a_job_that_succeeds_at_once_has_one_attempt(queue: DatabaseQueue) -> No
 
     queue.complete(claim(queue).lease)
 
-    (attempt,) = detail(queue, job_id).past
+    (attempt,) = detail(queue, job_id).history
     assert (attempt.attempt, attempt.outcome, attempt.worker, attempt.output) == (1, "done", "worker a", "")
     assert attempt.ended_at is not None
     assert timedelta(0) <= attempt.ended_at - attempt.started_at < timedelta(seconds=20)
@@ -44,7 +44,7 @@ def test_every_failed_attempt_keeps_its_own_time_worker_and_output(queue: Databa
         let_pass(queue, delay + 0.5)
     queue.fail(claim(queue, "worker c").lease, "exit code 255")
 
-    past = detail(queue, job_id).past
+    past = detail(queue, job_id).history
 
     assert told(past) == [
         (1, "retried", "worker a", 'exit code 1\nworker a | says "no" 😀\n'),
@@ -59,7 +59,7 @@ def test_the_attempt_at_hand_is_told_while_it_runs(queue: DatabaseQueue) -> None
 
     claim(queue, "worker b")
 
-    assert [(past.outcome, past.ended_at is None) for past in detail(queue, job_id).past] == [
+    assert [(past.outcome, past.ended_at is None) for past in detail(queue, job_id).history] == [
         ("retried", False),
         ("running", True),
     ]
@@ -69,14 +69,14 @@ def test_a_dead_worker_and_a_job_given_back_are_told(queue: DatabaseQueue) -> No
     job_id = queue.enqueue(NewJob("{}")).job_id
     queue.release(claim(queue, "worker a").lease)
     claim(queue, "worker b")
-    queue.reap_worker("worker b")
+    queue.reap("worker b")
     let_pass(queue, 6)
     queue.release(claim(queue, "worker c").lease)
     claim(queue, "worker d")
     let_pass(queue, LEASE_SECONDS + 1)
     queue.reap()
 
-    past = detail(queue, job_id).past
+    past = detail(queue, job_id).history
 
     assert [(each.attempt, each.outcome, each.worker) for each in past] == [
         (1, "released", "worker a"),
@@ -96,7 +96,7 @@ def test_what_a_person_did_is_told(queue: DatabaseQueue) -> None:
     queue.requeue(job_id)
     queue.complete(claim(queue).lease)
 
-    assert [each.outcome for each in detail(queue, job_id).past] == [
+    assert [each.outcome for each in detail(queue, job_id).history] == [
         "failed",
         "requeued",
         "skipped",
@@ -112,11 +112,11 @@ def test_a_long_history_loses_its_oldest_attempts_and_says_so(queue: DatabaseQue
 
     found = detail(queue, job_id)
 
-    assert found.past[-1].attempt == 40
-    assert [each.attempt for each in found.past] == list(range(found.cut + 1, 41))
-    assert 10 < len(found.past) < 20
-    assert all(each.output.endswith("é the end") for each in found.past)
-    assert all(len(each.output) == MAX_OUTPUT_CHARACTERS for each in found.past)
+    assert found.history[-1].attempt == 40
+    assert [each.attempt for each in found.history] == list(range(found.cut + 1, 41))
+    assert 10 < len(found.history) < 20
+    assert all(each.output.endswith("é the end") for each in found.history)
+    assert all(len(each.output) == MAX_OUTPUT_CHARACTERS for each in found.history)
     (stored,) = queue.database.run(lambda session: session.rows("SELECT history FROM bot_jobs"))
     assert len(stored[0]) == MAX_HISTORY_CHARACTERS
 
@@ -128,7 +128,7 @@ def test_a_finish_that_is_repeated_is_told_once(queue: DatabaseQueue) -> None:
     queue.retry(lease, "exit code 1", 5)
     queue.retry(lease, "exit code 1", 5)
 
-    assert [each.outcome for each in detail(queue, job_id).past] == ["retried"]
+    assert [each.outcome for each in detail(queue, job_id).history] == ["retried"]
 
 
 def test_a_job_that_failed_before_there_was_a_history_has_its_last_attempt(queue: DatabaseQueue) -> None:
@@ -136,4 +136,4 @@ def test_a_job_that_failed_before_there_was_a_history_has_its_last_attempt(queue
     queue.fail(claim(queue).lease, "exit code 1")
     queue.database.run(lambda session: session.execute("UPDATE bot_jobs SET history = NULL"))
 
-    assert told(detail(queue, job_id).past) == [(1, "failed", "worker a", "exit code 1")]
+    assert told(detail(queue, job_id).history) == [(1, "failed", "worker a", "exit code 1")]

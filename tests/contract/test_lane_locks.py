@@ -141,7 +141,7 @@ class TestParkingAndEnding:
         bench.queue.requeue(requeued)
 
         with bench.half_way() as retry:
-            retry(sql.RETRY, id=running.id, token=running.lease.token, error="exit code 1", seconds=30, past="[]")
+            retry(sql.RETRY, id=running.id, token=running.lease.token, error="exit code 1", seconds=30, entry="[]")
             claimed = bench.start(bench.claim)
         (job,) = claimed.result(20)
         bench.queue.complete(job.lease)
@@ -239,8 +239,8 @@ class TestInterruptedClaim:
 
 def kill_before(bench: Bench, text: str) -> None:
     """Let the server end the claimer's connection when it is about to run the statement `text`; only once."""
-    session = bench.database._sessions.borrow()
-    bench.database._sessions.give_back(session)
+    session = bench.database._connections.borrow()
+    bench.database._connections.give_back(session)
     real = session.execute
 
     def execute(statement: str, **values: Any) -> int:
@@ -255,8 +255,8 @@ def kill_before(bench: Bench, text: str) -> None:
 
 def conflict_at_take(bench: Bench, which: int) -> None:
     """Let the claimer's `which`-th TAKE meet a deadlock."""
-    session = bench.database._sessions.borrow()
-    bench.database._sessions.give_back(session)
+    session = bench.database._connections.borrow()
+    bench.database._connections.give_back(session)
     real = session.execute_unless_duplicate
     takes = 0
 

@@ -144,7 +144,7 @@ class TestOrder:
         elif gives_back == "release":
             queue.release(running.lease)
         else:
-            queue.reap_worker("worker")
+            queue.reap("worker")
 
         (job,) = claim(queue)
         assert job.id == first

@@ -250,7 +250,7 @@ def test_of_many_who_want_a_turn_one_gets_it(queue: DatabaseQueue) -> None:
 
     def want(last: object) -> None:
         barrier.wait(30)
-        won.append(notes.take_turn("webhook", "{}", last))  # type: ignore[arg-type]
+        won.append(notes.write_if_unchanged("webhook", "{}", last))  # type: ignore[arg-type]
 
     for expected in (1, 2):
         last = notes.read().get("webhook")

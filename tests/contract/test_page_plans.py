@@ -13,7 +13,7 @@ from scalable.lib.dashboard.access import Role, Visitor
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.plan_check import slow_steps
-from scalable.lib.queue.worker_registry import Beat
+from scalable.lib.queue.worker_registry import Heartbeat
 from tests.contract.test_plans import fill
 from tests.support.generators import demo_queue as demo
 from tests.support.generators.wsgi_client import KEYS, OWNER, Client
@@ -89,7 +89,7 @@ def test_every_question_of_the_dashboard_uses_an_index(
 ) -> None:
     fill(queue)
     demo.fill_minutes(queue, days=0.2)
-    queue.workers.beat(Beat("web1:1-a/1.1", "web1", 1, 60))
+    queue.workers.record_heartbeat(Heartbeat("web1:1-a/1.1", "web1", 1, 60))
     client = Client(tmp_path, queue)
     with monkeypatch.context() as listening:
         heard = Heard(queue, listening)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalable.lib.queue import maintenance as upkeep
+from scalable.lib.queue import maintenance
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.plan_check import STATEMENTS, slow_plans
@@ -36,7 +36,7 @@ def test_nothing_is_sorted_and_no_table_is_scanned(queue: DatabaseQueue, filled:
 
 def test_a_plan_without_its_index_would_be_found(queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(queue)
-    without_index = upkeep.OLD.replace("{use:status_created}", "").replace("status = :status", "payload = :status")
+    without_index = maintenance.OLD.replace("{use:status_created}", "").replace("status = :status", "payload = :status")
     monkeypatch.setitem(STATEMENTS, "prune", (without_index, {"status": "x", "seconds": 1, "limit": 5}))
 
     assert any(line.startswith("prune: ") for line in slow_plans(queue))

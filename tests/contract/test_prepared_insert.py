@@ -17,6 +17,7 @@ from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.priority import priority_of
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.rows import time_of
 from tests.support.servers.databases import DATABASES, Servers
 
 TEXTS = {
@@ -49,11 +50,11 @@ def row(queue: DatabaseQueue, job_id: int) -> dict[str, Any]:
     columns = database.run(lambda session: database.existing_columns(session, "bot_jobs"))
     names = sorted(set(columns) - {"id", "update_id"})
     found = dict(zip(names, database.run(work)[0]))
-    made = database.time_of(found.pop("created_at"))
-    assert abs((database.time_of(found.pop("updated_at")) - made).total_seconds()) < 1
+    made = time_of(found.pop("created_at"))
+    assert abs((time_of(found.pop("updated_at")) - made).total_seconds()) < 1
     for name in ("available_at", "urgent_until", "expires_at"):
         if found[name] is not None:
-            found[name] = (database.time_of(found[name]) - made).total_seconds()
+            found[name] = (time_of(found[name]) - made).total_seconds()
     return found
 
 

@@ -9,9 +9,10 @@ from typing import Any, Callable
 import pytest
 
 from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, WrongState
-from scalable.lib.queue import maintenance as upkeep
+from scalable.lib.queue import maintenance
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
+from scalable.lib.queue.rows import time_of
 from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
@@ -304,13 +305,13 @@ class TestReap:
         enqueue(queue, 1)
         lease = claim(queue).lease
         let_pass(queue, LEASE_SECONDS + 1)
-        end_run = upkeep.end_run
+        end_run = maintenance.end_run
 
         def extended_first(*arguments: Any, **values: Any) -> bool:
             queue.renew(lease, LEASE_SECONDS)
             return end_run(*arguments, **values)
 
-        monkeypatch.setattr(upkeep, "end_run", extended_first)
+        monkeypatch.setattr(maintenance, "end_run", extended_first)
 
         assert queue.reap() == Reaped()
         queue.complete(lease)
@@ -333,7 +334,7 @@ class TestReap:
         alive = claim(queue, "alive")
         claim(queue, "dead")
 
-        assert queue.reap_worker("dead") == Reaped(retried=2)
+        assert queue.reap("dead") == Reaped(retried=2)
         assert queue.counts() == Counts(pending=2, processing=1)
         queue.complete(alive.lease)
 
@@ -399,7 +400,7 @@ class TestLook:
         job = queue.find(enqueue(queue, 1))
         ((now,),) = queue.database.run(lambda session: session.rows(queue.database.render("SELECT {now}")))
 
-        age = (queue.database.time_of(now) - job.created_at).total_seconds()
+        age = (time_of(now) - job.created_at).total_seconds()
 
         assert job.created_at.utcoffset() is not None
         assert 0 <= age < 5

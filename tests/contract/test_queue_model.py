@@ -178,7 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def reap_worker(self, worker: str) -> None:
-        assert self.queue.reap_worker(worker) == self.model.reap(worker)
+        assert self.queue.reap(worker) == self.model.reap(worker)
 
     @rule()
     def expire(self) -> None:

@@ -24,8 +24,8 @@ LEASE_SECONDS = 45
 @contextmanager
 def counted(queue: DatabaseQueue) -> Iterator[Callable[[], int]]:
     """Counts what the one connection in use sends from here on."""
-    session: Session = queue.database._sessions.borrow()
-    queue.database._sessions.give_back(session)
+    session: Session = queue.database._connections.borrow()
+    queue.database._connections.give_back(session)
     sent = 0
     patch = pytest.MonkeyPatch()
     for name in ("execute", "insert", "rows"):

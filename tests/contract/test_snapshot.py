@@ -18,7 +18,7 @@ def put(
 
 
 def test_an_empty_queue_has_nothing_to_do(queue: DatabaseQueue) -> None:
-    assert queue.snapshot() == QueueSnapshot(newest_id=0, due_in_seconds=None, needs_upkeep=False)
+    assert queue.snapshot() == QueueSnapshot(newest_id=0, due_in_seconds=None, needs_maintenance=False)
 
 
 @pytest.mark.parametrize("urgent", [None, 30, 150])
@@ -28,7 +28,7 @@ def test_a_waiting_job_is_due_whatever_its_priority(queue: DatabaseQueue, urgent
 
     snapshot = queue.snapshot()
 
-    assert (snapshot.newest_id, snapshot.needs_upkeep) == (job_id, False)
+    assert (snapshot.newest_id, snapshot.needs_maintenance) == (job_id, False)
     assert -10 < (snapshot.due_in_seconds or 0) <= -3
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_due_while_the_queue_is_paused_but_what_ran_out_is_still_seen
     let_pass(queue, LEASE_SECONDS + 1)
 
     queue.pause("somebody")
-    assert queue.snapshot() == QueueSnapshot(newest, None, needs_upkeep=True)
+    assert queue.snapshot() == QueueSnapshot(newest, None, needs_maintenance=True)
     queue.resume()
 
     assert (queue.snapshot().due_in_seconds or 0) < 0
@@ -79,10 +79,10 @@ def test_a_lease_that_ran_out_needs_a_reap_and_only_until_then(queue: DatabaseQu
     queue.claim("worker", LEASE_SECONDS)
     let_pass(queue, LEASE_SECONDS + 1)
 
-    before = queue.snapshot().needs_upkeep
+    before = queue.snapshot().needs_maintenance
     queue.reap()
 
-    assert (before, queue.snapshot().needs_upkeep) == (True, False)
+    assert (before, queue.snapshot().needs_maintenance) == (True, False)
 
 
 @pytest.mark.parametrize(("urgent", "expires"), [(30, 30), (150, None)])
@@ -92,7 +92,7 @@ def test_what_is_too_late_or_urgent_no_more_needs_an_expire_and_only_until_then(
     put(queue, urgent=urgent, expires=expires)
     let_pass(queue, 151)
 
-    before = queue.snapshot().needs_upkeep
+    before = queue.snapshot().needs_maintenance
     queue.expire()
 
-    assert (before, queue.snapshot().needs_upkeep) == (True, False)
+    assert (before, queue.snapshot().needs_maintenance) == (True, False)

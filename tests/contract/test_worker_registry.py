@@ -10,14 +10,14 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.schema import SCHEMA_VERSION, missing_statements, stored_version
-from scalable.lib.queue.worker_registry import ALIVE_SECONDS, Beat, Registry
+from scalable.lib.queue.worker_registry import ALIVE_SECONDS, Heartbeat, WorkerRegistry
 
 LEASE_SECONDS = 45
-BEAT = Beat("host:1-ab/1.0", "host", 4711, 120.0, runs=9, succeeded=6, retried=2, failed=1, memory_kb=20_000)
+HEARTBEAT = Heartbeat("host:1-ab/1.0", "host", 4711, 120.0, runs=9, succeeded=6, retried=2, failed=1, memory_kb=20_000)
 
 
 @pytest.fixture
-def registry(queue: DatabaseQueue) -> Registry:
+def registry(queue: DatabaseQueue) -> WorkerRegistry:
     return queue.workers
 
 
@@ -27,21 +27,21 @@ def be_silent(queue: DatabaseQueue, worker: str, seconds: float) -> None:
     queue.database.run(lambda session: session.execute(statement, name=worker, seconds=seconds))
 
 
-def test_a_worker_is_there_with_all_it_says_of_itself(registry: Registry) -> None:
-    registry.beat(BEAT)
+def test_a_worker_is_there_with_all_it_says_of_itself(registry: WorkerRegistry) -> None:
+    registry.record_heartbeat(HEARTBEAT)
 
     (worker,) = registry.alive()
-    assert (worker.name, worker.host, worker.pid, worker.memory_kb) == (BEAT.name, "host", 4711, 20_000)
+    assert (worker.name, worker.host, worker.pid, worker.memory_kb) == (HEARTBEAT.name, "host", 4711, 20_000)
     assert (worker.runs, worker.succeeded, worker.retried, worker.failed) == (9, 6, 2, 1)
     assert worker.heartbeat_at - worker.started_at == timedelta(seconds=120)
     assert worker.job_id is None
 
 
-def test_a_pool_keeps_its_own_workers_alive_and_no_others(queue: DatabaseQueue, registry: Registry) -> None:
+def test_a_pool_keeps_its_own_workers_alive_and_no_others(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
     """Idle workers say nothing for minutes; their pool sees that their processes are there."""
     ours, theirs = ("host:7-ab/1.1", "host:7-ab/2.4"), ("host:7-a/1.1", "host:7-abc/1.1", "host:71-ab/1.1", "host:7-ab")
     for name in (*ours, *theirs):
-        registry.beat(replace(BEAT, name=name))
+        registry.record_heartbeat(replace(HEARTBEAT, name=name))
         be_silent(queue, name, ALIVE_SECONDS + 60)
 
     registry.refresh("host:7-ab")
@@ -49,30 +49,30 @@ def test_a_pool_keeps_its_own_workers_alive_and_no_others(queue: DatabaseQueue, 
     assert [worker.name for worker in registry.alive()] == sorted(ours)
 
 
-def test_a_later_beat_replaces_the_earlier_one(registry: Registry) -> None:
-    registry.beat(BEAT)
+def test_a_later_beat_replaces_the_earlier_one(registry: WorkerRegistry) -> None:
+    registry.record_heartbeat(HEARTBEAT)
 
-    registry.beat(replace(BEAT, runs=10, memory_kb=None))
+    registry.record_heartbeat(replace(HEARTBEAT, runs=10, memory_kb=None))
 
     (worker,) = registry.alive()
     assert (worker.runs, worker.memory_kb) == (10, None)
 
 
-def test_a_worker_is_shown_with_the_job_it_runs_at_this_moment(queue: DatabaseQueue, registry: Registry) -> None:
+def test_a_worker_is_shown_with_the_job_it_runs_at_this_moment(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
     queue.enqueue(NewJob("{}"))
-    registry.beat(BEAT)
-    registry.beat(replace(BEAT, name="another"))
+    registry.record_heartbeat(HEARTBEAT)
+    registry.record_heartbeat(replace(HEARTBEAT, name="another"))
 
-    (job,) = queue.claim(BEAT.name, LEASE_SECONDS)
-    assert {worker.name: worker.job_id for worker in registry.alive()} == {BEAT.name: job.id, "another": None}
+    (job,) = queue.claim(HEARTBEAT.name, LEASE_SECONDS)
+    assert {worker.name: worker.job_id for worker in registry.alive()} == {HEARTBEAT.name: job.id, "another": None}
 
     queue.complete(job.lease)
     assert [worker.job_id for worker in registry.alive()] == [None, None]
 
 
-def test_a_killed_worker_is_not_alive_any_more_after_its_time(queue: DatabaseQueue, registry: Registry) -> None:
+def test_a_killed_worker_is_not_alive_any_more_after_its_time(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
     for name in ("killed", "at work"):
-        registry.beat(replace(BEAT, name=name))
+        registry.record_heartbeat(replace(HEARTBEAT, name=name))
 
     be_silent(queue, "killed", ALIVE_SECONDS - 5)
     assert [worker.name for worker in registry.alive()] == ["at work", "killed"]
@@ -82,28 +82,30 @@ def test_a_killed_worker_is_not_alive_any_more_after_its_time(queue: DatabaseQue
     assert [worker.name for worker in registry.alive()] == ["at work"]
 
 
-def test_a_worker_that_was_taken_for_dead_is_back_with_its_next_beat(queue: DatabaseQueue, registry: Registry) -> None:
-    registry.beat(BEAT)
-    be_silent(queue, BEAT.name, 1000)
+def test_a_worker_that_was_taken_for_dead_is_back_with_its_next_beat(
+    queue: DatabaseQueue, registry: WorkerRegistry
+) -> None:
+    registry.record_heartbeat(HEARTBEAT)
+    be_silent(queue, HEARTBEAT.name, 1000)
     assert registry.forget_gone(silent_seconds=999) == 1
 
-    registry.beat(BEAT)
+    registry.record_heartbeat(HEARTBEAT)
 
     assert [worker.runs for worker in registry.alive()] == [9]
 
 
-def test_a_worker_that_ends_is_forgotten_and_may_be_twice(registry: Registry) -> None:
-    registry.beat(BEAT)
+def test_a_worker_that_ends_is_forgotten_and_may_be_twice(registry: WorkerRegistry) -> None:
+    registry.record_heartbeat(HEARTBEAT)
 
-    registry.forget(BEAT.name)
-    registry.forget(BEAT.name)
+    registry.forget(HEARTBEAT.name)
+    registry.forget(HEARTBEAT.name)
 
     assert registry.alive() == []
 
 
-def test_only_workers_silent_for_a_day_are_deleted(queue: DatabaseQueue, registry: Registry) -> None:
+def test_only_workers_silent_for_a_day_are_deleted(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
     for name in ("gone", "killed today", "at work"):
-        registry.beat(replace(BEAT, name=name))
+        registry.record_heartbeat(replace(HEARTBEAT, name=name))
     be_silent(queue, "gone", 86_401)
     be_silent(queue, "killed today", 80_000)
 
@@ -111,7 +113,9 @@ def test_only_workers_silent_for_a_day_are_deleted(queue: DatabaseQueue, registr
     assert [worker.name for worker in registry.alive(within_seconds=1e6)] == ["at work", "killed today"]
 
 
-def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(queue: DatabaseQueue, registry: Registry) -> None:
+def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(
+    queue: DatabaseQueue, registry: WorkerRegistry
+) -> None:
     job_id = queue.enqueue(NewJob("{}", 7, "message")).job_id
     for statement in (
         "DROP TABLE bot_jobs_workers",
@@ -125,5 +129,5 @@ def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(queue: Databas
     assert queue.database.run(lambda session: missing_statements(queue.table, session)) == []
     assert stored_version(queue.table) == SCHEMA_VERSION
     assert queue.find(job_id).update_id == 7
-    registry.beat(BEAT)
+    registry.record_heartbeat(HEARTBEAT)
     assert len(registry.alive()) == 1

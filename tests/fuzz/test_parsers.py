@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[type[Exception], ...]]] 
     "--serve": (parse_listen, (ConfigurationError,)),
     "search": (lambda text: read_filter(text=text), ()),
     "place in a list": (read_position, ()),
-    "history": (lambda text: read_history(text, datetime.fromisoformat), ()),
+    "history": (read_history, ()),
 }
 GRAINS = (
     "localhost",

@@ -1,4 +1,4 @@
-"""Sessions: how many connections a process has, whatever its threads do."""
+"""ConnectionPool: how many connections a process has, whatever its threads do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.dialects import connection_pool as module
-from scalable.lib.queue.dialects.connection_pool import Sessions
+from scalable.lib.queue.dialects.connection_pool import ConnectionPool
 from tests.support.waiting import eventually
 
 
@@ -41,7 +41,7 @@ class Exchange:
 
 def test_ten_threads_that_take_turns_at_two_connections_all_get_one():
     exchange = Exchange()
-    sessions = Sessions(exchange.connect)
+    sessions = ConnectionPool(exchange.connect)
     sessions.limit(2)
     most: list[int] = []
 
@@ -62,7 +62,7 @@ def test_ten_threads_that_take_turns_at_two_connections_all_get_one():
 
 
 def test_who_needs_one_more_waits_until_one_is_given_back():
-    sessions = Sessions(Exchange().connect)
+    sessions = ConnectionPool(Exchange().connect)
     sessions.limit(1)
     line = sessions.borrow()
     got: list[Line] = []
@@ -79,7 +79,7 @@ def test_who_needs_one_more_waits_until_one_is_given_back():
 @pytest.mark.parametrize("ending", ["thrown away", "not connected"])
 def test_a_turn_ends_also_when_there_is_no_connection_to_give_back(ending: str):
     exchange = Exchange()
-    sessions = Sessions(exchange.connect)
+    sessions = ConnectionPool(exchange.connect)
     sessions.limit(1)
     for _ in range(3):
         if ending == "thrown away":
@@ -95,8 +95,8 @@ def test_a_turn_ends_also_when_there_is_no_connection_to_give_back(ending: str):
 
 
 def test_whoever_waits_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "TURN_SECONDS", 0.01)
-    sessions = Sessions(Exchange().connect)
+    monkeypatch.setattr(module, "BORROW_SECONDS", 0.01)
+    sessions = ConnectionPool(Exchange().connect)
     sessions.limit(1)
     sessions.borrow()
 
@@ -106,7 +106,7 @@ def test_whoever_waits_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch):
 
 def test_without_a_limit_there_are_as_many_as_are_borrowed():
     exchange = Exchange()
-    sessions = Sessions(exchange.connect)
+    sessions = ConnectionPool(exchange.connect)
 
     lines = [sessions.borrow() for _ in range(7)]
 
@@ -116,7 +116,7 @@ def test_without_a_limit_there_are_as_many_as_are_borrowed():
 def test_what_a_burst_of_threads_opened_is_closed_within_seconds_but_for_the_one_in_use():
     # A web server of eight threads that keeps all eight leaves none to the workers of a host with ten.
     exchange, now = Exchange(), [100.0]
-    sessions = Sessions(exchange.connect, clock=lambda: now[0])
+    sessions = ConnectionPool(exchange.connect, clock=lambda: now[0])
     for line in [sessions.borrow() for _ in range(8)]:
         sessions.give_back(line)
     assert exchange.open() == 8

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.queue.views.minutes import Minute, Minutes
-from scalable.lib.queue.worker_registry import Registry
+from scalable.lib.queue.views.minutes import Minute
 from scalable.lib.worker.maintenance import PRUNE_SECONDS, REAP_SECONDS, Maintenance
 from tests.support.fakes.worker_bench import Bench
 
@@ -18,7 +17,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def minutes(bench: Bench) -> list[Minute]:
-    return Minutes(bench.database, "bot_jobs").read(86_400)
+    return bench.queue.minutes.read(86_400)
 
 
 def total(bench: Bench, name: str) -> int:
@@ -37,7 +36,7 @@ def test_what_expired_and_what_was_reaped_is_counted_and_dead_workers_are_forgot
     maintenance.reap_worker("worker-1")
 
     assert (total(bench, "retried"), total(bench, "expired")) == (1, 2)
-    assert Registry(bench.database, "bot_jobs").alive() == []
+    assert bench.queue.workers.alive() == []
 
 
 def test_what_was_enqueued_is_counted_before_anything_is_deleted(bench: Bench):

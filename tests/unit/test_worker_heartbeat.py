@@ -10,7 +10,7 @@ import pytest
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.views.minutes import Minute, merged, percentile
-from scalable.lib.queue.worker_registry import RegisteredWorker, Registry
+from scalable.lib.queue.worker_registry import RegisteredWorker, WorkerRegistry
 from scalable.lib.worker.lease_renewer import RENEW_SECONDS
 from scalable.lib.worker.worker_heartbeat import BEAT_SECONDS
 from tests.support.fakes.worker_bench import FAILED, Bench
@@ -74,7 +74,7 @@ def test_jobs_that_follow_quickly_cost_no_write_each(bench: Bench, monkeypatch: 
     bench.enqueue(50)
     beats: list[object] = []
     flushes: list[object] = []
-    monkeypatch.setattr(Registry, "beat", lambda _, beat: beats.append(beat))
+    monkeypatch.setattr(WorkerRegistry, "record_heartbeat", lambda _, beat: beats.append(beat))
     monkeypatch.setattr(Counters, "_write", lambda _, slot: flushes.append(slot))
     bench.runner.during = lambda _: bench.clock.advance(1)
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Optional
 
 from scalable.lib.dashboard.readable import error_in_a_line, indented_json, visible
-from scalable.lib.queue.history import Past
+from scalable.lib.queue.history import HistoryEntry
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.views.browse import Count, JobDetail
 from scalable.lib.queue.views.webhook_info import WebhookInfo
@@ -64,8 +64,8 @@ def detail_lines(detail: JobDetail) -> list[str]:
         f"job {job.id}: {job.status}, {job.update_type or 'unknown type'}, update {job.update_id}, lane {job.lane}",
         f"arrived {_moment(job.created_at)}",
     ]
-    for past in detail.past:
-        lines += _past_lines(past)
+    for entry in detail.history:
+        lines += _entry_lines(entry)
     if detail.blocked_by is not None:
         lines.append(f"waits for job {detail.blocked_by.id} of its lane, which is {detail.blocked_by.status}")
     if job.status == "pending" and job.attempts:
@@ -89,12 +89,13 @@ def webhook_lines(webhook: WebhookInfo) -> list[str]:
     return [*lines, f"Telegram could not be asked: {webhook.trouble}"] if webhook.trouble else lines
 
 
-def _past_lines(past: Past) -> list[str]:
-    if past.by_hand:
-        return [f"{past.outcome} by hand {_moment(past.ended_at)}"]
-    took = "" if past.seconds is None else f", {past.seconds:.1f} s"
-    head = f"attempt {past.attempt}: {past.outcome}, {_moment(past.started_at)}{took}, worker {_printable(past.worker)}"
-    return [head, *(f"    {line}" for line in _printable_lines(past.output.strip()))]
+def _entry_lines(entry: HistoryEntry) -> list[str]:
+    if entry.by_operator:
+        return [f"{entry.outcome} by hand {_moment(entry.ended_at)}"]
+    took = "" if entry.seconds is None else f", {entry.seconds:.1f} s"
+    when = f"{_moment(entry.started_at)}{took}, worker {_printable(entry.worker)}"
+    head = f"attempt {entry.attempt}: {entry.outcome}, {when}"
+    return [head, *(f"    {line}" for line in _printable_lines(entry.output.strip()))]
 
 
 def _columns(rows: _Rows) -> list[str]:

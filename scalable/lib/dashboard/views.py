@@ -178,7 +178,7 @@ def show_job(request: DashboardRequest, queue: DatabaseQueue, job_id: int) -> HT
         is_json=is_json,
         shown_characters=MAX_PAYLOAD_CHARACTERS,
         colour_of=_COLOUR_OF,
-        waits=any(past.outcome in (history.RETRIED, history.DIED) for past in detail.past[-1:]),
+        waits=any(entry.outcome in (history.RETRIED, history.DIED) for entry in detail.history[-1:]),
     )
 
 

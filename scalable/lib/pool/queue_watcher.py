@@ -83,5 +83,5 @@ class QueueWatcher:
         self.schedule.polled(snapshot)
         if snapshot.due_in_seconds is not None and snapshot.due_in_seconds <= 0:
             self.wakeup_pipe.wake_workers()
-        if snapshot.needs_upkeep:
+        if snapshot.needs_maintenance:
             self.on_maintenance_due()

@@ -45,7 +45,7 @@ class WebhookAdmin:
         if note is not None and note.age_seconds < WEBHOOK_PAUSE_SECONDS:
             return
         seen = read_webhook(notes) or WebhookInfo()
-        if self._notes.take_turn(WEBHOOK, seen.to_text(), note):
+        if self._notes.write_if_unchanged(WEBHOOK, seen.to_text(), note):
             self._ask(seen, QUIET_TIMEOUT_SECONDS)
 
     def look_up(self) -> WebhookInfo:

@@ -1,4 +1,4 @@
-"""Counters: what a process has seen happen, added to the row of its minute in one statement now and then.
+"""Counters: what happened in a process, added to the row of its minute in one statement now and then.
 
 Events are kept in memory, in slots of a quarter of a minute, each written to the minute in which it happened however
 late that is. So a job costs no write, and a process that is killed loses what it counted since its last flush, about
@@ -30,7 +30,7 @@ SET {_SUMS}
 WHERE minute = {{minute_ago:age}}
 """
 
-# The minute's first counts. Whoever comes second is refused by the primary key, and adds instead.
+# The minute's first counts. The primary key refuses a second process, which adds instead.
 BEGIN_MINUTE = f"""
 INSERT INTO {{jobs}}_minutes (minute, {", ".join(_COLUMNS)})
 VALUES ({{minute_ago:age}}, {", ".join(f":{name}" for name in _COLUMNS)})

@@ -9,45 +9,42 @@ from typing import TYPE_CHECKING, Any, Optional
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
 from scalable.lib.queue import history, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.claim import claim_jobs
+from scalable.lib.queue.claim import Claim
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.history import past
+from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
     DONE,
-    EXPIRED,
     FAILED,
     PENDING,
-    Adopted,
     ClaimedJob,
     Counts,
     Enqueued,
     JobSummary,
     Lease,
     NewJob,
-    QueueSnapshot,
-    Reaped,
     ServerDescription,
 )
 from scalable.lib.queue.notes import PAUSED, Notes
-from scalable.lib.queue.operator_actions import Batch, Position
-from scalable.lib.queue.parking import end_run
+from scalable.lib.queue.parking import end_run, park_blocked
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import summary
 from scalable.lib.queue.schema import ensure_schema, repair_schema
 from scalable.lib.queue.table import QueueTable
-from scalable.lib.queue.views.search import Filter, Search
 
 if TYPE_CHECKING:
     from scalable.lib.queue.views.browse import JobBrowser
     from scalable.lib.queue.views.minutes import Minutes
+    from scalable.lib.queue.views.search import Search
     from scalable.lib.queue.views.totals import Totals
-    from scalable.lib.queue.worker_registry import Registry
+    from scalable.lib.queue.worker_registry import WorkerRegistry
 
-# Of the process of a pool, whose web server, watcher and maintenance take turns at them; each worker has one more.
+# Of the process of a pool, whose web server, watcher and maintenance share them; each worker has one more.
 POOL_CONNECTIONS = 3
 MAX_ERROR_CHARACTERS = 4000
+# Claims that found candidates and lost every one of them to others, before `claim` says there is nothing.
+MAX_LOST_CLAIMS = 5
 # Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
 MOST_AT_ONCE = 32
 
@@ -81,11 +78,11 @@ class DatabaseQueue:
         return Notes(self.table)
 
     @cached_property
-    def workers(self) -> Registry:
+    def workers(self) -> WorkerRegistry:
         """Which workers are alive, and what each has done."""
-        from scalable.lib.queue.worker_registry import Registry
+        from scalable.lib.queue.worker_registry import WorkerRegistry
 
-        return Registry(self.table)
+        return WorkerRegistry(self.table)
 
     @cached_property
     def minutes(self) -> Minutes:
@@ -105,6 +102,8 @@ class DatabaseQueue:
     def search(self) -> Search:
         """Finds jobs, a page at a time."""
 
+        from scalable.lib.queue.views.search import Search
+
         return Search(self.table)
 
     @cached_property
@@ -121,7 +120,7 @@ class DatabaseQueue:
     def enqueue(self, job: NewJob) -> Enqueued:
         """Store a new pending job, or find the one its update_id already has. Commits before it returns.
 
-        Makes the tables where they are missing, also one that somebody dropped.
+        Makes the tables where they are missing, also one that was dropped.
         """
         try:
             return self._enqueue(job)
@@ -168,11 +167,20 @@ class DatabaseQueue:
         or has an earlier one waiting, is not due. The attempt is counted here, so that a job that kills its worker
         uses its attempts up.
         """
-        return claim_jobs(self.table, worker, lease_seconds, limit)
+        lost_claims = 0
+        while True:
+            last_try = lost_claims == MAX_LOST_CLAIMS
+            claim = Claim(self.table, worker, lease_seconds, limit, past_blocked=last_try)
+            self.database.run(claim.take, transaction=self.database.claims_in_transaction())
+            if claim.taken or not claim.candidates or last_try:
+                return list(claim.taken.values())
+            # Park the blocked ones, then claim again what comes behind them. None blocked: other claimers were faster.
+            if not park_blocked(self.table, claim.candidates):
+                lost_claims += 1
 
     def renew(self, lease: Lease, lease_seconds: float) -> None:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
-        if not self._change(sql.RENEW, lease, seconds=lease_seconds):
+        if not self.table.change(sql.RENEW, id=lease.job_id, token=lease.token, seconds=lease_seconds):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
 
     def complete(self, lease: Lease, note: Optional[str] = None) -> None:
@@ -180,8 +188,7 @@ class DatabaseQueue:
 
         `note` is kept with the job, where otherwise its error message is: something a person may want to know.
         """
-        if not end_run(self.table, sql.COMPLETE, lease.job_id, token=lease.token, note=note and _short(note)):
-            self._check_repeated(lease, DONE)
+        self._end_run(sql.COMPLETE, lease, DONE, note=note and _short(note))
 
     def complete_many(self, leases: Sequence[Lease]) -> list[Lease]:
         """The same for several jobs at once; the leases that were lost, whose jobs were not changed. Safe to repeat.
@@ -206,98 +213,41 @@ class DatabaseQueue:
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
         short = _short(error)
-        values = {
-            "token": lease.token,
-            "error": short,
-            "seconds": delay_seconds,
-            "past": past(history.RETRIED, lease.worker, short),
-        }
-        if not end_run(self.table, sql.RETRY, lease.job_id, **values):
-            self._check_repeated(lease, PENDING)
+        entry = entry_text(history.RETRIED, lease.worker, short)
+        self._end_run(sql.RETRY, lease, PENDING, error=short, seconds=delay_seconds, entry=entry)
 
     def fail(self, lease: Lease, error: str) -> None:
         """The job will not be tried again by itself: processing → failed. Raises LeaseLost."""
         short = _short(error)
-        values = {"token": lease.token, "error": short, "past": past(history.FAILED, lease.worker, short)}
-        if not end_run(self.table, sql.FAIL, lease.job_id, **values):
-            self._check_repeated(lease, FAILED)
+        self._end_run(sql.FAIL, lease, FAILED, error=short, entry=entry_text(history.FAILED, lease.worker, short))
 
     def release(self, lease: Lease) -> None:
         """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
-        told = past(history.RELEASED, lease.worker)
-        if not end_run(self.table, sql.RELEASE, lease.job_id, token=lease.token, past=told):
-            self._check_repeated(lease, PENDING)
+        self._end_run(sql.RELEASE, lease, PENDING, entry=entry_text(history.RELEASED, lease.worker))
 
-    def snapshot(self) -> QueueSnapshot:
-        """The queue at a glance, in one statement that costs next to nothing: for whoever waits for something to do."""
-        return maintenance.snapshot(self.table)
+    def _end_run(self, statement: str, lease: Lease, becomes: str, **values: Any) -> None:
+        if end_run(self.table, statement, lease.job_id, token=lease.token, **values):
+            return
+        # No row was changed: the lease is gone, or this very change was made and only its answer was lost.
+        state = self.table.rows(sql.STATE, id=lease.job_id)
+        if not state or tuple(state[0]) != (becomes, lease.token):
+            raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
 
-    def reap(self) -> Reaped:
-        """End the leases that ran out: their jobs wait for the next attempt, or fail when attempts are used up."""
-        return maintenance.reap(self.table, self.retry_policy)
+    # Maintenance: methods that are written down in maintenance.py.
+    snapshot = maintenance.snapshot
+    reap = maintenance.reap
+    expire = maintenance.expire
+    prune = maintenance.prune
+    adopt = maintenance.adopt
 
-    def reap_worker(self, worker: str) -> Reaped:
-        """The same, at once, for every lease of a worker that is known to be dead."""
-        return maintenance.reap(self.table, self.retry_policy, worker)
-
-    def expire(self) -> int:
-        """Pending jobs that are not worth running any more become expired; how many did. Works in small batches.
-
-        Those that are just not urgent any more take their place among the others.
-        """
-        return maintenance.expire(self.table)
-
-    def prune(self, done_seconds: float, failed_seconds: float, limit: int = 1_000_000) -> int:
-        """Delete jobs finished longer ago than that: done and expired ones, and failed ones; how many.
-
-        At most `limit` of each kind, in small batches by primary key, so that nobody waits for it.
-        """
-        return maintenance.prune(self.table, {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}, limit)
-
-    def adopt(self) -> Adopted:
-        """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
-
-        Running ones get a lease, so that they are reaped unless that program finishes them in time. Waiting ones that
-        are due later than our longest delay (the PHP version writes local time) are made due now. A lane whose head was
-        deleted moves on.
-        """
-        return maintenance.adopt(self.table, self.retry_policy.max_seconds)
-
-    def requeue(self, job_id: int) -> None:
-        """A failed or expired job starts anew with all its attempts. Raises JobNotFound or WrongState."""
-        operator_actions.requeue(self.table, job_id)
-
-    def requeue_failed(self) -> int:
-        """Every job that is failed now starts anew; how many did. Works in small batches and may be repeated."""
-        total, after, until_id = 0, None, self.newest_id()
-        while True:
-            batch = self.requeue_matching(Filter(status=FAILED), maintenance.BATCH, after, until_id)
-            total, after = total + batch.requeued, batch.after
-            if after is None:
-                return total
-
-    def requeue_matching(self, wanted: Filter, limit: int, after: Optional[Position], until_id: int) -> Batch:
-        """One step of the same for the jobs a filter means: the next `limit` of its state, failed or expired.
-
-        Begin with `after` None and `until_id` newest_id(), and go on with what the Batch says.
-        """
-        return operator_actions.requeue_matching(self.table, wanted, limit, after, until_id)
-
-    def newest_id(self) -> int:
-        """The id of the newest job; 0 without any."""
-        return operator_actions.newest_id(self.table)
-
-    def run_now(self, job_id: int) -> None:
-        """A job that waits for its next attempt is due at once. Raises JobNotFound or WrongState."""
-        operator_actions.run_now(self.table, job_id)
-
-    def skip(self, job_id: int) -> None:
-        """A waiting job is failed, so that what waits behind it goes on. Raises JobNotFound or WrongState."""
-        operator_actions.skip(self.table, job_id)
-
-    def delete(self, job_id: int) -> None:
-        """A job that does not run is gone for good. Raises JobNotFound or WrongState."""
-        operator_actions.delete(self.table, job_id)
+    # What an operator does: methods that are written down in operator_actions.py.
+    requeue = operator_actions.requeue
+    requeue_failed = operator_actions.requeue_failed
+    requeue_matching = operator_actions.requeue_matching
+    newest_id = operator_actions.newest_id
+    run_now = operator_actions.run_now
+    skip = operator_actions.skip
+    delete = operator_actions.delete
 
     def pause(self, by: str) -> None:
         """No job is given out from now on, to no worker; those that run are finished. `by`: who wants it, for others.
@@ -316,14 +266,14 @@ class DatabaseQueue:
 
     def newest(self, limit: int) -> list[JobSummary]:
         """The `limit` newest jobs, newest first."""
-        return [summary(self.database, row) for row in self.table.rows(sql.NEWEST, limit=limit)]
+        return [summary(row) for row in self.table.rows(sql.NEWEST, limit=limit)]
 
     def find(self, job_id: int) -> JobSummary:
         """One job. Raises JobNotFound."""
         rows = self.table.rows(sql.FIND, id=job_id)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
-        return summary(self.database, rows[0])
+        return summary(rows[0])
 
     def payload(self, job_id: int) -> str:
         """The update as Telegram sent it. Raises JobNotFound."""
@@ -339,15 +289,6 @@ class DatabaseQueue:
     def close(self) -> None:
         """Close this thread's connection; the queue stays usable."""
         self.database.close()
-
-    def _check_repeated(self, lease: Lease, becomes: str) -> None:
-        """No row was changed: the lease is gone, or this very change was made and only its answer was lost."""
-        state = self.table.rows(sql.STATE, id=lease.job_id)
-        if not state or tuple(state[0]) != (becomes, lease.token):
-            raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
-
-    def _change(self, statement: str, lease: Lease, **values: Any) -> int:
-        return self.table.change(statement, id=lease.job_id, token=lease.token, **values)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Leadership: who does the work of which one is enough, among all processes of all machines that share a queue.
+"""Leadership: which process does the work that one is enough for, among those of all machines that share a queue.
 
-It is a saving, not a safeguard: whatever a leader does is right, too, when another one does it beside it.
+It saves work and guards nothing: what a leader does stays right when another process does it at the same time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from scalable.lib.queue.table import QueueTable
 
-# Takes or keeps the lead. By primary key: of two who ask at the same time, the second finds it taken.
+# Takes or keeps the lead. By primary key: of two processes that ask at the same time, the second finds it taken.
 TAKE_LEAD = """
 UPDATE {jobs}_meta
 SET value = :leader, held_until = {in:seconds}
@@ -17,7 +17,7 @@ WHERE name = 'leader'
   AND (value = :leader OR held_until IS NULL OR held_until < {now})
 """
 
-# The first leader there ever is; whoever comes second is refused by the primary key.
+# The first leader of this queue; the primary key refuses a second one.
 FIRST_LEAD = """
 INSERT INTO {jobs}_meta (name, value, held_until)
 VALUES ('leader', :leader, {in:seconds})
@@ -32,10 +32,7 @@ WHERE name = 'leader'
 
 
 class Leadership:
-    """The wish of `name` to lead, for `seconds` each time it asks. Safe to share between threads.
-
-    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """Lets the process called `name` lead, for `seconds` each time it takes the lead. Safe to share between threads."""
 
     def __init__(self, table: QueueTable, name: str, seconds: float) -> None:
         self._table = table
@@ -46,5 +43,5 @@ class Leadership:
         return self._table.change(TAKE_LEAD, **self._values) > 0 or self._table.add(FIRST_LEAD, **self._values)
 
     def resign(self) -> None:
-        """Let the next one lead at once; nothing happens when somebody else does. Safe to repeat."""
+        """Let another process lead at once; changes nothing when another one leads. Safe to repeat."""
         self._table.change(RESIGN, leader=self._values["leader"])

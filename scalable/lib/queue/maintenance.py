@@ -1,27 +1,29 @@
-"""What somebody has to do for the queue now and then: leases that ran out, deadlines, old rows, another program's rows.
+"""Maintenance of the queue, done now and then: leases that ran out, deadlines, old rows, rows of another program.
 
-Each function is a verb of DatabaseQueue, and safe in several processes at once: a batch is read without a lock, and
+Each function is a method of DatabaseQueue, and safe in several processes at once: a batch is read without a lock, and
 each row of it changed only if it is still what it was. See statements.py for the words in braces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.queue.history import DIED, past
-from scalable.lib.queue.job import Adopted, QueueSnapshot, Reaped
+from scalable.lib.queue.history import DIED, entry_text
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
 from scalable.lib.queue.parking import end_run
-from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.statements import PAUSED, UNPARK
 from scalable.lib.queue.table import QueueTable
+
+if TYPE_CHECKING:
+    from scalable.lib.queue.database_queue import DatabaseQueue
 
 BATCH = 100
 # What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
 ADOPTED_LEASE_SECONDS = 300
 # Who holds such a lease.
-STRANGER = "another program"
-NOT_WORTH_IT = "not run: when its turn came, it was too late for an answer to be of use"
+OTHER_PROGRAM = "another program"
+TOO_LATE = "not run: when its turn came, it was too late for an answer to be of use"
 
 # Leases that ran out. By index turn: the rows that are processing are as many as the workers.
 EXPIRED_LEASES = """
@@ -45,7 +47,7 @@ LIMIT :limit
 # {ran_out} is RAN_OUT, or nothing when the owner is dead.
 REVOKE_TO_PENDING = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
+SET history = {history:entry}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
     error_message = :error, lease_token = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -56,7 +58,7 @@ WHERE id = :id
 
 REVOKE_TO_FAILED = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
+SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
     lease_token = NULL, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -119,7 +121,7 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-# By primary key, and only what is still finished: somebody may have run it again by hand.
+# By primary key, and only what is still finished: an operator may have requeued it.
 DELETE = """
 DELETE FROM {jobs}
 WHERE id IN ({ids})
@@ -130,13 +132,13 @@ WHERE id IN ({ids})
 # Running jobs without a lease: another program took them, the PHP version before it was replaced. By index turn.
 ADOPT_RUNNING = """
 UPDATE {jobs}
-SET lease_token = :token, lease_expires_at = {in:seconds}, reserved_by = :stranger, updated_at = {now}
+SET lease_token = :token, lease_expires_at = {in:seconds}, reserved_by = :other_program, updated_at = {now}
 WHERE status = 'processing'
   AND parked IN (0, 1)
   AND lease_expires_at IS NULL
 """
 
-# Parked jobs whose lane has nobody left to unpark them: somebody deleted the one they waited for. By indexes turn and
+# Parked jobs that no other job of their lane will unpark: the one they waited for was deleted. By indexes turn and
 # open_lane; one condition with OR would make SQLite read the whole lane for every job of it.
 STRANDED = """
 SELECT id
@@ -157,7 +159,7 @@ LIMIT :limit
 
 # Waiting jobs that are due later than any delay of ours, and that none of our workers ever had: written in another
 # time zone. By index turn.
-_NEVER_OURS = "(reserved_by IS NULL OR reserved_by = :stranger)"
+_NEVER_OURS = "(reserved_by IS NULL OR reserved_by = :other_program)"
 
 DUE_TOO_LATE = f"""
 SELECT id
@@ -189,7 +191,7 @@ def _first_waiting(priority: int) -> str:
 
 # The queue at a glance. By primary key and index turn: the first row of each priority, the few that are running, and
 # the urgent ones.
-LOOK = f"""
+SNAPSHOT = f"""
 SELECT
     (SELECT MAX(id) FROM {{jobs}}),
     {{id_step}},
@@ -202,28 +204,29 @@ LIMIT 1
 """
 
 
-def snapshot(table: QueueTable) -> QueueSnapshot:
-    """What has come, what is due, and whether there is something to reap or to expire: one statement."""
-    [(newest, id_step, paused, ran_out, late, *ages)] = table.rows(LOOK)
+def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
+    """What has come, what is due, and whether there is something to reap or to expire: one statement that is cheap."""
+    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
     return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
 
-def reap(table: QueueTable, policy: RetryPolicy, worker: Optional[str] = None) -> Reaped:
-    """End the leases that ran out, or those of one dead worker."""
+def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
+    """End the leases that ran out, or, at once, those of a `worker` that is known to be dead.
+
+    Their jobs wait for the next attempt, or fail when attempts are used up.
+    """
+    table, policy = queue.table, queue.retry_policy
     if worker is None:
-        leases = table.rows(EXPIRED_LEASES, limit=BATCH)
+        leases, condition = table.rows(EXPIRED_LEASES, limit=BATCH), RAN_OUT
     else:
-        leases = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH)
-    to_failed, to_pending = (
-        statement.replace("{ran_out}", RAN_OUT if worker is None else "")
-        for statement in (REVOKE_TO_FAILED, REVOKE_TO_PENDING)
-    )
+        leases, condition = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), ""
+    to_failed, to_pending = (text.replace("{ran_out}", condition) for text in (REVOKE_TO_FAILED, REVOKE_TO_PENDING))
     retried = failed = 0
-    for job_id, attempts, token, holder, beat_at in leases:
-        heard = f"{table.database.time_of(beat_at):%Y-%m-%d %H:%M:%S} UTC"
+    for job_id, attempts, token, holder, heartbeat_at in leases:
+        heard = f"{time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
-        told = {"token": token, "error": error, "past": past(DIED, holder or "", error)}
+        told = {"token": token, "error": error, "entry": entry_text(DIED, holder or "", error)}
         if policy.used_up(attempts):
             failed += end_run(table, to_failed, job_id, **told)
         else:
@@ -231,29 +234,31 @@ def reap(table: QueueTable, policy: RetryPolicy, worker: Optional[str] = None) -
     return Reaped(retried, failed)
 
 
-def expire(table: QueueTable) -> int:
-    """Expire what is too late, and slow down what is not urgent any more; how many expired."""
-    total = 0
+def expire(queue: DatabaseQueue) -> int:
+    """Pending jobs that are not worth running any more become expired; how many did. Works in small batches.
+
+    Those that are just not urgent any more wait in line like all others from now on.
+    """
+    table, total = queue.table, 0
     while True:
         overdue = table.rows(OVERDUE, limit=BATCH)
-        ended = sum(end_run(table, EXPIRE, job_id, error=NOT_WORTH_IT) for (job_id,) in overdue)
+        ended = sum(end_run(table, EXPIRE, job_id, error=TOO_LATE) for (job_id,) in overdue)
         total += ended
         if not ended or len(overdue) < BATCH:
             break
-    _slow_down(table)
-    return total
-
-
-def _slow_down(table: QueueTable) -> None:
     while True:
         late = table.rows(URGENT_TOO_LONG, limit=BATCH)
         if not table.change_ids(SLOW_DOWN, (row[0] for row in late)) or len(late) < BATCH:
-            return
+            return total
 
 
-def prune(table: QueueTable, keep_seconds: Mapping[str, float], limit: int) -> int:
-    """Delete jobs finished longer ago than their state is kept, at most `limit` of each state; how many."""
-    return sum(_prune(table, status, seconds, limit) for status, seconds in keep_seconds.items())
+def prune(queue: DatabaseQueue, done_seconds: float, failed_seconds: float, limit: int = 1_000_000) -> int:
+    """Delete jobs finished longer ago than that: done and expired ones, and failed ones; how many.
+
+    At most `limit` of each kind, in small batches by primary key, so that no other statement waits long.
+    """
+    keep_seconds = {DONE: done_seconds, EXPIRED: done_seconds, FAILED: failed_seconds}
+    return sum(_prune(queue.table, status, seconds, limit) for status, seconds in keep_seconds.items())
 
 
 def _prune(table: QueueTable, status: str, seconds: float, limit: int) -> int:
@@ -266,10 +271,16 @@ def _prune(table: QueueTable, status: str, seconds: float, limit: int) -> int:
     return total
 
 
-def adopt(table: QueueTable, longest_delay_seconds: float) -> Adopted:
-    """Lease the running jobs of another program, make its waiting ones due, let lanes without a head go on."""
-    running = table.change(ADOPT_RUNNING, token="adopted", stranger=STRANGER, seconds=ADOPTED_LEASE_SECONDS)
-    beyond = {"seconds": longest_delay_seconds + 60, "stranger": STRANGER}
+def adopt(queue: DatabaseQueue) -> Adopted:
+    """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
+
+    Running jobs get a lease, so that they are reaped unless that program finishes them in time. Waiting ones that are
+    due later than our longest delay (the PHP version writes local time) are made due now. A lane whose first job was
+    deleted moves on.
+    """
+    table = queue.table
+    running = table.change(ADOPT_RUNNING, token="adopted", other_program=OTHER_PROGRAM, seconds=ADOPTED_LEASE_SECONDS)
+    beyond = {"seconds": queue.retry_policy.max_seconds + 60, "other_program": OTHER_PROGRAM}
     late = table.rows(DUE_TOO_LATE, limit=10 * BATCH, **beyond)
     waiting = table.change_ids(MAKE_DUE, (row[0] for row in late), **beyond)
     stranded = table.rows(STRANDED, limit=BATCH)

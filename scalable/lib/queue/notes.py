@@ -1,6 +1,6 @@
-"""Notes of a queue: a few short texts that everybody who uses it can read, each with the time it was written.
+"""Notes of a queue: a few short texts that every process can read, each with the time it was written.
 
-One of them, `paused`, is looked at by every claim (see statements.py): while it is there, no job is given out.
+One of them, `paused`, is read by every claim (see statements.py): while it is there, no job is given out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
 
-from scalable.lib.queue.dialects.database import time_of_text
+from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
@@ -31,8 +31,8 @@ SET value = {stamped:text}
 WHERE name = :name
 """
 
-# The same for one who read the note before: only if it still is what it was.
-TAKE_TURN = """
+# The same, only if the note still is what the caller read before.
+CHANGE_NOTE_IF_UNCHANGED = """
 UPDATE {jobs}_meta
 SET value = {stamped:text}
 WHERE name = :name
@@ -61,10 +61,7 @@ class Note:
 
 
 class Notes:
-    """The notes of the queue in `table`. Safe to share between threads.
-
-    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """The notes of the queue in `table`. Safe to share between threads."""
 
     def __init__(self, table: QueueTable) -> None:
         self._table = table
@@ -77,11 +74,11 @@ class Notes:
         """Make the note say `text`, as of now. Safe to repeat."""
         self._table.upsert(CHANGE_NOTE, ADD_NOTE, name=name, text=text[:MAX_CHARACTERS])
 
-    def take_turn(self, name: str, text: str, last: Optional[Note]) -> bool:
+    def write_if_unchanged(self, name: str, text: str, last: Optional[Note]) -> bool:
         """Write the note, if it still is the `last` one that was read; of several who try, one succeeds."""
         values: dict[str, Any] = {"name": name, "text": text[:MAX_CHARACTERS]}
         if last is not None:
-            return bool(self._table.change(TAKE_TURN, stored=last.stored, **values))
+            return bool(self._table.change(CHANGE_NOTE_IF_UNCHANGED, stored=last.stored, **values))
         return self._table.add(ADD_NOTE, **values)
 
     def forget(self, name: str) -> bool:
@@ -89,10 +86,10 @@ class Notes:
         return bool(self._table.change(FORGET_NOTE, name=name))
 
     def _note(self, value: str, stored_now: Any) -> Note:
-        now = self._table.database.time_of(stored_now)
+        now = time_of(stored_now)
         try:
-            at = time_of_text(value[:_STAMP])
-        except ValueError:  # not ours: somebody wrote it with a database tool
+            at = time_of(value[:_STAMP])
+        except ValueError:  # not ours: written with a database tool
             return Note(value, now, 0.0, value)
         return Note(value[_STAMP + 1 :], at, max(0.0, (now - at).total_seconds()), value)
 

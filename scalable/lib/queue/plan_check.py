@@ -21,12 +21,12 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "park": (sql.BLOCKED, {"limit": 500}),
     "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
     "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
-    "look": (maintenance.LOOK, {}),
+    "look": (maintenance.SNAPSHOT, {}),
     "reap": (maintenance.EXPIRED_LEASES, {"limit": 100}),
     "expire": (maintenance.OVERDUE, {"limit": 100}),
     "slow down": (maintenance.URGENT_TOO_LONG, {"limit": 100}),
     "adopt": (maintenance.STRANDED, {"limit": 100}),
-    "make due": (maintenance.DUE_TOO_LATE, {"limit": 100, "seconds": 60, "stranger": ""}),
+    "make due": (maintenance.DUE_TOO_LATE, {"limit": 100, "seconds": 60, "other_program": ""}),
     "prune": (maintenance.OLD, {"status": "done", "seconds": 1, "limit": 100}),
     "count enqueued": (COUNT_ENQUEUED, {"minute": "2026-01-01 00:00:00.000", "next_minute": "2026-01-01 00:01:00.000"}),
     "read minutes": (READ_MINUTES, {"seconds": 3600, "limit": 100}),
@@ -34,7 +34,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "count a large state": (totals.STEP_END, {"status": "done", "created_at": _TIME, "id": 1, "offset": 100}),
 }
 _FOUND = {"update_type": "message", "lane": "chat:1", "digits": "1", "error": "%x%"}
-# What the dashboard asks when somebody looks at it.
+# What the dashboard asks for its pages.
 PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "notes": (notes.READ_NOTES, {}),
     "counts": (browse.COUNT_ALL_UP_TO, {f"most_{status}": 1001 for status in STATUSES}),
@@ -48,10 +48,8 @@ PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "job by number": (search.BY_NUMBER, {"number": 1}),
     "walk": (search.statement(search.WALK, _FOUND), {"before": 100, "lowest": 1, "limit": 50, **_FOUND}),
     "walk through a state": (search.statement(search.AMONG, _FOUND), {"ids": [1, 2, 3], "limit": 3, **_FOUND}),
-    "latest of a state": (search.LATEST_IN_STATE, {"status": "failed", "limit": 50}),
     "earlier of a state": (search.EARLIER_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 50}),
     "place of a job": (search.POSITION, {"id": 1}),
-    "first failed": (operator_actions.FIRST_IN_STATE, {"status": "failed", "limit": 100}),
     "next failed": (operator_actions.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
     "newest id": (operator_actions.NEWEST_ID, {}),
 }

@@ -1,4 +1,4 @@
-"""Brings the tables about and up to date, by adding only.
+"""Creates the tables and brings them up to date, by adding only.
 
 Nothing is ever dropped or retyped, so two processes may do this at once, and an older one goes on working beside it.
 """
@@ -37,7 +37,7 @@ def ensure_schema(table: QueueTable) -> None:
 
 
 def repair_schema(table: QueueTable) -> None:
-    """The same, whatever the stored version says: for whoever found a table or a column missing."""
+    """The same, whatever the stored version says: for a caller that found a table or a column missing."""
     version = _known_version(table)
     made = _complete(table)
     if made:
@@ -79,7 +79,7 @@ def planned_statements(table: QueueTable) -> list[str]:
 
 
 def stored_version(table: QueueTable) -> Optional[int]:
-    """The version the tables say they have; None when they do not exist."""
+    """The version stored in the tables; None when they do not exist."""
     try:
         found = table.rows(GET_VERSION)
     except SchemaMissing:
@@ -88,7 +88,7 @@ def stored_version(table: QueueTable) -> Optional[int]:
 
 
 def missing_statements(table: QueueTable, session: Session) -> list[str]:
-    """The statements that turn what is there into what tables.py describes; empty when nothing is missing."""
+    """The statements that turn the existing tables into those of tables.py; empty when nothing is missing."""
     statements: list[str] = []
     database = table.database
     for wanted in database.tables:

@@ -1,10 +1,10 @@
-"""The statements of a job's life, in the words both dialects share; those of the upkeep are in upkeep.py.
+"""The statements of a job's life, in the words both dialects share; the others stand beside the code that runs them.
 
 {jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
 NULL), {minute_ago:x} is the beginning of the minute `:x` whole seconds ago, {age:x} is how many microseconds ago the
 time in column x was, {lock} is SKIP LOCKED where it exists, {ids} a list of ids. {open:x} is the lane of x while x is
 pending or processing, {running:x} while it is processing, each with an index of its own. {history:x} is the history of
-the job with the attempt that ends now, told by `:x` of history.py. {contains:c:x} is whether column c holds the text
+the job with the attempt that ends now, `:x` is its text. {contains:c:x} is whether column c holds the text
 `:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how often `:x` seconds fit between 1970 and the time
 in column c. {use:x} names the index, {by_id} the primary key: the statistics of a table that fills and empties all day
 are always wrong, and a plan must not change because of them. {unsorted} keeps groups from being sorted for nothing.
@@ -67,7 +67,7 @@ _BLOCKER = """(SELECT ahead.id FROM {jobs} AS ahead {use:open_lane}
         WHERE {open:ahead} = job.lane AND ahead.id < job.id
         LIMIT 1)"""
 
-# Somebody paused the queue, see notes.py. By primary key, read once for the whole statement and never locked.
+# An operator paused the queue, see notes.py. By primary key, read once for the whole statement and never locked.
 PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
 
 # Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
@@ -83,7 +83,7 @@ LIMIT :limit
 {{lock}}
 """
 
-# More jobs that only wait for another one of their lane: what CANDIDATES would look at in vain.
+# More jobs that only wait for another one of their lane: what CANDIDATES would read in vain.
 BLOCKED = f"""
 SELECT id, {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:turn}}
@@ -129,7 +129,7 @@ ORDER BY waiting.id
 LIMIT 1
 """
 
-# It may run now, and unparks the next one when it ends in its turn. By primary key.
+# It may run now, and unparks the next one when it ends. By primary key.
 UNPARK = """
 UPDATE {jobs}
 SET parked = 0, has_followers = 1, updated_at = {now}
@@ -137,7 +137,7 @@ WHERE id = :id
   AND status = 'pending'
 """
 
-# Takes candidates. By primary key; whoever comes second finds them no longer pending, or parked. The unique index
+# Takes candidates. By primary key; a second claimer finds them no longer pending, or parked. The unique index
 # one_running_per_lane refuses a second running job of a lane, whatever was read before; then none of them is taken.
 TAKE = """
 UPDATE {jobs}
@@ -177,7 +177,7 @@ WHERE id = :id
   {alone}
 """
 
-# The same for several jobs of one claim that nobody is parked behind. By primary key.
+# The same for several jobs of one claim that no job is parked behind. By primary key.
 COMPLETE_MANY = """
 UPDATE {jobs}
 SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
@@ -189,7 +189,7 @@ WHERE id IN ({ids})
 
 FAIL = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
+SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
     lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -197,14 +197,14 @@ WHERE id = :id
   {alone}
 """
 
-# First try, one statement: it changes only a job that nobody is parked behind. With followers, it is a transaction.
+# First try, one statement: it changes only a job that no other is parked behind. With followers, it is a transaction.
 ALONE = "AND has_followers = 0"
 
 # Back to pending after a failed attempt, due in `:seconds`. By primary key; only for the lease that holds it. It may
 # have followers that go before it: failed once, and requeued while it ran.
 RETRY = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
+SET history = {history:entry}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
     error_message = :error, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
@@ -216,7 +216,7 @@ WHERE id = :id
 # lease that holds it. The history comes first, because MySQL changes one column after the other.
 RELEASE = """
 UPDATE {jobs}
-SET history = {history:past}, status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
+SET history = {history:entry}, status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token

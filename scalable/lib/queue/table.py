@@ -11,7 +11,11 @@ Result = TypeVar("Result")
 
 
 class QueueTable:
-    """Runs statements of statements.py on one table. Safe to share between threads."""
+    """Runs statements on one table. Safe to share between threads.
+
+    Everything that is built on it raises DatabaseUnavailable when the database is away, and SchemaMissing before the
+    tables are made.
+    """
 
     def __init__(self, database: Database, name: str) -> None:
         self.database = database

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Optional
+from typing import Optional
 
+from scalable.lib.queue.rows import with_times
 from scalable.lib.queue.table import QueueTable
 
-# More than an idle worker's longest pause (BOT_WORKER_SLEEP is 60 s at most, give or take a fifth) and one beat.
+# More than an idle worker's longest pause (BOT_WORKER_SLEEP is 60 s at most, give or take a fifth) and one heartbeat.
 ALIVE_SECONDS = 90.0
-# Rows of workers that were killed are kept this long, for whoever asks what became of them.
+# Rows of workers that were killed are kept this long, to show what became of them.
 KEEP_GONE_SECONDS = 86_400.0
 MOST_WORKERS = 1000
 
-# A worker's own row; nobody else writes it. By primary key.
+# A worker's own row; no other process writes it. By primary key.
 UPDATE_WORKER = """
 UPDATE {jobs}_workers
 SET host = :host, pid = :pid, started_at = {ago:up_seconds}, heartbeat_at = {now}, runs = :runs,
@@ -25,7 +26,7 @@ SET host = :host, pid = :pid, started_at = {ago:up_seconds}, heartbeat_at = {now
 WHERE name = :name
 """
 
-# The first beat, and the first after somebody took the row for that of a dead worker.
+# The first heartbeat, and the first after the row was deleted as that of a dead worker.
 ADD_WORKER = """
 INSERT INTO {jobs}_workers
     (name, host, pid, started_at, heartbeat_at, runs, succeeded, retried, failed, memory_kb)
@@ -79,8 +80,8 @@ LIMIT :limit
 
 
 @dataclass(frozen=True)
-class Beat:
-    """What a worker says of itself. `up_seconds` since it started; totals since then; `memory_kb` at its largest."""
+class Heartbeat:
+    """What a worker reports of itself. `up_seconds` since it started; totals since then; `memory_kb` at its largest."""
 
     name: str
     host: str
@@ -115,21 +116,18 @@ class RegisteredWorker:
         return self.name.partition("/")[0]
 
 
-class Registry:
-    """The workers of the queue in `table`. Safe to share between threads.
-
-    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+class WorkerRegistry:
+    """The workers of the queue in `table`. Safe to share between threads."""
 
     def __init__(self, table: QueueTable) -> None:
         self._table = table
 
-    def beat(self, beat: Beat) -> None:
-        """Say that the worker lives; one statement, but for the first time. Safe to repeat."""
-        self._table.upsert(UPDATE_WORKER, ADD_WORKER, **vars(beat))
+    def record_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Store that the worker is alive; one statement, but for the first time. Safe to repeat."""
+        self._table.upsert(UPDATE_WORKER, ADD_WORKER, **vars(heartbeat))
 
     def refresh(self, pool: str) -> None:
-        """The workers whose names begin with `pool/` live, says who can see their processes. Safe to repeat."""
+        """Store that the workers whose names begin with `pool/` are alive: the pool sees them. Safe to repeat."""
         self._table.change(REFRESH, first=f"{pool}/", beyond=f"{pool}0")  # 0 comes right after the slash
 
     def forget(self, worker: str) -> None:
@@ -140,25 +138,9 @@ class Registry:
         """The workers heard of in the last `within_seconds`, by name, with what they run now."""
         rows = self._table.rows(ALIVE, seconds=within_seconds, limit=MOST_WORKERS)
         running = dict(reversed(self._table.rows(RUNNING, limit=MOST_WORKERS))) if rows else {}
-        return [self._worker(row, running.get(row[0])) for row in rows]
+        return [RegisteredWorker(*with_times((*row, running.get(row[0])), 3, 4)) for row in rows]
 
     def forget_gone(self, silent_seconds: float = KEEP_GONE_SECONDS) -> int:
         """Delete workers not heard of for `silent_seconds`; how many. Safe in several processes."""
         silent = self._table.rows(SILENT, seconds=silent_seconds, limit=MOST_WORKERS)
         return sum(self._table.change(FORGET_SILENT, name=name, seconds=silent_seconds) for (name,) in silent)
-
-    def _worker(self, row: tuple[Any, ...], job_id: Optional[int]) -> RegisteredWorker:
-        time_of = self._table.database.time_of
-        return RegisteredWorker(
-            name=row[0],
-            host=row[1],
-            pid=row[2],
-            started_at=time_of(row[3]),
-            heartbeat_at=time_of(row[4]),
-            runs=row[5],
-            succeeded=row[6],
-            retried=row[7],
-            failed=row[8],
-            memory_kb=row[9],
-            job_id=job_id,
-        )

@@ -80,7 +80,7 @@ class Maintenance:
 
     def reap_worker(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
-        self._report(self._queue.reap_worker(worker), f"worker {worker} died")
+        self._report(self._queue.reap(worker), f"worker {worker} died")
         self._registry.forget(worker)
 
     def refresh_workers(self, pool: str) -> None:

@@ -15,7 +15,7 @@ from scalable.lib.errors import ScalableError
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.worker_registry import Beat
+from scalable.lib.queue.worker_registry import Heartbeat
 from scalable.lib.worker.outcome import Outcome
 from scalable.lib.worker.recycling import peak_memory_kb
 
@@ -65,8 +65,10 @@ class WorkerHeartbeat:
         done, retried, failed = (self._totals[name] for name in ("done", "retried", "failed"))
         runs, age_seconds = done + retried + failed, self._clock() - self._started
         host = socket.gethostname()[:64]
-        self._registry.beat(
-            Beat(self._name, host, os.getpid(), age_seconds, runs, done, retried, failed, memory_kb=peak_memory_kb())
+        self._registry.record_heartbeat(
+            Heartbeat(
+                self._name, host, os.getpid(), age_seconds, runs, done, retried, failed, memory_kb=peak_memory_kb()
+            )
         )
 
     def _try(self, work: Callable[[], None]) -> bool:

@@ -36,34 +36,34 @@
 % if detail.cut:
 <li>{{t('cut', n=detail.cut)}}</li>
 % end
-% for index, past in enumerate(detail.past):
+% for index, entry in enumerate(detail.history):
 <li id="past-{{index}}">
-%   if past.by_hand:
-<span class="state">{{t('outcome_' + past.outcome)}}</span> {{!page.time(past.ended_at, True)}}
+%   if entry.by_operator:
+<span class="state">{{t('outcome_' + entry.outcome)}}</span> {{!page.time(entry.ended_at, True)}}
 %   else:
-<strong>{{t('attempt_n', n=past.attempt)}}</strong> <span class="state {{colour_of[past.outcome]}}">{{t('outcome_' + past.outcome)}}</span> {{!page.time(past.started_at, True)}}\\
-%     if past.seconds is not None:
-, {{t('took', seconds=page.seconds(past.seconds))}}\\
+<strong>{{t('attempt_n', n=entry.attempt)}}</strong> <span class="state {{colour_of[entry.outcome]}}">{{t('outcome_' + entry.outcome)}}</span> {{!page.time(entry.started_at, True)}}\\
+%     if entry.seconds is not None:
+, {{t('took', seconds=page.seconds(entry.seconds))}}\\
 %     end
-%     if past.worker:
- <small>{{t('on_worker', worker=visible(past.worker))}}</small>\\
+%     if entry.worker:
+ <small>{{t('on_worker', worker=visible(entry.worker))}}</small>\\
 %     end
-%     if past.output and page.masked:
-<p class="calm">{{kind_of_error(past.output)}} – {{t('output_hidden')}}</p>
-%     elif past.output:
-<details{{!' open' if index == len(detail.past) - 1 else ''}}><summary>{{t('output')}}</summary><pre dir="auto">{{visible(past.output)}}</pre></details>
+%     if entry.output and page.masked:
+<p class="calm">{{kind_of_error(entry.output)}} – {{t('output_hidden')}}</p>
+%     elif entry.output:
+<details{{!' open' if index == len(detail.history) - 1 else ''}}><summary>{{t('output')}}</summary><pre dir="auto">{{visible(entry.output)}}</pre></details>
 %     end
 %   end
 </li>
 % end
-% if not detail.past:
+% if not detail.history:
 <li>{{t('no_attempts')}}</li>
 % end
 % if job.status == 'pending' and job.attempts:
 <li><span class="state pending">{{t('next_attempt')}}</span> {{!page.time(job.available_at)}}</li>
 % end
 </ol>
-% if job.error_message and not page.masked and not (detail.past and detail.past[-1].output):
+% if job.error_message and not page.masked and not (detail.history and detail.history[-1].output):
 <pre dir="auto">{{visible(job.error_message)}}</pre>
 % end
 % if job.lane is None:

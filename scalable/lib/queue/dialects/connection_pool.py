@@ -1,6 +1,6 @@
 """The open connections of one process: as many as are in use at once, the idle ones closed after a while.
 
-A shared host counts connections, not threads: eight web threads that take turns need one.
+A shared host counts connections, not threads: eight web threads that use it one after the other need one.
 """
 
 from __future__ import annotations
@@ -9,56 +9,49 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from scalable.lib.queue.dialects.database import Session
 
 # The one used last stays. Others go so soon because what a burst of requests opened is missing where the server allows
 # few connections: workers that find none left wait ever longer before they ask again.
 IDLE_SECONDS = 2.0
-# Whoever waits longer for one of a limited number would wait for ever.
-TURN_SECONDS = 30.0
+# How long to wait for one of a limited number; a longer wait would not end.
+BORROW_SECONDS = 30.0
 
 
-class Closable(Protocol):
-    """What can be let go."""
-
-    def close(self) -> None:
-        """Let it go; never raises."""
-
-
-Connection = TypeVar("Connection", bound=Closable)
-
-
-class Sessions(Generic[Connection]):
+class ConnectionPool:
     """Lends connections, the one used last first. Safe to share between threads; survives a fork."""
 
-    def __init__(self, connect: Callable[[], Connection], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, connect: Callable[[], Session], clock: Callable[[], float] = time.monotonic) -> None:
         self._connect = connect
         self._clock = clock
         self._lock = threading.Lock()
-        self._idle: list[tuple[float, Connection]] = []
+        self._idle: list[tuple[float, Session]] = []
         self._pid = os.getpid()
-        self._turns: Optional[threading.Semaphore] = None
+        self._permits: Optional[threading.Semaphore] = None
 
     def limit(self, most: int) -> None:
-        """From now on lend at most `most` at once, so that no more are open: who needs one more waits for its turn.
+        """From now on lend at most `most` at once, so that no more are open: a thread that needs one more waits.
 
         Call it before the first is borrowed. A thread that borrows one while it has one may wait for itself.
         """
-        self._turns = threading.Semaphore(most)
+        self._permits = threading.Semaphore(most)
 
-    def borrow(self) -> Connection:
-        """A connection nobody else uses until it is given back or thrown away. Raises what connecting raises."""
-        if self._turns is not None and not self._turns.acquire(timeout=TURN_SECONDS):
-            raise DatabaseUnavailable(f"no connection of this process came free in {TURN_SECONDS:g} s")
+    def borrow(self) -> Session:
+        """A connection that no other thread uses until it is given back or thrown away. Raises as connecting."""
+        if self._permits is not None and not self._permits.acquire(timeout=BORROW_SECONDS):
+            raise DatabaseUnavailable(f"no connection of this process came free in {BORROW_SECONDS:g} s")
         try:
             return self._taken()
         except BaseException:
-            self._end_turn()
+            self._return_permit()
             raise
 
-    def _taken(self) -> Connection:
+    def _taken(self) -> Session:
         with self._lock:
             if self._pid != os.getpid():  # after a fork the parent's connections are left to the parent
                 self._idle, self._pid = [], os.getpid()
@@ -66,7 +59,7 @@ class Sessions(Generic[Connection]):
                 return self._idle.pop()[1]
         return self._connect()
 
-    def give_back(self, session: Connection) -> None:
+    def give_back(self, session: Session) -> None:
         """It works and holds nothing; others that were idle for long are closed."""
         with self._lock:
             now = self._clock()
@@ -75,16 +68,16 @@ class Sessions(Generic[Connection]):
             self._idle.append((now, session))
         for idle in stale:
             idle.close()
-        self._end_turn()
+        self._return_permit()
 
-    def throw_away(self, session: Connection) -> None:
+    def throw_away(self, session: Session) -> None:
         """It is not to be used again."""
         session.close()
-        self._end_turn()
+        self._return_permit()
 
-    def _end_turn(self) -> None:
-        if self._turns is not None:
-            self._turns.release()
+    def _return_permit(self) -> None:
+        if self._permits is not None:
+            self._permits.release()
 
     def close_idle(self) -> None:
         """Close every connection that is not in use."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
 from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
 from scalable.lib.logs import event
-from scalable.lib.queue.dialects.connection_pool import Sessions
+from scalable.lib.queue.dialects.connection_pool import ConnectionPool
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from scalable.lib.queue.dialects.tables import Table
 from scalable.lib.queue.job import ServerDescription
@@ -99,29 +99,21 @@ def with_ids(sql: str, parameters: dict[str, Any]) -> str:
     return sql.replace("{ids}", ", ".join(str(int(job_id)) for job_id in sorted(parameters.pop("ids"))))
 
 
-def time_of_text(text: str) -> datetime:
-    """A time as both databases write it into a text, `2026-01-01 12:00:00.000`. Raises ValueError."""
-    return datetime.fromisoformat(f"{text}+00:00")
-
-
-def stored_time(time: datetime) -> str:
-    """The same way back; both databases compare it with what they stored."""
-    return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}"
-
-
 class Database(ABC):
     """A dialect: connects, translates SQL, explains errors. Safe to share between threads; survives a fork."""
 
     driver_errors: tuple[type[Exception], ...]
     begin_sql: str
     explain_sql: str
+    # The words of statements.py in this dialect's own; {0} and {1} are what follows the colons of a word.
+    words: Mapping[str, str]
     tables: tuple[Table, ...]
     ddl_in_transaction: bool
 
     def __init__(
         self, sleep: Callable[[float], None] = time.sleep, chance: Callable[[], float] = random.random
     ) -> None:
-        self._sessions: Sessions[Session] = Sessions(self._connect)
+        self._connections = ConnectionPool(self._connect)
         self._sleep = sleep
         self._chance = chance
 
@@ -132,17 +124,28 @@ class Database(ABC):
 
     @property
     def place(self) -> str:
-        """The same for a person who looks for it."""
+        """The same in words for a person."""
         return self.identity
 
-    @abstractmethod
     def render(self, sql: str, table: str = "") -> str:
         """`sql` with {jobs}, {now} and the other words of statements.py in this dialect's own."""
+        words = {**self.words, "jobs": table, "lock": self.lock_clause}
+
+        def rendered(word: re.Match[str]) -> str:
+            name, *arguments = word[1].split(":")
+            return words[name].format(*arguments, table=table) if name in words else word[0]
+
+        return re.sub(r"{([a-z_]+(?::[\w`]+)*)}", rendered, sql)
+
+    @property
+    def lock_clause(self) -> str:
+        """How a claim locks its candidates, at the end of the query; empty where it does not."""
+        return ""
 
     @property
     @abstractmethod
     def candidates_per_job(self) -> int:
-        """How many rows a claim looks at for each job it wants."""
+        """How many rows a claim reads for each job it wants."""
 
     @abstractmethod
     def claims_in_transaction(self) -> bool:
@@ -150,7 +153,7 @@ class Database(ABC):
 
     @abstractmethod
     def prepared_insert(self, statement: str) -> Optional[PreparedInsert]:
-        """How lean.py runs the rendered `statement` on this database; None when it cannot."""
+        """How prepared_insert.py runs the rendered `statement` on this database; None when it cannot."""
 
     @abstractmethod
     def describe(self) -> ServerDescription:
@@ -181,7 +184,7 @@ class Database(ABC):
         """Names of the table's indexes."""
 
     def connection_limits(self, session: Session) -> Optional[tuple[int, int, int]]:
-        """Open connections, the most of all users, the most of this one (0: no limit); None where nobody counts."""
+        """Open connections, the most of all users, the most of this one (0: no limit); None where there is no limit."""
         return None
 
     def cluster_node(self, session: Session) -> Optional[tuple[str, int, str]]:
@@ -191,10 +194,6 @@ class Database(ABC):
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """The database's name, and a GRANT statement for each right of this user; none where there are no users."""
         return "", []
-
-    def time_of(self, value: str) -> datetime:
-        """A stored time, which both dialects give as text, as an aware UTC datetime."""
-        return time_of_text(value)
 
     @abstractmethod
     def _connect(self) -> Session: ...
@@ -222,7 +221,7 @@ class Database(ABC):
                 self._sleep(self._chance() * min(0.005 * 2**conflicts, 0.5))
 
     def _once(self, work: Callable[[Session], Result], transaction: bool) -> Result:
-        session = self._sessions.borrow()
+        session = self._connections.borrow()
         usable = False
         try:
             if transaction:
@@ -237,14 +236,14 @@ class Database(ABC):
             raise
         finally:
             if usable:
-                self._sessions.give_back(session)
+                self._connections.give_back(session)
             else:
-                self._sessions.throw_away(session)
+                self._connections.throw_away(session)
 
     def _usable_after(self, error: Exception, session: Session, transaction: bool) -> bool:
         """Whether the connection can go on being used; when it is lost, the idle ones are probably lost, too."""
         if isinstance(error, self.driver_errors) and self._meaning(error).ends_the_connection:
-            self._sessions.close_idle()
+            self._connections.close_idle()
             return False
         if transaction:
             try:
@@ -263,9 +262,9 @@ class Database(ABC):
         return DatabaseUnavailable(f"{self.place}: {error}")
 
     def limit_connections(self, most: int) -> None:
-        """Use at most `most` at once in this process, whatever its threads do; see Sessions.limit."""
-        self._sessions.limit(most)
+        """Use at most `most` at once in this process, whatever its threads do; see ConnectionPool.limit."""
+        self._connections.limit(most)
 
     def close(self) -> None:
-        """Close the connections nobody uses just now; the next use opens a new one."""
-        self._sessions.close_idle()
+        """Close the connections that are not in use now; the next use opens a new one."""
+        self._connections.close_idle()

@@ -37,6 +37,24 @@ _TIMES = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
 _CONVERSIONS = {kind: how for kind, how in conversions.items() if kind not in _TIMES}
 # What history.py reads, up to its last part.
 _ENDED = "COALESCE(history, ''), COALESCE(reserved_at, NOW(3)), '|', NOW(3), '|', attempts, '|'"
+# NOW() is UTC because every session sets its time zone.
+_WORDS = {
+    "now": "NOW(3)",
+    "in": "(NOW(3) + INTERVAL (:{0} * 1000000) MICROSECOND)",
+    "ago": "(NOW(3) - INTERVAL (:{0} * 1000000) MICROSECOND)",
+    "minute_ago": "(NOW() - INTERVAL (:{0} + SECOND(NOW() - INTERVAL :{0} SECOND)) SECOND)",
+    "age": "TIMESTAMPDIFF(MICROSECOND, {0}, NOW(3))",
+    "history": f"RIGHT(CONCAT({_ENDED}, :{{0}}, '\n'), {MAX_HISTORY_CHARACTERS})",
+    "contains": "INSTR(CAST({0} AS BINARY), :{1}) > 0",
+    "slot": "(UNIX_TIMESTAMP({0}) DIV :{1})",
+    "stamped": "CONCAT(NOW(3), ' ', :{0})",
+    "open": "{0}.open_lane",
+    "running": "{0}.running_lane",
+    "use": "FORCE INDEX ({0})",
+    "by_id": "FORCE INDEX (PRIMARY)",
+    "unsorted": "ORDER BY NULL",
+    "id_step": "@@auto_increment_increment",
+}
 SESSION = (
     f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -47,14 +65,24 @@ SESSION = (
 SEES_ALL_NODES = "SET SESSION wsrep_sync_wait = 7"
 KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
 
-# Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over. One to a
-# Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node that works.
-_LOST = {2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047}
-# 1050, 1060, 1061: another process made the table, column or index first; look again and find it.
-_MADE_MEANWHILE = {ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME}
-# 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit failed.
-_CONFLICTS = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT}
-_SCHEMA = {ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS}
+_MEANINGS = {
+    code: meaning
+    for meaning, codes in {
+        # Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over.
+        # One to a Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node
+        # that works.
+        Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047),
+        # 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit
+        # failed. 1050, 1060, 1061: another process made the table, column or index first; repeated, it is found.
+        Meaning.CONFLICT: (
+            *(ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT),
+            *(ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME),
+        ),
+        Meaning.SCHEMA_MISSING: (ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS),
+        Meaning.DUPLICATE: (ER.DUP_ENTRY,),
+    }.items()
+    for code in codes
+}
 
 
 class MySqlDatabase(Database):
@@ -64,6 +92,7 @@ class MySqlDatabase(Database):
     begin_sql = "START TRANSACTION"
     explain_sql = "EXPLAIN FORMAT = TRADITIONAL"  # MySQL 9 draws a tree otherwise
     tables = MYSQL_TABLES
+    words = _WORDS
     ddl_in_transaction = False
 
     def __init__(self, address: MySqlAddress) -> None:
@@ -81,23 +110,10 @@ class MySqlDatabase(Database):
         """One where candidates are locked; a choice where claimers race for them."""
         return 1 if self.claims_in_transaction() else CANDIDATES_WITHOUT_LOCKS
 
-    def render(self, sql: str, table: str = "") -> str:
-        """NOW() is UTC because every session sets its time zone."""
-        lock = "FOR UPDATE SKIP LOCKED" if self._skip_locked else ""
-        sql = re.sub(r"{in:(\w+)}", r"(NOW(3) + INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
-        sql = re.sub(r"{ago:(\w+)}", r"(NOW(3) - INTERVAL (:\1 * 1000000) MICROSECOND)", sql)
-        minute = r"(NOW() - INTERVAL (:\1 + SECOND(NOW() - INTERVAL :\1 SECOND)) SECOND)"
-        sql = re.sub(r"{minute_ago:(\w+)}", minute, sql)
-        sql = re.sub(r"{age:(\w+)}", r"TIMESTAMPDIFF(MICROSECOND, \1, NOW(3))", sql)
-        sql = re.sub(r"{history:(\w+)}", rf"RIGHT(CONCAT({_ENDED}, :\1, '\n'), {MAX_HISTORY_CHARACTERS})", sql)
-        sql = re.sub(r"{contains:(\w+):(\w+)}", r"INSTR(CAST(\1 AS BINARY), :\2) > 0", sql)
-        sql = re.sub(r"{slot:(\w+):(\w+)}", r"(UNIX_TIMESTAMP(\1) DIV :\2)", sql)
-        sql = re.sub(r"{stamped:(\w+)}", r"CONCAT(NOW(3), ' ', :\1)", sql)
-        sql = re.sub(r"{(open|running):([\w`]+)}", r"\2.\1_lane", sql)
-        sql = re.sub(r"{use:(\w+)}", r"FORCE INDEX (\1)", sql)
-        sql = sql.replace("{by_id}", "FORCE INDEX (PRIMARY)").replace("{unsorted}", "ORDER BY NULL")
-        sql = sql.replace("{id_step}", "@@auto_increment_increment")
-        return sql.replace("{jobs}", table).replace("{now}", "NOW(3)").replace("{lock}", lock)
+    @property
+    def lock_clause(self) -> str:
+        """Where the server has it; see claims_in_transaction."""
+        return "FOR UPDATE SKIP LOCKED" if self._skip_locked else ""
 
     def claims_in_transaction(self) -> bool:
         """Whether the server has SKIP LOCKED and is no Galera node; asked once, by trying it.
@@ -150,12 +166,8 @@ class MySqlDatabase(Database):
 
     def widen_statements(self, session: Session, table: str) -> list[str]:
         """The PHP version's status cannot be 'expired'; a value added at the end copies no row."""
-        found = session.rows(
-            "SELECT COLUMN_TYPE FROM information_schema.COLUMNS"
-            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name AND COLUMN_NAME = 'status' LIMIT 1",
-            name=table,
-        )
-        if not found or "expired" in found[0][0]:
+        types = _described(session, "COLUMN_TYPE", "COLUMNS", table, "AND COLUMN_NAME = 'status'")
+        if not types or "expired" in types[0]:
             return []
         return [f"ALTER TABLE `{table}` MODIFY COLUMN status {STATUS_TYPE}"]
 
@@ -165,25 +177,11 @@ class MySqlDatabase(Database):
 
     def existing_columns(self, session: Session, table: str) -> list[str]:
         """From information_schema."""
-        return [
-            row[0]
-            for row in session.rows(
-                "SELECT COLUMN_NAME FROM information_schema.COLUMNS"
-                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000",
-                name=table,
-            )
-        ]
+        return _described(session, "COLUMN_NAME", "COLUMNS", table)
 
     def existing_indexes(self, session: Session, table: str) -> list[str]:
         """From information_schema."""
-        return [
-            row[0]
-            for row in session.rows(
-                "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS"
-                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name LIMIT 1000",
-                name=table,
-            )
-        ]
+        return _described(session, "DISTINCT INDEX_NAME", "STATISTICS", table)
 
     def connection_limits(self, session: Session) -> Optional[tuple[int, int, int]]:
         """From the server's variables; that of the session is this user's own limit, where it has one."""
@@ -208,17 +206,18 @@ class MySqlDatabase(Database):
 
     def _meaning(self, error: Exception) -> Meaning:
         code = error.args[0] if error.args else 0
-        if isinstance(error, pymysql.err.InterfaceError) or code in _LOST:
+        if isinstance(error, pymysql.err.InterfaceError):
             return Meaning.CONNECTION_LOST
-        if code in _CONFLICTS or code in _MADE_MEANWHILE:
-            return Meaning.CONFLICT
-        if code in _SCHEMA:
-            return Meaning.SCHEMA_MISSING
-        if code == ER.DUP_ENTRY:
-            return Meaning.DUPLICATE
+        if code in _MEANINGS:
+            return _MEANINGS[code]
         if isinstance(error, (pymysql.err.ProgrammingError, pymysql.err.DataError, pymysql.err.IntegrityError)):
             return Meaning.DEFECT
         return Meaning.UNAVAILABLE
+
+
+def _described(session: Session, column: str, view: str, table: str, condition: str = "") -> list[str]:
+    query = f"SELECT {column} FROM information_schema.{view} WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name"
+    return [str(row[0]) for row in session.rows(f"{query} {condition} LIMIT 1000", name=table)]
 
 
 def _is_galera(session: Session) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -22,15 +21,35 @@ SESSION = ("PRAGMA synchronous = FULL",)
 _NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 # What history.py reads, up to its last part.
 _ENDED = f"COALESCE(history, '') || COALESCE(reserved_at, {_NOW}) || '|' || {_NOW} || '|' || attempts || '|'"
+# Times are UTC text with milliseconds, so that they sort, and read like MySQL's.
+_WORDS = {
+    "now": _NOW,
+    "in": "strftime('%Y-%m-%d %H:%M:%f', 'now', :{0} || ' seconds')",
+    "ago": "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :{0} || ' seconds')",
+    "minute_ago": "strftime('%Y-%m-%d %H:%M:00.000', 'now', '-' || :{0} || ' seconds')",
+    "age": "CAST((julianday('now') - julianday({0})) * 86400000000 AS INTEGER)",
+    "history": f"substr({_ENDED} || :{{0}} || char(10), -{MAX_HISTORY_CHARACTERS})",
+    "contains": "instr({0}, :{1}) > 0",
+    "slot": "(CAST(strftime('%s', {0}) AS INTEGER) / :{1})",
+    "stamped": f"{_NOW} || ' ' || :{{0}}",
+    # The words of the partial indexes, without which SQLite would not use them.
+    "open": "{0}.status IN ('pending', 'processing') AND {0}.lane",
+    "running": "{0}.status = 'processing' AND {0}.lane",
+    "use": 'INDEXED BY "{table}_{0}"',
+    "by_id": "NOT INDEXED",
+    "unsorted": "",
+    "id_step": "1",
+}
 
 
 class SqliteDatabase(Database):
-    """Dialect of SQLite 3.34 and newer. Writers take turns (BEGIN IMMEDIATE), so claims cannot collide."""
+    """Dialect of SQLite 3.34 and newer. One writer after the other (BEGIN IMMEDIATE), so claims cannot collide."""
 
     driver_errors = (sqlite3.Error,)
     begin_sql = "BEGIN IMMEDIATE"
     explain_sql = "EXPLAIN QUERY PLAN"
     tables = SQLITE_TABLES
+    words = _WORDS
     ddl_in_transaction = True
     candidates_per_job = 1
 
@@ -47,23 +66,6 @@ class SqliteDatabase(Database):
     def place(self) -> str:
         """The file, by name."""
         return f"SQLite file {self._path}"
-
-    def render(self, sql: str, table: str = "") -> str:
-        """Times are UTC text with milliseconds, so that they sort, and read like MySQL's."""
-        sql = re.sub(r"{in:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', :\1 || ' seconds')", sql)
-        sql = re.sub(r"{ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :\1 || ' seconds')", sql)
-        sql = re.sub(r"{minute_ago:(\w+)}", r"strftime('%Y-%m-%d %H:%M:00.000', 'now', '-' || :\1 || ' seconds')", sql)
-        sql = re.sub(r"{age:(\w+)}", r"CAST((julianday('now') - julianday(\1)) * 86400000000 AS INTEGER)", sql)
-        sql = re.sub(r"{history:(\w+)}", rf"substr({_ENDED} || :\1 || char(10), -{MAX_HISTORY_CHARACTERS})", sql)
-        sql = re.sub(r"{contains:(\w+):(\w+)}", r"instr(\1, :\2) > 0", sql)
-        sql = re.sub(r"{slot:(\w+):(\w+)}", r"(CAST(strftime('%s', \1) AS INTEGER) / :\2)", sql)
-        sql = re.sub(r"{stamped:(\w+)}", rf"{_NOW} || ' ' || :\1", sql)
-        # The words of the partial indexes, without which SQLite would not use them.
-        sql = re.sub(r"{open:(\w+)}", r"\1.status IN ('pending', 'processing') AND \1.lane", sql)
-        sql = re.sub(r"{running:(\w+)}", r"\1.status = 'processing' AND \1.lane", sql)
-        sql = re.sub(r"{use:(\w+)}", lambda found: f'INDEXED BY "{self.index_name(table, found.group(1))}"', sql)
-        sql = sql.replace("{by_id}", "NOT INDEXED").replace("{unsorted}", "").replace("{id_step}", "1")
-        return sql.replace("{jobs}", table).replace("{now}", _NOW).replace("{lock}", "")
 
     def claims_in_transaction(self) -> bool:
         """Always: only one writer at a time exists."""

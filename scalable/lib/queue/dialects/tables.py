@@ -1,4 +1,4 @@
-"""The tables of the queue in both dialects, as columns and indexes. Data only; schema.py brings them about.
+"""The tables of the queue, as columns and indexes, and what each dialect calls them. Data only; schema.py creates them.
 
 `create` holds the columns of the PHP version of this system, so that its table can be taken over by adding the rest.
 """
@@ -29,167 +29,126 @@ COUNTERS = ("done", "failed", "retried", "expired")
 BUCKETS = 24
 WAIT_BUCKETS = tuple(f"wait_{number:02d}" for number in range(BUCKETS))
 RUN_BUCKETS = tuple(f"run_{number:02d}" for number in range(BUCKETS))
-_SUMS = ",\n                ".join(
-    f"{name} BIGINT NOT NULL DEFAULT 0" for name in (*COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS)
-)
+_SUMS = ", ".join(f"{name} BIGINT NOT NULL DEFAULT 0" for name in (*COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS))
 
-_ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
-_INNODB = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
 STATUS_TYPE = "ENUM('pending', 'processing', 'done', 'failed', 'expired') NOT NULL DEFAULT 'pending'"
+_ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
+# The types of the columns below, by the words that stand for them there.
+_MYSQL_TYPES = {
+    "create": "CREATE TABLE IF NOT EXISTS `{table}`",
+    "options": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci",
+    "id": "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY",
+    "status": STATUS_TYPE,
+    "payload": "LONGTEXT",
+    "attempts": "INT UNSIGNED",
+    "number": "BIGINT",
+    "small": "TINYINT",
+    "time": "DATETIME(3)",
+    "minute": "DATETIME",
+    "now": "CURRENT_TIMESTAMP(3)",
+    "on_update": " ON UPDATE CURRENT_TIMESTAMP(3)",
+    "word": f"VARCHAR(64) {_ASCII}",
+    "lane": f"VARCHAR(96) {_ASCII}",
+    "token": f"CHAR(16) {_ASCII}",
+    "worker": "VARCHAR(128)",
+    "host": "VARCHAR(64)",
+}
+_SQLITE_TYPES = {
+    **dict.fromkeys(("payload", "time", "minute", "word", "lane", "token", "worker", "host"), "TEXT"),
+    **dict.fromkeys(("attempts", "number", "small"), "INTEGER"),
+    "create": 'CREATE TABLE IF NOT EXISTS "{table}"',
+    "options": "",
+    "id": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "status": "TEXT NOT NULL DEFAULT 'pending'"
+    " CHECK (status IN ('pending', 'processing', 'done', 'failed', 'expired'))",
+    "now": "(strftime('%Y-%m-%d %H:%M:%f', 'now'))",
+    "on_update": "",
+}
 
-MYSQL_TABLES = (
-    Table(
-        suffix="",
-        create=f"""
-            CREATE TABLE IF NOT EXISTS `{{table}}` (
-                id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-                payload LONGTEXT NOT NULL,
-                status {STATUS_TYPE},
-                attempts INT UNSIGNED NOT NULL DEFAULT 0,
-                available_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-                reserved_at DATETIME(3) NULL,
-                processed_at DATETIME(3) NULL,
-                error_message TEXT NULL,
-                created_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-                updated_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3)
-            ) {_INNODB}""",
-        columns={
-            "update_id": "BIGINT NULL",
-            "update_type": f"VARCHAR(64) {_ASCII} NULL",
-            "lane": f"VARCHAR(96) {_ASCII} NULL",
-            # Which jobs go first, see turns.py; back to the ordinary one after urgent_until, not run after expires_at.
-            "priority": f"TINYINT NOT NULL DEFAULT {ORDINARY}",
-            "urgent_until": "DATETIME(3) NULL",
-            "expires_at": "DATETIME(3) NULL",
-            # An earlier job of the lane has to end first: kept out of the claim's way until then.
-            "parked": "TINYINT NOT NULL DEFAULT 0",
-            "has_followers": "TINYINT NOT NULL DEFAULT 0",
-            "reserved_by": "VARCHAR(128) NULL",
-            "lease_token": f"CHAR(16) {_ASCII} NULL",
-            "lease_expires_at": "DATETIME(3) NULL",
-            # A line for every attempt that ended without success, see history.py.
-            "history": "TEXT NULL",
-            # The lane while the job waits or runs, and while it runs: whoever changes the status, these follow.
-            "open_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
-            " (CASE WHEN status IN ('pending', 'processing') THEN lane END) VIRTUAL",
-            "running_lane": f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS"
-            " (CASE WHEN status = 'processing' THEN lane END) VIRTUAL",
-        },
-        indexes={
-            # The id at the end is there anyway; MySQL only uses it for ORDER BY when it is named.
-            "turn": "INDEX turn (status, parked, priority, available_at, id)",
-            "status_created": "INDEX status_created (status, created_at, id)",
-            "open_lane": "INDEX open_lane (open_lane, id)",
-            "one_update": "UNIQUE INDEX one_update (update_id)",
-            "one_running_per_lane": "UNIQUE INDEX one_running_per_lane (running_lane)",
-        },
-    ),
-    Table(
-        suffix="_meta",
-        create=f"""
-            CREATE TABLE IF NOT EXISTS `{{table}}` (
-                name VARCHAR(64) {_ASCII} NOT NULL PRIMARY KEY,
-                value TEXT NOT NULL
-            ) {_INNODB}""",
-        # Of the leader's note: when somebody else may take the lead.
-        columns={"held_until": "DATETIME(3) NULL"},
-    ),
-    Table(
-        suffix="_workers",
-        create=f"""
-            CREATE TABLE IF NOT EXISTS `{{table}}` (
-                name VARCHAR(128) NOT NULL PRIMARY KEY,
-                host VARCHAR(64) NOT NULL,
-                pid BIGINT NOT NULL,
-                started_at DATETIME(3) NOT NULL,
-                heartbeat_at DATETIME(3) NOT NULL,
-                runs BIGINT NOT NULL DEFAULT 0,
-                succeeded BIGINT NOT NULL DEFAULT 0,
-                retried BIGINT NOT NULL DEFAULT 0,
-                failed BIGINT NOT NULL DEFAULT 0,
-                memory_kb BIGINT NULL
-            ) {_INNODB}""",
-    ),
-    Table(
-        suffix="_minutes",
-        create=f"""
-            CREATE TABLE IF NOT EXISTS `{{table}}` (
-                minute DATETIME NOT NULL PRIMARY KEY,
-                enqueued BIGINT NULL,
-                {_SUMS}
-            ) {_INNODB}""",
-    ),
+_JOBS = """{create} (
+    id {id},
+    payload {payload} NOT NULL,
+    status {status},
+    attempts {attempts} NOT NULL DEFAULT 0,
+    available_at {time} NOT NULL DEFAULT {now},
+    reserved_at {time} NULL,
+    processed_at {time} NULL,
+    error_message TEXT NULL,
+    created_at {time} NOT NULL DEFAULT {now},
+    updated_at {time} NOT NULL DEFAULT {now}{on_update}
+){options}"""
+_JOB_COLUMNS = {
+    "update_id": "{number} NULL",
+    "update_type": "{word} NULL",
+    "lane": "{lane} NULL",
+    # Which jobs go first, see priority.py; the ordinary one after urgent_until, not run after expires_at.
+    "priority": f"{{small}} NOT NULL DEFAULT {ORDINARY}",
+    "urgent_until": "{time} NULL",
+    "expires_at": "{time} NULL",
+    # An earlier job of the lane has to end first: claims do not read it until then.
+    "parked": "{small} NOT NULL DEFAULT 0",
+    "has_followers": "{small} NOT NULL DEFAULT 0",
+    "reserved_by": "{worker} NULL",
+    "lease_token": "{token} NULL",
+    "lease_expires_at": "{time} NULL",
+    # A line for every attempt that ended without success, see history.py.
+    "history": "TEXT NULL",
+}
+_META = "{create} (name {word} NOT NULL PRIMARY KEY, value TEXT NOT NULL){options}"
+# Of the leader's note: when another process may take the lead.
+_META_COLUMNS = {"held_until": "{time} NULL"}
+_WORKERS = """{create} (
+    name {worker} NOT NULL PRIMARY KEY,
+    host {host} NOT NULL,
+    pid {number} NOT NULL,
+    started_at {time} NOT NULL,
+    heartbeat_at {time} NOT NULL,
+    runs BIGINT NOT NULL DEFAULT 0,
+    succeeded BIGINT NOT NULL DEFAULT 0,
+    retried BIGINT NOT NULL DEFAULT 0,
+    failed BIGINT NOT NULL DEFAULT 0,
+    memory_kb BIGINT NULL
+){options}"""
+_MINUTES = f"{{create}} (minute {{minute}} NOT NULL PRIMARY KEY, enqueued BIGINT NULL, {_SUMS}){{options}}"
+
+
+def _tables(types: dict[str, str], generated: dict[str, str], indexes: dict[str, str]) -> tuple[Table, ...]:
+    def typed(columns: dict[str, str]) -> dict[str, str]:
+        return {name: text.format_map(types) for name, text in columns.items()}
+
+    return (
+        Table("", _JOBS.format_map(types), {**typed(_JOB_COLUMNS), **generated}, indexes),
+        Table("_meta", _META.format_map(types), typed(_META_COLUMNS)),
+        Table("_workers", _WORKERS.format_map(types)),
+        Table("_minutes", _MINUTES.format_map(types)),
+    )
+
+
+_IN_LANE = f"VARCHAR(96) {_ASCII} GENERATED ALWAYS AS (CASE WHEN status"
+MYSQL_TABLES = _tables(
+    _MYSQL_TYPES,
+    generated={
+        # The lane while the job waits or runs, and while it runs: these follow the status, whatever changes it.
+        "open_lane": f"{_IN_LANE} IN ('pending', 'processing') THEN lane END) VIRTUAL",
+        "running_lane": f"{_IN_LANE} = 'processing' THEN lane END) VIRTUAL",
+    },
+    indexes={
+        # The id at the end is there anyway; MySQL only uses it for ORDER BY when it is named.
+        "turn": "INDEX turn (status, parked, priority, available_at, id)",
+        "status_created": "INDEX status_created (status, created_at, id)",
+        "open_lane": "INDEX open_lane (open_lane, id)",
+        "one_update": "UNIQUE INDEX one_update (update_id)",
+        "one_running_per_lane": "UNIQUE INDEX one_running_per_lane (running_lane)",
+    },
 )
-
-_SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
-
-SQLITE_TABLES = (
-    Table(
-        suffix="",
-        create=f"""
-            CREATE TABLE IF NOT EXISTS "{{table}}" (
-                id INTEGER PRIMARY KEY AUTOINCREMENT,
-                payload TEXT NOT NULL,
-                status TEXT NOT NULL DEFAULT 'pending'
-                    CHECK (status IN ('pending', 'processing', 'done', 'failed', 'expired')),
-                attempts INTEGER NOT NULL DEFAULT 0,
-                available_at TEXT NOT NULL DEFAULT {_SQLITE_NOW},
-                reserved_at TEXT NULL,
-                processed_at TEXT NULL,
-                error_message TEXT NULL,
-                created_at TEXT NOT NULL DEFAULT {_SQLITE_NOW},
-                updated_at TEXT NOT NULL DEFAULT {_SQLITE_NOW}
-            )""",
-        columns={
-            "update_id": "INTEGER NULL",
-            "update_type": "TEXT NULL",
-            "lane": "TEXT NULL",
-            "priority": f"INTEGER NOT NULL DEFAULT {ORDINARY}",
-            "urgent_until": "TEXT NULL",
-            "expires_at": "TEXT NULL",
-            "parked": "INTEGER NOT NULL DEFAULT 0",
-            "has_followers": "INTEGER NOT NULL DEFAULT 0",
-            "reserved_by": "TEXT NULL",
-            "lease_token": "TEXT NULL",
-            "lease_expires_at": "TEXT NULL",
-            "history": "TEXT NULL",
-        },
-        indexes={
-            "turn": "INDEX {index} ON {table} (status, parked, priority, available_at, id)",
-            "status_created": "INDEX {index} ON {table} (status, created_at, id)",
-            "open_lane": "INDEX {index} ON {table} (lane, id) WHERE status IN ('pending', 'processing')",
-            "one_update": "UNIQUE INDEX {index} ON {table} (update_id)",
-            "one_running_per_lane": "UNIQUE INDEX {index} ON {table} (lane) WHERE status = 'processing'",
-        },
-    ),
-    Table(
-        suffix="_meta",
-        create="""CREATE TABLE IF NOT EXISTS "{table}" (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)""",
-        columns={"held_until": "TEXT NULL"},
-    ),
-    Table(
-        suffix="_workers",
-        create="""
-            CREATE TABLE IF NOT EXISTS "{table}" (
-                name TEXT NOT NULL PRIMARY KEY,
-                host TEXT NOT NULL,
-                pid INTEGER NOT NULL,
-                started_at TEXT NOT NULL,
-                heartbeat_at TEXT NOT NULL,
-                runs BIGINT NOT NULL DEFAULT 0,
-                succeeded BIGINT NOT NULL DEFAULT 0,
-                retried BIGINT NOT NULL DEFAULT 0,
-                failed BIGINT NOT NULL DEFAULT 0,
-                memory_kb BIGINT NULL
-            )""",
-    ),
-    Table(
-        suffix="_minutes",
-        create=f"""
-            CREATE TABLE IF NOT EXISTS "{{table}}" (
-                minute TEXT NOT NULL PRIMARY KEY,
-                enqueued BIGINT NULL,
-                {_SUMS}
-            )""",
-    ),
+SQLITE_TABLES = _tables(
+    _SQLITE_TYPES,
+    generated={},  # partial indexes do the same
+    indexes={
+        "turn": "INDEX {index} ON {table} (status, parked, priority, available_at, id)",
+        "status_created": "INDEX {index} ON {table} (status, created_at, id)",
+        "open_lane": "INDEX {index} ON {table} (lane, id) WHERE status IN ('pending', 'processing')",
+        "one_update": "UNIQUE INDEX {index} ON {table} (update_id)",
+        "one_running_per_lane": "UNIQUE INDEX {index} ON {table} (lane) WHERE status = 'processing'",
+    },
 )

@@ -1,6 +1,6 @@
-"""What a person looks at: how many jobs, how long they wait, one job with its past, one lane. Changes nothing.
+"""What the dashboard shows: how many jobs, how long they wait, one job with its history, one lane. Changes nothing.
 
-Nothing here reads the jobs from end to end. A count goes on to a bound; beyond it housekeeping's own count is told (see
+Nothing here reads the jobs from end to end. A count goes on to a bound; beyond it maintenance's count is given (see
 totals.py), with the time it was made.
 """
 
@@ -12,17 +12,16 @@ from typing import Optional
 
 from scalable.lib.errors import JobNotFound
 from scalable.lib.queue import history
-from scalable.lib.queue.dialects.database import time_of_text
-from scalable.lib.queue.history import Past, read_history
+from scalable.lib.queue.history import HistoryEntry, read_history
 from scalable.lib.queue.job import DONE, FAILED, PENDING, PROCESSING, STATUSES, JobSummary
 from scalable.lib.queue.notes import Note
-from scalable.lib.queue.rows import SUMMARY, summary
+from scalable.lib.queue.rows import SUMMARY, optional_time, summary
 from scalable.lib.queue.table import QueueTable
 from scalable.lib.queue.views.totals import Counted, read_totals
 
-# Always counted so far, even when housekeeping has just counted many more: they may be gone.
+# Always counted so far, even when maintenance has just counted many more: they may be gone.
 LEAST_BOUND = 100
-# Counted so far first, and then so far, when no count of housekeeping is at hand that is clearly beyond it.
+# Counted so far first, and then so far, when maintenance has no count that is clearly beyond it.
 QUICK_BOUND, BOUND = 1_000, 10_000
 FRESH_SECONDS = 150.0
 MOST_OF_A_LANE = 20
@@ -88,7 +87,7 @@ class Count:
 
     @property
     def is_bound(self) -> bool:
-        """Whether there are more than that, and nobody counted them."""
+        """Whether there are more than that, and they were not counted."""
         return not self.is_exact and self.at is None
 
 
@@ -108,7 +107,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class JobDetail:
-    """One job with everything there is to know about it. `past`: see history.py, the attempt at hand included.
+    """One job with everything there is to know about it. `history`: see history.py, the attempt at hand included.
 
     `cut`: attempts whose lines were cut off. `blocked_by`: the job of its lane that has to end before this one runs.
     """
@@ -116,17 +115,14 @@ class JobDetail:
     summary: JobSummary
     payload: str = field(repr=False)
     expires_at: Optional[datetime]
-    past: tuple[Past, ...]
+    history: tuple[HistoryEntry, ...]
     cut: int
     lane_jobs: tuple[JobSummary, ...]
     blocked_by: Optional[JobSummary]
 
 
 class JobBrowser:
-    """Looks at the queue in `table`. Safe to share between threads.
-
-    Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """Reads the queue in `table`. Safe to share between threads."""
 
     def __init__(self, table: QueueTable) -> None:
         self._table = table
@@ -148,7 +144,7 @@ class JobBrowser:
         return self._many(status, read_totals(notes).get(status))
 
     def _many(self, status: str, counted: Optional[Counted]) -> Count:
-        """The jobs of a state that may be more than anyone should count for a page."""
+        """The jobs of a state that may be too many to count for a page."""
         if not _is_clear(counted):
             [(number,)] = self._table.rows(COUNT_UP_TO, status=status, limit=BOUND + 1)
             if number <= BOUND:
@@ -172,16 +168,16 @@ class JobBrowser:
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
         [row] = rows
-        job = summary(self._table.database, row)
+        job = summary(row)
         expires_at, told, payload = row[-3:]
-        past = read_history(told, time_of_text)
+        entries = read_history(told)
         lane_jobs = self.lane(job.lane) if job.lane is not None and job.status in (PENDING, PROCESSING) else ()
         return JobDetail(
             job,
             payload,
-            None if expires_at is None else self._table.database.time_of(expires_at),
-            (*past, *_last_attempt(job, past)),
-            _cut(past),
+            optional_time(expires_at),
+            (*entries, *_last_attempt(job, entries)),
+            _cut(entries),
             lane_jobs,
             _blocker(job, lane_jobs),
         )
@@ -189,11 +185,11 @@ class JobBrowser:
     def lane(self, lane: str) -> tuple[JobSummary, ...]:
         """The first jobs of the lane that run or wait, in their order; at most MOST_OF_A_LANE."""
         rows = self._table.rows(OPEN_IN_LANE, lane=lane, limit=MOST_OF_A_LANE)
-        return tuple(summary(self._table.database, row) for row in rows)
+        return tuple(summary(row) for row in rows)
 
 
 def _is_clear(counted: Optional[Counted]) -> bool:
-    """Whether housekeeping counted so many, so lately, that there are still more than BOUND."""
+    """Whether maintenance counted so many, so lately, that there are still more than BOUND."""
     return counted is not None and counted.number > 2 * BOUND and counted.age_seconds < FRESH_SECONDS
 
 
@@ -201,32 +197,31 @@ def _total(counts: list[Count]) -> Count:
     number = sum(count.number for count in counts)
     if all(count.is_exact for count in counts):
         return Count(number)
-    times = [count.at for count in counts if count.at is not None]
     if any(count.is_bound for count in counts):
         return Count(number, is_exact=False)
-    return Count(number, is_exact=False, at=min(times))
+    return Count(number, is_exact=False, at=min(count.at for count in counts if count.at is not None))
 
 
 def _in_seconds(found: Optional[tuple[int, float]]) -> tuple[Optional[int], Optional[float]]:
     return (None, None) if found is None else (found[0], max(0.0, float(found[1]) / 1_000_000))
 
 
-def _last_attempt(job: JobSummary, past: list[Past]) -> list[Past]:
+def _last_attempt(job: JobSummary, entries: list[HistoryEntry]) -> list[HistoryEntry]:
     """The attempt that only the row's own columns tell: it runs, it succeeded, or another program made it."""
-    if job.reserved_at is None or any(not each.by_hand and each.started_at == job.reserved_at for each in past):
+    if job.reserved_at is None or any(not each.by_operator and each.started_at == job.reserved_at for each in entries):
         return []
     outcome = {PROCESSING: history.RUNNING, DONE: history.DONE, FAILED: history.FAILED}.get(job.status, history.RETRIED)
     ended = None if job.status == PROCESSING else job.processed_at
     if ended is None and job.status != PROCESSING:
         return []
     output = job.error_message or ""
-    return [Past(job.attempts, outcome, job.reserved_by or "", job.reserved_at, ended, output)]
+    return [HistoryEntry(job.attempts, outcome, job.reserved_by or "", job.reserved_at, ended, output)]
 
 
-def _cut(past: list[Past]) -> int:
+def _cut(entries: list[HistoryEntry]) -> int:
     """Attempts are counted from 1, so the first line that is left says how many are not."""
-    attempts = [each.attempt for each in past if not each.by_hand]
-    requeued = any(each.outcome == history.REQUEUED for each in past)
+    attempts = [each.attempt for each in entries if not each.by_operator]
+    requeued = any(each.outcome == history.REQUEUED for each in entries)
     return attempts[0] - 1 if attempts and not requeued else 0
 
 

@@ -1,6 +1,6 @@
 """Whether the queue does its work: one verdict for the page, for uptime monitors, for a shell and for alerts.
 
-Knows no HTTP. Every reason has a code, for whoever reads it by program, and a sentence, for whoever has to act.
+Knows no HTTP. Every reason has a code for programs and a sentence for operators.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, FAILURES, BAD_WEBHOOK = (
 class Thresholds:
     """From when on something is wrong.
 
-    `waiting_seconds`: a job is due that long and nobody has begun it. `silent_seconds`: no worker is there, and none
-    has done its housekeeping for so long; where cron starts one every 15 minutes, it takes more. `failed_share` and
+    `waiting_seconds`: a job is due that long and no worker has begun it. `silent_seconds`: no worker is there, and none
+    has done maintenance for so long; where cron starts one every 15 minutes, it takes more. `failed_share` and
     `failed_at_least`: of the jobs that ended in the last hour more than that share failed, and so many.
     `webhook_error_seconds`: Telegram failed to deliver so shortly before it was asked, and was asked in that time.
     """
@@ -109,7 +109,7 @@ def verdict(vitals: Vitals, thresholds: Thresholds) -> tuple[Reason, ...]:
 
 
 def _no_worker(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
-    """A host with only cron has no worker between two of its runs: there the note of housekeeping is a sign of life."""
+    """A host with only cron has no worker between two runs: there a recent note of maintenance is enough."""
     note = vitals.notes.get(TOTALS)
     if vitals.workers or (note is not None and note.age_seconds < thresholds.silent_seconds):
         return None
@@ -151,7 +151,7 @@ def _failed(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
 
 
 def _webhook(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
-    """Only what Telegram said lately: nobody asks it while no one looks at the dashboard."""
+    """Only what Telegram said lately: it is asked only while the dashboard is open or alerts are on."""
     seen, note = read_webhook(vitals.notes), vitals.notes.get(WEBHOOK)
     if seen is None or note is None or note.age_seconds > thresholds.webhook_error_seconds or seen.trouble:
         return None

@@ -1,6 +1,6 @@
 """Minutes: what happened in each, read for charts and percentiles; and how many jobs were enqueued, counted later.
 
-The webhook counts nothing, because under CGI it lives for one request. Housekeeping counts each minute once, when it is
+The webhook counts nothing, because under CGI it lives for one request. Maintenance counts each minute once, when it is
 over, in the index of the jobs table: it reads every job one time in its life. It stores the number and adds nothing,
 so that two at once, or one that is interrupted and begins again, arrive at the same.
 """
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
 from scalable.lib.queue.dialects.tables import BUCKETS, COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
+from scalable.lib.queue.rows import stored_time, time_of
 from scalable.lib.queue.table import QueueTable
 
 KEEP_SECONDS = 31 * 86_400.0
@@ -105,10 +106,7 @@ class Minute:
 
 
 class Minutes:
-    """The counters per minute of the queue in `table`. Safe to share between threads.
-
-    Every verb raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """The counters per minute of the queue in `table`. Safe to share between threads."""
 
     def __init__(self, table: QueueTable) -> None:
         self._table = table
@@ -116,12 +114,12 @@ class Minutes:
     def read(self, since_seconds: float) -> list[Minute]:
         """The minutes that began in the last `since_seconds`, oldest first; one in which nothing happened may miss."""
         rows = self._table.rows(READ_MINUTES, seconds=since_seconds, limit=MOST_MINUTES)
-        return [self._minute(row) for row in rows]
+        return [_minute(time_of(row[0]), row) for row in rows]
 
     def slots(self, since_seconds: float, slot_seconds: int) -> list[Minute]:
         """The same, put together in slots of `slot_seconds` that begin at multiples of it, in UTC."""
         rows = self._table.rows(READ_SLOTS, seconds=since_seconds, slot=slot_seconds, limit=MOST_MINUTES)
-        return [_slot(row, slot_seconds) for row in sorted(rows)]
+        return [_minute(datetime.fromtimestamp(int(row[0]) * slot_seconds, timezone.utc), row) for row in sorted(rows)]
 
     def count_enqueued(self) -> int:
         """Count the jobs of minutes that are over and not counted yet; how many minutes. Safe in several processes."""
@@ -140,37 +138,24 @@ class Minutes:
 
     def now(self) -> datetime:
         """The database's clock, UTC."""
-        return self._table.database.time_of(self._table.rows(NOW)[0][0])
+        return time_of(self._table.rows(NOW)[0][0])
 
     def _first_uncounted(self, until: datetime) -> datetime:
         last = self._table.rows(LAST_COUNTED)
         if not last:
             return until - FIRST_SPAN
-        return max(self._table.database.time_of(last[0][0]) + MINUTE, until - LONGEST_SPAN)
+        return max(time_of(last[0][0]) + MINUTE, until - LONGEST_SPAN)
 
     def _count(self, minute: datetime) -> None:
-        values: dict[str, Any] = {"minute": _stored(minute), "next_minute": _stored(minute + MINUTE)}
+        values: dict[str, Any] = {"minute": stored_time(minute), "next_minute": stored_time(minute + MINUTE)}
         enqueued = self._table.rows(COUNT_ENQUEUED, **values)[0][0]
         self._table.upsert(SET_ENQUEUED, ADD_ENQUEUED, minute=values["minute"], enqueued=enqueued)
 
-    def _minute(self, row: tuple[Any, ...]) -> Minute:
-        return Minute(
-            at=self._table.database.time_of(row[0]),
-            enqueued=row[1],
-            done=row[2],
-            failed=row[3],
-            retried=row[4],
-            expired=row[5],
-            waits=tuple(row[-2 * BUCKETS : -BUCKETS]),
-            runs=tuple(row[-BUCKETS:]),
-        )
 
-
-def _slot(row: tuple[Any, ...], slot_seconds: int) -> Minute:
-    """A row of sums, which are decimals in MySQL."""
-    at = datetime.fromtimestamp(int(row[0]) * slot_seconds, timezone.utc)
-    done, failed, retried, expired, *times = (int(value) for value in row[2:])
+def _minute(at: datetime, row: tuple[Any, ...]) -> Minute:
+    """From a row's columns behind its time, which are decimals where they are sums in MySQL."""
     enqueued = None if row[1] is None else int(row[1])
+    done, failed, retried, expired, *times = (int(value) for value in row[2:])
     return Minute(at, enqueued, done, failed, retried, expired, tuple(times[:BUCKETS]), tuple(times[BUCKETS:]))
 
 
@@ -201,8 +186,3 @@ def percentile(histogram: Sequence[int], share: float) -> Optional[float]:
 
 def _whole_minute(time: datetime) -> datetime:
     return time.replace(second=0, microsecond=0)
-
-
-def _stored(minute: datetime) -> str:
-    """As both dialects compare it: a beginning of a minute, in the form of a stored time."""
-    return f"{minute:%Y-%m-%d %H:%M}:00.000"

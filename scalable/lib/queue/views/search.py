@@ -1,4 +1,4 @@
-"""Finds jobs for a person: newest first, by state, type, lane, number or error text, a page at a time.
+"""Finds jobs for an operator: newest first, by state, type, lane, number or error text, a page at a time.
 
 No index is kept for most of this, because every job would pay for it. A search walks back through the jobs instead, in
 bounded steps by primary key or through the index of a state, until the page is full or its time is over; then it says
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from scalable.lib.queue.job import JobSummary
-from scalable.lib.queue.rows import SUMMARY, summary
+from scalable.lib.queue.rows import AFTER_ALL, HIGHEST_ID, SUMMARY, summary
 from scalable.lib.queue.table import QueueTable
 
 BUDGET_SECONDS = 0.4
-# How many ids one step looks at: few at first, more while the steps are quick.
+# How many ids one step examines: few at first, more while the steps are quick.
 FIRST_STEP, LONGEST_STEP = 1_000, 32_000
 QUICK_SECONDS = 0.05
 # Ids of one state that are looked up together.
@@ -26,7 +26,7 @@ STATE_STEP = 2_000
 _NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _BIGINT = range(-(2**63), 2**63)
 
-# What a filter adds to a statement, looked at for each row of a step.
+# What a filter adds to a statement, examined for each row of a step.
 _CONDITIONS = {
     "update_type": "AND update_type = :update_type",
     "lane": "AND lane = :lane",
@@ -54,15 +54,7 @@ WHERE id IN ({{ids}})
 LIMIT :limit
 """
 
-# The newest jobs of a state, and those before a given one. By index status_created from its end.
-LATEST_IN_STATE = """
-SELECT id, created_at
-FROM {jobs} {use:status_created}
-WHERE status = :status
-ORDER BY created_at DESC, id DESC
-LIMIT :limit
-"""
-
+# The newest jobs of a state before a given one. By index status_created from its end.
 EARLIER_IN_STATE = """
 SELECT id, created_at
 FROM {jobs} {use:status_created}
@@ -113,13 +105,13 @@ class Filter:
 
     @property
     def in_a_row(self) -> bool:
-        """Whether a condition has to be looked at row by row."""
+        """Whether a condition has to be examined row by row."""
         return any(value is not None for value in (self.update_type, self.lane, self.number, self.error))
 
 
 @dataclass(frozen=True)
 class Found:
-    """A page of jobs, newest first. `exact`: those whose own id or update's id is the number looked for.
+    """A page of jobs, newest first. `exact`: those whose own id or update's id is the number searched for.
 
     `next_before`: go on with jobs before this id; None at the end. `full`: False when the time was over first.
     """
@@ -131,7 +123,7 @@ class Found:
 
 
 def read_filter(status: str = "", update_type: str = "", lane: str = "", text: str = "") -> Filter:
-    """The Filter a person means by these texts, empty ones left out; a `text` that is a number is looked for as one."""
+    """The Filter for these texts, empty ones left out; a `text` that is a number is searched for as one."""
     text = text.strip()
     is_number = _NUMBER.fullmatch(text) is not None and int(text) in _BIGINT
     return Filter(
@@ -144,10 +136,7 @@ def read_filter(status: str = "", update_type: str = "", lane: str = "", text: s
 
 
 class Search:
-    """Finds jobs of the queue in `table`. Safe to share between threads; changes nothing.
-
-    Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """Finds jobs of the queue in `table`. Safe to share between threads; changes nothing."""
 
     def __init__(self, table: QueueTable, clock: Callable[[], float] = time.monotonic) -> None:
         self._table = table
@@ -167,7 +156,7 @@ class Search:
         if wanted.number is None:
             return ()
         rows = self._table.rows(BY_NUMBER, number=wanted.number)
-        found = [summary(self._table.database, row) for row in rows]
+        found = [summary(row) for row in rows]
         return tuple(job for job in found if wanted.status in (None, job.status))
 
     def _through_all(self, walk: _Walk, wanted: Filter, before: Optional[int]) -> None:
@@ -201,11 +190,12 @@ class Search:
 
     def _window(self, status: str, limit: int, before: Optional[int]) -> list[tuple[Any, ...]]:
         if before is None:
-            return self._table.rows(LATEST_IN_STATE, status=status, limit=limit)
-        position = self._table.rows(POSITION, id=before)
-        if not position:
+            created_at, before = AFTER_ALL, HIGHEST_ID
+        elif position := self._table.rows(POSITION, id=before):
+            created_at = position[0][0]
+        else:
             return []
-        return self._table.rows(EARLIER_IN_STATE, status=status, created_at=position[0][0], id=before, limit=limit)
+        return self._table.rows(EARLIER_IN_STATE, status=status, created_at=created_at, id=before, limit=limit)
 
 
 class _Walk:
@@ -223,7 +213,7 @@ class _Walk:
         return len(self.jobs) > self.limit
 
     def is_over(self, now: float) -> bool:
-        """Whether to look no further."""
+        """Whether to search no further."""
         return self.is_full or now >= self._until
 
     def add(self, found: Iterable[JobSummary], reached: int) -> int:
@@ -241,11 +231,11 @@ def matching(table: QueueTable, step: str, wanted: Filter, **values: Any) -> tup
     conditions = _values(wanted)
     rows = table.rows(statement(step, conditions), **values, **conditions)
     fitting = [row for row in rows if wanted.number is None or _holds(row, wanted.number)]
-    return [summary(table.database, row[:-1]) for row in fitting], [row[0] for row in rows]
+    return [summary(row[:-1]) for row in fitting], [row[0] for row in rows]
 
 
 def statement(step: str, conditions: dict[str, Any]) -> str:
-    """WALK or AMONG with these conditions; the payload is read only when it has to be looked into again."""
+    """WALK or AMONG with these conditions; the payload is read only when it has to be examined again."""
     more = "\n  ".join(_CONDITIONS[name] for name in _CONDITIONS if name in conditions)
     return step.replace("{{more}}", more).replace("{{payload}}", "payload" if "digits" in conditions else "NULL")
 

@@ -1,7 +1,7 @@
-"""Totals: how many jobs there are in each state when there are more than anyone should count for a page.
+"""Totals: how many jobs there are in each state when there are too many to count for a page.
 
-Housekeeping counts them now and then in the index, in steps that keep no other statement waiting, and leaves a note.
-Nobody shows such a number without the time it was counted at.
+Maintenance counts them now and then in the index, in steps that keep no other statement waiting, and leaves a note.
+Such a number is always shown with the time it was counted at.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from scalable.lib.queue.job import STATUSES
 from scalable.lib.queue.notes import TOTALS, Note, Notes
+from scalable.lib.queue.rows import BEFORE_ALL
 from scalable.lib.queue.table import QueueTable
 
 STEP = 50_000
@@ -22,14 +23,6 @@ STEP = 50_000
 SHARE, SHORTEST_PAUSE_SECONDS = 50, 55.0
 
 # Where the next step begins. By index status_created, no row is read.
-FIRST_STEP_END = """
-SELECT created_at, id
-FROM {jobs} {use:status_created}
-WHERE status = :status
-ORDER BY created_at, id
-LIMIT 1 OFFSET :offset
-"""
-
 STEP_END = """
 SELECT created_at, id
 FROM {jobs} {use:status_created}
@@ -47,12 +40,6 @@ FROM {jobs} {use:status_created}
 WHERE status = :status
   AND created_at >= :created_at
   AND (created_at > :created_at OR id > :id)
-"""
-
-REST_OF_ALL = """
-SELECT COUNT(*)
-FROM {jobs} {use:status_created}
-WHERE status = :status
 """
 
 
@@ -78,10 +65,7 @@ def read_totals(notes: dict[str, Note]) -> dict[str, Counted]:
 
 
 class Totals:
-    """Counts the jobs of the queue in `table`. Safe in several processes: the first one saves the others the work.
-
-    Raises DatabaseUnavailable when the database is away, and SchemaMissing before its tables are made.
-    """
+    """Counts the jobs of the queue in `table`. Safe in several processes: the first one saves the others the work."""
 
     def __init__(self, table: QueueTable, notes: Notes, clock: Callable[[], float] = time.monotonic) -> None:
         self._table = table
@@ -99,13 +83,11 @@ class Totals:
         return True
 
     def _count(self, status: str) -> int:
-        counted, position = 0, self._table.rows(FIRST_STEP_END, status=status, offset=STEP - 1)
-        if not position:
-            return int(self._table.rows(REST_OF_ALL, status=status)[0][0])
-        while position:
+        counted = 0
+        values: dict[str, Any] = {"status": status, "created_at": BEFORE_ALL, "id": 0}
+        while step_end := self._table.rows(STEP_END, offset=STEP - 1, **values):
             counted += STEP
-            values: dict[str, Any] = {"status": status, "created_at": position[0][0], "id": position[0][1]}
-            position = self._table.rows(STEP_END, offset=STEP - 1, **values)
+            values["created_at"], values["id"] = step_end[0]
         return counted + int(self._table.rows(REST, **values)[0][0])
 
 

@@ -1,4 +1,4 @@
-"""What Telegram said of the webhook the last time it was asked, kept as a note for everybody. Asks nobody itself."""
+"""What Telegram last reported of the webhook, kept as a note for all processes. Makes no request itself."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class WebhookInfo:
 
 
 def read_webhook(notes: dict[str, Note]) -> Optional[WebhookInfo]:
-    """What the notes say; None when nobody has asked yet."""
+    """What the notes say; None when Telegram was not asked yet."""
     note, before = notes.get(WEBHOOK), notes.get(WEBHOOK_BEFORE)
     if note is None:
         return None
