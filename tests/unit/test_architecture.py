@@ -8,9 +8,7 @@ Each checker is also fed a text that breaks its rule: a checker that finds nothi
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +17,8 @@ import pytest
 
 from tests.support.judges import architecture as rules
 from tests.support.judges.architecture import Source
+from tests.support.places import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRY_SCRIPTS = (
     "config.py",
     "dashboard.py",
@@ -29,18 +27,14 @@ ENTRY_SCRIPTS = (
     "worker.py",
     "worker_pool.py",
 )
-SOURCES = [
-    Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
-    for path in sorted((ROOT / "scalable").rglob("*.py"))
-    if "vendor" not in path.parts
-]
+SOURCES = rules.sources()
 LIB = [source for source in SOURCES if source.path.startswith("scalable/lib/")]
 ENTRIES = [source for source in SOURCES if source.path.count("/") == 1 and source.path != "scalable/__init__.py"]
 
 
 def picture() -> list[list[str]]:
     """The lines of the picture in docs/architecture.md from the top, each with the rooms that stand side by side."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     [found] = re.findall(r"```text\n(entry scripts .*?)```", text, re.DOTALL)
     lines = [re.split(r" {2,}", line.strip()) for line in found.replace("entry scripts", "entry_scripts").splitlines()]
     rooms = [[f"lib/{room}" for room in names[0].split(" | ")] for names in lines]
@@ -221,96 +215,3 @@ def test_the_checker_of_packages_finds_one_nobody_named():
 
 def test_the_checker_of_sql_leaves_explanations_alone():
     assert rules.sql_texts(Source("scalable/lib/x.py", '"""SELECT id FROM x is what the queue does."""')) == []
-
-
-IMPORT_EVERYTHING = """
-import importlib, json, os, sys
-root, names = sys.argv[1], json.loads(sys.argv[2])
-sys.path.insert(0, root)
-import bottle, waitress.server, pymysql, dotenv, sqlite3, wsgiref.handlers, unittest.mock  # theirs is not ours to judge
-import apscheduler.schedulers.background, apscheduler.executors.pool, apscheduler.triggers.interval
-import argparse, multiprocessing, concurrent.futures.thread, logging.handlers
-
-class Untouchable(dict):
-    def _read(self, *arguments):
-        raise AssertionError("the environment was read while importing %s" % current)
-    __getitem__ = __contains__ = __iter__ = get = items = keys = _read
-
-EFFECTS = {
-    "os.mkdir", "os.rename", "os.remove", "os.link", "os.chmod", "os.kill", "os.fork", "os.exec", "os.system",
-    "subprocess.Popen", "socket.bind", "socket.connect", "socket.sendto", "sqlite3.connect", "fcntl.flock",
-}
-def watch(name, arguments):
-    if current is None:
-        return
-    writes = name == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if name in EFFECTS or writes:
-        raise AssertionError("importing %s does %s%r" % (current, name, arguments))
-current = None
-sys.addaudithook(watch)
-os.environ = Untouchable()
-path = list(sys.path)
-for name in names:
-    for loaded in [each for each in sys.modules if each.split(".")[0] == "scalable"]:
-        del sys.modules[loaded]
-    current = name
-    importlib.import_module(name)
-    current = None
-    assert sys.path == path, "importing %s changed sys.path" % name
-"""
-
-
-def run_python(code: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-B", "-c", code, *arguments], cwd=folder, env={}, capture_output=True, text=True, timeout=60
-    )
-
-
-def test_importing_any_module_alone_does_nothing(tmp_path: Path):
-    names = [source.module for source in SOURCES]
-
-    done = run_python(IMPORT_EVERYTHING, str(ROOT), json.dumps(names), folder=tmp_path)
-
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "effect",
-    [
-        "print('hello')",
-        "open('made', 'w').close()",
-        "import os; os.environ.get('HOME')",
-        "import sys; sys.path.append('x')",
-        "import subprocess; subprocess.Popen(['true'])",
-    ],
-)
-def test_the_test_of_imports_sees_an_effect(tmp_path: Path, effect: str):
-    package = tmp_path / "root" / "scalable"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(effect)
-    folder = tmp_path / "folder"
-    folder.mkdir()
-
-    done = run_python(IMPORT_EVERYTHING, str(package.parent), '["scalable"]', folder=folder)
-
-    assert (done.stdout, done.stderr, done.returncode) != ("", "", 0)
-
-
-@pytest.mark.parametrize(
-    ("module", "unwanted"),
-    [
-        ("scalable.webhook_queue", ("bottle", "pymysql", "sqlite3", "apscheduler", "argparse", "dotenv", "waitress")),
-        ("scalable.lib.ingest.webhook_app", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-        ("scalable.lib.ingest.pool_gateway", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-        ("scalable.lib.dashboard.app", ("pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-        ("scalable.lib.pool.worker_command", ("bottle", "apscheduler", "waitress", "pymysql")),
-    ],
-)
-def test_a_process_does_not_pay_for_packages_it_does_not_need(tmp_path: Path, module: str, unwanted: tuple[str, ...]):
-    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {module}; print(*sorted(sys.modules))"
-
-    done = run_python(code, str(ROOT), folder=tmp_path)
-
-    assert done.returncode == 0, done.stderr
-    assert set(unwanted) & set(done.stdout.split()) == set()

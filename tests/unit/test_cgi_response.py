@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response
 from scalable.lib.runners.response import Response
+from tests.support.generators.fuzz_counts import fuzzed
 
 
 def parse(head: bytes) -> Response:
@@ -88,6 +89,7 @@ def test_of_a_body_that_was_cut_the_end_is_the_one_that_was_kept():
     assert (response.body, response.body_end, response.is_whole) == (b"begins", "the end", False)
 
 
+@fuzzed(100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_response_or_none_and_nothing_else(head: bytes):
     try:
@@ -99,6 +101,7 @@ def test_any_bytes_are_a_response_or_none_and_nothing_else(head: bytes):
     assert head.endswith(response.body)
 
 
+@fuzzed(100)
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_a_body_comes_out_as_it_went_in(status: int, body: bytes):
     response = parse(f"Status: {status} Whatever\r\nContent-type: text/plain\r\n\r\n".encode() + body)
