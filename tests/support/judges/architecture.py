@@ -203,12 +203,63 @@ def functions(source: Source) -> list[Function]:
     return [node for node in source.nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
 
+def length_of(node: Function) -> int:
+    """Its lines, from `def` to the last one."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def names_with(source: Source, words: Sequence[str], pairs: Sequence[str], stays: Sequence[str]) -> list[str]:
+    """Identifiers of the file that hold one of the words (`LeanNote`, `is_lean`) or pairs of words.
+
+    Names in `stays`, and words followed by "up" or "after" (`look_up`), are passed over.
+    """
+    found = {}
+    for node in source.nodes:
+        for name in _identifiers(node):
+            parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_").split("_")
+            known = [word for word, after in zip(parts, [*parts[1:], ""]) if after not in ("up", "after")]
+            is_old = set(words) & set(known) or any(f"_{pair}_" in f"_{'_'.join(parts)}_" for pair in pairs)
+            if is_old and name not in stays:
+                found[(getattr(node, "lineno", 1), name)] = source.at(node, f"{name} has an old word")
+    return list(found.values())
+
+
+def _identifiers(node: ast.AST) -> list[str]:
+    """The names that this node defines, uses or imports."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [node.name]
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        module = getattr(node, "module", None) or ""
+        names = [part for alias in node.names for part in (*alias.name.split("."), alias.asname or "")]
+        return [*module.split("."), *names] if module.startswith("scalable") else []
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    if isinstance(node, (ast.arg, ast.keyword)):
+        return [node.arg or ""]
+    return []
+
+
+def files_imported_at_top(source: Source, every: Sequence[Source]) -> list[str]:
+    """Paths of our files in lib that the module imports whenever it is loaded."""
+    paths = {other.module: other.path for other in every if other.path.startswith("scalable/lib/")}
+    names = []
+    for node in source.tree.body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    found = [paths.get(name) or paths.get(name.rpartition(".")[0]) for name in names]
+    return sorted({path for path in found if path is not None and not path.endswith("__init__.py")})
+
+
 def too_long(source: Source, file_lines: int, function_lines: int) -> list[str]:
     """The file itself, and functions, over the alarm lines."""
     count = len(source.text.splitlines())
     problems = [f"{source.path}:1 has {count} lines, at most {file_lines}"] if count > file_lines else []
     for node in functions(source):
-        size = (node.end_lineno or node.lineno) - node.lineno + 1
+        size = length_of(node)
         if size > function_lines:
             problems.append(source.at(node, f"{node.name} has {size} lines, at most {function_lines}"))
     return problems
