@@ -4,7 +4,7 @@ LISTEN ?= 127.0.0.1:8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-quick test-long fuzz cluster lint audit pictures bench stress dist clean
+.PHONY: help run test test-quick test-long fuzz cluster format lint audit pictures bench stress dist clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -16,8 +16,8 @@ test: $(VENV)/.dev ## Everything, on real servers; installs what is missing wher
 	$(BIN)/python tests/install.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-quick: $(VENV)/.dev ## Only what needs no server: a few seconds
-	$(BIN)/python -m pytest tests/unit
+test-quick: $(VENV)/.dev ## Only what needs no server and no process: under 20 seconds
+	QUICK_TESTS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/unit
 
 test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: three quarters of an hour
 	$(BIN)/python tests/install.py
@@ -33,7 +33,12 @@ cluster: $(VENV)/.dev ## Three hosts on a MariaDB Galera cluster, each node kill
 	$(BIN)/python tests/install.py --only galera-4 mariadb-server-core
 	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/integration/test_galera.py tests/integration/test_galera_rules.py
 
-lint: $(VENV)/.dev ## ruff, mypy and bandit
+format: $(VENV)/.dev ## Lay the code out: ruff format, and what ruff can put right by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev ## ruff (layout and rules), mypy and bandit
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive scalable examples tools

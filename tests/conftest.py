@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.generators.python_bots import PythonBots
 from tests.support.servers.databases import Servers
 
 
@@ -15,3 +17,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     servers = Servers(tmp_path_factory.mktemp("servers"))
     yield servers
     servers.stop()
+
+
+@pytest.fixture
+def bots(tmp_path: Path) -> Iterator[PythonBots]:
+    """Bots in Python, called inside this process."""
+    bots = PythonBots(tmp_path)
+    yield bots
+    bots.clean_up()

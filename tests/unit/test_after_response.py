@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,7 +12,6 @@ from wsgiref.validate import validator
 import pytest
 
 from scalable.lib.ingest.after_response import after_answers
-from tests.support.places import REPOSITORY
 
 
 class Body:
@@ -116,32 +113,3 @@ def test_an_error_of_the_work_is_logged_and_nobody_elses(caplog: pytest.LogCaptu
     assert "200 OK" in answer
     assert "work after an answer failed" in caplog.text
     assert "no more threads" in caplog.text
-
-
-END_THE_ANSWER = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from scalable.lib.ingest.after_response import end_cgi_answer
-print("answer", flush=True)
-end_cgi_answer()
-print("not for the visitor", flush=True)
-os.kill(os.getpid(), signal.SIGTERM)
-sys.stdin.readline()
-os.execv("/bin/sh", ["/bin/sh", "-c", "kill -TERM $$; echo a program that is started does not listen >&2"])
-"""
-
-
-def test_a_cgi_answer_ends_while_the_process_goes_on_and_is_deaf_to_term():
-    process = subprocess.Popen(
-        [sys.executable, "-c", END_THE_ANSWER, str(REPOSITORY)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.read() == b"answer\n"  # to its end, as the web server reads it
-    assert process.poll() is None
-
-    _, errors = process.communicate(b"go on\n", timeout=30)
-
-    assert (process.returncode, errors) == (-signal.SIGTERM, b"")  # what it starts is ended by TERM as ever

@@ -8,19 +8,19 @@ Each checker is also fed a text that breaks its rule: a checker that finds nothi
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from tests.support.judges import architecture as rules
 from tests.support.judges.architecture import Source
+from tests.support.places import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRY_SCRIPTS = (
     "config.py",
     "dashboard.py",
@@ -29,18 +29,14 @@ ENTRY_SCRIPTS = (
     "worker.py",
     "worker_pool.py",
 )
-SOURCES = [
-    Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
-    for path in sorted((ROOT / "scalable").rglob("*.py"))
-    if "vendor" not in path.parts
-]
+SOURCES = rules.sources()
 LIB = [source for source in SOURCES if source.path.startswith("scalable/lib/")]
 ENTRIES = [source for source in SOURCES if source.path.count("/") == 1 and source.path != "scalable/__init__.py"]
 
 
 def picture() -> list[list[str]]:
     """The lines of the picture in docs/architecture.md from the top, each with the rooms that stand side by side."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     [found] = re.findall(r"```text\n(entry scripts .*?)```", text, re.DOTALL)
     lines = [re.split(r" {2,}", line.strip()) for line in found.replace("entry scripts", "entry_scripts").splitlines()]
     rooms = [[f"lib/{room}" for room in names[0].split(" | ")] for names in lines]
@@ -64,6 +60,81 @@ PLACES = {
 }
 THIRD_PARTY = ("apscheduler", "pymysql", "bottle", "waitress", "dotenv")
 READS_THE_ENVIRONMENT = ("scalable/lib/ingest/cgi.py", "scalable/lib/start.py")  # a CGI request is its environment
+
+MEDIAN_FUNCTION_LINES = 7
+EVENING_LINES = 5500
+# What files of the evening path import, and a reader of the path need not open: a pattern, and what it is.
+BESIDE_THE_WAY = {
+    "scalable/lib/logs.py": "how a log line is written",
+    "scalable/lib/sockets.py": "a shorter path for a socket",
+    "scalable/lib/deadline.py": "a deadline and a tick",
+    "scalable/lib/captured_output.py": "the ends of a long output",
+    "scalable/lib/ingest/after*.py": "work after the response, where no pool runs",
+    "scalable/lib/queue/dialects/address.py": "how an address is spelled",
+    "scalable/lib/queue/dialects/prepared_insert.py": "another way in: CGI without most imports",
+    "scalable/lib/queue/history.py": "for the dashboard: earlier runs of a job",
+    "scalable/lib/queue/notes.py": "for the dashboard: short texts that all processes read",
+    "scalable/lib/queue/operator_actions.py": "for the dashboard: what its owner does to jobs",
+    "scalable/lib/queue/views/*.py": "for the dashboard: what its pages ask",
+    "scalable/lib/queue/counters.py": "for the dashboard: what each worker counted",
+    "scalable/lib/queue/worker_registry.py": "for the dashboard: which workers there are",
+    "scalable/lib/worker/housekeeping.py": "what a worker without a pool does now and then",
+    "scalable/lib/worker/recycling.py": "when a worker is replaced by a fresh one",
+    "scalable/lib/runners/process.py": "another runner: the bot as a program",
+    "scalable/lib/runners/php/fpm.py": "how connections to PHP are kept",
+}
+# Modules whose tests are named by behaviour: a pattern, the tests, and why they are not named by the module.
+TESTED_ELSEWHERE = {
+    "scalable/lib/queue/*": ("tests/contract/test_*.py", "the queue keeps one contract on every database"),
+    "scalable/lib/dashboard/*": ("tests/integration/test_dashboard*.py", "pages and actions are asked over HTTP"),
+    "scalable/lib/setup/*check*.py": ("tests/integration/test_doctor*.py", "checks look at whole installations"),
+    "scalable/lib/setup/script_files.py": ("tests/integration/test_first_line.py", "seen by running the scripts"),
+    "scalable/lib/setup/settings*.py": ("tests/unit/test_settings.py", "one subject in several files"),
+    "scalable/lib/setup/finding.py": ("tests/unit/test_checks.py", "values of the checks"),
+    "scalable/lib/setup/addresses.py": ("tests/integration/test_init.py", "the addresses that the set-up shows"),
+    "scalable/lib/setup/shell.py": ("tests/integration/test_usual_failures.py", "how every script ends"),
+    "scalable/lib/setup/storage.py": ("tests/integration/test_usual_failures.py", "opened by every script"),
+    "scalable/lib/pool/control.py": ("tests/integration/test_ways_to_start.py", "stops and asks a real pool"),
+    "scalable/lib/pool/drain_process.py": ("tests/processes/test_drain_starter.py", "what a starter starts"),
+    "scalable/lib/pool/maintenance.py": ("tests/integration/test_several_machines.py", "one leader of several pools"),
+    "scalable/lib/pool/tick_app.py": ("tests/integration/test_tick.py", "asked over HTTP"),
+    "scalable/lib/pool/web_server.py": ("tests/integration/test_batch_receiver.py", "asked over HTTP"),
+    "scalable/lib/pool/webhook_admin.py": ("tests/unit/test_alerts.py", "what alerts ask of Telegram"),
+    "scalable/lib/pool/worker_command.py": ("tests/integration/test_cron_mode.py", "a command line"),
+    "scalable/lib/ingest/afterwards.py": ("tests/processes/test_drain_starter.py", "starts a drain"),
+    "scalable/lib/ingest/lazy_application.py": ("tests/integration/test_wsgi.py", "asked over HTTP"),
+    "scalable/lib/ingest/poller.py": ("tests/integration/test_poll.py", "asks a Telegram"),
+    "scalable/lib/ingest/responses.py": ("tests/integration/test_wsgi.py", "asked over HTTP"),
+    "scalable/lib/ingest/webhook_app.py": ("tests/integration/test_wsgi.py", "asked over HTTP"),
+    "scalable/lib/runners/python/*": ("tests/unit/test_python_*.py", "one subject in several files"),
+    "scalable/lib/runners/php/f*.py": ("tests/integration/test_php_*.py", "needs a real PHP-FPM"),
+    "scalable/lib/runners/outcome.py": ("tests/unit/test_judgement.py", "values only"),
+    "scalable/lib/worker/completion_buffer.py": ("tests/unit/test_worker.py", "tested with the worker it belongs to"),
+    "scalable/lib/worker/housekeeping.py": ("tests/unit/test_worker_loop.py", "tested with the loop that calls it"),
+    "scalable/lib/worker/lease_renewer.py": ("tests/unit/test_worker.py", "tested with the worker it belongs to"),
+    "scalable/lib/worker/legacy_bot_worker.py": ("tests/unit/test_worker.py", "the worker itself"),
+    "scalable/lib/http_client/*": ("tests/processes/test_http_connection.py", "one subject in several files"),
+    "scalable/lib/captured_output.py": ("tests/processes/test_process_runner.py", "seen in what runners keep"),
+    "scalable/lib/errors.py": ("tests/unit/*.py", "raised by everything"),
+    "scalable/lib/installation.py": ("tests/integration/test_ways_to_start.py", "wiring"),
+    "scalable/lib/start.py": ("tests/processes/test_start_block.py", "runs with the start block"),
+    "scalable/lib/sockets.py": ("tests/unit/test_pool_*.py", "seen in the sockets of the pool"),
+}
+# Words that had another meaning in this project's first version, or were metaphors; see docs/glossary.md.
+OLD_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "express lean look heart pulse endings settle often seldom upkeep housekeeping flight land linger visit guard "
+        "spent poke ring announce kick handover watch",
+    )
+)
+OLD_PAIRS = ("by_hand", "hand_over", "usual_request", "not_usual", "same_settings", "look_around")
+# Settings keep their names: BOT_WORKER_KICK.
+STAYS = ("worker_kick",)
+
+
+def old_words(source: Source) -> list[str]:
+    return rules.names_with(source, OLD_WORDS, OLD_PAIRS, STAYS)
 
 
 def edges(source: Source) -> list[str]:
@@ -161,6 +232,65 @@ def test_whatever_is_public_in_lib_has_types():
     assert problems(rules.untyped, LIB) == []
 
 
+def test_half_of_the_functions_have_seven_lines_or_fewer():
+    lengths = [rules.length_of(node) for source in LIB for node in rules.functions(source)]
+
+    assert median(lengths) <= MEDIAN_FUNCTION_LINES
+
+
+@pytest.mark.xfail(strict=False, reason="the last rooms are being renamed")
+def test_each_thing_has_one_word_and_the_old_words_are_gone():
+    assert problems(old_words, LIB) == []
+
+
+def test_every_module_has_tests_that_are_found_by_its_name():
+    tests = [file.stem.removeprefix("test_") for file in (REPOSITORY / "tests").rglob("test_*.py")]
+    unknown = [
+        source.path
+        for source in LIB
+        if len(source.text.splitlines()) > 30
+        and not any(f"_{Path(source.path).stem}_" in f"_{name}_" for name in tests)
+        and not any(fnmatch(source.path, pattern) for pattern in TESTED_ELSEWHERE)
+    ]
+
+    assert unknown == [], "name their tests after them, or say in TESTED_ELSEWHERE which tests they have"
+
+
+@pytest.mark.parametrize("tests", sorted({tests for tests, _ in TESTED_ELSEWHERE.values()}))
+def test_what_is_tested_elsewhere_names_tests_that_exist(tests: str):
+    assert list(REPOSITORY.glob(tests)), tests
+
+
+# The evening path
+
+
+def evening_path() -> list[str]:
+    """The files that docs/architecture.md names in its reading order."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    [found] = re.findall(r"## The evening path\n.*?```text\n(.*?)```", text, re.DOTALL)
+    return [line.split()[0] for line in found.splitlines()]
+
+
+def test_the_evening_path_exists_and_can_be_read_in_an_evening():
+    known = {source.path: len(source.text.splitlines()) for source in SOURCES}
+
+    assert [path for path in evening_path() if path not in known] == []
+    assert sum(known[path] for path in evening_path()) <= EVENING_LINES
+
+
+def test_the_evening_path_leaves_out_only_what_is_beside_the_way():
+    listed = set(evening_path())
+    named = [
+        f"{source.path} imports {path}"
+        for source in SOURCES
+        if source.path in listed
+        for path in rules.files_imported_at_top(source, SOURCES)
+        if path not in listed and not any(fnmatch(path, pattern) for pattern in BESIDE_THE_WAY)
+    ]
+
+    assert named == [], "list the file in docs/architecture.md, or say in BESIDE_THE_WAY why it is left out"
+
+
 OFFENCES = [
     (edges, "scalable/lib/queue/job.py", "from scalable.lib.dashboard.overview import Overview"),
     (edges, "scalable/lib/queue/job.py", "def late():\n    import scalable.lib.worker.loop"),
@@ -200,6 +330,11 @@ OFFENCES = [
     (lengths, "scalable/lib/x.py", "def long():\n" + "    x = 1\n" * 40),
     (rules.undocumented, "scalable/lib/x.py", "def public():\n    return 1"),
     (rules.undocumented, "scalable/lib/x.py", '"""Here."""\nclass Public:\n    """Here."""\n    def do(self): pass'),
+    (old_words, "scalable/lib/x.py", "def settle(): pass"),
+    (old_words, "scalable/lib/x.py", "class LeanNote: pass"),
+    (old_words, "scalable/lib/x.py", "def send(poke_first): pass"),
+    (old_words, "scalable/lib/x.py", "self.is_spent = True"),
+    (old_words, "scalable/lib/x.py", "from scalable.lib.queue import by_hand"),
     (rules.untyped, "scalable/lib/x.py", "def public(value) -> None: ..."),
     (rules.untyped, "scalable/lib/x.py", "def public(value: int): ..."),
     (rules.untyped, "scalable/lib/x.py", "class Public:\n    def do(self, *values) -> None: ..."),
@@ -221,96 +356,3 @@ def test_the_checker_of_packages_finds_one_nobody_named():
 
 def test_the_checker_of_sql_leaves_explanations_alone():
     assert rules.sql_texts(Source("scalable/lib/x.py", '"""SELECT id FROM x is what the queue does."""')) == []
-
-
-IMPORT_EVERYTHING = """
-import importlib, json, os, sys
-root, names = sys.argv[1], json.loads(sys.argv[2])
-sys.path.insert(0, root)
-import bottle, waitress.server, pymysql, dotenv, sqlite3, wsgiref.handlers, unittest.mock  # theirs is not ours to judge
-import apscheduler.schedulers.background, apscheduler.executors.pool, apscheduler.triggers.interval
-import argparse, multiprocessing, concurrent.futures.thread, logging.handlers
-
-class Untouchable(dict):
-    def _read(self, *arguments):
-        raise AssertionError("the environment was read while importing %s" % current)
-    __getitem__ = __contains__ = __iter__ = get = items = keys = _read
-
-EFFECTS = {
-    "os.mkdir", "os.rename", "os.remove", "os.link", "os.chmod", "os.kill", "os.fork", "os.exec", "os.system",
-    "subprocess.Popen", "socket.bind", "socket.connect", "socket.sendto", "sqlite3.connect", "fcntl.flock",
-}
-def watch(name, arguments):
-    if current is None:
-        return
-    writes = name == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if name in EFFECTS or writes:
-        raise AssertionError("importing %s does %s%r" % (current, name, arguments))
-current = None
-sys.addaudithook(watch)
-os.environ = Untouchable()
-path = list(sys.path)
-for name in names:
-    for loaded in [each for each in sys.modules if each.split(".")[0] == "scalable"]:
-        del sys.modules[loaded]
-    current = name
-    importlib.import_module(name)
-    current = None
-    assert sys.path == path, "importing %s changed sys.path" % name
-"""
-
-
-def run_python(code: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-B", "-c", code, *arguments], cwd=folder, env={}, capture_output=True, text=True, timeout=60
-    )
-
-
-def test_importing_any_module_alone_does_nothing(tmp_path: Path):
-    names = [source.module for source in SOURCES]
-
-    done = run_python(IMPORT_EVERYTHING, str(ROOT), json.dumps(names), folder=tmp_path)
-
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "effect",
-    [
-        "print('hello')",
-        "open('made', 'w').close()",
-        "import os; os.environ.get('HOME')",
-        "import sys; sys.path.append('x')",
-        "import subprocess; subprocess.Popen(['true'])",
-    ],
-)
-def test_the_test_of_imports_sees_an_effect(tmp_path: Path, effect: str):
-    package = tmp_path / "root" / "scalable"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(effect)
-    folder = tmp_path / "folder"
-    folder.mkdir()
-
-    done = run_python(IMPORT_EVERYTHING, str(package.parent), '["scalable"]', folder=folder)
-
-    assert (done.stdout, done.stderr, done.returncode) != ("", "", 0)
-
-
-@pytest.mark.parametrize(
-    ("module", "unwanted"),
-    [
-        ("scalable.webhook_queue", ("bottle", "pymysql", "sqlite3", "apscheduler", "argparse", "dotenv", "waitress")),
-        ("scalable.lib.ingest.webhook_app", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-        ("scalable.lib.ingest.pool_gateway", ("bottle", "pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-        ("scalable.lib.dashboard.app", ("pymysql", "sqlite3", "apscheduler", "waitress", "dotenv")),
-        ("scalable.lib.pool.worker_command", ("bottle", "apscheduler", "waitress", "pymysql")),
-    ],
-)
-def test_a_process_does_not_pay_for_packages_it_does_not_need(tmp_path: Path, module: str, unwanted: tuple[str, ...]):
-    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {module}; print(*sorted(sys.modules))"
-
-    done = run_python(code, str(ROOT), folder=tmp_path)
-
-    assert done.returncode == 0, done.stderr
-    assert set(unwanted) & set(done.stdout.split()) == set()

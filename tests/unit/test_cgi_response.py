@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES, CapturedOutput
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response, read_response
 from scalable.lib.runners.run_result import RunResult
+from tests.support.generators.fuzz_counts import fuzzed
 
 
 def captured(content: bytes) -> CapturedOutput:
@@ -99,6 +100,7 @@ def test_the_headers_that_count_are_in_the_result():
     assert read(b"\nno").answer_type == ""
 
 
+@fuzzed(100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_response_or_none_and_nothing_else(head: bytes):
     try:
@@ -110,6 +112,7 @@ def test_any_bytes_are_a_response_or_none_and_nothing_else(head: bytes):
     assert head.endswith(body)
 
 
+@fuzzed(100)
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_a_body_comes_out_as_it_went_in(status: int, body: bytes):
     head = f"Status: {status} Whatever\r\nContent-type: text/plain\r\n\r\n".encode()

@@ -6,16 +6,16 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.queue.dialects.address import MySqlAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.setup.checks import run_check_command
-from scalable.lib.setup.config import SCALABLE_FOLDER, load_config
-from scalable.lib.setup.script_check import WEB_SCRIPTS
+from scalable.lib.setup.config import load_config
 from scalable.lib.setup.settings_table import SETTINGS
+from tests.support.generators.fuzz_counts import fuzzed
 
 MYSQL = {"BOT_DB_HOST": "db.example.com", "BOT_DB_NAME": "bot", "BOT_DB_USER": "me", "BOT_DB_PASS": "hush-database"}
 SECRETS = {
@@ -224,35 +224,6 @@ def test_a_wrong_secret_is_not_repeated_in_the_complaint(tmp_path: Path):
     assert "hush" not in "".join(found)
 
 
-def test_the_checks_show_every_setting_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Given an address without a server, so that the checks also print what the driver says of it."""
-    environment = {**MYSQL, **SECRETS, "BOT_DB_HOST": "127.0.0.1:1"}
-
-    exit_code = run_check_command([], environment, tmp_path)
-
-    shown = capsys.readouterr()
-    assert exit_code == 2
-    assert "hush" not in shown.out + shown.err
-    assert all(setting.name in shown.out for setting in SETTINGS)
-    assert shown.out.count("(set, hidden)") == len(SECRETS)
-    assert "error    database: MySQL database 'bot' at 127.0.0.1:1" in shown.out
-
-
-def test_the_checks_show_problems_without_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    for name in WEB_SCRIPTS:
-        (tmp_path / name).symlink_to(SCALABLE_FOLDER / name)
-    environment = {**MYSQL, "BOT_WEBHOOK_SECRET": "hush hush", "BOT_DB_USER": ""}
-
-    exit_code = run_check_command([], environment, tmp_path)
-
-    shown = capsys.readouterr().out
-    assert exit_code == 2
-    assert "BOT_DB_USER is missing" in shown
-    assert "BOT_WEBHOOK_SECRET=(hidden)" in shown
-    assert "hush" not in shown
-    assert "2 things to put right." in shown
-
-
 def test_no_default_is_a_credential_and_every_secret_has_an_empty_one():
     secret = {setting.name: setting.default for setting in SETTINGS if setting.secret}
 
@@ -273,7 +244,7 @@ anything = st.one_of(
 names = st.sampled_from([setting.name for setting in SETTINGS] + ["BOT_OTHER", "PATH"])
 
 
-@settings(deadline=None, max_examples=300)
+@fuzzed(300)
 @given(environment=st.dictionaries(names, anything, max_size=8), file=st.one_of(st.none(), st.text(max_size=80)))
 @example(environment={"BOT_CONFIG": "\x00"}, file=None)
 @example(environment={"BOT_CONFIG": "two\nlines"}, file=None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,53 +10,12 @@ import pytest
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.setup.data_folder import DataFolder
 
-ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = 6
-# Says that it is ready, waits for a line, then asks the folder: all processes ask at the same moment.
-ASK = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from scalable.lib.errors import ConfigurationError
-from scalable.lib.setup.data_folder import DataFolder
-folder = DataFolder(Path(sys.argv[2]))
-print("ready", flush=True)
-sys.stdin.readline()
-folder.prepare()
-try:
-    folder.remember_database(sys.argv[3])
-    print("agreed", folder.secret().hex())
-except ConfigurationError as error:
-    print("refused", error)
-"""
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
     folder = DataFolder(tmp_path / "data")
     folder.prepare()
     return folder
-
-
-def ask_at_once(path: Path, identities: list[str]) -> list[str]:
-    """The answer of one process for each of `identities`, all let go together."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ASK, str(ROOT), str(path), identity],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for identity in identities
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return [process.communicate(timeout=30)[0] for process in processes]
 
 
 def test_a_new_folder_is_private_and_may_be_prepared_again(tmp_path: Path):
@@ -121,26 +78,6 @@ def test_the_database_may_be_changed_on_purpose_by_deleting_the_note(folder: Dat
     folder.remember_database("MySQL database two")
 
     assert folder.database_note.read_text() == "MySQL database two\n"
-
-
-def test_processes_that_start_together_agree_on_one_database(tmp_path: Path):
-    identities = [f"database {'AB'[number % 2]}" for number in range(PROCESSES)]
-
-    answers = ask_at_once(tmp_path / "data", identities)
-
-    chosen = (tmp_path / "data" / ".ht-database").read_text().strip()
-    assert chosen in identities
-    for identity, answer in zip(identities, answers):
-        assert answer.startswith("agreed" if identity == chosen else "refused"), answers
-    refusals = [answer for answer in answers if answer.startswith("refused")]
-    assert all("database A" in refusal and "database B" in refusal for refusal in refusals)
-
-
-def test_processes_that_start_together_share_one_secret(tmp_path: Path):
-    answers = ask_at_once(tmp_path / "data", ["the same"] * PROCESSES)
-
-    assert len(set(answers)) == 1, answers
-    assert bytes.fromhex(answers[0].split()[1]) == DataFolder(tmp_path / "data").secret()
 
 
 def test_the_secret_is_long_and_is_no_other_folders_secret(folder: DataFolder, tmp_path: Path):

@@ -6,7 +6,7 @@ import socket
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scalable.lib.runners.php.fastcgi_protocol import (
@@ -19,6 +19,7 @@ from scalable.lib.runners.php.fastcgi_protocol import (
     read_end_request,
 )
 from tests.support.fakes.scripted_fastcgi import PARAMS, STDIN, Request, ending, read_request, record
+from tests.support.generators.fuzz_counts import fuzzed
 
 records = st.lists(
     st.builds(
@@ -126,6 +127,7 @@ def test_a_variable_larger_than_a_record_is_spread_over_two():
     assert sent(begin_request(variables, False) + finish_request(b"")).variables == {**variables, "CONTENT_LENGTH": "0"}
 
 
+@fuzzed(100)
 @given(st.dictionaries(st.text(max_size=150), st.text(max_size=300), max_size=20), st.binary(max_size=300))
 def test_whatever_is_sent_arrives(variables: dict[str, str], body: bytes):
     request = sent(begin_request(variables, True) + finish_request(body))
@@ -164,7 +166,7 @@ def test_an_end_that_is_too_short_is_no_fastcgi():
 
 
 @given(records, st.lists(st.integers(0, 3000), max_size=12))
-@settings(max_examples=300)
+@fuzzed(300)
 def test_any_splitting_of_the_stream_gives_the_same_records(stream: bytes, cuts: list[int]):
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     pieces = [stream[begin:end] for begin, end in zip(places, places[1:])]
@@ -173,7 +175,7 @@ def test_any_splitting_of_the_stream_gives_the_same_records(stream: bytes, cuts:
 
 
 @given(st.one_of(st.binary(max_size=400), records.map(lambda stream: stream[:-3] + b"\x07")), st.integers(1, 50))
-@settings(max_examples=300)
+@fuzzed(300)
 def test_any_bytes_are_records_or_refused_and_nothing_else(stream: bytes, step: int):
     pieces = [stream[n : n + step] for n in range(0, len(stream), step)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import subprocess
 import threading
 from pathlib import Path
 
@@ -11,11 +10,8 @@ import pytest
 
 from scalable.lib.errors import ExitCode, NoProcessLeft
 from scalable.lib.host_limits import within_limits
-from scalable.lib.runners.cli import CliRunner
-from scalable.lib.runners.php.fastcgi import FastCgiRunner
-from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from scalable.lib.runners.python.runner import PythonRunner
-from tests.support.generators.bots import outcome_of, shell_bot
+from tests.support.generators.bots import outcome_of
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
@@ -37,28 +33,6 @@ def test_every_other_error_passes(error: Exception):
         raise error
 
     assert caught.value is error
-
-
-def refuse(*_: object, **__: object) -> None:
-    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-
-
-def test_runners_that_start_a_process_pass_it_on_and_leave_nothing_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    (tmp_path / "bot.php").write_text("<?php")
-    resident = FastCgiRunner(tmp_path / "bot.php", 60, ResidentPhpCgi(tmp_path))
-    assert outcome_of(resident).succeeded  # PHP was found, and every module is loaded
-    resident.close()
-    runners = [CliRunner(shell_bot(tmp_path, "exit 0"), 60), resident]
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-
-    for runner in runners:
-        with pytest.raises(NoProcessLeft):
-            outcome_of(runner)
-
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_python_bot_without_its_thread_passes_it_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

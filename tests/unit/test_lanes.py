@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalable.lib.telegram.lanes import ORDERS, Place, find_place
 from scalable.lib.telegram.update import read_update
+from tests.support.generators.fuzz_counts import fuzzed
 
 UPDATES = Path(__file__).resolve().parents[2] / "examples" / "updates"
 GARDENERS, FORUM, NEWS, NEIGHBOURS = "-1009900000001", "-1009900000002", "-1009900000003", "-1009900000004"
@@ -182,11 +183,12 @@ def test_in_order_chat_a_reaction_in_the_name_of_a_chat_is_of_the_chat_it_happen
 
 @pytest.mark.parametrize("update_type", CHAT_TYPES)
 @given(number=st.integers(-(2**63), 2**63 - 1))
-@settings(max_examples=20)
+@fuzzed(20)
 def test_in_order_chat_everything_of_a_chat_is_one_lane(update_type: str, number: int):
     assert lane(update_type, about_chat(update_type, number), "chat") == lane("message", chat(number), "chat")
 
 
+@fuzzed(100)
 @given(st.sampled_from(CHAT_TYPES), st.sampled_from(CHAT_TYPES), *[st.integers(-(2**63), 2**63 - 1)] * 2)
 def test_in_order_chat_different_chats_never_share_a_lane(one: str, other: str, first: int, second: int):
     lanes = {lane(one, about_chat(one, first), "chat"), lane(other, about_chat(other, second), "chat")}
@@ -255,7 +257,7 @@ def test_any_other_text_id_is_a_digest_in_the_lane(text: str):
 text_ids = st.text(min_size=1) | st.text("ab:~_-0", min_size=1, max_size=6) | st.text("a", min_size=40, max_size=60)
 
 
-@settings(max_examples=300)
+@fuzzed(300)
 @given(text_ids, text_ids, *[st.integers(-(2**63), 2**63 - 1) | st.sampled_from([1, -1, 11, 0])] * 2)
 @example("a", "a:1", 11, 1)
 @example("A", "a", 1, 1)
@@ -303,7 +305,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@fuzzed(500)
 @given(st.dictionaries(st.sampled_from(TYPES) | st.text(), json_values, max_size=3), st.sampled_from(ORDERS))
 def test_every_json_object_has_a_place(value: dict[str, Any], order: str):
     update = read_update(json.dumps(value).encode("ascii"), order)

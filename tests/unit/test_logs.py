@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from scalable.lib.logs import OncePer, configure_logging, event
 from tests.support.fakes.clock import FakeClock
+from tests.support.generators.fuzz_counts import fuzzed
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,7 @@ def test_a_line_is_an_event_and_its_fields(fields: dict[str, object], line: str)
     assert event("job failed", **fields) == line
 
 
+@fuzzed(100)
 @given(st.text())
 @example('x"\n2026-01-01T00:00:00Z ERROR forged id=1')
 @example("\\")

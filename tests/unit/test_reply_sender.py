@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +11,6 @@ from contextlib import ExitStack
 import pytest
 
 from scalable.lib.errors import LeaseLost, StoppedAtOnce
-from scalable.lib.runners.cli import CliRunner
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.worker import reply_sender as replies
 from scalable.lib.worker.reply_sender import DEADLINE_SECONDS, Fate, ReplyResult, ReplySender
@@ -32,9 +30,6 @@ from tests.support.fakes.bot_api import (
     wait_until_closed,
 )
 from tests.support.fakes.clock import FakeClock
-from tests.support.generators.bots import outcome_of
-from tests.support.need import need
-from tests.support.places import REPOSITORY
 from tests.support.servers.children import free_port
 
 ANSWER = b'{"method":"sendMessage","chat_id":5,"text":"private words"}'
@@ -301,17 +296,3 @@ def test_answers_of_many_jobs_share_a_connection(bench: Bench, server: FakeBotAp
 
     assert [call.parameters["text"] for call in server.calls] == [str(number) for number in range(20)]
     assert server.connections == 1
-
-
-@pytest.mark.parametrize("bot", ["bot.py", "bot.php"])
-def test_what_a_real_bot_prints_arrives_at_telegram(bench: Bench, server: FakeBotApi, bot: str):
-    need(None if bot == "bot.py" or shutil.which("php") else "php is not installed")
-    update = (REPOSITORY / "examples/updates/message-start.json").read_text()
-    outcome = outcome_of(CliRunner(REPOSITORY / "examples" / bot, 30), update)
-
-    result = bench.send(outcome.answer)
-
-    assert result.fate is Fate.SENT
-    [call] = server.calls
-    assert call.method == "sendmessage"
-    assert call.parameters["text"].startswith("Hello, Budi <Contoh>! 👋\n")

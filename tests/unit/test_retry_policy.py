@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalable.lib.queue.retry_policy import RetryPolicy
+from tests.support.generators.fuzz_counts import fuzzed
 
 
 def test_the_documented_delays():
@@ -37,6 +38,7 @@ def test_one_attempt_means_no_retry():
     assert RetryPolicy(max_attempts=1).used_up(1)
 
 
+@fuzzed(100)
 @given(st.integers(1, 86400), st.integers(1, 86400), st.integers(1, 200))
 def test_delays_never_shrink_and_stay_in_their_bounds(base: int, longest: int, attempt: int):
     policy = RetryPolicy(100, base, longest)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 
 from scalable.lib.stop_signal import StopSignal
-from tests.support.places import REPOSITORY
 
 TERM, INT, QUIT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP
 LONG_SECONDS = 60.0
@@ -145,25 +142,3 @@ def test_real_signals_are_heard_after_listen(number: int, at_once: bool):
 
     assert stop.wait(LONG_SECONDS) is True
     assert stop.at_once is at_once
-
-
-def test_the_exit_codes_of_bots_arrive_although_the_starter_ignored_its_children():
-    """Given a parent that does not want to hear of its children; a program inherits that (signal(7))."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from scalable.lib.runners.process import run_process\n"
-        "from scalable.lib.stop_signal import StopSignal\n"
-        "from pathlib import Path\n"
-        "StopSignal().listen()\n"
-        "print(run_process(['/bin/sh', '-c', 'exit 3'], b'', Path('/'), 30).returncode)"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(REPOSITORY)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
-    )
-
-    assert (done.stdout, done.stderr) == ("3\n", "")

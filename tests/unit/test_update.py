@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalable.lib.errors import NotAnUpdate
 from scalable.lib.telegram.update import Update, read_update
+from tests.support.generators.fuzz_counts import fuzzed
 
 HUGE_NUMBER = b'{"update_id":1,"message":{"date":' + b"9" * 5000 + b"}}"
 
@@ -131,7 +132,7 @@ def test_the_reason_does_not_repeat_what_the_body_says():
     assert "private" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=300)
+@fuzzed(300)
 @given(st.binary(max_size=200))
 @example(b'{"update_id":1e999}')
 @example(b"-")
@@ -151,7 +152,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@fuzzed(200)
 @given(st.dictionaries(st.text() | st.sampled_from(["update_id", "message"]), json_values, max_size=4), st.booleans())
 def test_every_json_object_is_an_update_and_is_kept_as_it_came(value: dict[str, object], escaped: bool):
     body = json.dumps(value, ensure_ascii=escaped).encode("utf-8", "replace")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from scalable.lib.telegram.webhook_reply import FORM, JSON, MULTIPART, MethodCall, read_reply
 from tests.support.fakes.bot_api import decode
-from tests.support.need import need
 
 CALL = b'{"method":"sendMessage","chat_id":1,"text":"hi"}'
 PARTS = (
@@ -62,19 +58,6 @@ def test_what_phps_command_line_adds_of_its_own_does_not_count(printed: bytes):
     """A site hides it; where one does not, the answer was no JSON for Telegram either."""
     assert read_reply(printed) == MethodCall("sendMessage", JSON, CALL)
     assert read_reply(printed, "application/json") is None
-
-
-def test_a_real_php_bot_with_a_warning_is_still_heard(tmp_path: Path):
-    need(None if shutil.which("php") else "php is not installed")
-    bot = tmp_path / "bot.php"
-    bot.write_text("""<?php echo $x; header("Content-Type: application/json");
-        echo json_encode(["method" => "sendMessage", "chat_id" => 1, "text" => "hi"]);
-        register_shutdown_function(function () { echo $y; });""")
-
-    run = subprocess.run(["php", "-n", str(bot)], capture_output=True, timeout=30, check=True)
-
-    assert run.stdout.count(b"Warning: ") == 3
-    assert read_reply(run.stdout) == MethodCall("sendMessage", JSON, CALL)
 
 
 def test_the_method_keeps_its_case_because_the_server_does_not_care():

@@ -1,6 +1,6 @@
 """Kills workers of a running pool at random, and has a bot that writes down its runs for judge.py.
 
-Only the worker is killed: ending its bot, before anybody else gets the job, is what the pool and the guard are for.
+Only the worker is killed: the pool and the process reaper have to end its bot before another worker gets the job.
 """
 
 from __future__ import annotations

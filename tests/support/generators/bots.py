@@ -45,7 +45,7 @@ def shell_bot(folder: Path, code: str, name: str = "bot") -> Path:
 
 
 def is_let_go(lock: Path, within_seconds: float = 10.0) -> bool:
-    """Whether nobody holds the lock on `lock` any more: the kernel takes it back when its holder is dead."""
+    """Whether no process holds the lock on `lock` any more: the kernel takes it back when its holder is dead."""
     deadline = time.monotonic() + within_seconds
     with lock.open("a") as stream:
         while True:
@@ -59,7 +59,7 @@ def is_let_go(lock: Path, within_seconds: float = 10.0) -> bool:
 
 
 def is_held(lock: Path, within_seconds: float = 20.0) -> bool:
-    """Whether somebody holds the lock on `lock`, or takes it in time: a bot that does is up."""
+    """Whether a process holds the lock on `lock`, or takes it in time: a bot that does is up."""
     deadline = time.monotonic() + within_seconds
     while not lock.exists() or is_let_go(lock, 0):
         if time.monotonic() > deadline:

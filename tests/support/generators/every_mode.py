@@ -136,7 +136,7 @@ class Place:
 
     @contextlib.contextmanager
     def runner(self, timeout_seconds: float) -> Iterator[Runner]:
-        """As a worker makes it of its settings, with a guard; both are closed at the end."""
+        """As a worker makes it of its settings, with a process reaper; both are closed at the end."""
         reaper = ProcessReaper()
         bots = PythonBots(self.file.parent)
         settings = BotSettings(

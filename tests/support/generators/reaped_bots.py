@@ -1,4 +1,4 @@
-"""A real worker process that runs real bots under a guard, for a test to kill; and ways to look at all of them."""
+"""A real worker process that runs real bots under a process reaper, for a test to kill; and ways to see them all."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from scalable.lib.runners.process_reaper import ProcessReaper
 signal.signal(signal.SIGINT, lambda *_: Path(interrupted).touch())
 if terminal:
     os.open(terminal, os.O_RDWR)
-guard = ProcessReaper(int(lifeline))
-runs = [threading.Thread(target=CliRunner(Path(bot), 600, reaper=guard).run, args=("{}",)) for bot in bots]
+reaper = ProcessReaper(int(lifeline))
+runs = [threading.Thread(target=CliRunner(Path(bot), 600, reaper=reaper).run, args=("{}",)) for bot in bots]
 for run in runs:
     run.start()
 for run in runs:
@@ -81,7 +81,7 @@ class GuardedWorker:
         os.close(inherited)
 
     def find_guard(self) -> int:
-        """The process id of its guard, once there is one."""
+        """The process id of its process reaper, once there is one."""
         reaper = guard_of(self.process.pid)
         self._guards.append(reaper)
         return reaper
@@ -98,7 +98,7 @@ class GuardedWorker:
                 os.kill(pid, signal.SIGKILL)
 
     def lifeline_ended(self, within_seconds: float) -> bool:
-        """Whether nobody has the other end of the lifeline any more."""
+        """Whether no process has the other end of the lifeline any more."""
         readable, _, _ = select.select([self._lifeline], [], [], within_seconds)
         return bool(readable) and os.read(self._lifeline, 1) == b""
 
@@ -116,19 +116,19 @@ class GuardedWorker:
 
 
 def guard_of(worker: int) -> int:
-    """The process id of the only guard of `worker`; one that was started just now is waited for."""
+    """The process id of the only process reaper of `worker`; one that was started just now is waited for."""
     eventually(lambda: guards_of(worker))  # the kernel shows a new command line only after exec has answered
     [reaper] = guards_of(worker)
     return reaper
 
 
 def guards_of(worker: int) -> list[int]:
-    """Process ids of the guards that are children of `worker`; one that is dead and not reaped does not count."""
+    """Process ids of the process reapers that are children of `worker`; one that is dead does not count."""
     return [pid for pid in processes() if is_guard(pid) and parent(pid) == worker]
 
 
 def is_guard(pid: int) -> bool:
-    """Whether the process lives and is a guard."""
+    """Whether the process lives and is a process reaper."""
     return _command(pid)[-1:] == [b"scalable-guard"]
 
 

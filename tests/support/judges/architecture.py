@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Optional, Union
 
+from tests.support.places import REPOSITORY
+
 Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 SQL = re.compile(
     r"\b(SELECT\s|INSERT\s+INTO\b|DELETE\s+FROM\b|(CREATE|ALTER|DROP)\s+(TABLE|INDEX)\b|PRAGMA\s|ON\s+DUPLICATE\s+KEY\b)"
@@ -39,9 +41,24 @@ class Source:
         """Its syntax tree."""
         return _parse(self.text)
 
+    @property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the tree, in the order of ast.walk."""
+        return _nodes(self.text)
+
     def at(self, node: ast.AST, what: str) -> str:
         """A problem at the line of `node`."""
         return f"{self.path}:{getattr(node, 'lineno', 1)} {what}"
+
+
+def sources() -> list[Source]:
+    """Every Python file of the product, without the packages in scalable/vendor."""
+    files = sorted((REPOSITORY / "scalable").rglob("*.py"))
+    return [
+        Source(file.relative_to(REPOSITORY).as_posix(), file.read_text(encoding="utf-8"))
+        for file in files
+        if "vendor" not in file.parts
+    ]
 
 
 @cache
@@ -49,9 +66,14 @@ def _parse(text: str) -> ast.Module:
     return ast.parse(text)
 
 
+@cache
+def _nodes(text: str) -> list[ast.AST]:
+    return list(ast.walk(_parse(text)))
+
+
 def imports(source: Source) -> Iterator[tuple[ast.AST, str]]:
     """Every name imported anywhere in the file, in full: `from a.b import c` is `a.b.c`."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -91,9 +113,7 @@ def _is_below(room: Optional[str], own: str, rooms: Mapping[str, int]) -> bool:
 def relative_imports(source: Source) -> list[str]:
     """Imports that start with a dot."""
     return [
-        source.at(node, "relative import")
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.ImportFrom) and node.level
+        source.at(node, "relative import") for node in source.nodes if isinstance(node, ast.ImportFrom) and node.level
     ]
 
 
@@ -121,7 +141,7 @@ def environment_reads(source: Source) -> list[str]:
     names = ("environ", "environb", "getenv", "getenvb", "putenv")
     found: list[ast.AST] = [
         node
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) in ("os", "posix")
     ]
     spelled = {f"{module}.{attribute}" for module in ("os", "posix") for attribute in names}
@@ -133,16 +153,14 @@ def started_processes(source: Source) -> list[str]:
     """Ways to start a process."""
     found: list[ast.AST] = [node for node, name in imports(source) if inside(name, PROCESS_MODULES)]
     found += [
-        node
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.Attribute) and PROCESS_CALL.fullmatch(ast.unparse(node))
+        node for node in source.nodes if isinstance(node, ast.Attribute) and PROCESS_CALL.fullmatch(ast.unparse(node))
     ]
     return [source.at(node, "starts processes") for node in found]
 
 
 def calls_of(source: Source, *names: str) -> list[str]:
     """Calls of a function or method with one of these names."""
-    calls = [node for node in ast.walk(source.tree) if isinstance(node, ast.Call)]
+    calls = [node for node in source.nodes if isinstance(node, ast.Call)]
     return [
         source.at(call, f"calls {ast.unparse(call.func)}")
         for call in calls
@@ -154,14 +172,14 @@ def sql_texts(source: Source) -> list[str]:
     """Text constants that are SQL; docstrings are not looked at."""
     documented = [
         node
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         and ast.get_docstring(node) is not None
     ]
     docstrings = {id(node.body[0].value) for node in documented if isinstance(node.body[0], ast.Expr)}
     return [
         source.at(node, f"holds SQL: {node.value.strip()[:40]!r}")
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and id(node) not in docstrings
@@ -171,18 +189,69 @@ def sql_texts(source: Source) -> list[str]:
 
 def bare_excepts(source: Source) -> list[str]:
     """`except:` without a type."""
-    handlers = [node for node in ast.walk(source.tree) if isinstance(node, ast.ExceptHandler)]
+    handlers = [node for node in source.nodes if isinstance(node, ast.ExceptHandler)]
     return [source.at(node, "bare except") for node in handlers if node.type is None]
 
 
 def classes(source: Source) -> list[str]:
     """Class definitions."""
-    return [source.at(node, f"class {node.name}") for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+    return [source.at(node, f"class {node.name}") for node in source.nodes if isinstance(node, ast.ClassDef)]
 
 
 def functions(source: Source) -> list[Function]:
     """Every function and method."""
-    return [node for node in ast.walk(source.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return [node for node in source.nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def length_of(node: Function) -> int:
+    """Its lines, from `def` to the last one."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def names_with(source: Source, words: Sequence[str], pairs: Sequence[str], stays: Sequence[str]) -> list[str]:
+    """Identifiers of the file that hold one of the words (`LeanNote`, `is_lean`) or pairs of words.
+
+    Names in `stays`, and words followed by "up" or "after" (`look_up`), are passed over.
+    """
+    found = {}
+    for node in source.nodes:
+        for name in _identifiers(node):
+            parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_").split("_")
+            known = [word for word, after in zip(parts, [*parts[1:], ""]) if after not in ("up", "after")]
+            is_old = set(words) & set(known) or any(f"_{pair}_" in f"_{'_'.join(parts)}_" for pair in pairs)
+            if is_old and name not in stays:
+                found[(getattr(node, "lineno", 1), name)] = source.at(node, f"{name} has an old word")
+    return list(found.values())
+
+
+def _identifiers(node: ast.AST) -> list[str]:
+    """The names that this node defines, uses or imports."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [node.name]
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        module = getattr(node, "module", None) or ""
+        names = [part for alias in node.names for part in (*alias.name.split("."), alias.asname or "")]
+        return [*module.split("."), *names] if module.startswith("scalable") else []
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    if isinstance(node, (ast.arg, ast.keyword)):
+        return [node.arg or ""]
+    return []
+
+
+def files_imported_at_top(source: Source, every: Sequence[Source]) -> list[str]:
+    """Paths of our files in lib that the module imports whenever it is loaded."""
+    paths = {other.module: other.path for other in every if other.path.startswith("scalable/lib/")}
+    names = []
+    for node in source.tree.body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    found = [paths.get(name) or paths.get(name.rpartition(".")[0]) for name in names]
+    return sorted({path for path in found if path is not None and not path.endswith("__init__.py")})
 
 
 def too_long(source: Source, file_lines: int, function_lines: int) -> list[str]:
@@ -190,7 +259,7 @@ def too_long(source: Source, file_lines: int, function_lines: int) -> list[str]:
     count = len(source.text.splitlines())
     problems = [f"{source.path}:1 has {count} lines, at most {file_lines}"] if count > file_lines else []
     for node in functions(source):
-        size = (node.end_lineno or node.lineno) - node.lineno + 1
+        size = length_of(node)
         if size > function_lines:
             problems.append(source.at(node, f"{node.name} has {size} lines, at most {function_lines}"))
     return problems

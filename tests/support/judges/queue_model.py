@@ -1,7 +1,7 @@
 """What the queue promises, in memory: the states, attempts, leases and order of a few jobs. Knows no SQL.
 
-The clock only moves when told. Whoever compares this with a real queue must see to it that no two moments that decide
-something lie so close together that the real time a test takes matters; see QUANTUM_SECONDS.
+The clock only moves when told. A test that compares this with a real queue must take care that no two moments that
+decide something lie so close together that the real time a test takes matters; see QUANTUM_SECONDS.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Ticks:
         return self.site.run(script, *arguments, **environment)
 
     def store(self, update_id: int, chat: int | None = None, text: str = "/start") -> None:
-        """Put an update into the queue, without a notification."""
+        """Put an update into the queue without notifying the pool."""
         message = {"chat": {"id": update_id if chat is None else chat, "type": "private"}, "text": text, "date": 1}
         update = read_update(json.dumps({"update_id": update_id, "message": message}).encode())
         self.queue.ensure_schema()
@@ -124,7 +124,7 @@ class Ticks:
         )
 
     def wait_for_ear(self) -> None:
-        """Return once a pool hears notifications."""
+        """Return once a pool listens for notifications."""
         wait_until(self.data_folder.notification_socket.exists, self.logs, timeout_seconds=20)
 
     def runs(self) -> list[int]:
