@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.schema import SCHEMA_VERSION, missing_statements, stored_version
 from scalable.lib.queue.worker_registry import ALIVE_SECONDS, Beat, Registry
+from scalable.lib.telegram.update import Update
 
 LEASE_SECONDS = 45
 BEAT = Beat("host:1-ab/1.0", "host", 4711, 120.0, runs=9, succeeded=6, retried=2, failed=1, memory_kb=20_000)
@@ -61,7 +61,7 @@ def test_a_later_beat_replaces_the_earlier_one(registry: Registry) -> None:
 
 
 def test_a_worker_is_shown_with_the_job_it_runs_at_this_moment(queue: DatabaseQueue, registry: Registry) -> None:
-    queue.enqueue(NewJob("{}"))
+    queue.enqueue(Update("{}"))
     registry.beat(BEAT)
     registry.beat(replace(BEAT, name="another"))
 
@@ -114,7 +114,7 @@ def test_only_workers_silent_for_a_day_are_deleted(queue: DatabaseQueue, registr
 
 
 def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(queue: DatabaseQueue, registry: Registry) -> None:
-    job_id = queue.enqueue(NewJob("{}", 7, "message")).job_id
+    job_id = queue.enqueue(Update("{}", 7, "message")).job_id
     for statement in (
         "DROP TABLE bot_jobs_workers",
         "DROP TABLE bot_jobs_minutes",

@@ -17,8 +17,8 @@ from scalable.lib.dashboard.login_attempts import LoginAttempts
 from scalable.lib.dashboard.request import YEAR_SECONDS, DashboardRequest, DashboardSettings, packed
 from scalable.lib.dashboard.views import FORMATS, Views
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
-from scalable.lib.ingest.afterwards import with_afterwards
-from scalable.lib.ingest.error_boundary import Wsgi, with_error_boundary
+from scalable.lib.ingest.after_response import with_after_response
+from scalable.lib.ingest.wsgi import Wsgi, with_error_boundary
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 
@@ -161,7 +161,7 @@ def create_dashboard_app(
             return _static(static.group(1))
         return dashboard.answer(path)
 
-    return with_afterwards(with_error_boundary(app))
+    return with_after_response(with_error_boundary(app))
 
 
 def _static(name: str) -> HTTPResponse:

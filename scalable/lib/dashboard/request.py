@@ -12,7 +12,7 @@ from bottle import HTTPResponse, request
 from scalable.lib.dashboard.access import Keys, Role, Visitor
 from scalable.lib.dashboard.language import Language, choose_language
 from scalable.lib.dashboard.pages import Page, render, script_path
-from scalable.lib.dashboard.responses import json_response, refusal
+from scalable.lib.ingest.responses import CONTENT_TYPE, JsonResponse
 
 if TYPE_CHECKING:  # only those who ask Telegram pay for it
     from scalable.lib.dashboard.examination import Examine
@@ -138,7 +138,7 @@ class DashboardRequest:
 
     def json(self, status: int, body: dict[str, Any]) -> HTTPResponse:
         """JSON, compressed likewise."""
-        return packed(json_response(status, body, SECURITY_HEADERS))
+        return packed(_json(status, body))
 
     def text(self, status: int, body: str, content_type: str, **headers: str) -> HTTPResponse:
         """Text, such as metrics or a file to keep."""
@@ -160,7 +160,7 @@ class DashboardRequest:
         page = self.page()
         why = page.t(key, **values)
         if self.format:
-            return refusal(status, why, SECURITY_HEADERS)
+            return _json(status, {"ok": False, "error": why})
         asks = self.keys is not None and self.keys.asks and self.visitor.role is not Role.OWNER
         return self.html(status, "refusal.tpl", page, code=status, why=why, asks=asks)
 
@@ -186,6 +186,11 @@ class DashboardRequest:
         """`https` or `http`, as the browser came, a proxy in between or not."""
         forwarded = self.environ.get("HTTP_X_FORWARDED_PROTO", "")
         return "https" if "https" in (self.environ.get("wsgi.url_scheme"), forwarded) else "http"
+
+
+def _json(status: int, body: dict[str, Any]) -> HTTPResponse:
+    content = JsonResponse(status, body).content
+    return HTTPResponse(content, status, {"Content-Type": CONTENT_TYPE, **SECURITY_HEADERS})
 
 
 def packed(response: HTTPResponse, tagged: bool = False) -> HTTPResponse:

@@ -25,7 +25,7 @@ from scalable.lib.dashboard.pages import MAX_PAYLOAD_CHARACTERS, pretty_payload
 from scalable.lib.dashboard.prometheus import CONTENT_TYPE, as_metrics, public_metrics
 from scalable.lib.dashboard.request import DashboardRequest
 from scalable.lib.errors import JobNotFound, SchemaMissing
-from scalable.lib.ingest.afterwards import do_afterwards
+from scalable.lib.ingest.after_response import do_after_response
 from scalable.lib.queue import history
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
@@ -89,7 +89,7 @@ class Views:
         if part == "charts":
             return visit.html(200, "charts_only.tpl", page, **_charts(page.t, span, self._points(span)))
         overview = read_overview(self._queue, min(NEWEST_ON_PAGE, visit.settings.limit))
-        self._ask_telegram_afterwards(overview)
+        self._ask_telegram_after_response(overview)
         values = {} if part else _charts(page.t, span, self._points(span))
         return visit.html(
             200,
@@ -102,14 +102,15 @@ class Views:
             **values,
         )
 
-    def _ask_telegram_afterwards(self, overview: Overview) -> None:
+    def _ask_telegram_after_response(self, overview: Overview) -> None:
         """Once a minute, when the page is on its way; the next look at it shows the answer."""
         make_api, secret = self._visit.settings.make_api, self._visit.settings.webhook_secret
         if make_api is None or not overview.needs_webhook:
             return
         from scalable.lib.pool.webhook_admin import WebhookAdmin  # here, because it loads HTTP and TLS
 
-        do_afterwards(self._visit.environ, WebhookAdmin(self._queue, make_api, secret).refresh_if_old)
+        refresh = WebhookAdmin(self._queue, make_api, secret).refresh_if_old
+        do_after_response(self._visit.environ, refresh, in_thread=True)
 
     def _points(self, span: str) -> list[Point]:
         try:
