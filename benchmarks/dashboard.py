@@ -20,7 +20,7 @@ from benchmarks.jobs import Rows, fill
 from benchmarks.server import Server, make_queue
 from scalable.lib.dashboard.app import create_dashboard_app
 from scalable.lib.dashboard.request import DashboardSettings
-from scalable.lib.ingest.mount import mount
+from scalable.lib.ingest.wsgi import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.worker_registry import Heartbeat

@@ -10,7 +10,7 @@ from benchmarks.figures import ratios, spread, table, verdict
 from benchmarks.jobs import new_job
 from benchmarks.server import DURABLE, IN_MEMORY, Server, make_queue
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.job import NewJob
+from scalable.lib.telegram.update import Update
 
 GOAL = 0.8
 ROUNDS, ROWS, LANES = 40, 200, 1_000
@@ -55,7 +55,7 @@ def _measured(server: Server, queue: DatabaseQueue, numbers: Iterator[int]) -> d
 
     Each turn has a new connection, opened before its clock runs, so that no way keeps a luckier one than the others.
     """
-    ways: list[tuple[str, Callable[[list[NewJob]], float]]] = [
+    ways: list[tuple[str, Callable[[list[Update]], float]]] = [
         (TABLE, lambda jobs: _enqueue(queue, jobs)),
         (SAME, lambda jobs: _insert(server, SAME, jobs)),
         (PLAIN, lambda jobs: _insert(server, PLAIN, jobs)),
@@ -69,7 +69,7 @@ def _measured(server: Server, queue: DatabaseQueue, numbers: Iterator[int]) -> d
     return {name: by_round[1:] for name, by_round in rates.items()}
 
 
-def _enqueue(queue: DatabaseQueue, jobs: list[NewJob]) -> float:
+def _enqueue(queue: DatabaseQueue, jobs: list[Update]) -> float:
     queue.describe_server()  # connected
     started = time.perf_counter()
     for job in jobs:
@@ -79,7 +79,7 @@ def _enqueue(queue: DatabaseQueue, jobs: list[NewJob]) -> float:
     return seconds
 
 
-def _insert(server: Server, name: str, jobs: list[NewJob]) -> float:
+def _insert(server: Server, name: str, jobs: list[Update]) -> float:
     statement = BARE.format(table=name)
     with server.connect() as connection, connection.cursor() as cursor:
         started = time.perf_counter()

@@ -1,6 +1,6 @@
 """The jobs all benchmarks run on: built one by one for `enqueue`, or laid down in bulk by the server itself.
 
-The one place that knows how a NewJob is made and which columns a job has that was enqueued a while ago.
+The one place that knows how a Update is made and which columns a job has that was enqueued a while ago.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import pymysql
 
-from scalable.lib.queue.job import NewJob
+from scalable.lib.telegram.update import Update
 
 CHUNK = 50_000  # rows per INSERT: a transaction of a few seconds at most
 NUMBER_MARK = "123454321"
@@ -47,10 +47,10 @@ def payload(number: int) -> str:
     return f"{HEAD}{number}{TAIL}"
 
 
-def new_job(number: int, lanes: int = 0) -> NewJob:
+def new_job(number: int, lanes: int = 0) -> Update:
     """Job `number`, in one of `lanes` lanes by turns; in none when there are 0."""
     lane = f"chat:{number % lanes}" if lanes else None
-    return NewJob(payload(number), update_id=number, update_type="message", lane=lane)
+    return Update(payload(number), update_id=number, update_type="message", lane=lane)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if not __name__.startswith("scalable."):
 import os
 
 from scalable.lib.ingest.cgi import in_cgi, serve_cgi
-from scalable.lib.ingest.lazy_application import LazyApplication
+from scalable.lib.ingest.wsgi import lazy_application
 from scalable.lib.logs import configure_logging
 
 
@@ -38,7 +38,7 @@ def build():
     return installation.create_dashboard()
 
 
-application = LazyApplication(build)
+application = lazy_application(build)
 
 
 def main(arguments):

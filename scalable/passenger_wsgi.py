@@ -22,7 +22,7 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
-from scalable.lib.ingest.lazy_application import LazyApplication
+from scalable.lib.ingest.wsgi import lazy_application
 from scalable.lib.logs import configure_logging
 
 
@@ -36,4 +36,4 @@ def build():
     return installation.create_site()
 
 
-application = LazyApplication(build)
+application = lazy_application(build)

@@ -22,8 +22,8 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
-from scalable.lib.ingest.cgi import in_cgi, serve_cgi
-from scalable.lib.ingest.lazy_application import LazyApplication
+from scalable.lib.ingest.cgi import end_cgi_response, in_cgi, serve_cgi
+from scalable.lib.ingest.wsgi import lazy_application
 from scalable.lib.logs import configure_logging
 
 
@@ -45,7 +45,7 @@ def build(end_response=lambda: None):
     return installation.create_webhook(on_enqueued, installation.start_drain(end_response))
 
 
-application = LazyApplication(build)
+application = lazy_application(build)
 
 
 def main(arguments):
@@ -60,9 +60,7 @@ def main(arguments):
 
 if __name__ == "__main__":
     if in_cgi():
-        from scalable.lib.ingest.after_response import end_cgi_answer
-
-        serve_cgi(LazyApplication(lambda: build(end_cgi_answer)))
+        serve_cgi(lazy_application(lambda: build(end_cgi_response)))
     else:
         from scalable.lib.setup.shell import run
 

@@ -26,7 +26,7 @@ if not __name__.startswith("scalable."):
 import os
 
 from scalable.lib.ingest.cgi import in_cgi, serve_cgi
-from scalable.lib.ingest.lazy_application import LazyApplication
+from scalable.lib.ingest.wsgi import lazy_application
 from scalable.lib.logs import configure_logging, quieter
 
 
@@ -41,7 +41,7 @@ def build():
     return installation.create_tick()
 
 
-application = LazyApplication(build)
+application = lazy_application(build)
 
 
 def main(arguments):

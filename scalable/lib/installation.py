@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.logs import event
@@ -18,9 +19,9 @@ from scalable.lib.worker.maintenance import Maintenance
 
 if TYPE_CHECKING:
     from scalable.lib.dashboard.request import DashboardSettings
-    from scalable.lib.ingest.error_boundary import Wsgi
     from scalable.lib.ingest.poller import Poller
     from scalable.lib.ingest.pool_gateway import Gateway
+    from scalable.lib.ingest.wsgi import Wsgi
     from scalable.lib.pool.drain_starter import DrainStarter
     from scalable.lib.pool.parts import PoolParts
     from scalable.lib.pool.web_server import WebServer
@@ -133,7 +134,7 @@ class Installation(Storage):
 
     def create_site(self, prefix: str = "") -> Wsgi:
         """The same as one WSGI application below `prefix`."""
-        from scalable.lib.ingest.mount import mount
+        from scalable.lib.ingest.wsgi import mount
 
         return mount(self.create_scripts(), prefix)
 
@@ -198,8 +199,13 @@ class Installation(Storage):
         from scalable.lib.ingest.pool_gateway import open_gateway
         from scalable.lib.ingest.settings_match import SettingsMatch
 
+        def read_site(environment: Mapping[str, str], scalable_folder: Path) -> tuple[Path, object]:
+            config = load_config(environment, scalable_folder)
+            return config.settings_file, config.site_settings()
+
         scripts = lru_cache(maxsize=None)(self.create_scripts)
-        return open_gateway(self.data_folder.path, SettingsMatch(load_config, self.config, scripts))
+        match = SettingsMatch(read_site, self.config.site_settings(), scripts)
+        return open_gateway(self.data_folder.path, match)
 
     def alert(self) -> Optional[Callable[[], None]]:
         """What checks the queue's health and tells the owner of a change; None without a chat to tell it in."""

@@ -1,7 +1,7 @@
-"""What an entry script does first: a CGI request is answered in the quickest way, and otherwise everything is found.
+"""What an entry script does first: answer a CGI request in the quickest way, or else set up `sys.path`.
 
 The start block of the scripts has made the package `scalable` known by its folder alone. A request that is handed over
-to the pool pays for nothing else here, not even for `os`, and one that the lean webhook answers for hardly more.
+to the pool imports nothing else here, not even `os`, and one that is inserted directly hardly more.
 """
 
 import posix

@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import Browser
 
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.ingest.mount import mount
+from scalable.lib.ingest.wsgi import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.notes import WEBHOOK
 from scalable.lib.queue.views.webhook_info import WebhookInfo

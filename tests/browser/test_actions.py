@@ -9,10 +9,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from scalable.lib.dashboard import actions, requeue_matching
-from scalable.lib.ingest.mount import mount
+from scalable.lib.ingest.wsgi import mount
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import Counts, NewJob
+from scalable.lib.queue.job import Counts
+from scalable.lib.telegram.update import Update
 from tests.browser.conftest import READ_TOKEN, OpenPage, Place
 from tests.support.generators.wsgi_client import Client
 from tests.support.servers.chromium import PHONE
@@ -120,8 +121,8 @@ def test_a_paused_queue_is_loud_and_goes_on_by_a_click(place: Place, open_page: 
 
 def test_a_lane_behind_a_job_in_back_off_is_freed(pool_place: Place, open_page: OpenPage) -> None:
     pool_place.queue.pause("the test")
-    head = pool_place.queue.enqueue(NewJob('{"message": {"text": "hello"}}', 1, "message", "chat:1")).job_id
-    behind = pool_place.queue.enqueue(NewJob('{"message": {"text": "hello"}}', 2, "message", "chat:1")).job_id
+    head = pool_place.queue.enqueue(Update('{"message": {"text": "hello"}}', 1, "message", "chat:1")).job_id
+    behind = pool_place.queue.enqueue(Update('{"message": {"text": "hello"}}', 2, "message", "chat:1")).job_id
     page = open_page(f"{pool_place.url}/job/{behind}")
 
     page.get_by_role("link", name=f"It waits for job {head} of the same lane.").click()
@@ -156,7 +157,7 @@ def test_a_job_is_deleted_only_after_the_question(pool_place: Place, open_page: 
 def test_jobs_are_found_and_paged(pool_place: Place, open_page: OpenPage) -> None:
     pool_place.queue.pause("the test")
     fail_many(pool_place.queue, 250)
-    found = pool_place.queue.enqueue(NewJob('{"message":{"chat":{"id":77001}}}', 1, "poll", "poll:9")).job_id
+    found = pool_place.queue.enqueue(Update('{"message":{"chat":{"id":77001}}}', 1, "poll", "poll:9")).job_id
     page = open_page(pool_place.url + "/jobs")
 
     page.get_by_role("link", name="Older").click()

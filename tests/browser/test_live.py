@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from playwright.sync_api import Page, Route, expect
 
-from scalable.lib.queue.job import NewJob
+from scalable.lib.telegram.update import Update
 from tests.browser.conftest import OpenPage, Place
 from tests.support.generators import demo_queue as demo
 from tests.support.waiting import eventually
@@ -46,7 +46,7 @@ def test_the_counts_change_while_jobs_run_without_a_new_page(place: Place, open_
 def test_nothing_a_reader_does_is_disturbed(pool_place: Place, open_page: OpenPage) -> None:
     pool_place.queue.pause("the test")
     for number in range(40):
-        pool_place.queue.enqueue(NewJob("{}", 1000 + number, "message", f"chat:{number}"))
+        pool_place.queue.enqueue(Update("{}", 1000 + number, "message", f"chat:{number}"))
     page = open_page(pool_place.url + "/jobs")
     rows = page.locator("#jobs tbody tr")
     expect(rows).to_have_count(40)
@@ -60,7 +60,7 @@ def test_nothing_a_reader_does_is_disturbed(pool_place: Place, open_page: OpenPa
     }""")
 
     for number in range(3):
-        pool_place.queue.enqueue(NewJob("{}", 2000 + number, "message", f"chat:{number}"))
+        pool_place.queue.enqueue(Update("{}", 2000 + number, "message", f"chat:{number}"))
 
     expect(rows).to_have_count(43)
     assert page.evaluate("getSelection().toString()").startswith("message 1019")
@@ -72,8 +72,8 @@ def test_nothing_a_reader_does_is_disturbed(pool_place: Place, open_page: OpenPa
 
 def test_open_details_stay_open_and_closed_ones_closed(pool_place: Place, open_page: OpenPage) -> None:
     pool_place.queue.pause("the test")
-    job_id = pool_place.queue.enqueue(NewJob("{}", 1, "message", "chat:1")).job_id
-    behind = pool_place.queue.enqueue(NewJob("{}", 2, "message", "chat:1")).job_id
+    job_id = pool_place.queue.enqueue(Update("{}", 1, "message", "chat:1")).job_id
+    behind = pool_place.queue.enqueue(Update("{}", 2, "message", "chat:1")).job_id
     page = open_page(f"{pool_place.url}/job/{behind}")
     page.get_by_text("Jobs of this lane that run or wait").click()
     expect(page.locator("#job details")).to_have_attribute("open", "")
@@ -81,10 +81,10 @@ def test_open_details_stay_open_and_closed_ones_closed(pool_place: Place, open_p
     pool_place.queue.skip(job_id)
 
     expect(page.get_by_text("It is the first of its lane.")).to_be_visible()
-    pool_place.queue.enqueue(NewJob("{}", 3, "message", "chat:1"))
+    pool_place.queue.enqueue(Update("{}", 3, "message", "chat:1"))
     page.reload()
     page.get_by_text("Jobs of this lane that run or wait").click()
-    pool_place.queue.enqueue(NewJob("{}", 4, "message", "chat:1"))
+    pool_place.queue.enqueue(Update("{}", 4, "message", "chat:1"))
     expect(page.locator("#job details tbody tr")).to_have_count(3)
     expect(page.locator("#job details")).to_have_attribute("open", "")
 

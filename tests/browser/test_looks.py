@@ -10,12 +10,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from scalable.lib.ingest.mount import mount
+from scalable.lib.ingest.wsgi import mount
 from scalable.lib.pool.web_server import WebServer
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.worker_registry import Heartbeat
 from scalable.lib.setup.checks import CheckReport
 from scalable.lib.setup.finding import error, ok, warning
+from scalable.lib.telegram.update import Update
 from tests.browser.conftest import OpenPage, Place
 from tests.integration.test_dashboard_hostile import HOSTILE
 from tests.support.generators import demo_queue as demo
@@ -191,7 +191,7 @@ def test_hostile_content_does_not_run_and_does_not_break_the_page(tmp_path: Path
     ids = []
     for number, text in enumerate(HOSTILE):
         payload = json.dumps({"message": {"text": text, text[:500]: text}})
-        ids.append(queue.enqueue(NewJob(payload, 900 + number, "message", f"poll:{number}")).job_id)
+        ids.append(queue.enqueue(Update(payload, 900 + number, "message", f"poll:{number}")).job_id)
     while jobs := queue.claim("<img src=x onerror=alert(1)>", 600):
         queue.fail(jobs[0].lease, HOSTILE[jobs[0].id % len(HOSTILE)] + "\nthe end")
     page = open_page(shown.url + "/jobs", "owner", viewport=PHONE)

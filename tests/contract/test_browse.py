@@ -8,12 +8,13 @@ import pytest
 
 from scalable.lib.errors import JobNotFound
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import STATUSES, ClaimedJob, NewJob
+from scalable.lib.queue.job import STATUSES, ClaimedJob
 from scalable.lib.queue.notes import TOTALS, Notes
 from scalable.lib.queue.views import browse as browse_module
 from scalable.lib.queue.views import totals as totals_module
 from scalable.lib.queue.views.browse import Count, JobBrowser, Waiting
 from scalable.lib.queue.views.totals import Totals, read_totals
+from scalable.lib.telegram.update import Update
 from tests.support.fakes.clock import FakeClock
 from tests.support.servers.databases import let_pass
 
@@ -38,7 +39,7 @@ def claim(queue: DatabaseQueue) -> ClaimedJob:
 def fill(queue: DatabaseQueue) -> None:
     """4 pending, 1 processing, 2 done, 3 failed."""
     for number in range(10):
-        queue.enqueue(NewJob("{}", number))
+        queue.enqueue(Update("{}", number))
     for index, job in enumerate(queue.claim("worker", LEASE_SECONDS, limit=6)):
         if index < 2:
             queue.complete(job.lease)
@@ -168,9 +169,9 @@ class TestWaiting:
         assert browse.waiting() == Waiting()
 
     def test_the_oldest_due_job_is_told_whatever_its_priority(self, queue: DatabaseQueue, browse: JobBrowser) -> None:
-        oldest = queue.enqueue(NewJob("{}")).job_id
+        oldest = queue.enqueue(Update("{}")).job_id
         let_pass(queue, 30)
-        queue.enqueue(NewJob("{}", urgent_seconds=150))
+        queue.enqueue(Update("{}", urgent_seconds=150))
 
         waiting = browse.waiting()
 
@@ -182,8 +183,8 @@ class TestWaiting:
     def test_a_job_in_back_off_does_not_wait_and_what_is_behind_it_is_blocked(
         self, queue: DatabaseQueue, browse: JobBrowser
     ) -> None:
-        queue.enqueue(NewJob("{}", lane="chat:1"))
-        behind = queue.enqueue(NewJob("{}", lane="chat:1")).job_id
+        queue.enqueue(Update("{}", lane="chat:1"))
+        behind = queue.enqueue(Update("{}", lane="chat:1")).job_id
         queue.retry(claim(queue).lease, "exit code 1", 300)
         assert queue.claim("worker", LEASE_SECONDS) == []  # parks it
 
@@ -198,7 +199,7 @@ class TestWaiting:
 class TestJob:
     def test_everything_about_it_is_there(self, queue: DatabaseQueue, browse: JobBrowser) -> None:
         payload = '{"update_id": 7, "inline_query": {"query": "é😀"}}'
-        job_id = queue.enqueue(NewJob(payload, 7, "inline_query", "inline:5", 30, 30)).job_id
+        job_id = queue.enqueue(Update(payload, 7, "inline_query", "inline:5", 30, 30)).job_id
 
         job = browse.detail(job_id)
 
@@ -211,8 +212,8 @@ class TestJob:
     def test_what_blocks_it_is_the_running_one_or_the_first_before_it(
         self, queue: DatabaseQueue, browse: JobBrowser
     ) -> None:
-        first, second, third = (queue.enqueue(NewJob("{}", lane="chat:1")).job_id for _ in range(3))
-        queue.enqueue(NewJob("{}", lane="chat:2"))
+        first, second, third = (queue.enqueue(Update("{}", lane="chat:1")).job_id for _ in range(3))
+        queue.enqueue(Update("{}", lane="chat:2"))
 
         assert [job.id for job in browse.detail(third).lane_jobs] == [first, second, third]
         assert blocker(browse, first) is None

@@ -9,8 +9,9 @@ from multiprocessing.synchronize import Barrier
 
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress
-from scalable.lib.queue.job import Counts, NewJob
+from scalable.lib.queue.job import Counts
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 
 CLAIMERS = 12
 JOBS = 240
@@ -45,7 +46,7 @@ def deliver(address: DatabaseAddress, barrier: Barrier, reports: Queue[object]) 
         queue = open_queue(address)
         queue.counts()
         barrier.wait(60)
-        reports.put([queue.enqueue(NewJob("{}", update_id, "message")).job_id for update_id in range(50)])
+        reports.put([queue.enqueue(Update("{}", update_id, "message")).job_id for update_id in range(50)])
     except BaseException as error:  # noqa: BLE001 - reported to the test, which fails on it
         reports.put(repr(error))
 
@@ -64,7 +65,7 @@ def run_together(target: object, address: DatabaseAddress, number: int) -> list[
 
 
 def test_every_job_is_claimed_exactly_once(queue: DatabaseQueue, address: DatabaseAddress) -> None:
-    expected = {queue.enqueue(NewJob("{}", number, "message")).job_id for number in range(JOBS)}
+    expected = {queue.enqueue(Update("{}", number, "message")).job_id for number in range(JOBS)}
 
     reports = run_together(drain, address, CLAIMERS)
 

@@ -14,8 +14,9 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects import mysql
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Session
-from scalable.lib.queue.job import Counts, NewJob
+from scalable.lib.queue.job import Counts
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.support.servers.database_servers import DatabaseServer
 from tests.support.servers.databases import Servers
 from tests.support.servers.site import wait_until
@@ -83,7 +84,7 @@ def test_threads_that_take_turns_need_one_connection(
 
     def enqueue(index: int) -> None:
         with turn:
-            queue.enqueue(NewJob("{}", index, "message"))
+            queue.enqueue(Update("{}", index, "message"))
 
     assert in_threads(enqueue, 8) == []
     assert len(connections(server, address)) == 1
@@ -101,7 +102,7 @@ def test_connections_the_server_closed_are_replaced_without_an_error(
     assert len(connections(server, address)) == 4
     kill_connections(server, address)
 
-    queue.enqueue(NewJob("{}", 1, "message"))
+    queue.enqueue(Update("{}", 1, "message"))
     (job,) = queue.claim("worker", 45)
     kill_connections(server, address)
     queue.complete(job.lease)
@@ -128,7 +129,7 @@ def test_a_transaction_cut_off_in_the_middle_is_repeated_as_a_whole(
 
 
 def test_a_deadlock_is_solved_by_repeating_the_loser(queue: DatabaseQueue) -> None:
-    first, second = (queue.enqueue(NewJob("{}", number, "message")).job_id for number in (1, 2))
+    first, second = (queue.enqueue(Update("{}", number, "message")).job_id for number in (1, 2))
     both_hold_one = threading.Barrier(2)
     rounds = [0, 0]
 

@@ -13,10 +13,10 @@ from scalable.lib.queue.counters import MOST_SLOTS, SLOT_SECONDS, Counters, buck
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import DatabaseAddress
 from scalable.lib.queue.dialects.tables import BUCKETS
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.plan_check import slow_plans
 from scalable.lib.queue.views import minutes as minutes_module
 from scalable.lib.queue.views.minutes import Minutes, merged, percentile
+from scalable.lib.telegram.update import Update
 from tests.contract.test_claim_races import open_queue, run_together
 from tests.support.fakes.clock import FakeClock
 from tests.support.servers.databases import let_pass
@@ -194,7 +194,7 @@ class TestPercentiles:
 class TestEnqueued:
     def test_a_minute_is_counted_once_it_is_over(self, queue: DatabaseQueue, minutes: Minutes) -> None:
         for number in range(3):
-            queue.enqueue(NewJob("{}", number))
+            queue.enqueue(Update("{}", number))
         minutes.count_enqueued()
         assert enqueued(minutes) == 0
 
@@ -206,7 +206,7 @@ class TestEnqueued:
 
     def test_jobs_of_every_state_and_of_every_minute_count(self, queue: DatabaseQueue, minutes: Minutes) -> None:
         for number in range(4):
-            queue.enqueue(NewJob("{}", number))
+            queue.enqueue(Update("{}", number))
             let_pass(queue, 60)
         let_pass(queue, 60)
         done, failed, _ = queue.claim("worker", 45, limit=3)
@@ -219,7 +219,7 @@ class TestEnqueued:
 
     def test_two_at_the_same_moment_count_every_job_once(self, queue: DatabaseQueue, minutes: Minutes) -> None:
         for number in range(5):
-            queue.enqueue(NewJob("{}", number))
+            queue.enqueue(Update("{}", number))
         let_pass(queue, 120)
 
         counted = together(minutes.count_enqueued, 6)
@@ -232,7 +232,7 @@ class TestEnqueued:
     def test_counting_leaves_what_workers_counted_in_that_minute(
         self, queue: DatabaseQueue, minutes: Minutes, counters: Counters, clock: FakeClock
     ) -> None:
-        queue.enqueue(NewJob("{}"))
+        queue.enqueue(Update("{}"))
         let_pass(queue, 120)
         counters.count("done", 7)
         clock.advance(120)
@@ -248,7 +248,7 @@ class TestEnqueued:
     ) -> None:
         minutes.count_enqueued()
         be_older(queue, minutes, 5 * HOUR)
-        queue.enqueue(NewJob("{}"))
+        queue.enqueue(Update("{}"))
         let_pass(queue, 4.5 * HOUR)
 
         steps = []

@@ -10,13 +10,14 @@ import pytest
 
 from scalable.lib.errors import DuplicateKey
 from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
-from scalable.lib.queue.job import Counts, NewJob
+from scalable.lib.queue.job import Counts
+from scalable.lib.telegram.update import Update
 
 PAYLOADS = ("{}", "'\"`\\ \\' :lane :payload_1 %s %(x)s {now} ;--", "😀 ż 漢字", "\x01\t\r\n")
 
 
-def jobs(*update_ids: int) -> list[NewJob]:
-    return [NewJob(f'{{"update_id": {number}}}', number, "message", "chat:1") for number in update_ids]
+def jobs(*update_ids: int) -> list[Update]:
+    return [Update(f'{{"update_id": {number}}}', number, "message", "chat:1") for number in update_ids]
 
 
 def rows(queue: DatabaseQueue) -> list[tuple[Any, ...]]:
@@ -51,10 +52,10 @@ def test_the_rows_are_those_of_one_after_the_other(queue: DatabaseQueue, payload
         ("inline_query", "inline:5", 30.0, 30.0),
         (None, None, None, None),
     ]
-    queue.enqueue_many([NewJob(payload, number, *kind) for number, kind in enumerate(kinds)])
+    queue.enqueue_many([Update(payload, number, *kind) for number, kind in enumerate(kinds)])
     together = rows(queue)
     for number, kind in enumerate(kinds):
-        queue.enqueue(NewJob(payload, 100 + number, *kind))
+        queue.enqueue(Update(payload, 100 + number, *kind))
 
     assert rows(queue) == [*together, *together]
 
@@ -101,6 +102,6 @@ def test_none_and_too_many_are_refused(queue: DatabaseQueue, count: int) -> None
 
 def test_one_without_an_id_is_refused_because_it_could_not_be_found_again(queue: DatabaseQueue) -> None:
     with pytest.raises(ValueError, match="update_id"):
-        queue.enqueue_many([*jobs(1), NewJob("{}")])
+        queue.enqueue_many([*jobs(1), Update("{}")])
 
     assert queue.counts().total == 0

@@ -7,10 +7,10 @@ from pathlib import Path
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.views.health import Thresholds, check_health
 from scalable.lib.queue.worker_registry import Heartbeat
+from scalable.lib.telegram.update import Update
 from tests.contract.test_browse import age_notes
 from tests.support.servers.databases import let_pass
 
@@ -48,7 +48,7 @@ def test_between_two_runs_of_cron_the_housekeeping_of_the_last_one_is_a_sign_of_
 
 def test_a_job_that_waits_too_long_is_told_with_its_seconds(queue: DatabaseQueue) -> None:
     be_alive(queue)
-    queue.enqueue(NewJob("{}"))
+    queue.enqueue(Update("{}"))
     assert codes(queue) == []
 
     let_pass(queue, 400)
@@ -61,7 +61,7 @@ def test_a_job_that_waits_too_long_is_told_with_its_seconds(queue: DatabaseQueue
 
 def test_a_job_in_back_off_is_not_late(queue: DatabaseQueue) -> None:
     be_alive(queue)
-    queue.enqueue(NewJob("{}"))
+    queue.enqueue(Update("{}"))
     (job,) = queue.claim("worker", LEASE_SECONDS)
     queue.retry(job.lease, "exit code 1", 86_400)
     let_pass(queue, 1000)
@@ -71,7 +71,7 @@ def test_a_job_in_back_off_is_not_late(queue: DatabaseQueue) -> None:
 
 def test_a_paused_queue_says_so_and_blames_no_worker_for_what_waits(queue: DatabaseQueue) -> None:
     be_alive(queue)
-    queue.enqueue(NewJob("{}"))
+    queue.enqueue(Update("{}"))
     let_pass(queue, 400)
     queue.pause("somebody")
 

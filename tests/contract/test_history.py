@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS, MAX_OUTPUT_CHARACTERS, HistoryEntry
-from scalable.lib.queue.job import ClaimedJob, NewJob
+from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.queue.views.browse import JobDetail
+from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
@@ -27,7 +28,7 @@ def told(past: tuple[HistoryEntry, ...]) -> list[tuple[int, str, str, str]]:
 
 
 def test_a_job_that_succeeds_at_once_has_one_attempt(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
 
     queue.complete(claim(queue).lease)
 
@@ -38,7 +39,7 @@ def test_a_job_that_succeeds_at_once_has_one_attempt(queue: DatabaseQueue) -> No
 
 
 def test_every_failed_attempt_keeps_its_own_time_worker_and_output(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
     for worker, delay in (("worker a", 5), ("worker b", 10)):
         queue.retry(claim(queue, worker).lease, f'exit code 1\n{worker} | says "no" 😀\n', delay)
         let_pass(queue, delay + 0.5)
@@ -54,7 +55,7 @@ def test_every_failed_attempt_keeps_its_own_time_worker_and_output(queue: Databa
 
 
 def test_the_attempt_at_hand_is_told_while_it_runs(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
     queue.retry(claim(queue).lease, "exit code 1", 0)
 
     claim(queue, "worker b")
@@ -66,7 +67,7 @@ def test_the_attempt_at_hand_is_told_while_it_runs(queue: DatabaseQueue) -> None
 
 
 def test_a_dead_worker_and_a_job_given_back_are_told(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
     queue.release(claim(queue, "worker a").lease)
     claim(queue, "worker b")
     queue.reap("worker b")
@@ -88,7 +89,7 @@ def test_a_dead_worker_and_a_job_given_back_are_told(queue: DatabaseQueue) -> No
 
 
 def test_what_a_person_did_is_told(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
     queue.fail(claim(queue).lease, "exit code 1")
 
     queue.requeue(job_id)
@@ -106,7 +107,7 @@ def test_what_a_person_did_is_told(queue: DatabaseQueue) -> None:
 
 
 def test_a_long_history_loses_its_oldest_attempts_and_says_so(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
     for attempt in range(1, 41):
         queue.retry(claim(queue).lease, f"{attempt} " + "é" * 3 * MAX_OUTPUT_CHARACTERS + " the end", 0)
 
@@ -122,7 +123,7 @@ def test_a_long_history_loses_its_oldest_attempts_and_says_so(queue: DatabaseQue
 
 
 def test_a_finish_that_is_repeated_is_told_once(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
     lease = claim(queue).lease
 
     queue.retry(lease, "exit code 1", 5)
@@ -132,7 +133,7 @@ def test_a_finish_that_is_repeated_is_told_once(queue: DatabaseQueue) -> None:
 
 
 def test_a_job_that_failed_before_there_was_a_history_has_its_last_attempt(queue: DatabaseQueue) -> None:
-    job_id = queue.enqueue(NewJob("{}")).job_id
+    job_id = queue.enqueue(Update("{}")).job_id
     queue.fail(claim(queue).lease, "exit code 1")
     queue.database.run(lambda session: session.execute("UPDATE bot_jobs SET history = NULL"))
 

@@ -19,9 +19,10 @@ from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.mysql import MySqlDatabase
-from scalable.lib.queue.job import ClaimedJob, Counts, NewJob
+from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.queue.maintenance import EXPIRE
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.support.servers.database_servers import DatabaseServer
 from tests.support.servers.databases import Servers, let_pass
 
@@ -47,7 +48,7 @@ class Bench:
         self._threads = ThreadPoolExecutor(2)
 
     def put(self, lane: str | None = LANE, **deadlines: float) -> int:
-        return self.queue.enqueue(NewJob("{}", None, "message", lane, **deadlines)).job_id
+        return self.queue.enqueue(Update("{}", None, "message", lane, **deadlines)).job_id
 
     def claim(self, worker: str = "worker", limit: int = 1) -> list[ClaimedJob]:
         return self.queue.claim(worker, LEASE_SECONDS, limit)

@@ -21,8 +21,9 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.mysql import MySqlDatabase
-from scalable.lib.queue.job import Counts, NewJob
+from scalable.lib.queue.job import Counts
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.support.generators.long_tests import sized
 from tests.support.servers.databases import Servers
 
@@ -107,7 +108,7 @@ def arrive(address: DatabaseAddress, load: Load, barrier: Barrier, no_more: Even
 
 def put(queue: DatabaseQueue, number: int, lanes: int) -> None:
     lane = None if number % WITHOUT_LANE == 0 else f"chat:{random.Random(number).randrange(lanes)}"
-    queue.enqueue(NewJob("{}", number, "message", lane))
+    queue.enqueue(Update("{}", number, "message", lane))
 
 
 def run_all(address: DatabaseAddress, load: Load, without_locks: bool) -> list[object]:

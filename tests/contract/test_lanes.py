@@ -8,14 +8,15 @@ import pytest
 
 from scalable.lib.queue import parking as lanes
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import Adopted, ClaimedJob, Counts, NewJob
+from scalable.lib.queue.job import Adopted, ClaimedJob, Counts
+from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 
 
 def put(queue: DatabaseQueue, lane: str | None, urgent: float | None = None, expires: float | None = None) -> int:
-    return queue.enqueue(NewJob("{}", None, "message", lane, urgent, expires)).job_id
+    return queue.enqueue(Update("{}", None, "message", lane, urgent, expires)).job_id
 
 
 def claim(queue: DatabaseQueue, limit: int = 1) -> list[ClaimedJob]:

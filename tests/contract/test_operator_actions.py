@@ -10,10 +10,11 @@ import pytest
 
 from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import ClaimedJob, Counts, NewJob
+from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.queue.notes import paused
 from scalable.lib.queue.operator_actions import Position, read_position
 from scalable.lib.queue.views.search import Filter
+from scalable.lib.telegram.update import Update
 
 LEASE_SECONDS = 45
 
@@ -24,13 +25,13 @@ def claim(queue: DatabaseQueue) -> ClaimedJob:
 
 
 def enqueue(queue: DatabaseQueue, *lanes: str, update_type: str = "message") -> list[int]:
-    return [queue.enqueue(NewJob("{}", None, update_type, lane)).job_id for lane in lanes]
+    return [queue.enqueue(Update("{}", None, update_type, lane)).job_id for lane in lanes]
 
 
 def fail(queue: DatabaseQueue, number: int, error: str = "exit code 1", update_type: str = "message") -> list[int]:
     """The ids of that many jobs that failed just now."""
     for _ in range(number):
-        queue.enqueue(NewJob("{}", None, update_type))
+        queue.enqueue(Update("{}", None, update_type))
     jobs = queue.claim("worker", LEASE_SECONDS, limit=number)
     for job in jobs:
         queue.fail(job.lease, error)

@@ -6,8 +6,8 @@ import pytest
 
 from scalable.lib.queue import maintenance
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.plan_check import STATEMENTS, slow_plans
+from scalable.lib.telegram.update import Update
 
 LEASE_SECONDS = 45
 
@@ -16,7 +16,7 @@ def fill(queue: DatabaseQueue) -> None:
     for number in range(600):
         lane = f"chat:{number % 40}" if number % 3 else None
         urgent = 150.0 if number % 5 == 0 else None
-        queue.enqueue(NewJob("{}", number, "message", lane, urgent, urgent))
+        queue.enqueue(Update("{}", number, "message", lane, urgent, urgent))
     for index, job in enumerate(queue.claim("worker", LEASE_SECONDS, limit=120)):
         if index % 4 == 0:
             queue.fail(job.lease, "exit code 1")

@@ -14,10 +14,9 @@ from scalable.lib.errors import FastPathUnavailable
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, MySqlAddress
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.job import NewJob
-from scalable.lib.queue.priority import priority_of
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import time_of
+from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import DATABASES, Servers
 
 TEXTS = {
@@ -28,10 +27,6 @@ TEXTS = {
     "control": "\x01\t\r\n",
     "empty": "",
 }
-
-
-def values(job: NewJob) -> dict[str, Any]:
-    return {**vars(job), "priority": priority_of(job.urgent_seconds)}
 
 
 def lean(queue: DatabaseQueue) -> PreparedInsert:
@@ -76,10 +71,10 @@ def test_both_ways_store_the_same_row(
     urgent: float | None,
     expires: float | None,
 ) -> None:
-    job = NewJob(text, 7, update_type, lane, urgent, expires)
+    job = Update(text, 7, update_type, lane, urgent, expires)
     ordinary = queue.enqueue(job).job_id
 
-    stored = lean(queue).store({**values(job), "update_id": 8})
+    stored = lean(queue).store(Update(text, 8, update_type, lane, urgent, expires))
 
     assert stored > ordinary
     assert row(queue, stored) == row(queue, ordinary)
@@ -87,17 +82,17 @@ def test_both_ways_store_the_same_row(
 
 
 def test_the_largest_id_is_stored(queue: DatabaseQueue) -> None:
-    job = NewJob("{}", 2**63 - 1)
+    job = Update("{}", 2**63 - 1)
 
-    assert queue.find(lean(queue).store(values(job))).update_id == 2**63 - 1
+    assert queue.find(lean(queue).store(job)).update_id == 2**63 - 1
 
 
 def test_a_duplicate_is_left_to_those_who_know_what_to_say(queue: DatabaseQueue) -> None:
-    job = NewJob("{}", 7, "message", "chat:1")
-    first = lean(queue).store(values(job))
+    job = Update("{}", 7, "message", "chat:1")
+    first = lean(queue).store(job)
 
     with pytest.raises(FastPathUnavailable):
-        lean(queue).store(values(job))
+        lean(queue).store(job)
 
     assert queue.counts().pending == 1
     assert queue.enqueue(job).duplicate
@@ -108,9 +103,9 @@ def test_without_tables_nothing_is_stored_and_nothing_made(address: DatabaseAddr
     queue = DatabaseQueue(open_database(address), "elsewhere", RetryPolicy())
 
     with pytest.raises(FastPathUnavailable):
-        lean(queue).store(values(NewJob("{}", 7)))
+        lean(queue).store(Update("{}", 7))
 
-    assert queue.enqueue(NewJob("{}", 7)).job_id == 1
+    assert queue.enqueue(Update("{}", 7)).job_id == 1
     queue.close()
 
 
@@ -118,7 +113,7 @@ def test_it_survives_being_written_down(queue: DatabaseQueue) -> None:
     found = lean(queue)
     again = PreparedInsert(*json.loads(json.dumps([found.address, found.account, found.session, found.statement])))
 
-    assert queue.find(again.store(values(NewJob("{}", 7)))).update_id == 7
+    assert queue.find(again.store(Update("{}", 7))).update_id == 7
 
 
 # What only a server has
@@ -162,7 +157,7 @@ def test_whatever_the_server_does_not_simply_do_is_not_usual(
         change = {"account": [text + "x" * (n == change["account"]) for n, text in enumerate(found.account)]}
 
     with pytest.raises(FastPathUnavailable):
-        changed(found, **change).store(values(NewJob("{}", 7)))
+        changed(found, **change).store(Update("{}", 7))
 
     assert server_queue.counts().pending == 0
 
@@ -174,7 +169,7 @@ def test_it_comes_in_by_the_address_of_this_machine_too(server_queue: DatabaseQu
     assert by_port.counts().pending == 0  # logs in
 
     assert lean(by_port).address == ["127.0.0.1", server.port]
-    assert by_port.find(lean(by_port).store(values(NewJob("{}", 7)))).update_id == 7
+    assert by_port.find(lean(by_port).store(Update("{}", 7))).update_id == 7
     by_port.close()
 
 
@@ -197,6 +192,6 @@ def test_an_account_comes_in_as_its_server_wants_it(servers: Servers, name: str,
         cursor.execute(f"GRANT ALL ON `{address.database}`.* TO %s@'%%'", (user,))
 
     for update_id in (1, 2):
-        job_id = changed(lean(queue), account=[user, password, address.database]).store(values(NewJob("{}", update_id)))
+        job_id = changed(lean(queue), account=[user, password, address.database]).store(Update("{}", update_id))
         assert queue.find(job_id).update_id == update_id
     queue.close()

@@ -11,15 +11,16 @@ import pytest
 from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue import maintenance
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
-from scalable.lib.queue.job import ClaimedJob, Counts, Lease, NewJob, Reaped
+from scalable.lib.queue.job import ClaimedJob, Counts, Lease, Reaped
 from scalable.lib.queue.rows import time_of
+from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
 
 
 def enqueue(queue: DatabaseQueue, update_id: int) -> int:
-    return queue.enqueue(NewJob(f'{{"update_id": {update_id}}}', update_id, "message")).job_id
+    return queue.enqueue(Update(f'{{"update_id": {update_id}}}', update_id, "message")).job_id
 
 
 def claim(queue: DatabaseQueue, worker: str = "worker a") -> ClaimedJob:
@@ -53,15 +54,15 @@ class TestEnqueue:
         ids=["every kind of character", "white space", "near the size limit"],
     )
     def test_the_payload_is_stored_byte_for_byte(self, queue: DatabaseQueue, payload: str) -> None:
-        job_id = queue.enqueue(NewJob(payload, 1, "message")).job_id
+        job_id = queue.enqueue(Update(payload, 1, "message")).job_id
 
         assert queue.payload(job_id).encode() == payload.encode()
         assert claim(queue).payload.encode() == payload.encode()
 
     def test_a_repeated_update_is_not_enqueued_again_and_names_the_first_job(self, queue: DatabaseQueue) -> None:
-        first = queue.enqueue(NewJob('{"update_id": 7}', 7, "message"))
+        first = queue.enqueue(Update('{"update_id": 7}', 7, "message"))
 
-        again = queue.enqueue(NewJob('{"update_id": 7, "other": true}', 7, "message"))
+        again = queue.enqueue(Update('{"update_id": 7, "other": true}', 7, "message"))
 
         assert (first.duplicate, again.duplicate) == (False, True)
         assert again.job_id == first.job_id
@@ -71,12 +72,12 @@ class TestEnqueue:
         job_id = enqueue(queue, 7)
         queue.complete(claim(queue).lease)
 
-        assert queue.enqueue(NewJob("{}", 7, "message")).job_id == job_id
+        assert queue.enqueue(Update("{}", 7, "message")).job_id == job_id
         assert queue.counts() == Counts(done=1)
 
     def test_updates_without_an_id_are_all_enqueued(self, queue: DatabaseQueue) -> None:
-        queue.enqueue(NewJob("{}"))
-        queue.enqueue(NewJob("{}"))
+        queue.enqueue(Update("{}"))
+        queue.enqueue(Update("{}"))
 
         assert queue.counts() == Counts(pending=2)
 

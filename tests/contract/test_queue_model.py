@@ -18,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
-from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease, NewJob
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.support.generators.long_tests import sized
 from tests.support.judges.queue_model import QUANTUM_SECONDS, QueueModel
 from tests.support.servers.databases import Servers, let_pass
@@ -58,7 +59,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(lane=st.sampled_from(LANES), deadlines=st.sampled_from(DEADLINES), update_id=st.none() | st.integers(1, 9))
     def enqueue(self, lane: str | None, deadlines: tuple[float | None, float | None], update_id: int | None) -> None:
         known = self.model.find_update(update_id)
-        job = NewJob("{}", update_id, "message", lane, *deadlines)
+        job = Update("{}", update_id, "message", lane, *deadlines)
         enqueued = self.queue.enqueue(job)
         assert enqueued.duplicate == (known is not None)
         if known is None:

@@ -16,7 +16,7 @@ import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Session
-from scalable.lib.queue.job import NewJob
+from scalable.lib.telegram.update import Update
 
 LEASE_SECONDS = 45
 
@@ -50,7 +50,7 @@ def counted(queue: DatabaseQueue) -> Iterator[Callable[[], int]]:
 def test_statements_per_job_in_steady_state(queue: DatabaseQueue) -> None:
     locking = queue.database.claims_in_transaction()
     with counted(queue) as statements:
-        queue.enqueue(NewJob("{}", 1, "message", "chat:1"))
+        queue.enqueue(Update("{}", 1, "message", "chat:1"))
         assert statements() == 1
 
         (job,) = queue.claim("worker", LEASE_SECONDS)
@@ -69,7 +69,7 @@ def test_statements_per_job_in_steady_state(queue: DatabaseQueue) -> None:
 def test_a_batch_costs_what_one_job_costs(queue: DatabaseQueue) -> None:
     locking = queue.database.claims_in_transaction()
     for number in range(8):
-        queue.enqueue(NewJob("{}", number, "message", f"chat:{number}"))
+        queue.enqueue(Update("{}", number, "message", f"chat:{number}"))
 
     with counted(queue) as statements:
         batch = queue.claim("worker", LEASE_SECONDS, limit=8)
@@ -81,7 +81,7 @@ def test_a_batch_costs_what_one_job_costs(queue: DatabaseQueue) -> None:
 
 def test_a_job_with_followers_ends_in_one_transaction(queue: DatabaseQueue) -> None:
     for number in range(2):
-        queue.enqueue(NewJob("{}", number, "message", "chat:1"))
+        queue.enqueue(Update("{}", number, "message", "chat:1"))
     (job,) = queue.claim("worker", LEASE_SECONDS)
     queue.claim("worker", LEASE_SECONDS)  # finds the follower blocked, and parks it
 

@@ -11,10 +11,11 @@ from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaM
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress
 from scalable.lib.queue.dialects.database import Database, Session
-from scalable.lib.queue.job import Counts, NewJob
+from scalable.lib.queue.job import Counts
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import SCHEMA_VERSION, ensure_schema, missing_statements, stored_version
 from scalable.lib.queue.table import QueueTable
+from scalable.lib.telegram.update import Update
 
 STARTERS = 8
 
@@ -64,7 +65,7 @@ def test_starters_at_the_same_moment_all_end_up_with_the_same_tables(address: Da
 
 def test_a_missing_column_or_index_is_added_and_the_rows_stay(queue: DatabaseQueue) -> None:
     database = queue.database
-    queue.enqueue(NewJob("{}", 1, "message"))
+    queue.enqueue(Update("{}", 1, "message"))
     in_sqlite = "SQLite" in database.identity
     execute(database, "DROP INDEX bot_jobs_turn" if in_sqlite else "DROP INDEX turn ON bot_jobs")
     execute(database, "ALTER TABLE bot_jobs DROP COLUMN expires_at")

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.views import search as search_module
 from scalable.lib.queue.views.search import Filter, Search, read_filter
+from scalable.lib.telegram.update import Update
 from tests.support.fakes.clock import FakeClock
 
 LEASE_SECONDS = 45
@@ -25,7 +25,7 @@ def message(number: int, chat: int, user: int) -> str:
 
 
 def add(queue: DatabaseQueue, number: int, chat: int = 1, user: int = 9, update_type: str = "message") -> int:
-    return queue.enqueue(NewJob(message(number, chat, user), number, update_type, f"chat:{chat}")).job_id
+    return queue.enqueue(Update(message(number, chat, user), number, update_type, f"chat:{chat}")).job_id
 
 
 def end(queue: DatabaseQueue, limit: int, error: str = "") -> list[int]:
@@ -116,11 +116,11 @@ def test_a_number_finds_what_has_it_as_chat_or_user_and_nothing_else(
     queue: DatabaseQueue, search: Search, number: int
 ) -> None:
     in_text = {"message": {"text": f"{number}", "date": number, "chat": {"id": 10 * number}}, "user_id": f"{number}"}
-    queue.enqueue(NewJob(json.dumps(in_text)))
+    queue.enqueue(Update(json.dumps(in_text)))
     chat = add(queue, 1, chat=number)
     user = add(queue, 2, user=number)
-    compact = queue.enqueue(NewJob(f'{{"poll_answer":{{"user":{{"id":{number},"x":1}}}}}}')).job_id
-    lane = queue.enqueue(NewJob(f'{{"a": {number}}}', None, None, f"member:{number}")).job_id
+    compact = queue.enqueue(Update(f'{{"poll_answer":{{"user":{{"id":{number},"x":1}}}}}}')).job_id
+    lane = queue.enqueue(Update(f'{{"a": {number}}}', None, None, f"member:{number}")).job_id
 
     found = search.find(Filter(number=number), 10)
 

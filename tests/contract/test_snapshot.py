@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import NewJob, QueueSnapshot
+from scalable.lib.queue.job import QueueSnapshot
+from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_pass
 
 LEASE_SECONDS = 45
@@ -14,7 +15,7 @@ LEASE_SECONDS = 45
 def put(
     queue: DatabaseQueue, lane: str | None = None, urgent: float | None = None, expires: float | None = None
 ) -> int:
-    return queue.enqueue(NewJob("{}", None, "message", lane, urgent, expires)).job_id
+    return queue.enqueue(Update("{}", None, "message", lane, urgent, expires)).job_id
 
 
 def test_an_empty_queue_has_nothing_to_do(queue: DatabaseQueue) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.database import Database
-from scalable.lib.queue.job import Adopted, Counts, NewJob, Reaped
+from scalable.lib.queue.job import Adopted, Counts, Reaped
 from scalable.lib.queue.maintenance import ADOPTED_LEASE_SECONDS
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import missing_statements
+from scalable.lib.telegram.update import Update
 from tests.support.places import REPOSITORY
 from tests.support.servers.databases import DATABASES, Servers, let_pass
 from tests.support.servers.served_installation import ServedSite
@@ -194,7 +195,7 @@ def test_the_old_programs_statements_still_work_on_the_new_table(queue: Database
 
 def test_an_update_can_expire_in_the_old_table(queue: DatabaseQueue) -> None:
     queue.ensure_schema()
-    job_id = queue.enqueue(NewJob("{}", 77, "inline_query", "user:1", 30, 30)).job_id
+    job_id = queue.enqueue(Update("{}", 77, "inline_query", "user:1", 30, 30)).job_id
     let_pass(queue, 31)
 
     assert queue.expire() == 1

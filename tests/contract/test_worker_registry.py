@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.schema import SCHEMA_VERSION, missing_statements, stored_version
 from scalable.lib.queue.worker_registry import ALIVE_SECONDS, Heartbeat, WorkerRegistry
+from scalable.lib.telegram.update import Update
 
 LEASE_SECONDS = 45
 HEARTBEAT = Heartbeat("host:1-ab/1.0", "host", 4711, 120.0, runs=9, succeeded=6, retried=2, failed=1, memory_kb=20_000)
@@ -59,7 +59,7 @@ def test_a_later_beat_replaces_the_earlier_one(registry: WorkerRegistry) -> None
 
 
 def test_a_worker_is_shown_with_the_job_it_runs_at_this_moment(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
-    queue.enqueue(NewJob("{}"))
+    queue.enqueue(Update("{}"))
     registry.record_heartbeat(HEARTBEAT)
     registry.record_heartbeat(replace(HEARTBEAT, name="another"))
 
@@ -116,7 +116,7 @@ def test_only_workers_silent_for_a_day_are_deleted(queue: DatabaseQueue, registr
 def test_tables_of_version_1_get_the_new_ones_and_keep_their_rows(
     queue: DatabaseQueue, registry: WorkerRegistry
 ) -> None:
-    job_id = queue.enqueue(NewJob("{}", 7, "message")).job_id
+    job_id = queue.enqueue(Update("{}", 7, "message")).job_id
     for statement in (
         "DROP TABLE bot_jobs_workers",
         "DROP TABLE bot_jobs_minutes",

@@ -92,7 +92,7 @@ def test_both_find_the_same_request(data: bytes) -> None:
     assert other.error is None
     assert (other.command, other.path, other.version, other.query) == ("POST", PATH.decode(), "1.1", "")
     assert other.get_body_stream().read() == found.body
-    assert other.headers.get("X_TELEGRAM_BOT_API_SECRET_TOKEN", "") == found.secret
+    assert other.headers.get("X_TELEGRAM_BOT_API_SECRET_TOKEN", "") == found.secret_token
     assert not other.chunked
     assert not other.expect_continue
     assert other.headers.get("CONNECTION", "keep-alive").lower() == "keep-alive"
@@ -103,9 +103,9 @@ def test_the_usual_request_is_read_and_any_other_is_left_alone() -> None:
     with_secret = read_plain_request(USUAL.replace(b"Host: x", b"X-Telegram-BOT-Api-Secret-Token: hush"), PATH)
 
     assert found is not None
-    assert (found.body, found.secret) == (BODY, "")
+    assert (found.body, found.secret_token) == (BODY, "")
     assert with_secret is not None
-    assert with_secret.secret == "hush"
+    assert with_secret.secret_token == "hush"
     for other in (
         USUAL[:-1],
         USUAL + b"x",

@@ -16,15 +16,16 @@ import pytest
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.ingest.batch_receiver import BatchReceiver
-from scalable.lib.ingest.mount import mount
 from scalable.lib.ingest.webhook_app import create_webhook_app
+from scalable.lib.ingest.wsgi import mount
 from scalable.lib.installation import Installation
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import SqliteAddress
-from scalable.lib.queue.job import Counts, Enqueued, NewJob
+from scalable.lib.queue.job import Counts, Enqueued
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.setup.config import load_config
+from scalable.lib.telegram.update import Update
 from tests.integration.conftest import database_settings
 from tests.support.servers.databases import Servers
 from tests.support.servers.served_installation import ServedSite
@@ -46,14 +47,14 @@ class WatchedQueue(DatabaseQueue):
         self.alone: list[int | None] = []
         self.failure: Exception | None = None
 
-    def enqueue_many(self, jobs: Sequence[NewJob]) -> list[int]:
+    def enqueue_many(self, jobs: Sequence[Update]) -> list[int]:
         self.together.append([job.update_id for job in jobs])
         assert self.gate.wait(20)
         if self.failure is not None:
             raise self.failure
         return super().enqueue_many(jobs)
 
-    def enqueue(self, job: NewJob) -> Enqueued:
+    def enqueue(self, job: Update) -> Enqueued:
         self.alone.append(job.update_id)
         if isinstance(self.failure, DatabaseUnavailable):
             raise self.failure
@@ -178,7 +179,7 @@ def test_what_comes_while_one_is_stored_is_stored_together_and_each_gets_its_own
 
 
 def test_duplicates_among_those_stored_together_are_one_job(pool: Pool) -> None:
-    pool.queue.enqueue(NewJob("{}", 3))
+    pool.queue.enqueue(Update("{}", 3))
     clients = [pool.connect() for _ in range(6)]
     pool.queue.gate.clear()
     clients[0].send(request(update(100)))

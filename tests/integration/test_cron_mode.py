@@ -186,12 +186,12 @@ def test_a_new_version_of_the_bot_ends_the_tick_early_and_the_next_one_has_it(ma
 def test_lanes_keep_their_order_and_nothing_runs_twice(make: MakeTicks) -> None:
     ticks = make(JOURNAL_BOT, BOT_JOB_RETRY_BASE="1", BOT_JOB_RETRY_MAX="1", BOT_JOB_MAX_ATTEMPTS="3")
     ticks.queue.ensure_schema()
-    from scalable.lib.queue.job import NewJob
+    from scalable.lib.telegram.update import Update
 
     for number in range(120):
         lane = f"chat:{number % 7}"
         payload = f'{{"update_id": {number}, "lane": "{lane}", "always_fails": {str(number % 40 == 39).lower()}}}'
-        ticks.queue.enqueue(NewJob(payload, number, "message", lane))
+        ticks.queue.enqueue(Update(payload, number, "message", lane))
 
     tick = ticks.start(*CRON, "--max-seconds", "50")
     wait_until(lambda: not {"pending", "processing"} & set(ticks.states().values()), ticks.logs, 45)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from scalable.lib.dashboard.access import Keys, Role, Visitor
-from scalable.lib.queue.job import NewJob
+from scalable.lib.telegram.update import Update
 from tests.support.generators.fuzz_counts import fuzzed
 from tests.support.generators.wsgi_client import OWNER, READER, SECRET, Client
 
@@ -117,9 +117,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     client = Client(tmp_path_factory.mktemp("hostile"))
     for number, text in enumerate(HOSTILE):
         payload = json.dumps({"update_id": number, "message": {"text": text, text[:1000]: text}}, ensure_ascii=False)
-        client.queue.enqueue(NewJob(payload, number, "message", f"poll:{number}"))
-    client.queue.enqueue(NewJob("<script>not json</script>\x1b", 900, None, None))
-    client.queue.enqueue(NewJob('{"a": "\\ud800 \\u0000 \\udfff"}', 901, None, None))
+        client.queue.enqueue(Update(payload, number, "message", f"poll:{number}"))
+    client.queue.enqueue(Update("<script>not json</script>\x1b", 900, None, None))
+    client.queue.enqueue(Update('{"a": "\\ud800 \\u0000 \\udfff"}', 901, None, None))
     for job in client.queue.claim("<b>worker</b>", 600, limit=len(HOSTILE) + 2):
         client.queue.retry(job.lease, HOSTILE[job.id % len(HOSTILE)], 0)
     for job in client.queue.claim("<i>worker</i>", 600, limit=len(HOSTILE) + 2):

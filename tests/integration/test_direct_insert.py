@@ -36,7 +36,7 @@ class Installation:
         variables = {"PATH": "/usr/bin:/bin", SECRET_VARIABLE: SECRET, **cgi_variables(method, body), **changed}
         script = str(self.folder / "webhook_queue.py")
         answer = run_cgi([sys.executable, "-X", "importtime", script], variables, body)
-        return answer, "scalable.config" not in answer.log
+        return answer, "scalable.lib.setup.config" not in answer.log
 
     def send(self, update: object, **changed: str) -> tuple[CgiAnswer, bool]:
         return self.ask("POST", json.dumps(update).encode(), **changed)

@@ -19,9 +19,9 @@ from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.stop_signal import StopSignal
+from scalable.lib.telegram.update import Update
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.outcome import Kind
 from scalable.lib.worker.reply_sender import ReplySender
@@ -224,7 +224,7 @@ def test_the_job_keeps_its_lease_and_ends_with_words_for_a_person(
     place.write(bot)
     queue = DatabaseQueue(SqliteDatabase(SqliteAddress(tmp_path / "queue")), "bot_jobs", RetryPolicy())
     queue.ensure_schema()
-    job_id = queue.enqueue(NewJob(UPDATE)).job_id
+    job_id = queue.enqueue(Update(UPDATE)).job_id
 
     with place.runner(DEADLINES.get(bot, AMPLE_SECONDS)) as runner:
         worker = LegacyBotWorker(
@@ -246,7 +246,7 @@ def test_the_job_keeps_its_lease_and_ends_with_words_for_a_person(
             place.end_daemon()
 
         place.write(ORDINARY)
-        ordinary = queue.enqueue(NewJob(ORDINARY_UPDATE)).job_id
+        ordinary = queue.enqueue(Update(ORDINARY_UPDATE)).job_id
         worker.work_one()
         worker.close()
         assert queue.find(ordinary).status == "done"

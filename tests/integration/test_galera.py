@@ -16,8 +16,8 @@ import pytest
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.support.fakes.worker_killer import JOURNAL_BOT, read_journal
 from tests.support.generators.bots import python_bot
 from tests.support.generators.long_tests import LONG, sized
@@ -236,12 +236,12 @@ def test_the_last_node_refuses_everything_until_it_is_told_to_go_on_alone(cluste
     try:
         wait_until(lambda: (view := cluster.sees(0)) is not None and not view.is_ready, cluster.log_tails)
         with pytest.raises(DatabaseUnavailable, match="WSREP has not yet prepared node"):
-            queue.enqueue(NewJob("{}", 1))
+            queue.enqueue(Update("{}", 1))
 
         cluster.nodes[0].ask(statement)
 
         wait_until(lambda: (view := cluster.sees(0)) is not None and view.is_synced, cluster.log_tails)
-        queue.enqueue(NewJob("{}", 2))
+        queue.enqueue(Update("{}", 2))
     finally:
         for number in (1, 2):
             bring_back_patiently(cluster, number)

@@ -23,9 +23,10 @@ from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.minimal_mysql import insert
-from scalable.lib.queue.job import Lease, NewJob, Reaped
+from scalable.lib.queue.job import Lease, Reaped
 from scalable.lib.queue.leadership import Leadership
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_pass
 from tests.support.servers.galera import NODES, GaleraCluster
 from tests.support.servers.load_balancer import Relay
@@ -56,7 +57,7 @@ class Rig:
 
     def enqueue(self, number: int, update: int, lane: str) -> int:
         """Deliver an update to one of the machines; the id of its job."""
-        return self.queues[number].enqueue(NewJob("{}", update, "message", lane)).job_id
+        return self.queues[number].enqueue(Update("{}", update, "message", lane)).job_id
 
     def begun(self, number: int, word: str, work: Callable[[], Result]) -> Future[Result]:
         """`work` in a thread of its own, when the node has begun a statement that starts with `word`."""
@@ -277,7 +278,7 @@ class TestNotReady:
                     work()
             assert time.monotonic() - began < AT_ONCE_SECONDS
             relay.targets = (rig.cluster.nodes[0].server.port,)
-            assert not balanced.enqueue(NewJob("{}", 2)).duplicate
+            assert not balanced.enqueue(Update("{}", 2)).duplicate
 
         assert [job.update_id for job in alone.newest(10)] == [2]
         balanced.close()

@@ -16,8 +16,8 @@ import pytest
 
 from scalable.lib.ingest.fast_cgi.pool_client import GREETING
 from scalable.lib.installation import Installation
-from scalable.lib.queue.job import NewJob
 from scalable.lib.setup.config import load_config
+from scalable.lib.telegram.update import Update
 from tests.support.fakes.scripted_gateway import ScriptedGateway, read_request
 from tests.support.places import REPOSITORY
 from tests.support.servers.cgi import CgiAnswer, cgi_variables, run_cgi
@@ -195,7 +195,7 @@ def test_an_update_that_was_stored_before_the_gateway_died_is_stored_once(
     def store_and_die(connection: socket.socket) -> None:
         connection.sendall(GREETING)
         _, body = read_request(connection)
-        queue.enqueue(NewJob(body.decode(), json.loads(body)["update_id"]))
+        queue.enqueue(Update(body.decode(), json.loads(body)["update_id"]))
 
     with ScriptedGateway(tmp_path / "data", store_and_die):
         answer = send(site, 5)

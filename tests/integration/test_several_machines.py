@@ -22,9 +22,9 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Session
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.leadership import Leadership
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.integration.conftest import database_settings
 from tests.support.fakes.worker_killer import children
 from tests.support.generators.bots import python_bot
@@ -191,7 +191,7 @@ def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Server
     shared.queue.ensure_schema()
     for number in range(1, UPDATES + 1):
         lane = f"chat:{number % LANES}"
-        shared.queue.enqueue(NewJob(json.dumps({"update_id": number, "lane": lane}), number, "message", lane))
+        shared.queue.enqueue(Update(json.dumps({"update_id": number, "lane": lane}), number, "message", lane))
 
     with three_machines(tmp_path, settings) as machines:
         wait_until(

@@ -12,8 +12,8 @@ import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import MySqlAddress
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 from tests.integration.conftest import database_settings
 from tests.support.fakes.worker_killer import JOURNAL_BOT, kill_one_worker, read_journal
 from tests.support.generators.bots import python_bot
@@ -40,7 +40,7 @@ def enqueue_for_a_while(queue: DatabaseQueue, chance: random.Random) -> None:
         number += 1
         lane = f"chat:{chance.randrange(LANES)}"
         update = {"update_id": number, "lane": lane, "always_fails": number % ALWAYS_FAILS == 0}
-        queue.enqueue(NewJob(json.dumps(update), number, "message", lane))
+        queue.enqueue(Update(json.dumps(update), number, "message", lane))
         time.sleep(chance.random() * 2 / UPDATES_PER_SECOND)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO, StringIO
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from scalable.lib.ingest.cgi import answer_request
-from scalable.lib.ingest.error_boundary import with_error_boundary
+from scalable.lib.ingest.wsgi import with_error_boundary
 from tests.support.servers.cgi import cgi_variables, run_cgi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,3 +108,32 @@ def test_variables_are_the_bytes_of_the_address_as_wsgi_wants_them(tmp_path: Pat
     seen = run_cgi([sys.executable, str(script)], cgi_variables("GET", b"", PATH_INFO="/caf\u00e9", **locale))
 
     assert seen.body == repr("/caf\u00e9".encode().decode("latin-1")).encode()
+
+
+END_THE_ANSWER = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from scalable.lib.ingest.cgi import end_cgi_response
+print("answer", flush=True)
+end_cgi_response()
+print("not for the visitor", flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+sys.stdin.readline()
+os.execv("/bin/sh", ["/bin/sh", "-c", "kill -TERM $$; echo a program that is started does not listen >&2"])
+"""
+
+
+def test_a_cgi_answer_ends_while_the_process_goes_on_and_is_deaf_to_term():
+    process = subprocess.Popen(
+        [sys.executable, "-c", END_THE_ANSWER, str(ROOT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.read() == b"answer\n"  # to its end, as the web server reads it
+    assert process.poll() is None
+
+    _, errors = process.communicate(b"go on\n", timeout=30)
+
+    assert (process.returncode, errors) == (-signal.SIGTERM, b"")  # what it starts is ended by TERM as ever

@@ -10,9 +10,9 @@ import pytest
 
 from scalable.lib.pool.alerts import Alerts
 from scalable.lib.pool.webhook_admin import WebhookAdmin
-from scalable.lib.queue.job import NewJob
 from scalable.lib.queue.notes import PAUSED
 from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.telegram.update import Update
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, says
 from tests.support.fakes.worker_bench import Bench
 
@@ -53,7 +53,7 @@ class Watchtower:
         )
 
     def fail_a_job(self, cause: str, minutes_ago: int) -> None:
-        self.bench.queue.enqueue(NewJob("{}"))
+        self.bench.queue.enqueue(Update("{}"))
         (job,) = self.bench.queue.claim("worker", 45)
         self.bench.queue.fail(job.lease, cause)
         self.bench.sql(

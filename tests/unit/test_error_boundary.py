@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalable.lib.ingest.error_boundary import with_error_boundary
+from scalable.lib.ingest.wsgi import with_error_boundary
 
 REQUEST = {"REQUEST_METHOD": "POST", "SCRIPT_NAME": "/scalable/webhook_queue.py"}
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scalable.lib.telegram.lanes import ORDERS, Place, find_place
+from scalable.lib.telegram.lanes import ORDERS, find_place
 from scalable.lib.telegram.update import read_update
 from tests.support.generators.fuzz_counts import fuzzed
 
@@ -72,12 +72,8 @@ def chat(number: Any, **rest: Any) -> dict[str, Any]:
     return {"chat": {"id": number}, **rest}
 
 
-def fields(place: Place) -> tuple[str | None, float | None, float | None]:
-    return place.lane, place.urgent_seconds, place.expires_seconds
-
-
 def lane(update_type: str, content: Any, order: str = "telegram") -> str | None:
-    return find_place(update_type, content, order).lane
+    return find_place(update_type, content, order)[0]
 
 
 def about_chat(update_type: str, number: int) -> dict[str, Any]:
@@ -221,7 +217,7 @@ def test_an_odd_id_gives_no_lane(odd: Any, order: str):
 @pytest.mark.parametrize("content", [*ODD, {"chat": [1]}, {"chat": "x", "from": 1, "message": {"chat": 1}}], ids=repr)
 @either_order
 def test_odd_content_gives_no_lane_and_the_deadlines_of_the_type(content: Any, order: str):
-    places = {kind: fields(find_place(kind, content, order)) for kind in TYPES}
+    places = {kind: find_place(kind, content, order) for kind in TYPES}
 
     assert places == {kind: (None, *DEADLINES[kind]) for kind in TYPES}
 
@@ -286,7 +282,7 @@ def test_a_plain_id_cannot_be_mistaken_for_the_digest_of_another():
 def test_an_unknown_type_waits_for_nobody_and_has_no_deadline(update_type: str | None, order: str):
     place = find_place(update_type, chat(5, id="7", **{"from": {"id": 5}}), order)
 
-    assert fields(place) == (None, None, None)
+    assert place == (None, None, None)
 
 
 def test_the_lane_is_that_of_the_field_that_names_the_type():

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalable.lib.ingest import pool_gateway as module
-from scalable.lib.ingest.error_boundary import Wsgi
 from scalable.lib.ingest.fast_cgi.pool_client import GREETING, MAX_BODY_BYTES, netstring
 from scalable.lib.ingest.pool_gateway import THREADS, Gateway, open_gateway
+from scalable.lib.ingest.wsgi import Wsgi
 from tests.support.generators.fuzz_counts import fuzzed
 from tests.support.waiting import eventually
 

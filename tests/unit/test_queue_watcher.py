@@ -11,7 +11,7 @@ import pytest
 from scalable.lib.ingest.pool_notification import NotificationSocket, notify_pool
 from scalable.lib.pool.poll_schedule import PollSchedule
 from scalable.lib.pool.queue_watcher import QueueWatcher
-from scalable.lib.queue.job import NewJob
+from scalable.lib.telegram.update import Update
 from scalable.lib.worker.wakeup import WakeupPipe
 from tests.support.fakes.worker_bench import Bench
 from tests.support.waiting import eventually
@@ -82,7 +82,7 @@ def test_a_job_in_back_off_wakes_workers_when_it_is_due(room: Room):
 
 
 def test_a_lease_that_ran_out_asks_for_maintenance(room: Room):
-    room.bench.queue.enqueue(NewJob("{}"))
+    room.bench.queue.enqueue(Update("{}"))
     room.bench.queue.claim("a worker that died", 45)
     room.bench.sql("UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000'")
 

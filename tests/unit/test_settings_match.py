@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scalable.lib.ingest.error_boundary import Wsgi
 from scalable.lib.ingest.settings_match import SettingsMatch
+from scalable.lib.ingest.wsgi import Wsgi
 from scalable.lib.installation import Installation
 from scalable.lib.setup.config import Config, load_config
 
@@ -26,7 +26,12 @@ def folder(tmp_path: Path) -> Path:
 
 def chooser(folder: Path, **environment: str) -> SettingsMatch:
     """That of a pool started in `folder` with this environment."""
-    return SettingsMatch(load_config, load_config(environment, folder), lambda: {"webhook_queue.py": WEBHOOK})
+
+    def read_site(environment: Mapping[str, str], scalable_folder: Path) -> tuple[Path, object]:
+        config = load_config(environment, scalable_folder)
+        return config.settings_file, config.site_settings()
+
+    return SettingsMatch(read_site, read_site(environment, folder)[1], lambda: {"webhook_queue.py": WEBHOOK})
 
 
 def variables(folder: Path, script: str = "webhook_queue.py", **environment: str) -> Mapping[str, str]:

@@ -162,3 +162,15 @@ def test_every_json_object_is_an_update_and_is_kept_as_it_came(value: dict[str, 
     assert update.payload.encode("utf-8") == body
     assert update.update_id is None or update.update_id == value["update_id"]
     assert update.update_type is None or update.update_type in value
+
+
+@pytest.mark.parametrize(("urgent", "expires"), [(None, 30), (31, 30)])
+def test_a_job_that_expires_must_be_urgent_first(urgent: float | None, expires: float) -> None:
+    """Expiry would not find it: it would never run, never expire, and stop its lane for ever."""
+    with pytest.raises(ValueError, match=f"urgent_seconds={urgent}, expires_seconds={expires}"):
+        Update("{}", lane="chat:1", urgent_seconds=urgent, expires_seconds=expires)
+
+
+@pytest.mark.parametrize(("urgent", "expires"), [(None, None), (30, None), (30, 30), (30, 60)])
+def test_every_other_pair_of_deadlines_is_taken(urgent: float | None, expires: float | None) -> None:
+    assert Update("{}", urgent_seconds=urgent, expires_seconds=expires).expires_seconds == expires

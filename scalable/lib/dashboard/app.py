@@ -19,8 +19,8 @@ from scalable.lib.dashboard.login import Login, log_out, switch_language
 from scalable.lib.dashboard.login_attempts import LoginAttempts
 from scalable.lib.dashboard.request import YEAR_SECONDS, DashboardRequest, DashboardSettings, packed
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
-from scalable.lib.ingest.afterwards import with_afterwards
-from scalable.lib.ingest.error_boundary import Wsgi, with_error_boundary
+from scalable.lib.ingest.after_response import with_after_response
+from scalable.lib.ingest.wsgi import Wsgi, with_error_boundary
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 
@@ -44,7 +44,7 @@ def create_dashboard_app(
     app.catchall = False
     dashboard = _Dashboard(open_queue, read_secret, attempts_file, settings, on_enqueued)
     app.route(["/", "/<path:path>"], method="ANY", callback=dashboard.answer)
-    return with_afterwards(with_error_boundary(app))
+    return with_after_response(with_error_boundary(app))
 
 
 class _Dashboard:

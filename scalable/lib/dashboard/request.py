@@ -15,7 +15,7 @@ from scalable.lib.dashboard.access import STRANGER, Keys
 from scalable.lib.dashboard.language import Language, choose_language
 from scalable.lib.dashboard.masking import mask_job
 from scalable.lib.dashboard.pages import Page, render, script_path
-from scalable.lib.dashboard.responses import json_response, refusal
+from scalable.lib.ingest.responses import CONTENT_TYPE, JsonResponse
 from scalable.lib.queue.job import JobSummary
 
 if TYPE_CHECKING:  # they load HTTP and TLS, and all the checks
@@ -154,7 +154,7 @@ class DashboardRequest:
 
     def json(self, status: int, body: dict[str, Any]) -> HTTPResponse:
         """JSON, compressed likewise."""
-        return packed(json_response(status, body, SECURITY_HEADERS))
+        return packed(_json(status, body))
 
     def text(self, status: int, body: str, content_type: str, filename: str = "") -> HTTPResponse:
         """Text, such as metrics, compressed likewise; with a `filename` it is to be kept, not shown."""
@@ -168,7 +168,7 @@ class DashboardRequest:
         page = self.page()
         why = page.t(key, **values)
         if self.format:
-            return refusal(status, why, SECURITY_HEADERS)
+            return _json(status, {"ok": False, "error": why})
         asks = self.settings.has_password and not self.visitor.is_owner
         return self.html(status, "refusal.tpl", page, code=status, why=why, asks=asks)
 
@@ -198,6 +198,11 @@ class DashboardRequest:
         """`https` or `http`, as the browser came, a proxy in between or not."""
         forwarded = self.environ.get("HTTP_X_FORWARDED_PROTO", "")
         return "https" if "https" in (self.environ.get("wsgi.url_scheme"), forwarded) else "http"
+
+
+def _json(status: int, body: dict[str, Any]) -> HTTPResponse:
+    content = JsonResponse(status, body).content
+    return HTTPResponse(content, status, {"Content-Type": CONTENT_TYPE, **SECURITY_HEADERS})
 
 
 def packed(response: HTTPResponse, tagged: bool = False) -> HTTPResponse:

@@ -25,7 +25,7 @@ from scalable.lib.dashboard.pages import MAX_PAYLOAD_CHARACTERS, Page, pretty_pa
 from scalable.lib.dashboard.prometheus import CONTENT_TYPE, as_metrics, public_metrics
 from scalable.lib.dashboard.request import DashboardRequest
 from scalable.lib.errors import JobNotFound, SchemaMissing
-from scalable.lib.ingest.afterwards import do_afterwards
+from scalable.lib.ingest.after_response import do_after_response
 from scalable.lib.queue import history
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
@@ -76,7 +76,7 @@ def show_overview(request: DashboardRequest, queue: DatabaseQueue) -> HTTPRespon
     if page.part == "charts":
         return request.html(200, "charts_only.tpl", page, **_charts(page, queue, span))
     overview = read_overview(queue, min(NEWEST_ON_PAGE, request.settings.limit))
-    _ask_telegram_afterwards(request, queue, overview)
+    _ask_telegram_after_response(request, queue, overview)
     charts = {} if page.part else _charts(page, queue, span)
     return request.html(200, "overview.tpl", page, overview=overview, percentile=percentile, **charts)
 
@@ -117,14 +117,15 @@ def _charts(page: Page, queue: DatabaseQueue, span: str) -> dict[str, Any]:
     return {"charts": [] if empty else charts, "points": points, "span": span, "spans": SPANS, "no_points": empty}
 
 
-def _ask_telegram_afterwards(request: DashboardRequest, queue: DatabaseQueue, overview: Overview) -> None:
+def _ask_telegram_after_response(request: DashboardRequest, queue: DatabaseQueue, overview: Overview) -> None:
     """Once a minute, when the page has been sent; the next page shows the answer."""
     make_api, secret = request.settings.make_api, request.settings.webhook_secret
     if make_api is None or not overview.needs_webhook:
         return
     from scalable.lib.pool.webhook_admin import WebhookAdmin  # here, because it loads HTTP and TLS
 
-    do_afterwards(request.environ, WebhookAdmin(queue, make_api, secret).refresh_if_old)
+    refresh = WebhookAdmin(queue, make_api, secret).refresh_if_old
+    do_after_response(request.environ, refresh, in_thread=True)
 
 
 def show_jobs(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:

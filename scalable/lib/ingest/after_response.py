@@ -1,72 +1,63 @@
-"""Work that must not keep anybody waiting: it is done when the answer is with the web server."""
+"""Work that is done once the response to a request was sent, so that its client does not wait for it."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from scalable.lib.ingest.error_boundary import Wsgi
+from scalable.lib.errors import ScalableError
+from scalable.lib.ingest.wsgi import Wsgi
 from scalable.lib.logs import event
 
 log = logging.getLogger(__name__)
+_KEY = "scalable.after_response"
 
 
-def after_answers(application: Wsgi, work: Callable[[], None]) -> Wsgi:
-    """`application`, and `work` done after each of its answers that is a 200.
+def do_after_response(environ: dict[str, Any], work: Callable[[], None], *, in_thread: bool = False) -> None:
+    """Let `work` be done when the response to this request was sent; one a request. Its errors are logged.
 
-    A server calls `close` of what an application returns when it has sent all of it, or when the client is gone
-    (PEP 3333). An error of `work` is logged: it concerns nobody who waits for this answer.
+    `in_thread`: in a thread of its own where the server has threads.
     """
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        followed = _Followed(work)
-        followed.body = application(environ, followed.noting(start_response))
-        return followed
-
-    return answer
+    environ[_KEY] = work, in_thread and bool(environ.get("wsgi.multithread"))
 
 
-class _Followed:
-    body: Iterable[bytes]
+def with_after_response(application: Wsgi) -> Wsgi:
+    """`application`, whose requests may ask for that."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        chunks = application(environ, start_response)
+        return _Body(chunks, *environ.pop(_KEY)) if _KEY in environ else chunks
+
+    return respond
+
+
+class _Body:
+    """The body of a response; a server calls `close` when it was sent, or when the client is gone (PEP 3333)."""
+
+    def __init__(self, chunks: Iterable[bytes], work: Callable[[], None], in_thread: bool) -> None:
+        self._chunks = chunks
         self._work = work
-        self._status = ""
-
-    def noting(self, start_response: Callable[..., Any]) -> Callable[..., Any]:
-        def start(status: str, *rest: Any) -> Any:
-            self._status = status
-            return start_response(status, *rest)
-
-        return start
+        self._in_thread = in_thread
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.body)
+        return iter(self._chunks)
 
     def close(self) -> None:
         try:
-            if hasattr(self.body, "close"):
-                self.body.close()
+            if hasattr(self._chunks, "close"):
+                self._chunks.close()
         finally:
-            if self._status.startswith("200 "):
-                self._follow()
+            if self._in_thread:
+                threading.Thread(target=self._do, name="after response", daemon=True).start()
+            else:
+                self._do()
 
-    def _follow(self) -> None:
+    def _do(self) -> None:
         try:
             self._work()
-        except Exception:  # the top of this work: nobody above could do better
+        except ScalableError as error:
+            log.warning(event("work after an answer failed", cause=error))
+        except Exception:  # the top of this work: no caller could do better
             log.exception(event("work after an answer failed"))
-
-
-def end_cgi_answer() -> None:
-    """Let the web server see the end of this CGI answer while the process goes on for a moment.
-
-    mod_cgid then ends the process, by TERM and after 3 seconds by KILL: the first is ignored.
-    """
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)  # a handler, because a child would inherit SIG_IGN
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)

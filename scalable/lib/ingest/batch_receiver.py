@@ -1,7 +1,7 @@
-"""The quick way of the pool's own server: updates that come together are stored together, by one statement.
+"""The pool's own web server: updates that come together are stored together, by one statement.
 
 One thread reads them where they arrive, one stores them; while that waits for the database, others gather. It knows one
-case, an update that can be stored at once. Every other request and every failure takes the way through waitress and the
+case, an update that can be stored at once. Every other request and every failure goes through waitress and the webhook
 application, which know all cases and say what is wrong; what was stored nevertheless is a duplicate there.
 """
 
@@ -19,15 +19,13 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.utilities import build_http_date
 
-from scalable.lib.errors import NotAnUpdate, ScalableError
-from scalable.lib.ingest.pipeline import log_enqueued, new_job
+from scalable.lib.errors import ScalableError
+from scalable.lib.ingest.pipeline import Receiver
 from scalable.lib.ingest.plain_request import read_plain_request
 from scalable.lib.ingest.responses import stored
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
-from scalable.lib.queue.job import Enqueued
-from scalable.lib.telegram.secret_token import SECRET_VARIABLE, is_telegram
-from scalable.lib.telegram.update import Update, read_update
+from scalable.lib.telegram.update import Update
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +46,9 @@ class BatchReceiver:
     ) -> None:
         self._path = path.encode()
         self._open_queue = open_queue
-        self._secret = secret
-        self._order = order
-        self._on_enqueued = on_enqueued
+        self._receiver = Receiver(secret, order, on_enqueued, log)
         self._waiting: SimpleQueue[_Taken] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="express", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="batch receiver", daemon=True)
 
     def start(self) -> None:
         """Begin to store what is taken, in a thread of its own."""
@@ -60,7 +56,7 @@ class BatchReceiver:
 
     @property
     def waiting(self) -> int:
-        """Updates that were taken and that nobody stores yet."""
+        """Updates that were taken and are not being stored yet."""
         return self._waiting.qsize()
 
     def channel(self, *arguments: Any, **options: Any) -> Channel:
@@ -70,13 +66,10 @@ class BatchReceiver:
     def take(self, channel: Channel, data: bytes) -> bool:
         """Whether `data` is one update and nothing else; then it is stored soon, and its channel told."""
         request = read_plain_request(data, self._path)
-        if request is None or not is_telegram({SECRET_VARIABLE: request.secret}, self._secret):
+        if request is None:
             return False
-        try:
-            update = read_update(request.body, self._order)
-        except NotAnUpdate:
-            return False
-        if update.update_id is None:  # could be stored twice
+        update = self._receiver.accept(request.secret_token, request.body)
+        if update is None:
             return False
         self._waiting.put(_Taken(channel, data, update, len(request.body)))
         return True
@@ -90,74 +83,72 @@ class BatchReceiver:
 
     def _store(self, taken: list[_Taken]) -> None:
         try:
-            ids = self._open_queue().enqueue_many([new_job(each.update) for each in taken])
-        except Exception as error:  # the top of this thread: whatever it was, the usual way will find and tell it
+            ids = self._open_queue().enqueue_many([each.update for each in taken])
+        except Exception as error:  # the top of this thread: the webhook application finds the same, and says so
             if not isinstance(error, ScalableError):
                 log.exception(event("updates not stored together", count=len(taken)))
-            while self.waiting:  # nor shall these wait until the same happens to them
+            while self.waiting:  # these would only wait until the same happens to them
                 taken.append(self._waiting.get())
             for each in taken:
-                each.channel.take_usual_way(each.data)
+                each.channel.leave_to_waitress(each.data)
             return
         date = build_http_date(int(time.time()))
         for each, job_id in zip(taken, ids):
-            each.channel.answer(stored(job_id).for_http(date))
-        self._on_enqueued()
-        for each, job_id in zip(taken, ids):
-            log_enqueued(Enqueued(job_id, duplicate=False), each.update, each.body_bytes)
+            each.channel.respond(stored(job_id).for_http(date))
+        self._receiver.finish((each.update, job_id, each.body_bytes) for each, job_id in zip(taken, ids))
 
 
 class Channel(HTTPChannel):
-    """One connection. Waitress reads it in the thread of its loop; an update is answered in the thread that stores."""
+    """One connection. Waitress reads it in the thread of its loop; the thread that stores updates responds to them."""
 
     requests_lock: threading.Lock
     server: Any
 
     def __init__(self, batch_receiver: BatchReceiver, *arguments: Any, **options: Any) -> None:
         self._batch_receiver = batch_receiver
-        self._is_taken = False  # an update of this connection waits for its answer
-        self._kept = b""  # what is to be read once that is over
+        self._is_taken = False  # an update of this connection waits for its response
+        self._unread = b""  # what is to be read once that is over
         super().__init__(*arguments, **options)
 
     def readable(self) -> bool:
         """As waitress has it; not while there is something left to read from before."""
-        return not self._kept and super().readable()
+        return not self._unread and super().readable()
 
     def received(self, data: bytes) -> bool:
-        """As waitress has it, for what is no usual update."""
+        """As waitress has it, for everything but a plain request with an update."""
         with self.requests_lock:
             if self._is_taken:
-                self._kept += data
+                self._unread += data
                 return True
             is_new = not (self.requests or self.request or self.will_close or self.close_when_flushed)
             self._is_taken = is_taken = is_new and self._batch_receiver.take(self, data)
         return is_taken or super().received(data)
 
-    def answer(self, content: bytes) -> None:
-        """Send the answer to the update that was taken, unless the client is gone. In any thread."""
+    def respond(self, content: bytes) -> None:
+        """Send the response to the update that was taken, unless the client is gone. In any thread."""
         with self.requests_lock:
             self._is_taken = False
             self._send(content)
-        if self._kept or self.will_close:
+        if self._unread or self.will_close:
             self._in_loop(self._go_on)
 
-    def take_usual_way(self, data: bytes) -> None:
+    def leave_to_waitress(self, data: bytes) -> None:
         """Let waitress have the update that was taken, as it came. In any thread."""
         with self.requests_lock:
-            self._kept = data + self._kept
+            self._unread = data + self._unread
         self._in_loop(self._go_on)
 
     def _send(self, content: bytes) -> None:
-        with self.outbuf_lock:  # whoever closes the socket needs it, too: its number could be another one's already
+        with self.outbuf_lock:  # is held to close the socket, too: its number could be another one's already
             if self.connected:
                 sent = 0
                 with suppress(OSError):
                     sent = self.send(content, do_close=False)
-                self.will_close = self.will_close or sent < len(content)  # a client that does not read is none
+                self.will_close = self.will_close or sent < len(content)  # a client that does not read gets no more
 
     def _go_on(self) -> None:
         with self.requests_lock:
-            data, self._kept, self._is_taken = self._kept, b"", False
+            data, self._unread, self._is_taken = self._unread, b"", False
         if data and self.connected:
             super().received(data)
 
@@ -168,7 +159,7 @@ class Channel(HTTPChannel):
 
 @dataclass(frozen=True)
 class _Taken:
-    """An update on its way, the whole request it came in, and the connection that waits for the answer."""
+    """An update on its way, the whole request it came in, and the connection that waits for the response."""
 
     channel: Channel
     data: bytes = field(repr=False)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from io import BufferedReader, RawIOBase
 from typing import Any, BinaryIO
 from wsgiref.handlers import BaseCGIHandler
 
-from scalable.lib.ingest.error_boundary import Wsgi
-from scalable.lib.ingest.request_body import MAX_LENGTH_DIGITS
+from scalable.lib.ingest.request_body import TOO_MANY_BYTES, content_length
+from scalable.lib.ingest.wsgi import Wsgi
 
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
 
@@ -21,10 +22,10 @@ def in_cgi() -> bool:
 
 
 def serve_cgi(application: Wsgi) -> None:
-    """Answer the request on standard input; only the answer reaches standard output.
+    """Answer the request on standard input; only the response reaches standard output.
 
-    Whatever else is printed goes to standard error, the server's log, because a stray line before the headers turns
-    the whole answer into a 500.
+    Everything else that is printed goes to standard error, the server's log, because a stray line before the headers
+    turns the whole response into a 500.
     """
     output = sys.stdout.buffer
     sys.stdout = sys.stderr
@@ -32,6 +33,17 @@ def serve_cgi(application: Wsgi) -> None:
         os.fsencode(name).decode("latin-1"): os.fsencode(value).decode("latin-1") for name, value in os.environ.items()
     }
     answer_request(application, variables, sys.stdin.buffer, output, sys.stderr, multithread=False)
+
+
+def end_cgi_response() -> None:
+    """Let the web server see the end of this CGI response while the process goes on for a moment.
+
+    mod_cgid then ends the process, by TERM and after 3 seconds by KILL: the first is ignored.
+    """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)  # a handler, because a child would inherit SIG_IGN
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 def answer_request(
@@ -45,12 +57,14 @@ def answer_request(
 ) -> None:
     """Write what `application` answers to the request of these variables (decoded as latin-1, PEP 3333) to `output`.
 
-    The body is what CONTENT_LENGTH says and not a byte more: `stream` need not end there. One without a length is left
-    to the application to refuse.
+    The body is what CONTENT_LENGTH says and not a byte more: `stream` need not end there. One without a length that
+    can be read is left to the application to refuse.
     """
-    length = variables.get("CONTENT_LENGTH", "")
-    is_number = length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS
-    body = LimitedBody(stream, int(length) if is_number else 0)
+    try:
+        length = content_length(variables.get("CONTENT_LENGTH", ""))
+    except ValueError:
+        length = TOO_MANY_BYTES
+    body = LimitedBody(stream, 0 if length == TOO_MANY_BYTES else length)
     # Apache leaves out what is empty, WSGI wants it there.
     environ = {"SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", **variables}
     _Handler(BufferedReader(body), output, errors, environ, multithread, not multithread).run(application)
@@ -81,7 +95,7 @@ class LimitedBody(RawIOBase):
 
 
 def _drain(body: Any) -> None:
-    """Read what a refused request left unread: a server that still writes would lose our answer with the connection."""
+    """Read what a refused request left unread: else a server that still writes loses our response."""
     left = MAX_DRAIN_BYTES
     while left > 0:
         chunk = body.read(min(left, 65536))

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Optional
 
+from scalable.lib.ingest.request_body import content_length
 from scalable.lib.telegram.secret_token import SECRET_HEADER
 
 _HEAD = re.compile(
@@ -18,8 +19,7 @@ _HEAD = re.compile(
     rb"\r\n"
 )
 # What changes where the request ends, or what comes after it.
-_NOT_USUAL = (b"transfer-encoding", b"expect", b"upgrade")
-_LENGTH = re.compile(rb"[0-9]{1,7}")
+_NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")
 _SECRET = SECRET_HEADER.lower().encode()
 
 
@@ -28,7 +28,7 @@ class PlainRequest:
     """A body, and the secret token that came with it, empty without one."""
 
     body: bytes = field(repr=False)
-    secret: str = field(repr=False)
+    secret_token: str = field(repr=False)
 
 
 def read_plain_request(data: bytes, path: bytes) -> Optional[PlainRequest]:
@@ -37,10 +37,13 @@ def read_plain_request(data: bytes, path: bytes) -> Optional[PlainRequest]:
     if head is None or head.group(1) != path:
         return None
     headers = _headers(head.group(2))
-    if headers is None or any(name in headers for name in _NOT_USUAL):
+    if headers is None or any(name in headers for name in _NOT_PLAIN):
         return None
-    length = headers.get(b"content-length", b"")
-    if not _LENGTH.fullmatch(length) or int(length) != len(data) - head.end():
+    try:
+        length = content_length(headers.get(b"content-length", b""))
+    except ValueError:
+        return None
+    if length != len(data) - head.end():
         return None
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None

@@ -21,13 +21,12 @@ from scalable.lib.errors import (
     DatabaseUnavailable,
     ExitCode,
 )
-from scalable.lib.ingest.pipeline import log_enqueued, new_job
+from scalable.lib.ingest.pipeline import Receiver
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.views.webhook_info import from_telegram
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.telegram.bot_api import BotApi
-from scalable.lib.telegram.update import read_update
 
 log = logging.getLogger(__name__)
 # How long Telegram keeps a question open when there is nothing new, and how much later it must have answered.
@@ -37,7 +36,7 @@ MIN_SECONDS = 1.0
 UPDATES_AT_ONCE = 100
 CONFIRM_TIMEOUT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 60.0
-# Somebody else who asks: a poller that was just killed is gone after one question, a bot that runs is not.
+# Another program that asks: a poller that was just killed is gone after one question, a bot that runs is not.
 MAX_CONFLICTS = 3
 CONFLICT = 409
 
@@ -47,7 +46,7 @@ class Stopped(Exception):
 
 
 class Poller:
-    """Runs until `stop` is requested. `make_api` is given the seconds a call may take; `announce` as in the webhook."""
+    """Runs until `stop` is requested. `make_api` is given the seconds a call may take; `on_enqueued` as in Receiver."""
 
     def __init__(
         self,
@@ -61,8 +60,7 @@ class Poller:
         self._queue = queue
         self._make_api = make_api
         self._api = make_api(POLL_SECONDS + SLACK_SECONDS)
-        self._order = order
-        self._on_enqueued = on_enqueued
+        self._receiver = Receiver("", order, on_enqueued, log)
         self._stop = stop or StopSignal()
         self._first_pause_seconds = first_pause_seconds
         self._next_id: Optional[int] = None
@@ -130,11 +128,8 @@ class Poller:
         for update in updates:
             # As Telegram writes it in a webhook: no spaces, everything but ASCII escaped.
             body = json.dumps(update, separators=(",", ":")).encode("ascii")
-            read = read_update(body, self._order)
-            enqueued = self._queue.enqueue(new_job(read))
+            self._receiver.enqueue(body, lambda: self._queue)
             self._next_id, self._is_confirmed = update["update_id"] + 1, False
-            log_enqueued(enqueued, read, len(body))
-            self._on_enqueued()
 
     def _pause_after(self, error: Exception) -> float:
         """Seconds until the next try. Raises what will not get better by waiting."""

@@ -2,7 +2,7 @@
 
 Not HTTP, and so not waitress: the variables of the web server have to arrive as they are (who the visitor is, what the
 address was), and in HTTP they would have to be hidden among headers, which are what a visitor may forge. Here the
-socket is the boundary: who may connect is the owner of the installation, and is believed. See handover.py for the form.
+socket is the boundary: who may connect is the owner of the installation, and is believed. See protocol.py for the form.
 """
 
 from __future__ import annotations
@@ -20,8 +20,16 @@ from pathlib import Path
 from typing import BinaryIO, Optional
 
 from scalable.lib.ingest.cgi import answer_request
-from scalable.lib.ingest.error_boundary import Wsgi
-from scalable.lib.ingest.fast_cgi.pool_client import GREETING, MAX_BODY_BYTES, SOCKET_NAME, netstring
+from scalable.lib.ingest.fast_cgi.protocol import (
+    GREETING,
+    MAX_BODY_BYTES,
+    MAX_VARIABLES_BYTES,
+    SOCKET_NAME,
+    netstring,
+    read_netstring,
+)
+from scalable.lib.ingest.request_body import content_length, read_up_to
+from scalable.lib.ingest.wsgi import Wsgi
 from scalable.lib.logs import OncePer, event
 from scalable.lib.sockets import short_address
 
@@ -31,7 +39,6 @@ Choose = Callable[[Mapping[str, str]], Optional[Wsgi]]
 THREADS = 4
 # Requests of one moment that may wait for a thread; a further one is answered without the gateway.
 BACKLOG = 64
-MAX_VARIABLES_BYTES = 256 * 1024
 # The other end is a process on this machine that has the whole request in its memory.
 PATIENCE_SECONDS = 10.0
 STOP_SECONDS = 5.0
@@ -52,7 +59,7 @@ class Gateway:
             with short_address(os.fsencode(self.path)) as address:
                 self._socket.bind(address)
             self.path.chmod(0o600)
-            self._socket.listen(BACKLOG)  # only now can anybody connect
+            self._socket.listen(BACKLOG)  # only now can a client connect
         except OSError:
             self._socket.close()
             raise
@@ -72,7 +79,7 @@ class Gateway:
         self._stopping.set()
         self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # done already
-            self._socket.shutdown(socket.SHUT_RDWR)  # lets go whoever waits in accept
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends the threads that wait in accept
         self._socket.close()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
@@ -96,13 +103,13 @@ class Gateway:
             connection.sendall(GREETING)
             with connection.makefile("rb") as stream:
                 variables, body = _read_request(stream)
-            connection.sendall(netstring(self._answer(variables, body)))
+            connection.sendall(netstring(self._response(variables, body)))
         except (OSError, ValueError) as error:  # the other end gave up, or is not one of ours
             log.warning(event("request not taken over", cause=error))
         except Exception:  # the top of the request: the thread has to go on
             log.exception(event("request not taken over"))
 
-    def _answer(self, variables: dict[str, str], body: BinaryIO) -> bytes:
+    def _response(self, variables: dict[str, str], body: BinaryIO) -> bytes:
         application = self._choose(variables)
         if application is None:
             return b""
@@ -122,26 +129,15 @@ def open_gateway(folder: Path, choose: Choose) -> Optional[Gateway]:
 
 def _read_request(stream: BinaryIO) -> tuple[dict[str, str], BinaryIO]:
     """The variables of a request, as PEP 3333 wants text from outside, and its body. Raises ValueError."""
-    length = _read_length(stream)
-    block = stream.read(length + 1)
-    fields = block[:-1].decode("latin-1").split("\0")
-    if len(block) != length + 1 or not block.endswith(b",") or len(fields) % 2 != 1:
+    block = read_netstring(stream.read, MAX_VARIABLES_BYTES)
+    fields = (block or b"").decode("latin-1").split("\0")
+    if block is None or len(fields) % 2 != 1:
         raise ValueError("expected the variables of a request, each ended by a NUL byte")
     variables = dict(zip(fields[::2], fields[1::2]))
-    body_length = int(variables.get("CONTENT_LENGTH") or 0)
-    if not 0 <= body_length <= MAX_BODY_BYTES:
-        raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got {body_length}")
-    body = stream.read(body_length)
-    if len(body) != body_length:
-        raise ValueError(f"expected a body of {body_length} bytes, got {len(body)}")
+    length = content_length(variables.get("CONTENT_LENGTH", ""))
+    if length > MAX_BODY_BYTES:
+        raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got {length}")
+    body = read_up_to(stream.read, length)
+    if len(body) != length:
+        raise ValueError(f"expected a body of {length} bytes, got {len(body)}")
     return variables, BytesIO(body)
-
-
-def _read_length(stream: BinaryIO) -> int:
-    digits = b""
-    while len(digits) < 8:
-        byte = stream.read(1)
-        if byte == b":" and digits.isdigit() and int(digits) <= MAX_VARIABLES_BYTES:
-            return int(digits)
-        digits += byte or b"?"
-    raise ValueError(f"expected a netstring of at most {MAX_VARIABLES_BYTES} bytes, got {digits!r}")

@@ -1,6 +1,6 @@
-"""The poke: whoever stored an update tells the pool on this machine, so that nobody has to look for it.
+"""How a process that stored an update wakes the pool on this machine, which then does not have to poll for it.
 
-One datagram to a socket in the data folder. A poke may get lost: the pool looks at the queue now and then as well.
+One datagram to a socket in the data folder. It may get lost: the pool looks at the queue from time to time as well.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import socket
 from pathlib import Path
 from typing import Optional
 
+from scalable.lib.ingest.fast_cgi.protocol import NOTIFICATION
 from scalable.lib.logs import event
 from scalable.lib.sockets import send_datagram, short_address
 
 log = logging.getLogger(__name__)
-NOTIFICATION = b"!"
 
 
 def notify_pool(path: Path) -> None:
@@ -54,11 +54,11 @@ class NotificationSocket:
         self._socket.setblocking(False)
 
     def fileno(self) -> int:
-        """Readable when there are pokes."""
+        """Readable when there are notifications."""
         return self._socket.fileno()
 
     def take(self) -> int:
-        """How many pokes came since the last time."""
+        """How many notifications came since the last call."""
         count = 0
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -67,6 +67,6 @@ class NotificationSocket:
         return count
 
     def close(self) -> None:
-        """Nobody listens any more."""
+        """Remove the socket."""
         self._path.unlink(missing_ok=True)
         self._socket.close()

@@ -1,55 +1,76 @@
-"""The body of a WSGI request, as far as it may be read."""
+"""How long the body of a request is, and reading it: the same rule for every way in.
 
-from __future__ import annotations
+Imports nothing, and has no annotation that is evaluated: a CGI process may read this for each update.
+"""
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # a CGI process may read this for each update, and `typing` takes its time
-    from typing import Any
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Optional, Union
 
 MAX_UPDATE_BYTES = 1024 * 1024
-# Python reads no number of more than 4300 digits.
+# Python reads no number of more than 4300 digits; so many are more than any limit already.
 MAX_LENGTH_DIGITS = 18
+TOO_MANY_BYTES = 10**MAX_LENGTH_DIGITS
+MOST_AT_ONCE_BYTES = 1024 * 1024
 
 
-class BodyRefused(Exception):
-    """The body cannot be taken; `status` is the answer, the text says why."""
+class RequestRefused(Exception):
+    """The request is not taken: status, explanation and headers of the response, and the log's line, if any."""
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(
+        self, status: int, why: str, headers: "Optional[dict[str, str]]" = None, log_line: "Optional[str]" = None
+    ) -> None:
         super().__init__(why)
         self.status = status
+        self.headers = headers
+        self.log_line = log_line
 
 
-def read_body(environ: dict[str, Any], max_bytes: int) -> bytes:
-    """The whole body, of CONTENT_LENGTH bytes. Raises BodyRefused.
+def content_length(value: "Union[str, bytes]") -> int:
+    """The number of bytes that a Content-Length stands for; 0 for an empty one, TOO_MANY_BYTES for 19 digits and more.
 
-    A body without a length (`Transfer-Encoding: chunked`) is read where the server says that it ends by itself
-    (`wsgi.input_terminated`); elsewhere reading on could wait for ever, or read what is not the body's (RFC 3875, 4.2).
+    Raises ValueError for anything but ASCII digits (RFC 9110, 8.6).
     """
-    length = environ.get("CONTENT_LENGTH") or ""
-    if not length and environ.get("HTTP_TRANSFER_ENCODING"):
-        if not environ.get("wsgi.input_terminated"):
-            raise BodyRefused(411, "send the body with a Content-Length: this server does not take it in chunks")
-        body = _read(environ["wsgi.input"], max_bytes + 1)
-        if len(body) > max_bytes:
-            raise BodyRefused(413, f"the request body is larger than {max_bytes} bytes")
-        return body
-    if not length.isascii() or not (length or "0").isdigit():
-        raise BodyRefused(400, "the Content-Length is not a number")
-    if len(length) > MAX_LENGTH_DIGITS or int(length or 0) > max_bytes:
-        raise BodyRefused(413, f"the request body is larger than {max_bytes} bytes")
-    body = _read(environ["wsgi.input"], int(length or 0))
-    if len(body) < int(length or 0):
-        raise BodyRefused(400, f"the request body ended after {len(body)} of {length} bytes")
-    return body
+    if not value:
+        return 0
+    if not value.isascii() or not value.isdigit():
+        raise ValueError("the Content-Length is not a number")
+    return int(value) if len(value) <= MAX_LENGTH_DIGITS else TOO_MANY_BYTES
 
 
-def _read(stream: Any, length: int) -> bytes:
-    """At most `length` bytes; a stream may give them in parts."""
+def read_up_to(read: "Callable[[int], bytes]", length: int) -> bytes:
+    """The next `length` bytes, fewer when there are no more. `read` is given the most bytes it may return."""
     parts = []
     while length > 0:
-        part = stream.read(length)
+        part = read(min(length, MOST_AT_ONCE_BYTES))
         if not part:
             break
         parts.append(part)
         length -= len(part)
     return b"".join(parts)
+
+
+def read_body(environ: "dict[str, Any]", max_bytes: int) -> bytes:
+    """The whole body of a WSGI request, of CONTENT_LENGTH bytes. Raises RequestRefused.
+
+    A body without a length (`Transfer-Encoding: chunked`) is read where the server says that it ends by itself
+    (`wsgi.input_terminated`); elsewhere reading on could wait for ever, or read what is not the body's (RFC 3875, 4.2).
+    """
+    value = environ.get("CONTENT_LENGTH") or ""
+    is_chunked = not value and bool(environ.get("HTTP_TRANSFER_ENCODING"))
+    if is_chunked and not environ.get("wsgi.input_terminated"):
+        raise RequestRefused(411, "send the body with a Content-Length: this server does not take it in chunks")
+    try:
+        length = max_bytes + 1 if is_chunked else content_length(value)
+    except ValueError as error:
+        raise RequestRefused(400, str(error)) from error
+    too_large = f"the request body is larger than {max_bytes} bytes"
+    if length > max_bytes and not is_chunked:  # not even read
+        raise RequestRefused(413, too_large)
+    body = read_up_to(environ["wsgi.input"].read, length)
+    if len(body) > max_bytes:
+        raise RequestRefused(413, too_large)
+    if len(body) < length and not is_chunked:
+        raise RequestRefused(400, f"the request body ended after {len(body)} of {value} bytes")
+    return body

@@ -1,4 +1,4 @@
-"""Which application answers a request that was handed over: ours, if the CGI process has the same settings as we.
+"""Which application answers a request that was handed over: one of this pool, if the CGI process has its settings.
 
 The gateway must not be a way around a setting: neither one of the web server's environment that the pool was not
 started with, nor one that was written into the settings file after the pool had read it.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
-from scalable.lib.ingest.error_boundary import Wsgi
+from scalable.lib.ingest.wsgi import Wsgi
 from scalable.lib.logs import OncePer, event
 
 log = logging.getLogger(__name__)
@@ -23,42 +23,33 @@ MAX_KNOWN = 16
 REMINDER_SECONDS = 600.0
 
 
-class SiteSettings(Protocol):
-    """What is compared."""
-
-    @property
-    def settings_file(self) -> Path: ...
-
-    def site_settings(self) -> object:
-        """All that the web scripts depend on."""
-
-
 @dataclass(frozen=True)
-class _Known:
+class _Compared:
     """A settings file as it was when it was compared, and the result."""
 
     file: Path
     stamp: object
-    same: bool = field(default=False)
+    same: bool
 
 
 class SettingsMatch:
     """Chooses the application for the variables of a request; None when the CGI process has to do it itself.
 
-    `load` reads the settings of an environment and a folder `scalable/`; `own` are those of this process; `scripts`
-    makes the applications by the names of their scripts, at the first request. Safe to share between threads.
+    `read_site` gives the settings file of an environment and a folder `scalable/`, and all that the web scripts depend
+    on; `own` is the latter of this process; `scripts` makes the applications by the names of their scripts, at the
+    first request. Safe to share between threads.
     """
 
     def __init__(
         self,
-        load: Callable[[Mapping[str, str], Path], SiteSettings],
-        own: SiteSettings,
+        read_site: Callable[[Mapping[str, str], Path], tuple[Path, object]],
+        own: object,
         scripts: Callable[[], Mapping[str, Wsgi]],
     ) -> None:
-        self._load = load
-        self._own = own.site_settings()
+        self._read_site = read_site
+        self._own = own
         self._scripts = scripts
-        self._known: dict[object, _Known] = {}
+        self._known: dict[object, _Compared] = {}
         self._remind = OncePer(REMINDER_SECONDS)
 
     def __call__(self, variables: Mapping[str, str]) -> Optional[Wsgi]:
@@ -84,10 +75,10 @@ class SettingsMatch:
                 log.warning(event("request not taken over", cause=cause, remedy="start the pool again"))
         return known.same
 
-    def _compare(self, environment: dict[str, str], folder: Path) -> _Known:
-        file = self._load(environment, folder).settings_file
-        stamp = _stamp(file)  # before it is read, so that a later change is a later stamp
-        return _Known(file, stamp, self._load(environment, folder).site_settings() == self._own)
+    def _compare(self, environment: dict[str, str], folder: Path) -> _Compared:
+        file, _ = self._read_site(environment, folder)
+        stamp = _stamp(file)  # before it is read again, so that a later change is a later stamp
+        return _Compared(file, stamp, self._read_site(environment, folder)[1] == self._own)
 
 
 def _stamp(file: Path) -> object:
@@ -99,5 +90,5 @@ def _stamp(file: Path) -> object:
 
 
 def _text(value: str) -> str:
-    """A variable as this system reads it: WSGI hands over bytes in the guise of Latin-1."""
+    """A variable as this system reads it: WSGI gives its bytes decoded as Latin-1."""
     return os.fsdecode(value.encode("latin-1"))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from bottle import Bottle, HTTPResponse, request
 
 from scalable.lib.errors import ExitCode, ScalableError
-from scalable.lib.ingest.error_boundary import Wsgi, with_error_boundary
+from scalable.lib.ingest.wsgi import Wsgi, with_error_boundary
 from scalable.lib.logs import event
 from scalable.lib.pool.drain_starter import DrainStarter
 from scalable.lib.queue.database_queue import DatabaseQueue

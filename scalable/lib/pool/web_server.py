@@ -26,7 +26,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 class WebServer:
     """Listens from the moment it is made, answers from `start` on, ends with the process or at `stop`.
 
-    `express` answers the usual updates, `application` everything else.
+    `batch_receiver` answers requests with an update that can be stored at once, `application` everything else.
     """
 
     def __init__(self, application: Any, listen: str, batch_receiver: Optional[BatchReceiver] = None) -> None:

@@ -23,9 +23,9 @@ from scalable.lib.queue.job import (
     Enqueued,
     JobSummary,
     Lease,
-    NewJob,
     ServerDescription,
 )
+from scalable.lib.queue.new_row import new_row
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.queue.parking import end_run, park_blocked
 from scalable.lib.queue.retry_policy import RetryPolicy
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from scalable.lib.queue.views.search import Search
     from scalable.lib.queue.views.totals import Totals
     from scalable.lib.queue.worker_registry import WorkerRegistry
+    from scalable.lib.telegram.update import Update
 
 # Of the process of a pool, whose web server, watcher and maintenance share them; each worker has one more.
 POOL_CONNECTIONS = 3
@@ -117,28 +118,27 @@ class DatabaseQueue:
         """Make the tables or bring them up to date; see schema.ensure_schema."""
         ensure_schema(self.table)
 
-    def enqueue(self, job: NewJob) -> Enqueued:
+    def enqueue(self, job: Update) -> Enqueued:
         """Store a new pending job, or find the one its update_id already has. Commits before it returns.
 
         Makes the tables where they are missing, also one that was dropped.
         """
-        try:
-            return self._enqueue(job)
-        except SchemaMissing:
-            repair_schema(self.table)
-            return self._enqueue(job)
+        insert, values = self.table.sql(sql.ENQUEUE), new_row(job)
+        is_repaired = False
+        while True:
+            try:
+                return Enqueued(self.database.run(lambda session: session.insert(insert, **values)), duplicate=False)
+            except SchemaMissing:
+                if is_repaired:
+                    raise
+                repair_schema(self.table)
+                is_repaired = True
+            except DuplicateKey:
+                found = self.table.rows(sql.FIND_UPDATE, update_id=job.update_id)
+                if found:  # else it was pruned between the two statements, so it is no duplicate any more
+                    return Enqueued(int(found[0][0]), duplicate=True)
 
-    def _enqueue(self, job: NewJob) -> Enqueued:
-        try:
-            insert, values = self.table.sql(sql.ENQUEUE), _row(job)
-            return Enqueued(self.database.run(lambda session: session.insert(insert, **values)), duplicate=False)
-        except DuplicateKey:
-            found = self.table.rows(sql.FIND_UPDATE, update_id=job.update_id)
-            if not found:  # pruned between the two statements, so it is no duplicate any more
-                return self._enqueue(job)
-            return Enqueued(int(found[0][0]), duplicate=True)
-
-    def enqueue_many(self, jobs: Sequence[NewJob]) -> list[int]:
+    def enqueue_many(self, jobs: Sequence[Update]) -> list[int]:
         """Store 1 to MOST_AT_ONCE new pending jobs, in this order, by one statement, and commit; their ids.
 
         Raises DuplicateKey when an update is there already or comes twice, and SchemaMissing; then none of them
@@ -148,7 +148,7 @@ class DatabaseQueue:
         if not 1 <= len(jobs) <= MOST_AT_ONCE or None in update_ids:
             raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
         insert = self.table.sql(sql.enqueue_rows(len(jobs)))
-        values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in _row(job).items()}
+        values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
         first_or_last = self.database.run(lambda session: session.insert(insert, **values))
         if len(jobs) == 1:
             return [first_or_last]
@@ -289,10 +289,6 @@ class DatabaseQueue:
     def close(self) -> None:
         """Close this thread's connection; the queue stays usable."""
         self.database.close()
-
-
-def _row(job: NewJob) -> dict[str, Any]:
-    return {**vars(job), "priority": job.priority}
 
 
 def _short(error: str) -> str:

@@ -6,39 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
 
-from scalable.lib.queue.priority import priority_of
-
 PENDING, PROCESSING, DONE, FAILED, EXPIRED = "pending", "processing", "done", "failed", "expired"
 STATUSES = (PENDING, PROCESSING, DONE, FAILED, EXPIRED)
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """An update about to be enqueued; `payload` is stored byte for byte.
-
-    Jobs of one `lane` run one after the other, in the order they were enqueued; None is no lane. For `urgent_seconds`
-    from now the job goes before others; `expires_seconds` from now it is not worth running any more. None: never.
-    One that expires is urgent, and stays so until then, because that is where it is looked for; ValueError otherwise.
-    """
-
-    payload: str = field(repr=False)
-    update_id: Optional[int] = None
-    update_type: Optional[str] = None
-    lane: Optional[str] = None
-    urgent_seconds: Optional[float] = None
-    expires_seconds: Optional[float] = None
-
-    def __post_init__(self) -> None:
-        if self.expires_seconds is not None and not 0 <= (self.urgent_seconds or -1) <= self.expires_seconds:
-            raise ValueError(
-                f"urgent_seconds={self.urgent_seconds}, expires_seconds={self.expires_seconds}: "
-                "expected a job that expires to be urgent at first, and not longer than that"
-            )
-
-    @property
-    def priority(self) -> int:
-        """Its turn, see turns.py."""
-        return priority_of(self.urgent_seconds)
 
 
 @dataclass(frozen=True)

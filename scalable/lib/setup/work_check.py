@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
-from scalable.lib.ingest.fast_cgi.pool_client import SOCKET_NAME
+from scalable.lib.ingest.fast_cgi.protocol import SOCKET_NAME
 from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.queue.notes import TOTALS
 from scalable.lib.queue.views.health import NO_WORKER, WAITING, Thresholds, Vitals, read_vitals, verdict

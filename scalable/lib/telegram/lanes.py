@@ -18,20 +18,6 @@ _SAFE_TEXT = re.compile(r"[A-Za-z0-9_-]{1,48}", re.ASCII)
 _BIGINT = range(-(2**63), 2**63)
 
 
-class Place:
-    """Where an update stands in the queue. No `lane`: it waits for nobody. No seconds: it is not urgent, never expires.
-
-    A lane is ASCII, at most 96 characters: its kind and the ids that make it, such as `chat:-1001234567890`.
-    """
-
-    __slots__ = ("expires_seconds", "lane", "urgent_seconds")
-
-    def __init__(self, lane: str | None, urgent_seconds: float | None, expires_seconds: float | None) -> None:
-        self.lane = lane
-        self.urgent_seconds = urgent_seconds
-        self.expires_seconds = expires_seconds
-
-
 class _Lane:
     """A kind of lane and the paths to the ids that tell its lanes apart: a number, a text, or both."""
 
@@ -107,22 +93,24 @@ _CHAT_ORDER = (
 )
 
 
-def find_place(update_type: str | None, content: object, order: str = "telegram") -> Place:
-    """The Place of an update whose field `update_type` holds `content`; `order` is one of ORDERS.
+def find_place(
+    update_type: str | None, content: object, order: str = "telegram"
+) -> tuple[str | None, float | None, float | None]:
+    """(lane, urgent_seconds, expires_seconds) of an update whose field `update_type` holds `content`.
 
+    `order` is one of ORDERS. The lane is ASCII, at most 96 characters: its kind and the ids that make it, such as
+    `chat:-1001234567890`; without one the update waits for no other. None for seconds: it is not urgent, never expires.
     Never fails: an unknown type has neither lane nor deadline, and without the ids of its lane an update has no lane.
     """
     row = _ROWS.get(update_type or "")
     if row is None:
-        return Place(None, None, None)
-    return Place(_lane(row, content, order), row.urgent_seconds, row.expires_seconds)
-
-
-def _lane(row: _Row, content: object, order: str) -> str | None:
-    if order == "none":
-        return None
-    kinds = (*_CHAT_ORDER, row.lane) if order == "chat" else (row.lane,)
-    return next((name for name in (_name(kind, content) for kind in kinds) if name is not None), None)
+        return None, None, None
+    lane = None
+    if order == "chat":
+        lane = next((name for name in (_name(kind, content) for kind in _CHAT_ORDER) if name is not None), None)
+    if lane is None and order != "none":
+        lane = _name(row.lane, content)
+    return lane, row.urgent_seconds, row.expires_seconds
 
 
 def _name(lane: _Lane, content: object) -> str | None:
@@ -131,8 +119,10 @@ def _name(lane: _Lane, content: object) -> str | None:
     if lane.text:
         parts.append(_text_id(_field(content, lane.text)))
     if lane.number:
-        parts.append(_number_id(_field(content, lane.number)))
-    return ":".join(part for part in parts if part) if all(parts) else None
+        number = _field(content, lane.number)
+        is_id = isinstance(number, int) and not isinstance(number, bool) and number in _BIGINT
+        parts.append(str(number) if is_id else None)
+    return None if None in parts else ":".join(parts)  # type: ignore[arg-type]
 
 
 def _field(value: object, path: str) -> object:
@@ -141,12 +131,8 @@ def _field(value: object, path: str) -> object:
     return value
 
 
-def _number_id(value: object) -> str | None:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value in _BIGINT else None
-
-
 def _text_id(value: object) -> str | None:
-    """The id itself when it is short and plain, else a digest of it. `~` and `:` are in no plain id."""
+    """The id itself when it is short and plain, else a digest of it. No plain id holds `~` or `:`."""
     if not isinstance(value, str) or not value:
         return None
     if _SAFE_TEXT.fullmatch(value):

@@ -10,7 +10,7 @@ import json
 import re
 
 from scalable.lib.errors import NotAnUpdate
-from scalable.lib.telegram.lanes import Place, find_place
+from scalable.lib.telegram.lanes import find_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,24 +21,42 @@ _BIGINT = range(-(2**63), 2**63)
 
 
 class Update:
-    """An update as it arrived: `payload` byte for byte, and what could be learnt from it."""
+    """An update about to be enqueued: `payload` as it arrived, which is stored byte for byte, and what was read in it.
+
+    Jobs of one `lane` run one after the other, in the order they were enqueued; None is no lane. For `urgent_seconds`
+    from now the job goes before others; `expires_seconds` from now it is not worth running any more. None: never.
+    One that expires is urgent, and stays so until then, because that is where it is looked for; ValueError otherwise.
+    """
 
     __slots__ = ("expires_seconds", "lane", "payload", "update_id", "update_type", "urgent_seconds")
 
-    def __init__(self, payload: str, update_id: int | None, update_type: str | None, place: Place) -> None:
+    def __init__(
+        self,
+        payload: str,
+        update_id: int | None = None,
+        update_type: str | None = None,
+        lane: str | None = None,
+        urgent_seconds: float | None = None,
+        expires_seconds: float | None = None,
+    ) -> None:
+        if expires_seconds is not None and not 0 <= (urgent_seconds or -1) <= expires_seconds:
+            raise ValueError(
+                f"urgent_seconds={urgent_seconds}, expires_seconds={expires_seconds}: "
+                "expected a job that expires to be urgent at first, and not longer than that"
+            )
         self.payload = payload
         self.update_id = update_id
         self.update_type = update_type
-        self.lane = place.lane
-        self.urgent_seconds = place.urgent_seconds
-        self.expires_seconds = place.expires_seconds
+        self.lane = lane
+        self.urgent_seconds = urgent_seconds
+        self.expires_seconds = expires_seconds
 
 
 def read_update(body: bytes, order: str = "telegram") -> Update:
     """The Update in a request body, its lane in `order` (see lanes.ORDERS) and its deadlines.
 
     Raises NotAnUpdate with the reason when the body is not one JSON object in UTF-8.
-    Unknown types and missing ids are no error: whatever Telegram adds tomorrow is the bot's to understand.
+    Unknown types and missing ids are no error: what Telegram adds tomorrow is the bot's to understand.
     """
     if not body.strip():
         raise NotAnUpdate("the request body is empty: expected the JSON of one Telegram update")
@@ -51,9 +69,11 @@ def read_update(body: bytes, order: str = "telegram") -> Update:
     value = _parse(payload)
     if not isinstance(value, dict):
         raise NotAnUpdate(f"the request body is not an object but {_kind(value)}: expected one Telegram update")
-    update_type = _update_type(value)
+    update_id = value.get("update_id")
+    is_id = isinstance(update_id, int) and not isinstance(update_id, bool) and update_id in _BIGINT
+    update_type = next((name for name in value if name != "update_id" and _TYPE.fullmatch(name)), None)
     place = find_place(update_type, value.get(update_type or ""), order)
-    return Update(payload, _update_id(value.get("update_id")), update_type, place)
+    return Update(payload, update_id if is_id else None, update_type, *place)
 
 
 def _parse(payload: str) -> Any:
@@ -71,12 +91,3 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _kind(value: object) -> str:
     return {list: "a list", str: "a text", bool: "a truth value", type(None): "null"}.get(type(value), "a number")
-
-
-def _update_id(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value in _BIGINT else None
-
-
-def _update_type(update: dict[str, Any]) -> str | None:
-    names = [name for name in update if name != "update_id" and _TYPE.fullmatch(name)]
-    return names[0] if names else None

@@ -11,11 +11,12 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
-from scalable.lib.queue.job import JobSummary, NewJob
+from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
+from scalable.lib.telegram.update import Update
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.maintenance import Maintenance
@@ -109,7 +110,7 @@ class Bench:
 
     def enqueue(self, count: int = 1) -> list[int]:
         """Ids of `count` new jobs, oldest first."""
-        return [self.queue.enqueue(NewJob(f'{{"n":{number}}}')).job_id for number in range(1, count + 1)]
+        return [self.queue.enqueue(Update(f'{{"n":{number}}}')).job_id for number in range(1, count + 1)]
 
     def job(self, job_id: int) -> JobSummary:
         """The row as it is now, seen on a line that is never cut."""

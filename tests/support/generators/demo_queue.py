@@ -14,8 +14,8 @@ from scalable.lib.queue.counters import bucket_of
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.tables import COUNTERS, RUN_BUCKETS, WAIT_BUCKETS
-from scalable.lib.queue.job import ClaimedJob, NewJob
-from scalable.lib.telegram.update import read_update
+from scalable.lib.queue.job import ClaimedJob
+from scalable.lib.telegram.update import Update, read_update
 
 LEASE_SECONDS = 600
 PEOPLE = (
@@ -52,7 +52,7 @@ def enqueue(queue: DatabaseQueue, numbers: range, chance: Random) -> None:
     """Jobs of these updates."""
     for number in numbers:
         read = read_update(update(number, chance).encode())
-        queue.enqueue(NewJob(read.payload, read.update_id, read.update_type, read.lane, None, None))
+        queue.enqueue(Update(read.payload, read.update_id, read.update_type, read.lane, None, None))
 
 
 def fill_jobs(queue: DatabaseQueue, seed: int = 1) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
 
-from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, Counts, NewJob, Reaped
-from scalable.lib.queue.priority import ORDINARY
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, Counts, Reaped
+from scalable.lib.queue.new_row import ORDINARY, priority_of
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.telegram.update import Update
 
 # Steps of time are multiples of it, waits that end are multiples of it and half of one more, or nothing: so they end
 # clearly before a step or clearly after it.
@@ -53,7 +54,7 @@ class QueueModel:
         known = {job.update_id: job.id for job in self.jobs.values()}
         return None if update_id is None else known.get(update_id)
 
-    def enqueue(self, job_id: int, job: NewJob) -> None:
+    def enqueue(self, job_id: int, job: Update) -> None:
         """A new job; ids only grow."""
         assert job_id > max(self.jobs, default=0)
         urgent, expires = job.urgent_seconds, job.expires_seconds
@@ -63,7 +64,7 @@ class QueueModel:
             job.update_id,
             self.now,
             self.now,
-            job.priority,
+            priority_of(job.urgent_seconds),
             None if urgent is None else self.now + urgent,
             None if expires is None else self.now + expires,
         )

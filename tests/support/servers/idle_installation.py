@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from scalable.lib.installation import Installation
-from scalable.lib.queue.job import NewJob
 from scalable.lib.setup.config import load_config
-from scalable.lib.telegram.update import read_update
+from scalable.lib.telegram.update import Update, read_update
 from tests.support.places import REPOSITORY
 from tests.support.servers.children import Child
 from tests.support.servers.served_installation import ServedSite
@@ -98,7 +97,7 @@ class Ticks:
         message = {"chat": {"id": update_id if chat is None else chat, "type": "private"}, "text": text, "date": 1}
         update = read_update(json.dumps({"update_id": update_id, "message": message}).encode())
         self.queue.ensure_schema()
-        self.queue.enqueue(NewJob(update.payload, update.update_id, update.update_type, update.lane))
+        self.queue.enqueue(Update(update.payload, update.update_id, update.update_type, update.lane))
 
     def deliver(self, update_id: int, chat: int | None = None, text: str = "/start") -> None:
         """Store an update and notify the pool, as the webhook does."""

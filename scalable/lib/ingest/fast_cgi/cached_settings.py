@@ -1,4 +1,4 @@
-"""What the lean webhook has to know, left by a process that found it out the long way.
+"""What direct_insert has to know, written to a file by a process that read and checked all the settings.
 
 Reading the settings and checking every value takes 100 ms of imports. So a process that did that, and stored an update
 with the result, writes the result down; it is right as long as the settings file and the program are those it read.
@@ -17,23 +17,46 @@ if TYPE_CHECKING:
 
 NAME = ".ht-lean"
 MAX_BYTES = 65536
-# The settings, and all that has a part in what is written down.
+# The settings, what takes part in what is written down, and what a direct insert imports. A test compares the list.
 DEPENDS_ON = (
     ".htenv",
-    "config.py",
     "webhook_queue.py",
-    "lib/queue/statements.py",
-    "lib/queue/dialects/mysql.py",
-    "lib/queue/dialects/sqlite.py",
-    "lib/queue/dialects/prepared_insert.py",
-    "lib/queue/dialects/minimal_mysql.py",
-    "lib/ingest/fast_cgi/direct_insert.py",
+    "lib/errors.py",
+    "lib/installation.py",
+    "lib/logs.py",
+    "lib/sockets.py",
+    "lib/start.py",
+    "lib/ingest/pipeline.py",
+    "lib/ingest/request_body.py",
+    "lib/ingest/responses.py",
     "lib/ingest/fast_cgi/cached_settings.py",
+    "lib/ingest/fast_cgi/direct_insert.py",
+    "lib/ingest/fast_cgi/pool_client.py",
+    "lib/ingest/fast_cgi/protocol.py",
+    "lib/queue/database_queue.py",
+    "lib/queue/new_row.py",
+    "lib/queue/statements.py",
+    "lib/queue/table.py",
+    "lib/queue/dialects/address.py",
+    "lib/queue/dialects/database.py",
+    "lib/queue/dialects/minimal_mysql.py",
+    "lib/queue/dialects/mysql.py",
+    "lib/queue/dialects/prepared_insert.py",
+    "lib/queue/dialects/sqlite.py",
+    "lib/setup/config.py",
+    "lib/setup/data_folder.py",
+    "lib/setup/settings.py",
+    "lib/setup/settings_rules.py",
+    "lib/setup/settings_table.py",
+    "lib/setup/storage.py",
+    "lib/telegram/lanes.py",
+    "lib/telegram/secret_token.py",
+    "lib/telegram/update.py",
 )
 
 
 class CachedSettings:
-    """One note: the settings of the webhook, where the pool listens, and how an update is stored."""
+    """The settings of the webhook, where the pool listens, and how an update is stored."""
 
     __slots__ = ("enqueue", "log_level", "notification_socket", "order", "secret")
 
@@ -65,16 +88,16 @@ def _state(path: str) -> str:
     return f"{state.st_mtime_ns}.{state.st_ctime_ns}.{state.st_size}.{state.st_ino}"
 
 
-def store_cached_settings(data_folder: str, seen: str, note: CachedSettings) -> None:
+def store_cached_settings(data_folder: str, seen: str, cached: CachedSettings) -> None:
     """Write it down for the fingerprint `seen`, taken before the settings were read. Raises OSError."""
-    enqueue = note.enqueue
+    enqueue = cached.enqueue
     content = json.dumps(
         [
             seen,
-            note.secret,
-            note.order,
-            note.log_level,
-            note.notification_socket,
+            cached.secret,
+            cached.order,
+            cached.log_level,
+            cached.notification_socket,
             [enqueue.address, enqueue.account, enqueue.session, enqueue.statement],
         ]
     ).encode()
@@ -88,7 +111,7 @@ def store_cached_settings(data_folder: str, seen: str, note: CachedSettings) -> 
 
 
 def find_cached_settings(data_folder: str, seen: str) -> CachedSettings | None:
-    """The note for the fingerprint `seen`; None when there is none, or one for another."""
+    """What was written for the fingerprint `seen`; None when nothing was, or for another one."""
     try:
         file = posix.open(f"{data_folder}/{NAME}", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:

@@ -1,8 +1,8 @@
 """The webhook for the usual case, in a process that starts, stores one update and ends, on a host without a pool.
 
 Such a process spends nearly all of its time on importing: the webhook with its settings and its database 150 ms, this
-15 ms. It knows one way through, and steps aside before it has said a word when anything is not as usual; then the
-webhook itself takes the same request. So nothing here decides what anybody is told, but "stored".
+15 ms. It knows one case, and returns before it has written anything when the request is another one; then the webhook
+itself takes the same request. So the only response that is made here is the one to an update that was stored.
 """
 
 from __future__ import annotations
@@ -12,83 +12,78 @@ import sys
 from io import BytesIO, TextIOWrapper
 
 from scalable.lib.ingest.fast_cgi.cached_settings import CachedSettings, find_cached_settings, fingerprint
-from scalable.lib.ingest.fast_cgi.pool_client import guess_data_folder, write_all
+from scalable.lib.ingest.fast_cgi.pool_client import guess_data_folder, os_encoded, write_all
+from scalable.lib.ingest.fast_cgi.protocol import NOTIFICATION
+from scalable.lib.ingest.request_body import MAX_UPDATE_BYTES, content_length
 
 
 def answer_update(folder: str, environment: dict[bytes, bytes]) -> None:
-    """Store the update of this request, answer and end the process; come back when that is not the usual case.
+    """Store the update of this request, respond and end the process; come back when that is not the usual case.
 
     `folder` is `scalable/`, `environment` that of the process. Standard input is then as it was. An update may have
     been stored all the same, say when the server's answer was lost: storing it once more changes nothing.
     """
     if environment.get(b"REQUEST_METHOD") != b"POST" or b"HTTP_TRANSFER_ENCODING" in environment:
         return
-    data_folder = guess_data_folder(folder.encode("utf-8", "surrogateescape"), environment)
-    note = find_cached_settings(data_folder.decode("utf-8", "surrogateescape"), fingerprint(folder, environment))
-    if note is None:
+    data_folder = guess_data_folder(os_encoded(folder), environment).decode("utf-8", "surrogateescape")
+    cached = find_cached_settings(data_folder, fingerprint(folder, environment))
+    try:
+        length = content_length(environment.get(b"CONTENT_LENGTH", b""))
+    except ValueError:
         return
-    from scalable.lib.ingest.request_body import MAX_LENGTH_DIGITS, MAX_UPDATE_BYTES
-    from scalable.lib.telegram.secret_token import SECRET_VARIABLE, is_telegram
-
-    given = environment.get(SECRET_VARIABLE.encode(), b"").decode("utf-8", "surrogateescape")
-    length = environment.get(b"CONTENT_LENGTH", b"")
-    if not is_telegram({SECRET_VARIABLE: given}, note.secret) or not length.isdigit():
+    if cached is None or length > MAX_UPDATE_BYTES:
         return
-    if len(length) > MAX_LENGTH_DIGITS or int(length) > MAX_UPDATE_BYTES:
-        return
-    body = sys.stdin.buffer.read(int(length))
-    answer = _stored(note, body) if len(body) == int(length) else None
-    if answer is not None:
-        write_all(1, answer)
+    body = sys.stdin.buffer.read(length)
+    response = _store(cached, environment, body) if len(body) == length else None
+    if response is not None:
+        write_all(1, response)
         posix._exit(0)
     sys.stdin = TextIOWrapper(BytesIO(body))
 
 
-def _stored(note: CachedSettings, body: bytes) -> bytes | None:
-    """The answer for an update that is stored now; None for one that is not, or may not be."""
-    from scalable.lib.errors import FastPathUnavailable, NotAnUpdate
+def _store(cached: CachedSettings, environment: dict[bytes, bytes], body: bytes) -> bytes | None:
+    """The response to an update that is stored now; None for one that is not, or may not be."""
+    from scalable.lib.errors import FastPathUnavailable
+    from scalable.lib.ingest.pipeline import Receiver
     from scalable.lib.ingest.responses import stored
-    from scalable.lib.queue.priority import priority_of
-    from scalable.lib.telegram.update import read_update
+    from scalable.lib.telegram.secret_token import SECRET_VARIABLE
 
-    try:
-        update = read_update(body, note.order)
-        if update.update_id is None:  # could be stored twice
-            return None
-        job_id = note.enqueue.store(
-            {
-                "payload": update.payload,
-                "update_id": update.update_id,
-                "update_type": update.update_type,
-                "lane": update.lane,
-                "priority": priority_of(update.urgent_seconds),
-                "urgent_seconds": update.urgent_seconds,
-                "expires_seconds": update.expires_seconds,
-            }
-        )
-    except (NotAnUpdate, FastPathUnavailable):
+    log = _Log(cached.log_level)
+    receiver = Receiver(cached.secret, cached.order, lambda: _notify(cached.notification_socket), log)
+    secret_token = environment.get(SECRET_VARIABLE.encode(), b"").decode("utf-8", "surrogateescape")
+    update = receiver.accept(secret_token, body)
+    if update is None:
         return None
-    _poke(note)
-    if note.log_level in ("DEBUG", "INFO"):
-        _log(id=job_id, update_id=update.update_id, type=update.update_type, bytes=len(body))
+    try:
+        job_id = cached.enqueue.store(update)
+    except FastPathUnavailable:
+        return None
+    receiver.finish([(update, job_id, len(body))])
     return stored(job_id).for_cgi()
 
 
-def _poke(note: CachedSettings) -> None:
+def _notify(notification_socket: str) -> None:
     from scalable.lib.sockets import send_datagram
 
     try:  # noqa: SIM105 - contextlib would have to be loaded
-        send_datagram(note.notification_socket.encode("utf-8", "surrogateescape"), b"!")
-    except OSError:  # no pool, or one that has enough to do already
+        send_datagram(os_encoded(notification_socket), NOTIFICATION)
+    except OSError:  # no pool, or one whose socket is full
         pass
 
 
-def _log(**fields: object) -> None:
-    """The line of the webhook, without the weight of `logging`."""
-    from time import gmtime, strftime
+class _Log:
+    """Writes the lines of the webhook as `logging` would, which takes longer to import."""
 
-    from scalable.lib.logs import LINE, TIME, event
+    def __init__(self, level: str) -> None:
+        self._level = level
 
-    asctime = strftime(TIME, gmtime())
-    line = LINE % {"asctime": asctime, "levelname": "INFO", "message": event("update enqueued", **fields)}
-    posix.write(2, f"{line}\n".encode())
+    def isEnabledFor(self, level: int) -> bool:
+        return level >= {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}[self._level]
+
+    def info(self, message: str) -> None:
+        from time import gmtime, strftime
+
+        from scalable.lib.logs import LINE, TIME
+
+        line = LINE % {"asctime": strftime(TIME, gmtime()), "levelname": "INFO", "message": message}
+        posix.write(2, f"{line}\n".encode())

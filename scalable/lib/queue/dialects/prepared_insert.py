@@ -1,14 +1,19 @@
 """Stores one update in a process that starts for it and ends: the usual case, with next to no imports.
 
 Everything it says to the database was written down by a process that had done the same with all the checks and the
-whole driver: address, session, statement. What else there is, `DatabaseQueue.enqueue` knows: a duplicate, tables to be
-made, a server that is away. For all of that FastPathUnavailable is raised; enqueue the same update then: it is stored
+whole driver: address, session, statement. `DatabaseQueue.enqueue` knows the other cases: a duplicate, tables to be
+made, a server that is away. For all of them FastPathUnavailable is raised; enqueue the same update then: it is stored
 once, because it has an update_id. A test compares the rows of both on every database.
 """
 
 from __future__ import annotations
 
 from scalable.lib.errors import FastPathUnavailable
+from scalable.lib.queue.new_row import new_row
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from scalable.lib.telegram.update import Update
 
 
 class PreparedInsert:
@@ -27,18 +32,15 @@ class PreparedInsert:
         self.session = session
         self.statement = statement
 
-    def store(self, row: dict[str, str | float | None]) -> int:
-        """The id of the new job; `row` has the parameters of statements.ENQUEUE. Raises FastPathUnavailable.
+    def store(self, update: Update) -> int:
+        """The id of the new job. Raises FastPathUnavailable.
 
         The row may have been stored even so, when only the answer was lost.
         """
         if self.account:
             from scalable.lib.queue.dialects.minimal_mysql import insert
 
-            return insert(self.address, self.account, self.session, self.statement, row)
-        return self._insert_into_file(row)
-
-    def _insert_into_file(self, row: dict[str, str | float | None]) -> int:
+            return insert(self.address, self.account, self.session, self.statement, new_row(update))
         import sqlite3
 
         try:
@@ -46,7 +48,7 @@ class PreparedInsert:
             try:
                 for statement in self.session:
                     connection.execute(statement)
-                return connection.execute(self.statement, row).lastrowid or 0
+                return connection.execute(self.statement, new_row(update)).lastrowid or 0
             finally:
                 connection.close()
         except sqlite3.Error as error:

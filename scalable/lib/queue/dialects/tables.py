@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scalable.lib.queue.priority import ORDINARY
+from scalable.lib.queue.new_row import ORDINARY
 
 
 @dataclass(frozen=True)
