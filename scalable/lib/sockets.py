@@ -31,7 +31,7 @@ class short_address:
 
 
 def send_datagram(path: bytes, content: bytes) -> None:
-    """One datagram to the Unix socket `path`. Never waits; raises OSError when nobody can take it now."""
+    """One datagram to the Unix socket `path`. Never waits; raises OSError when it cannot be taken now."""
     sender = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
     try:
         sender.setblocking(False)

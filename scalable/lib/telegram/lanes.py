@@ -14,7 +14,7 @@ import re
 
 # As BOT_QUEUE_ORDER names them: Telegram's own lanes; one lane for everything of a chat; no lanes.
 ORDERS = ("telegram", "chat", "none")
-_SAFE_TEXT = re.compile(r"[A-Za-z0-9_-]{1,48}", re.ASCII)
+_SAFE_TEXT = r"[A-Za-z0-9_-]{1,48}"
 _BIGINT = range(-(2**63), 2**63)
 
 
@@ -135,7 +135,7 @@ def _text_id(value: object) -> str | None:
     """The id itself when it is short and plain, else a digest of it. No plain id holds `~` or `:`."""
     if not isinstance(value, str) or not value:
         return None
-    if _SAFE_TEXT.fullmatch(value):
+    if re.fullmatch(_SAFE_TEXT, value, re.ASCII):  # compiled only for an update that has such an id
         return value
     import hashlib  # here, because next to no id needs it
 

@@ -7,7 +7,6 @@ Plain classes, for the reason given in lanes.py.
 from __future__ import annotations
 
 import json
-import re
 
 from scalable.lib.errors import NotAnUpdate
 from scalable.lib.telegram.lanes import find_place
@@ -16,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+MAX_TYPE_CHARACTERS = 64
 _BIGINT = range(-(2**63), 2**63)
 
 
@@ -71,7 +70,7 @@ def read_update(body: bytes, order: str = "telegram") -> Update:
         raise NotAnUpdate(f"the request body is not an object but {_kind(value)}: expected one Telegram update")
     update_id = value.get("update_id")
     is_id = isinstance(update_id, int) and not isinstance(update_id, bool) and update_id in _BIGINT
-    update_type = next((name for name in value if name != "update_id" and _TYPE.fullmatch(name)), None)
+    update_type = next((name for name in value if name != "update_id" and _is_type(name)), None)
     place = find_place(update_type, value.get(update_type or ""), order)
     return Update(payload, update_id if is_id else None, update_type, *place)
 
@@ -87,6 +86,12 @@ def _parse(payload: str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _is_type(name: str) -> bool:
+    """Whether it is of small letters, digits and `_`, and begins with a letter. Compiling a pattern takes 0.2 ms."""
+    is_word = name.isascii() and name.isidentifier() and name.islower() and name[0] != "_"
+    return is_word and len(name) <= MAX_TYPE_CHARACTERS
 
 
 def _kind(value: object) -> str:

@@ -87,7 +87,7 @@ class Connection:
             plugin, _, salt = packet[1:].partition(b"\0")
             self._send(_proof(plugin, password, salt[:20]))
             packet = self._receive()
-        if packet == _FULL and self._private:  # the server does not know the password yet, and nobody else can hear it
+        if packet == _FULL and self._private:  # not known there yet; only this machine reads the socket
             self._send(password + b"\0")
             packet = self._receive()
         elif packet == _FAST:
