@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
 from scalable.lib.http_client.probe import MAX_BODY_BYTES, NoAnswer, probe
-from tests.support.fakes.scripted_web import OK, Connection, ScriptedServer, answering, make_certificate
+from tests.support.fakes.scripted_web import OK, Connection, ScriptedServer, answering
 
 
 def saying(answer: bytes, stalls: bool = False):
@@ -63,15 +62,6 @@ def test_a_server_that_says_nothing_is_left_in_time():
             probe(server.url(), timeout_seconds=0.6)
 
         assert time.monotonic() - began < 5
-
-
-def test_a_certificate_that_is_not_trusted_is_told(tmp_path: Path):
-    certificate = make_certificate(tmp_path, "IP:127.0.0.1")
-    with ScriptedServer(answering(OK), certificate.server_context()) as server, pytest.raises(NoAnswer) as caught:
-        probe(server.url())
-
-    assert str(caught.value).startswith("the certificate of 127.0.0.1 is not right (self")
-    assert server.requests == []
 
 
 @pytest.mark.parametrize(

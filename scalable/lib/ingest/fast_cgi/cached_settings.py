@@ -45,6 +45,7 @@ DEPENDS_ON = (
     "lib/queue/dialects/sqlite.py",
     "lib/setup/config.py",
     "lib/setup/data_folder.py",
+    "lib/setup/files.py",
     "lib/setup/settings.py",
     "lib/setup/settings_rules.py",
     "lib/setup/settings_table.py",
