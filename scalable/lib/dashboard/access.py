@@ -1,6 +1,6 @@
-"""Who asks the dashboard, and proof that a change was asked for on the dashboard's own page.
+"""Who asks the dashboard, what they may do, and proof that a change was asked for on the dashboard's own page.
 
-Knows tokens, cookies and addresses; which page shows what is decided in views.py.
+Knows tokens, cookies and addresses. app.py asks here before each change, views.py before each page.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ class Visitor:
 
     @property
     def is_owner(self) -> bool:
-        """Whether changes are allowed."""
+        """Whether everything is shown."""
+        return self.role is Role.OWNER
+
+    @property
+    def may_change(self) -> bool:
+        """Whether jobs, workers and the webhook may be changed; a reader may not."""
         return self.role is Role.OWNER
 
     @property

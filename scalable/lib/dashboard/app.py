@@ -101,7 +101,7 @@ class _Dashboard:
             return request.refuse(403, "form_expired")
         if request.form.action == "logout":
             return log_out(request)
-        if not request.visitor.is_owner:
+        if not request.visitor.may_change:
             return request.refuse(403, "reader_cannot")
         from scalable.lib.dashboard.actions import Actions  # here, because most requests change nothing
 

@@ -1,4 +1,7 @@
-"""Serves one WSGI application to one CGI request (RFC 3875). Knows no application."""
+"""Serves one WSGI application to one CGI request (RFC 3875). Knows no application.
+
+While a pool runs, few requests come this far: fast_cgi/pool_client.py hands them over to it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a runner tells of one run of the bot: facts only. What they mean for the job is decided elsewhere."""
+"""What a runner tells of one run of the bot: facts only. worker/judgement.py decides what they mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Runs the bot by sending the update to its address, as Telegram would: the status of the answer decides."""
+"""Runs the bot by sending the update to its address, as Telegram would.
+
+What a status means for the job is decided in worker/judgement.py.
+"""
 
 from __future__ import annotations
 
