@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 
-from scalable.lib.errors import ConfigurationError, JobNotFound, LeaseLost, WrongState
+from scalable.lib.errors import ConfigurationError, DuplicateKey, JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue import maintenance
 from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, Reaped
@@ -74,6 +74,19 @@ class TestEnqueue:
 
         assert queue.enqueue(Update("{}", 7, "message")).job_id == job_id
         assert queue.counts() == Counts(done=1)
+
+    @pytest.mark.parametrize("update_id", [8, None])
+    def test_a_row_that_another_unique_index_refuses_is_an_error_and_no_endless_wait(
+        self, queue: DatabaseQueue, update_id: int | None
+    ) -> None:
+        """An index of the owner's own. The update is not stored, so Telegram has to hear that it was not."""
+        queue.database.run(lambda session: session.rows("CREATE UNIQUE INDEX own_index ON bot_jobs (lane)"))
+        queue.enqueue(Update("{}", 7, "message", "chat:1"))
+
+        with pytest.raises(DuplicateKey):
+            queue.enqueue(Update("{}", update_id, "message", "chat:1"))
+
+        assert queue.counts() == Counts(pending=1)
 
     def test_updates_without_an_id_are_all_enqueued(self, queue: DatabaseQueue) -> None:
         queue.enqueue(Update("{}"))

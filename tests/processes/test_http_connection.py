@@ -353,6 +353,18 @@ def test_a_server_without_tls_at_an_https_address_is_told():
     assert outcome.cause.endswith("; is it http://, or another port?")
 
 
+def test_a_tls_that_this_machine_cannot_set_up_fails_the_run_and_not_the_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+    with ScriptedServer(answering(OK)) as server:
+        outcome = outcome_of(HttpRunner(server.url().replace("http:", "https:"), AMPLE_SECONDS), UPDATE)
+
+    assert outcome.kind is Kind.FAILED
+    assert "No such file or directory" in outcome.cause
+    assert server.requests == []
+
+
 def test_a_handshake_that_stalls_is_left_at_the_deadline(certificate: Certificate):
     with ScriptedServer(held) as server:
         url = server.url().replace("http:", "https:")

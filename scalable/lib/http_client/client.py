@@ -140,10 +140,13 @@ class HttpClient:
                     return connection
                 connection.close()
         # Imported late: http.client and ssl take longer than all else, and most processes send no request.
-        import ssl
-
         from scalable.lib.http_client.connection import Connection
 
-        if self._address.is_encrypted and self._tls is None:
+        return Connection(self._address, self._tls_context, deadline, self._connect_seconds)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        import ssl
+
+        if self._tls is None:
             self._tls = ssl.create_default_context()  # once: it takes some 20 ms to read all authorities
-        return Connection(self._address, self._tls, deadline, self._connect_seconds)
+        return self._tls

@@ -7,7 +7,7 @@ import http.client
 import io
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Optional
 
 from scalable.lib.captured_output import CHUNK_BYTES, HEAD_BYTES, CapturedOutput
@@ -20,11 +20,11 @@ from scalable.lib.http_client.wire import Wire, connect
 class Connection:
     """Connects when it is made. For one thread at a time; a failure closes it. Raises as HttpClient.send does.
 
-    `tls` is needed for an https address only.
+    `tls` is asked for an https address only, and may raise OSError.
     """
 
     def __init__(
-        self, address: WebAddress, tls: Optional[ssl.SSLContext], deadline: Deadline, connect_seconds: float
+        self, address: WebAddress, tls: Callable[[], ssl.SSLContext], deadline: Deadline, connect_seconds: float
     ) -> None:
         self._address = address
         self._stage = Stage.CONNECTING
@@ -35,9 +35,8 @@ class Connection:
         with self._closed_by_failure():
             self._wire = connect(address.host, address.port, deadline, connect_seconds)
             if address.is_encrypted:
-                assert tls is not None
                 self._stage = Stage.ENCRYPTING
-                self._wire.encrypt(tls, address.host)
+                self._wire.encrypt(tls(), address.host)
 
     @property
     def is_open(self) -> bool:

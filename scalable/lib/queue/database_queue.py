@@ -46,6 +46,8 @@ POOL_CONNECTIONS = 3
 MAX_ERROR_CHARACTERS = 4000
 # Claims that found candidates and lost every one of them to others, before `claim` says there is nothing.
 MAX_LOST_CLAIMS = 5
+# Times a row is refused as a duplicate, and none with its update_id is found. One may be: it was pruned just then.
+MAX_UNEXPLAINED = 3
 # Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
 MOST_AT_ONCE = 32
 
@@ -121,10 +123,12 @@ class DatabaseQueue:
     def enqueue(self, job: Update) -> Enqueued:
         """Store a new pending job, or find the one its update_id already has. Commits before it returns.
 
-        Makes the tables where they are missing, also one that was dropped.
+        Makes the tables where they are missing, also one that was dropped. Raises DuplicateKey when the database
+        refuses the row for another reason than its update_id: an index of the owner's own, or ids that are used up.
         """
         insert, values = self.table.sql(sql.ENQUEUE), new_row(job)
         is_repaired = False
+        unexplained = 0
         while True:
             try:
                 return Enqueued(self.database.run(lambda session: session.insert(insert, **values)), duplicate=False)
@@ -137,6 +141,9 @@ class DatabaseQueue:
                 found = self.table.rows(sql.FIND_UPDATE, update_id=job.update_id)
                 if found:  # else it was pruned between the two statements, so it is no duplicate any more
                     return Enqueued(int(found[0][0]), duplicate=True)
+                unexplained += 1
+                if unexplained == MAX_UNEXPLAINED:
+                    raise
 
     def enqueue_many(self, jobs: Sequence[Update]) -> list[int]:
         """Store 1 to MOST_AT_ONCE new pending jobs, in this order, by one statement, and commit; their ids.
