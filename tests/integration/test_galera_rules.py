@@ -222,12 +222,12 @@ class TestLeases:
         (job,) = rig.queues[0].claim("worker", LEASE_SECONDS)
         return job.lease
 
-    @pytest.mark.parametrize("verb", ["heartbeat", "complete", "release"])
+    @pytest.mark.parametrize("verb", ["renew", "complete", "release"])
     def test_a_worker_whose_connections_go_to_several_nodes_does_not_lose_its_lease(self, rig: Rig, verb: str) -> None:
         """Through a load balancer the next statement may come to a node that does not know of the claim yet."""
         with rig.cluster.held_back(1, rig.database):
             lease = self.held(rig)
-            more = (LEASE_SECONDS,) if verb == "heartbeat" else ()
+            more = (LEASE_SECONDS,) if verb == "renew" else ()
             told = rig.begun(1, "(UPDATE|SELECT)", lambda: getattr(rig.queues[1], verb)(lease, *more))
 
         told.result()

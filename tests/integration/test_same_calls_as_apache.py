@@ -27,7 +27,7 @@ from tests.support.servers.apache import Apache, apache_available, start_apache
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import wait_until
 
-BOTS = REPOSITORY / "tests" / "support" / "typical"
+BOTS = REPOSITORY / "tests" / "support" / "generators" / "typical"
 SAMPLES = [json.loads(path.read_text("utf-8")) for path in sorted((REPOSITORY / "examples/updates").glob("*.json"))]
 MODES = ("fastcgi", "cgi", "http")
 PERSON_SECONDS = 30.0
