@@ -30,7 +30,7 @@ PAUSE_SECONDS = 60.0
 # A reason that comes and goes is told once: it counts as over when it has been away for so long.
 OVER_SECONDS = 300.0
 # Workers write their counts within this time after a minute is over.
-SETTLE = timedelta(seconds=30)
+COUNTS_WRITTEN_WITHIN = timedelta(seconds=30)
 LONGEST_BACKWARDS_SECONDS = 3600.0
 MAX_CAUSE_CHARACTERS = 200
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
@@ -83,7 +83,7 @@ class Alerts:
 
     def _failures(self, told: Told, now: datetime) -> tuple[int, str]:
         """Jobs failed for good in minutes that are over and were not told yet, and the last of those minutes."""
-        last = (now - SETTLE).replace(second=0, microsecond=0) - MINUTE
+        last = (now - COUNTS_WRITTEN_WITHIN).replace(second=0, microsecond=0) - MINUTE
         since = _time(told.failures_until, now)
         seconds = min((now - since).total_seconds(), LONGEST_BACKWARDS_SECONDS)
         minutes = self._minutes.read(seconds)

@@ -258,7 +258,7 @@ class DatabaseQueue:
 
     def resume(self) -> bool:
         """Jobs are given out again; False when they were."""
-        return self.notes.forget(PAUSED)
+        return self.notes.delete(PAUSED)
 
     def counts(self) -> Counts:
         """How many jobs are in each state, now."""

@@ -44,7 +44,7 @@ INSERT INTO {jobs}_meta (name, value)
 VALUES (:name, {stamped:text})
 """
 
-FORGET_NOTE = """
+DELETE_NOTE = """
 DELETE FROM {jobs}_meta
 WHERE name = :name
 """
@@ -81,9 +81,9 @@ class Notes:
             return bool(self._table.change(CHANGE_NOTE_IF_UNCHANGED, stored=last.stored, **values))
         return self._table.add(ADD_NOTE, **values)
 
-    def forget(self, name: str) -> bool:
+    def delete(self, name: str) -> bool:
         """Take the note away; False when there was none. Safe to repeat."""
-        return bool(self._table.change(FORGET_NOTE, name=name))
+        return bool(self._table.change(DELETE_NOTE, name=name))
 
     def _note(self, value: str, stored_now: Any) -> Note:
         now = time_of(stored_now)

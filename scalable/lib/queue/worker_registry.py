@@ -130,7 +130,7 @@ class WorkerRegistry:
         """Store that the workers whose names begin with `pool/` are alive: the pool sees them. Safe to repeat."""
         self._table.change(REFRESH, first=f"{pool}/", beyond=f"{pool}0")  # 0 comes right after the slash
 
-    def forget(self, worker: str) -> None:
+    def remove(self, worker: str) -> None:
         """The worker ended, or is known to be dead. Safe to repeat."""
         self._table.change(FORGET_WORKER, name=worker)
 

@@ -68,7 +68,7 @@ class ProcessReaper:
         self._is_missing = False
         self._may_log = OncePer(60)
 
-    def watch(self, group: int) -> None:
+    def add(self, group: int) -> None:
         """From now on the process group `group` dies with this process. Raises ValueError when it is no group's id."""
         if group < 2:  # kill(2) takes -1 for every process and -0 for the own group
             raise ValueError(f"process group {group}: expected the id of a child's group")
@@ -76,7 +76,7 @@ class ProcessReaper:
             self._groups.add(group)
             self._tell(f"+{group}\n")
 
-    def forget(self, group: int) -> None:
+    def remove(self, group: int) -> None:
         """No longer watch the group. Call it before its leader is waited for: until then its id is not used again."""
         with self._lock:
             if group in self._groups:

@@ -81,7 +81,7 @@ class Maintenance:
     def reap_worker(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
         self._report(self._queue.reap(worker), f"worker {worker} died")
-        self._registry.forget(worker)
+        self._registry.remove(worker)
 
     def refresh_workers(self, pool: str) -> None:
         """Register the workers of that pool as alive: an idle one does not do it itself."""

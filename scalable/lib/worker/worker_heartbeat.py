@@ -59,7 +59,7 @@ class WorkerHeartbeat:
     def close(self) -> None:
         """Write the last counts, and delete the row."""
         if self._try(self.counters.flush):
-            self._try(lambda: self._registry.forget(self._name))
+            self._try(lambda: self._registry.remove(self._name))
 
     def _beat(self) -> None:
         done, retried, failed = (self._totals[name] for name in ("done", "retried", "failed"))

@@ -154,7 +154,7 @@ class _PhpCgi:
         )
         self._reaper = reaper
         if reaper is not None:
-            reaper.watch(self._process.pid)
+            reaper.add(self._process.pid)
         assert self._process.stdout is not None
         self.connection = FastCgiConnection(link, self._process.stdout.fileno(), self.has_ended)
 
@@ -197,7 +197,7 @@ class _PhpCgi:
                 return None
             time.sleep(STEP_SECONDS)
         if self._reaper is not None:
-            self._reaper.forget(self._process.pid)
+            self._reaper.remove(self._process.pid)
         return self._process.wait()
 
 
