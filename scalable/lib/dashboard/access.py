@@ -1,6 +1,6 @@
 """Who asks the dashboard, and proof that a change was asked for on the dashboard's own page.
 
-Knows tokens, cookies and addresses; which page shows what is decided in views.py.
+Only tokens, cookies and addresses; which page shows what is decided in views.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks. `session` is what the form token of this visitor's pages is bound to."""
+    """The visitor who sent a request. The form token of this visitor's pages is bound to `session`."""
 
     role: Role
     session: str = field(default="", repr=False)
@@ -44,7 +44,7 @@ class Visitor:
 
     @property
     def is_stranger(self) -> bool:
-        """Whether no password is known of them."""
+        """Whether they have given no valid password."""
         return self.role is Role.STRANGER
 
 

@@ -74,7 +74,7 @@ def detail_lines(detail: JobDetail) -> list[str]:
 
 
 def webhook_lines(webhook: WebhookInfo) -> list[str]:
-    """What Telegram says."""
+    """What Telegram last reported about the webhook."""
     lines = [
         f"webhook: {webhook.url or 'none is set'}",
         f"wait at Telegram: {webhook.pending}",

@@ -51,14 +51,14 @@ class MaintenanceSchedule:
         self._dead: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
-            # Telegram may take its time: no dead worker's job waits for it.
+            # In a thread of its own: a slow Telegram must not delay the job of a dead worker.
             executors={"default": ThreadPoolExecutor(1), "alerts": ThreadPoolExecutor(1)},
             # A late run is still wanted, but several missed ones are one.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
 
     def start(self) -> None:
-        """Begin; the first round is at once, for what an earlier pool left behind."""
+        """Begin; the first round is at once, for jobs and rows that an earlier pool left."""
         every = partial(IntervalTrigger, timezone=timezone.utc)
         self._schedule(self._reap)
         self._schedule(self._prune, every(seconds=int(PRUNE_SECONDS)))
