@@ -172,10 +172,10 @@ class _Run:
         if not self._unsent:
             self._open.remove(self._stdin)
             os.close(self._stdin)
-            self._stdin = CLOSED  # the number may be that of the next descriptor, the one that tells of the exit
+            self._stdin = CLOSED  # the number may be that of the next descriptor, the pidfd
 
     def _receive(self, descriptor: int) -> None:
-        # One chunk at a time while it lives, so that a flood cannot keep us from the deadline.
+        # One chunk at a time while it lives, so that a flood of output cannot delay the deadline.
         for _ in range(LAST_CHUNKS if self._is_over() else 1):
             try:
                 chunk = os.read(descriptor, CHUNK_BYTES)
@@ -197,13 +197,13 @@ class _Run:
         self._signal_group(signal.SIGKILL)
 
     def _is_over(self) -> bool:
-        """Whether the program has ended. It stays a zombie until `_wait`, so that its group's id is not given away."""
+        """Whether the program has ended. It stays a zombie until `_wait`, so that its group's id is not used again."""
         if self._pidfd is None and not self._has_ended:
             self._has_ended = has_ended(self._process)
         return self._has_ended
 
     def _wait(self) -> None:
-        """Reap it, after the process reaper forgot it; safe to repeat."""
+        """Reap it, after its group was removed from the process reaper; safe to repeat."""
         if self._reaper is not None:
             self._reaper.remove(self._process.pid)
             self._reaper = None
@@ -244,7 +244,7 @@ def _start(
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Whether it has ended, without reaping it where Python can do that (on macOS from 3.13 on).
 
-    Where it cannot, the id is free until the process reaper forgets it; the system uses it again only after all others.
+    Where it cannot, the id is free before the group is removed from the process reaper; the system reuses it last.
     """
     if not hasattr(os, "waitid"):
         return process.poll() is not None

@@ -1,4 +1,4 @@
-"""An answer in the manner of HTTP, however the bot gave it: over HTTP, FastCGI, or CGI. Values only."""
+"""An HTTP response of the bot, received over HTTP, FastCGI or CGI. Values only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Response:
-    """`headers` by lower-case name. `body` is its beginning, at most process.HEAD_BYTES; `is_whole`: that is all of it.
+    """`headers` by lower-case name. `body` is its beginning, at most HEAD_BYTES (captured_output); `is_whole`: all of it.
 
     `body_end` is the end of the body and `errors` of what went to standard error, both as text for a person and at most
-    process.TAIL_BYTES of each. `logged` is what was kept of the latter, to be searched.
+    captured_output.TAIL_BYTES of each. `logged` is what was kept of the latter, to be searched.
     """
 
     status: int

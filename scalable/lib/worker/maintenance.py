@@ -16,7 +16,7 @@ from scalable.lib.queue.leadership import Leadership
 log = logging.getLogger(__name__)
 REAP_SECONDS = 5.0
 PRUNE_SECONDS = 60.0
-# Deleted at most in one go, so that a first clean-up of a large table does not keep a cron job busy for an hour.
+# Deleted at most in one call, so that a first clean-up of a large table does not keep a cron job busy for an hour.
 PRUNE_LIMIT = 20_000
 # More than two of the leader's rounds.
 LEAD_SECONDS = 150.0
@@ -88,7 +88,7 @@ class Maintenance:
         self._registry.refresh(pool)
 
     def close(self) -> None:
-        """Let another process lead at once."""
+        """Give up the lead, so that another process can take it at once."""
         self.leadership.resign()
 
     def _report(self, reaped: Reaped, cause: str) -> None:

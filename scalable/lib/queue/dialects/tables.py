@@ -81,7 +81,7 @@ _JOB_COLUMNS = {
     "update_id": "{number} NULL",
     "update_type": "{word} NULL",
     "lane": "{lane} NULL",
-    # Which jobs go first, see priority.py; the ordinary one after urgent_until, not run after expires_at.
+    # Which jobs go first, see new_row.py; the ordinary one after urgent_until, not run after expires_at.
     "priority": f"{{small}} NOT NULL DEFAULT {ORDINARY}",
     "urgent_until": "{time} NULL",
     "expires_at": "{time} NULL",

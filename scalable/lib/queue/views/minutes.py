@@ -24,7 +24,7 @@ MINUTE = timedelta(minutes=1)
 # How far back a first count goes, how far one after an interruption, and how many minutes one call counts.
 FIRST_SPAN, LONGEST_SPAN, MOST_AT_ONCE = timedelta(hours=1), timedelta(days=1), 120
 Histogram = tuple[int, ...]
-# A slot that is longer than there has been time.
+# A slot longer than the time since 1970.
 ALL_IN_ONE = 10**10
 
 # By primary key, in its order.

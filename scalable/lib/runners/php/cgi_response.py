@@ -1,6 +1,6 @@
 """Reads what a CGI or FastCGI program answered: a block of header lines, an empty line, the body (RFC 3875, 6).
 
-Knows nothing of how the answer came, and does not judge it.
+Does not transport the answer, and does not decide whether the run succeeded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One connection to a FastCGI server, and one request after the other on it: both directions moved together.
 
-Whatever comes back, or does not, becomes an Answer. Knows no PHP, and not whether a request may be repeated.
+Every end of a request becomes an Answer. Does not decide whether a request may be repeated.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class FastCgiConnection:
         self._unsent = self._unsent[sent_bytes:]
 
     def _receive(self) -> None:
-        """One piece at a time, so that a flood cannot keep us from the deadline."""
+        """One piece at a time, so that a flood of output cannot delay the deadline."""
         try:
             data = self._link.recv(CHUNK_BYTES)
         except BlockingIOError:
