@@ -135,7 +135,7 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 
 def from_this_machine(environ: dict[str, Any]) -> bool:
-    """Loopback all the way: no proxy in between, and not a page elsewhere whose name was made to point here.
+    """Whether it is loopback without a proxy, and not of a page of another site whose name was made to point here.
 
     A proxy that adds no header is known by its HTTP/1.0 (nginx's default towards an upstream); browsers send 1.1.
     """

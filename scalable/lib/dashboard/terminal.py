@@ -17,7 +17,7 @@ _Rows = list[tuple[str, ...]]
 
 
 def counts_lines(counts: dict[str, Count]) -> list[str]:
-    """One line a state, numbers under each other; one that is not of this moment says so."""
+    """One line a state, numbers under each other; one that is not exact or not of this moment is marked."""
     width = max(len(str(count.number)) for count in counts.values())
     return [f"{name:<11}{count.number:>{width}}{_exactness(count)}" for name, count in counts.items()]
 

@@ -1,4 +1,4 @@
-"""One tick of cron: a pool that lives for less than a minute, its workers in threads of one process.
+"""One tick of cron: a pool that runs for less than a minute, its workers in threads of one process.
 
 It does what the resident pool does: receives notifications of the webhook, runs due jobs, maintains the queue. When its
 time is over it begins no job, and ends with the last one that runs.

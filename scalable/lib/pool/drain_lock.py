@@ -3,7 +3,7 @@
 There is one drain at a time: a process that stores an update and finds the lock taken starts nothing, because the
 drain that holds the lock will run the job. So a drain that ends must read the queue once more after it released the
 lock: if a starter still found the lock taken, its update was stored before that, and this snapshot shows it. Then the
-drain starts another, like any starter.
+drain starts another one.
 """
 
 from __future__ import annotations

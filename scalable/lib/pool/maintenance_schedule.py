@@ -20,13 +20,13 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.maintenance import PRUNE_SECONDS, Maintenance
 
 log = logging.getLogger(__name__)
-# Reaping and expiring are done when a snapshot says so; this often without one.
+# Reaping and expiring are done when a snapshot finds a reason; this often without one.
 REAP_UNASKED_SECONDS = 300.0
 # Well within registry.ALIVE_SECONDS: idle workers of a pool do not register themselves.
 REFRESH_SECONDS = 30.0
 QUIET_PRUNE_SECONDS = 600.0
 ALERT_SECONDS, QUIET_ALERT_SECONDS = 60, 300.0
-# Workers have registered by then; and it is within the one minute that a pool of cron lives.
+# Workers have registered by then; and it is within the one minute that a pool of cron runs.
 FIRST_ALERT = timedelta(seconds=20)
 
 

@@ -64,5 +64,5 @@ class WebServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the listening socket; requests under way may finish while the process lives."""
+        """Close the listening socket; requests under way may finish while the process runs."""
         self._server.close()

@@ -157,7 +157,7 @@ class DatabaseQueue:
         return [ids[update_id] for update_id in update_ids]
 
     def prepared_insert(self) -> Optional[PreparedInsert]:
-        """How the usual `enqueue` is done in a process that lives for it alone; None where it cannot be."""
+        """The usual `enqueue`, prepared for a process that does nothing else; None where that is not possible."""
         return self.database.prepared_insert(self.table.sql(sql.ENQUEUE))
 
     def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:

@@ -175,7 +175,7 @@ class _Run:
             self._stdin = CLOSED  # the number may be that of the next descriptor, the pidfd
 
     def _receive(self, descriptor: int) -> None:
-        # One chunk at a time while it lives, so that a flood of output cannot delay the deadline.
+        # One chunk at a time while it runs, so that a flood of output cannot delay the deadline.
         for _ in range(LAST_CHUNKS if self._is_over() else 1):
             try:
                 chunk = os.read(descriptor, CHUNK_BYTES)

@@ -154,7 +154,7 @@ class _Sh:
             self._is_gone()
 
     def kill(self) -> None:
-        """Kill it before it can read the end of the pipe, which would make it kill groups that live."""
+        """Kill it before it can read the end of the pipe, which would make it kill groups that are in use."""
         self._process.kill()
         self._is_gone()
         os.close(self._write_end)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Response:
-    """`headers` by lower-case name. `body` is its beginning, at most HEAD_BYTES (captured_output); `is_whole`: all of it.
+    """`headers` by lower-case name. `body` is its beginning, HEAD_BYTES of captured_output at most; `is_whole`: all.
 
     `body_end` is the end of the body and `errors` of what went to standard error, both as text for a person and at most
     captured_output.TAIL_BYTES of each. `logged` is what was kept of the latter, to be searched.

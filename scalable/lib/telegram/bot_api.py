@@ -39,7 +39,7 @@ IDLE_SECONDS = 15.0
 MAX_ANSWER_BYTES = 256 * 1024
 # A hundred updates (getUpdates), each as long as Telegram makes them.
 MAX_UPDATES_BYTES = 16 * 1024 * 1024
-# The server wants a number, a colon, no slash and at most 80 characters (telegram-bot-api, ClientManager.cpp).
+# The server requires a number, a colon, no slash and at most 80 characters (telegram-bot-api, ClientManager.cpp).
 _TOKEN = re.compile(r"(?=.{3,80}\Z)[0-9]+:[A-Za-z0-9_-]+", re.ASCII)
 # No user, query or fragment; a path of plain characters, whose last part is not the /bot… of a whole call.
 _API_URL = re.compile(r"https?://[^/?#@]+(?:/(?!bot[^/]*\Z)[A-Za-z0-9._~-]+)*", re.ASCII)

@@ -42,7 +42,7 @@ _CHAT = _Lane("chat", "chat.id")
 _BUSINESS = _Lane("business", "chat.id", text="business_connection_id")
 
 # Telegram itself gives up after 24 hours, on a chosen result after 600 s, on an inline query after 30 s and on the four
-# others with seconds after 150 s. Here only what no answer can reach any more expires: the rest was promised to be run.
+# others with seconds after 150 s. Here updates expire only when their answer cannot be delivered any more.
 _ROWS = {
     "message": _Row(_CHAT),
     "edited_message": _Row(_CHAT),

@@ -11,7 +11,7 @@ from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.fatal_errors import fatal_error
 from scalable.lib.worker.outcome import Kind, Outcome
 
-# EX_DATAERR of sysexits.h, "the input data was incorrect in some way": a bot says so that trying again is no use.
+# EX_DATAERR of sysexits.h, "the input data was incorrect in some way": by it a bot reports that another try is no use.
 DATA_ERROR = 65
 # The bot refuses this very update: Bad Request, Gone, Content Too Large, Unsupported Media Type, Unprocessable Content
 # (RFC 9110, 15.5). Not 404 or 403: those are about the address, which can be corrected.

@@ -70,7 +70,7 @@ class LegacyBotWorker:
             return None
         started = self._clock()
         self.heartbeat.counters.waited(job.waited_seconds + started - self._claim_buffer.claimed_at)
-        if log.isEnabledFor(logging.DEBUG):  # for each update, and hardly ever read
+        if log.isEnabledFor(logging.DEBUG):  # a line for each update
             log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         tick = self._tick(job)
         try:

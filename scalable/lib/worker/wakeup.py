@@ -1,4 +1,4 @@
-"""How an idle worker learns that there is work: from its pool, through a pipe, or by polling the database.
+"""How an idle worker is woken: by its pool, through a pipe, or by polling the database.
 
 Each byte in the pipe wakes one worker. All idle workers of a pool wait on the same end; the one that reads the byte
 claims, and the others go on waiting without having asked the database.

@@ -1,7 +1,7 @@
 """Minutes: what happened in each, read for charts and percentiles; and how many jobs were enqueued, counted later.
 
-The webhook counts nothing, because under CGI it lives for one request. Maintenance counts each minute once, when it is
-over, in the index of the jobs table: it reads every job one time in its life. It stores the number and adds nothing,
+The webhook counts nothing, because under CGI it runs for one request. Maintenance counts each minute once, when it is
+over, in the index of the jobs table: it reads every job once. It stores the number and adds nothing,
 so that two at once, or one that is interrupted and begins again, arrive at the same.
 """
 

@@ -18,7 +18,7 @@ _STATUS = re.compile(r"[1-5][0-9]{2}(?![0-9])")
 
 
 class NotACgiResponse(ValueError):
-    """The answer does not begin with header lines as CGI wants them; a web server would answer 500 for it."""
+    """The answer does not begin with header lines as CGI requires them; a web server would answer 500 for it."""
 
 
 def read_response(

@@ -138,7 +138,7 @@ class FastCgiConnection:
             sent_bytes = self._link.send(self._unsent)
         except BlockingIOError:
             return
-        except OSError:  # the server closed, or wants no more; it may have answered before
+        except OSError:  # the server closed, or reads no more; it may have answered before
             self._unsent = memoryview(b"")
             self._is_refused = True
             return

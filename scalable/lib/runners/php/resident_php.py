@@ -162,7 +162,7 @@ class _PhpCgi:
         return self._process.returncode is not None or has_ended(self._process)
 
     def stop(self) -> Optional[int]:
-        """End it between two requests. First the signal: PHP only looks for it when the connection has ended."""
+        """End it between two requests. First the signal: PHP only checks for it when the connection has ended."""
         self._process.terminate()
         return self.wait_or_kill()
 
