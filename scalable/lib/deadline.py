@@ -10,11 +10,11 @@ TICK_SECONDS = 0.5
 
 
 class DeadlinePassed(Exception):
-    """The time is over. For the one that made the Deadline, who says what that means."""
+    """The time is over. The caller that made the Deadline decides what that means."""
 
 
 class TickRaised(Exception):
-    """The tick raised `reason` to end the wait. For the one that waits, which stops and raises `reason` itself."""
+    """The tick raised `reason` to end the wait. The code that waits stops and raises `reason` itself."""
 
     def __init__(self, reason: BaseException) -> None:
         super().__init__("the tick ended the wait")

@@ -118,7 +118,7 @@ class Installation(Storage):
         )
 
     def run_checks(self, url: str, server: str, way: str) -> CheckReport:
-        """All checks, with what a web request knows; see CheckContext."""
+        """All checks, with the facts of a web request; see CheckContext."""
         from scalable.lib.setup.checks import CheckContext, run_checks
         from scalable.lib.setup.settings_check import WEB
 

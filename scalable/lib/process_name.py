@@ -1,4 +1,4 @@
-"""What a process is called where others see it: in the registry of workers, and as the leader."""
+"""The name of a process in the registry of workers, and as the leader."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import socket
 
 
 def process_name() -> str:
-    """`host:pid-abcd`: where it runs, which one it is, and something that no other process there ever had."""
+    """`host:pid-abcd`: machine, process id, and random digits, because process ids are used again."""
     return f"{socket.gethostname()[:64]}:{os.getpid()}-{secrets.token_hex(2)}"

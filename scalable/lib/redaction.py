@@ -1,4 +1,4 @@
-"""Makes of what others wrote (an exception's text, an address) something that may be logged and kept with a job."""
+"""Removes bot tokens from text of other programs (an exception, an address), so that it may be logged and stored."""
 
 from __future__ import annotations
 

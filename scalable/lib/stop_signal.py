@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Optional
 
-# How often a waiting worker checks that its pool still lives.
+# How often a waiting worker checks that its pool still runs.
 PARENT_SECONDS = 5.0
 
 

@@ -97,8 +97,8 @@ def test_a_worker_that_was_taken_for_dead_is_back_with_its_next_beat(
 def test_a_worker_that_ends_is_forgotten_and_may_be_twice(registry: WorkerRegistry) -> None:
     registry.record_heartbeat(HEARTBEAT)
 
-    registry.forget(HEARTBEAT.name)
-    registry.forget(HEARTBEAT.name)
+    registry.remove(HEARTBEAT.name)
+    registry.remove(HEARTBEAT.name)
 
     assert registry.alive() == []
 

@@ -365,13 +365,13 @@ class Watching:
     def __init__(self) -> None:
         self.told: list[tuple[str, int]] = []
 
-    def watch(self, group: int) -> None:
-        self.told.append(("watch", group))
+    def add(self, group: int) -> None:
+        self.told.append(("add", group))
 
-    def forget(self, group: int) -> None:
+    def remove(self, group: int) -> None:
         state = Path(f"/proc/{group}/stat").read_text().rpartition(")")[2].split()[0]
         assert state == "Z", "it lives, or its id may be another's already"
-        self.told.append(("forget", group))
+        self.told.append(("remove", group))
 
 
 def test_a_guard_is_told_of_every_process_that_begins_and_ends(make: Make, tmp_path: Path):
@@ -382,7 +382,7 @@ def test_a_guard_is_told_of_every_process_that_begins_and_ends(make: Make, tmp_p
     write(tmp_path, "sleep(600);")
     outcome_of(runner)
 
-    assert reaper.told == [(what, pid) for pid in pids for what in ("watch", "forget")]
+    assert reaper.told == [(what, pid) for pid in pids for what in ("add", "remove")]
 
 
 WORKER = """

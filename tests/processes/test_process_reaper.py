@@ -169,8 +169,8 @@ def test_closing_ends_what_is_watched_and_leaves_what_was_forgotten(
 ):
     first, second, third = groups
     for process in groups:
-        reaper.watch(process.pid)
-    reaper.forget(second.pid)
+        reaper.add(process.pid)
+    reaper.remove(second.pid)
 
     reaper.close()
 
@@ -182,16 +182,16 @@ def test_closing_ends_what_is_watched_and_leaves_what_was_forgotten(
 
 def test_there_is_no_guard_before_there_is_something_to_watch(reaper: ProcessReaper, groups: list[subprocess.Popen]):
     assert guards_of(os.getpid()) == []
-    reaper.watch(groups[0].pid)
-    reaper.watch(groups[1].pid)
+    reaper.add(groups[0].pid)
+    reaper.add(groups[1].pid)
     assert my_guard()
 
 
 def test_a_guard_that_was_closed_starts_anew(reaper: ProcessReaper, groups: list[subprocess.Popen]):
-    reaper.watch(groups[0].pid)
+    reaper.add(groups[0].pid)
     reaper.close()
     reaper.close()
-    reaper.watch(groups[1].pid)
+    reaper.add(groups[1].pid)
     reaper.close()
 
     assert is_killed(groups[1])
@@ -201,13 +201,13 @@ def test_a_guard_that_was_closed_starts_anew(reaper: ProcessReaper, groups: list
 def test_a_wish_to_end_is_not_for_the_guard(
     reaper: ProcessReaper, groups: list[subprocess.Popen], number: signal.Signals
 ):
-    reaper.watch(groups[0].pid)
+    reaper.add(groups[0].pid)
     pid = my_guard()
     eventually(lambda: ignores(pid, number))
 
     os.kill(pid, number)
 
-    reaper.watch(groups[1].pid)
+    reaper.add(groups[1].pid)
     assert my_guard() == pid
     reaper.close()
     assert is_killed(groups[0])
@@ -217,12 +217,12 @@ def test_a_wish_to_end_is_not_for_the_guard(
 def test_a_guard_that_was_killed_is_replaced_and_told_of_all_groups(
     reaper: ProcessReaper, groups: list[subprocess.Popen], caplog: pytest.LogCaptureFixture
 ):
-    reaper.watch(groups[0].pid)
+    reaper.add(groups[0].pid)
     killed = my_guard()
     os.kill(killed, signal.SIGKILL)
     eventually(lambda: state(killed) == "Z")
 
-    reaper.watch(groups[1].pid)
+    reaper.add(groups[1].pid)
 
     eventually(lambda: guards_of(os.getpid()) not in ([], [killed]))
     assert 'guard replaced cause="Broken pipe"' in caplog.text
@@ -235,7 +235,7 @@ def test_a_guard_that_does_not_listen_is_replaced_and_kills_nobody(
     reaper: ProcessReaper, groups: list[subprocess.Popen]
 ):
     """Given a guard that is stopped: no call waits for it, and when it goes it must not take the bots with it."""
-    reaper.watch(groups[0].pid)
+    reaper.add(groups[0].pid)
     stopped = my_guard()
     os.kill(stopped, signal.SIGSTOP)
     eventually(lambda: state(stopped) == "T")
@@ -244,8 +244,8 @@ def test_a_guard_that_does_not_listen_is_replaced_and_kills_nobody(
     while guards_of(os.getpid()) == [stopped]:
         for _ in range(1000):
             began = time.monotonic()
-            reaper.watch(groups[1].pid)
-            reaper.forget(groups[1].pid)
+            reaper.add(groups[1].pid)
+            reaper.remove(groups[1].pid)
             longest = max(longest, time.monotonic() - began)
         calls += 1000
         assert calls < 100_000, "it was never replaced"
@@ -270,7 +270,7 @@ def test_without_a_shell_bots_run_all_the_same_and_one_line_tells(tmp_path: Path
 @pytest.mark.parametrize("group", [1, 0, -1, -5])
 def test_a_number_that_means_everybody_is_no_group(reaper: ProcessReaper, group: int):
     with pytest.raises(ValueError, match=f"process group {group}: expected the id of a child's group"):
-        reaper.watch(group)
+        reaper.add(group)
 
 
 def test_a_lifeline_that_is_not_open_is_told_at_once():
@@ -286,7 +286,7 @@ def test_the_guard_holds_nothing_but_its_pipe_and_the_lifeline(groups: list[subp
     """Neither another open file, nor the passwords in the worker's environment."""
     lifeline, inherited = os.pipe()
     reaper = ProcessReaper(inherited)
-    reaper.watch(groups[0].pid)
+    reaper.add(groups[0].pid)
 
     folder = Path(f"/proc/{my_guard()}")
     eventually(lambda: len(list((folder / "fd").iterdir())) <= 4 and folder.joinpath("environ").read_bytes())
@@ -309,9 +309,9 @@ class WatchedGuard(ProcessReaper):
         super().__init__()
         self.states: list[str] = []
 
-    def forget(self, group: int) -> None:
+    def remove(self, group: int) -> None:
         self.states.append(state(group))
-        super().forget(group)
+        super().remove(group)
 
 
 class Enough(Exception):
@@ -350,7 +350,7 @@ def test_a_bot_holds_neither_the_guards_pipe_nor_the_lifeline(tmp_path: Path):
 
 def test_four_threads_share_one_guard(tmp_path: Path, groups: list[subprocess.Popen]):
     reaper = ProcessReaper()
-    reaper.watch(groups[0].pid)
+    reaper.add(groups[0].pid)
     bot = shell_bot(tmp_path, "read -r update; echo $update")
     outputs: list[str] = []
 

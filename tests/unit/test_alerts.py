@@ -87,7 +87,7 @@ def test_what_goes_wrong_is_told_once_and_that_it_is_right_again(tower: Watchtow
     for _ in range(3):
         tower.alerts.check()
         tower.pass_time(61)
-    tower.notes.forget(PAUSED)
+    tower.notes.delete(PAUSED)
     tower.alerts.check()
     soon = tower.told()
     tower.pass_time(300)
@@ -103,7 +103,7 @@ def test_what_comes_and_goes_is_told_once(tower: Watchtower):
         tower.notes.write(PAUSED, "by hand")
         tower.alerts.check()
         tower.pass_time(61)
-        tower.notes.forget(PAUSED)
+        tower.notes.delete(PAUSED)
         tower.alerts.check()
         tower.pass_time(61)
 

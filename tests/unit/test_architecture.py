@@ -243,7 +243,6 @@ def test_half_of_the_functions_have_seven_lines_or_fewer():
     assert median(lengths) <= MEDIAN_FUNCTION_LINES
 
 
-@pytest.mark.xfail(strict=False, reason="the last rooms are being renamed")
 def test_each_thing_has_one_word_and_the_old_words_are_gone():
     assert problems(old_words, LIB) == []
 

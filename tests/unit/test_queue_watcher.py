@@ -110,7 +110,7 @@ def test_while_the_database_is_away_notifications_are_heard_and_polls_go_on_when
 def test_without_a_socket_it_polls(tmp_path: Path):
     room = Room(tmp_path)
     room.watcher = QueueWatcher(
-        room.bench.queue, PollSchedule(0.05, hears_notifications=False), room.wakeup_pipe, None, lambda: None
+        room.bench.queue, PollSchedule(0.05, receives_notifications=False), room.wakeup_pipe, None, lambda: None
     )
     room.watcher.start()
     room.bench.enqueue()

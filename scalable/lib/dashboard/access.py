@@ -1,6 +1,6 @@
 """Who asks the dashboard, what they may do, and proof that a change was asked for on the dashboard's own page.
 
-Knows tokens, cookies and addresses. app.py asks here before each change, views.py before each page.
+Only tokens, cookies and addresses. app.py asks here before each change, views.py before each page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks. `session` is what the form token of this visitor's pages is bound to."""
+    """The visitor who sent a request. The form token of this visitor's pages is bound to `session`."""
 
     role: Role
     session: str = field(default="", repr=False)
@@ -49,7 +49,7 @@ class Visitor:
 
     @property
     def is_stranger(self) -> bool:
-        """Whether no password is known of them."""
+        """Whether they have given no valid password."""
         return self.role is Role.STRANGER
 
 
@@ -140,7 +140,7 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 
 def from_this_machine(environ: dict[str, Any]) -> bool:
-    """Loopback all the way: no proxy in between, and not a page elsewhere whose name was made to point here.
+    """Whether it is loopback without a proxy, and not of a page of another site whose name was made to point here.
 
     A proxy that adds no header is known by its HTTP/1.0 (nginx's default towards an upstream); browsers send 1.1.
     """

@@ -1,4 +1,4 @@
-"""The dashboard: finds out who asks, and leads to the page, the action or the file. Parses, checks, calls, answers."""
+"""The dashboard: identifies the visitor and routes the request to the page, the action or the file."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ class _Dashboard:
             return log_out(request)
         if not request.visitor.may_change:
             return request.refuse(403, "reader_cannot")
-        from scalable.lib.dashboard.actions import Actions  # here, because most requests change nothing
+        from scalable.lib.dashboard.actions import Actions  # imported here, because most requests change nothing
 
-        queue.ensure_schema()  # a button may be pressed before any worker has run
+        queue.ensure_schema()  # the first action may come before any worker has run
         return Actions(request, queue, self._on_enqueued).act()
 
     def _login(self, request: DashboardRequest, keys: Keys) -> Login:
@@ -120,7 +120,7 @@ def _view_at(path: str) -> Optional[_View]:
 
 
 def _show_checks(request: DashboardRequest, _: DatabaseQueue) -> HTTPResponse:
-    from scalable.lib.dashboard.check_page import show_checks  # here, because hardly any request is for it
+    from scalable.lib.dashboard.check_page import show_checks  # imported here, because few requests need it
 
     return show_checks(request)
 

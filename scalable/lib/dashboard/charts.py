@@ -31,7 +31,7 @@ class Point:
 def read_points(minutes: Minutes, span: str) -> list[Point]:
     """One point for every part of the span, oldest first, without the part that is not over.
 
-    Raises KeyError for a span that is none, DatabaseUnavailable, and SchemaMissing.
+    Raises KeyError for an unknown span, DatabaseUnavailable, and SchemaMissing.
     """
     span_seconds, slot_seconds = SPANS[span]
     found = {minute.at: minute for minute in minutes.slots(span_seconds + slot_seconds, slot_seconds)}

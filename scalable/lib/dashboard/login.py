@@ -69,7 +69,7 @@ class Login:
 
 
 def log_out(request: DashboardRequest) -> HTTPResponse:
-    """The session of this browser ends; the browser itself stays known."""
+    """End the session of this browser; the cookie that identifies the browser stays."""
     log.info(event("logged out", address=address_of(request.environ)))
     return request.keep(request.redirect("/?did=logout&n=0"), SESSION_COOKIE, "", 0)
 

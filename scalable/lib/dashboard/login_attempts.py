@@ -1,6 +1,6 @@
 """Slows down guessing of passwords, without ever refusing a right one for the mistakes of others.
 
-Wrong passwords are counted for each address, and for all together, in a small file of fixed size: a CGI script lives
+Wrong passwords are counted for each address, and for all together, in a small file of fixed size: a CGI script runs
 for one request, and requests must not fill a disk. Each count is a bucket that empties with time; a full one refuses,
 at once and without a sleeping thread. An address is found by a keyed digest, so no address can be read in the file.
 

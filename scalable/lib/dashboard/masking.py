@@ -1,6 +1,6 @@
-"""Takes people out of what is shown: names, texts and ids; what kind of update it is, and how it is built, stays.
+"""Masks personal data (names, texts and ids) in what is shown; the kind and the form of an update stay readable.
 
-Everything is masked that is not known to be harmless: what Telegram adds tomorrow is masked, too.
+Every field that is not in the lists of harmless ones is masked, so fields that Telegram adds later are masked too.
 """
 
 from __future__ import annotations

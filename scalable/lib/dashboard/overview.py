@@ -45,7 +45,7 @@ class Overview:
 
     @property
     def webhook(self) -> Optional[WebhookInfo]:
-        """What Telegram said last of the webhook; None when it was never asked."""
+        """What Telegram last reported about the webhook; None when it was never asked."""
         return read_webhook(self.vitals.notes)
 
     @property

@@ -1,4 +1,4 @@
-"""The dashboard's pages as HTML: what a page says. Who may see it and what a button does is decided elsewhere."""
+"""The dashboard's pages as HTML. access.py decides who may see them, actions.py what a button does."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The overview as metrics, in Prometheus' text format 0.0.4 (prometheus.io, exposition formats).
 
-All of them are gauges: the numbers come from a table that is pruned, so none of them only ever grows.
+All of them are gauges: the numbers come from a table that is pruned, so each of them may decrease.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _Sample = tuple[str, Optional[float]]
 
 
 def as_metrics(overview: Overview) -> str:
-    """Everything an owner may know as numbers; what is not known is left out."""
+    """All metrics for an owner; those without a value are left out."""
     waiting, hour, rates = overview.vitals.waiting, overview.vitals.last_hour, overview.rates
     families = [
         public_metrics(overview),

@@ -1,6 +1,6 @@
 """Text from outside, made safe to show: characters that would move, hide or turn what is beside them are named.
 
-Knows no HTML; escaping is the template's work.
+Does not escape HTML; the templates do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _named(character: str) -> str:
 
 
 def error_in_a_line(error: Optional[str], max_characters: int) -> str:
-    """What happened, and the last thing the bot said, which is where programs say why: `exit code 1 – no such chat`.
+    """The cause, and the last line the bot printed, where programs write the reason: `exit code 1 – no such chat`.
 
     The steps of a PHP stack trace come after the reason, and are left out.
     """
@@ -42,7 +42,7 @@ def error_in_a_line(error: Optional[str], max_characters: int) -> str:
 
 
 def kind_of_error(error: Optional[str]) -> Optional[str]:
-    """What happened, without anything the bot said: `exit code 1`, `PHP Fatal error`."""
+    """The cause, without anything the bot printed: `exit code 1`, `PHP Fatal error`."""
     return None if error is None else visible(error.strip().partition("\n")[0].partition(":")[0][:60])
 
 

@@ -1,4 +1,4 @@
-"""One request of the dashboard: who asks, in which language, and answers of the right form. Knows no queue."""
+"""One request of the dashboard: its visitor, its language, and responses of the right form. Does not use the queue."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DashboardRequest:
         self.method = str(bottle.request.method)
         self.query = bottle.request.query
         self.format = str(self.query.format)
-        # Headers are taken from here: bottle decodes them, and fails on bytes that none of ours contains.
+        # Headers are read here: bottle decodes them, and fails on bytes that no header of ours contains.
         self.environ: dict[str, Any] = bottle.request.environ
         accepted = self.environ.get("HTTP_ACCEPT_LANGUAGE", "")
         self.language = Language(choose_language(self.cookie(LANGUAGE_COOKIE), accepted))
@@ -85,7 +85,7 @@ class DashboardRequest:
         self._keys: Optional[Keys] = None
 
     def identify(self, keys: Keys) -> None:
-        """Find out who asks, by cookie or address; from now on pages hold the form token of that visitor."""
+        """Identify the visitor by cookie or address; from now on pages hold the form token of that visitor."""
         self._keys = keys
         self.visitor = keys.visitor(self.environ, self.cookie(SESSION_COOKIE))
 

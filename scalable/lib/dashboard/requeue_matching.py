@@ -1,4 +1,4 @@
-"""Retries all jobs that a filter means, in steps of a bounded size. Knows neither page nor shell."""
+"""Retries all jobs that a filter matches, in steps of a bounded size, for the page and for the shell."""
 
 from __future__ import annotations
 

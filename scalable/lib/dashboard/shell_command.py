@@ -196,7 +196,7 @@ class _Shell:
 
 
 def _agreed(question: str) -> bool:
-    """The answer at the terminal. Raises ConfigurationError when there is no terminal."""
+    """The answer typed at the terminal. Raises ConfigurationError when there is no terminal."""
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{question} add --yes when nobody is there to ask")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -17,7 +17,7 @@ _Rows = list[tuple[str, ...]]
 
 
 def counts_lines(counts: dict[str, Count]) -> list[str]:
-    """One line a state, numbers under each other; one that is not of this moment says so."""
+    """One line a state, numbers under each other; one that is not exact or not of this moment is marked."""
     width = max(len(str(count.number)) for count in counts.values())
     return [f"{name:<11}{count.number:>{width}}{_exactness(count)}" for name, count in counts.items()]
 
@@ -74,7 +74,7 @@ def detail_lines(detail: JobDetail) -> list[str]:
 
 
 def webhook_lines(webhook: WebhookInfo) -> list[str]:
-    """What Telegram says."""
+    """What Telegram last reported about the webhook."""
     lines = [
         f"webhook: {webhook.url or 'none is set'}",
         f"wait at Telegram: {webhook.pending}",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # they load HTTP and TLS, which --help does not need
     from scalable.lib.ingest.poller import Poller
     from scalable.lib.pool.webhook_admin import WebhookAdmin
 
-# Telegram's own limits (Bot API, setWebhook), and what shared hosts bear (CloudLinux: 20 entry processes, then 508).
+# Telegram's own limits (Bot API, setWebhook), and what shared hosts allow (CloudLinux: 20 entry processes, then 508).
 MIN_CONNECTIONS, MAX_CONNECTIONS, HOSTS_BEAR = 1, 100, 20
 ADVISED = 10
 
@@ -91,7 +91,7 @@ def _known(webhook: Optional[WebhookAdmin]) -> WebhookAdmin:
 
 
 def advice(seen: WebhookInfo) -> list[str]:
-    """What a person should know about these facts, a line each."""
+    """Warnings about these facts, a line each."""
     lines = []
     if seen.url and (seen.max_connections or 0) > HOSTS_BEAR:
         lines.append(

@@ -1,1 +1,1 @@
-"""The only place that speaks HTTP to others: every wait has a deadline, and a failure says what may have been sent."""
+"""The only HTTP client: every wait has a deadline, and an error distinguishes requests that may have been sent."""

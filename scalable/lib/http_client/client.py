@@ -1,7 +1,7 @@
 """Requests to one server over connections that are kept. A failure says whether the server may have the request.
 
-What a response means is for the caller to know. No redirect is followed, and no request is repeated. Proxies named in
-the environment are not used: they were named for other programs, and would see every message.
+The caller decides what a response means. No redirect is followed, and no request is repeated. Proxies named in
+the environment are not used: they are meant for other programs, and would see every message.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class HttpClient:
     """Several threads may ask at the same time, each on a connection of its own. Nothing is connected yet.
 
     A connection is used again within `kept_seconds`: a request that meets the server's closing of an idle one is lost
-    without a sign whether it was read. `connect_seconds` is for each address of the host, so that IPv6 that leads
-    nowhere leaves IPv4 its turn. `tls` None: certificates are checked as Python does by default.
+    without a sign whether it was read. `connect_seconds` is for each address of the host, so that IPv4 is
+    still tried when IPv6 leads nowhere. `tls` None: certificates are checked as Python does by default.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class Connection:
         return self._wire is not None
 
     def is_quiet(self) -> bool:
-        """Whether it is open as far as this side has heard."""
+        """Whether this side has not seen it closed."""
         return self._wire is not None and self._wire.is_quiet()
 
     def send(self, request: Request, deadline: Deadline) -> Response:
@@ -136,11 +136,11 @@ def _explained(error: Exception) -> tuple[Reason, str]:
 class _FinalResponse(http.client.HTTPResponse):
     """The response after all those that only announce one: 103 Early Hints, for one (RFC 9110, 15.2).
 
-    http.client passes over 100 alone. It would take another one for the answer, and what follows for the next one's.
+    http.client skips only 100. It would take any other for the final response, and that one for the next request's.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]  # known to no type checker
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
         return version, http.client.CONTINUE if 100 <= status < 200 else status, reason
 
 

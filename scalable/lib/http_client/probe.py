@@ -1,6 +1,6 @@
-"""One short HTTP request of an installation to itself, to see what the world sees.
+"""One short HTTP request of an installation to its own public address.
 
-Keeping secrets back where the address is not private is left to the caller.
+The caller must not send secrets to an address that is not private.
 """
 
 from __future__ import annotations

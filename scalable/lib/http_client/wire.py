@@ -1,4 +1,4 @@
-"""A TCP or TLS connection on which every wait is short, and asks its Deadline before it goes on. Knows no HTTP."""
+"""A TCP or TLS connection; every wait is short, and checks the Deadline before it continues. Does not use HTTP."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _look_up(host: str, port: int, flags: int) -> list[_Address]:
 
 
 def _wait(waiting: socket.socket, interest: int, seconds: float) -> bool:
-    """Whether the socket became ready in time. Not `select`, which knows no descriptor above 1023."""
+    """Whether the socket became ready in time. Not `select`, which fails for descriptors above 1023."""
     poller = select.poll()
     poller.register(waiting, interest)
     return bool(poller.poll(seconds * 1000))

@@ -1,8 +1,8 @@
 """The pool's own web server: updates that come together are stored together, by one statement.
 
-One thread reads them where they arrive, one stores them; while that waits for the database, others gather. It knows one
-case, an update that can be stored at once. Every other request and every failure goes through waitress and the webhook
-application, which know all cases and say what is wrong; what was stored nevertheless is a duplicate there.
+One thread reads them, one stores them; while the latter waits for the database, more gather. It handles one case only,
+an update that can be stored at once. Every other request and every failure goes through waitress and the webhook
+application, which handle all cases and report errors; what was stored all the same is a duplicate there.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class BatchReceiver:
     def _store(self, taken: list[_Taken]) -> None:
         try:
             ids = self._open_queue().enqueue_many([each.update for each in taken])
-        except Exception as error:  # the top of this thread: the webhook application finds the same, and says so
+        except Exception as error:  # the top of this thread: the webhook application reports the same error
             if not isinstance(error, ScalableError):
                 log.exception(event("updates not stored together", count=len(taken)))
-            while self.waiting:  # these would only wait until the same happens to them
+            while self.waiting:  # these would only wait for the same error
                 taken.append(self._waiting.get())
             for each in taken:
                 each.channel.leave_to_waitress(each.data)

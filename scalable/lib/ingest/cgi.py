@@ -1,4 +1,4 @@
-"""Serves one WSGI application to one CGI request (RFC 3875). Knows no application.
+"""Serves one WSGI application to one CGI request (RFC 3875). Does not import any application.
 
 While a pool runs, few requests come this far: fast_cgi/pool_client.py hands them over to it.
 """
@@ -68,7 +68,7 @@ def answer_request(
     except ValueError:
         length = TOO_MANY_BYTES
     body = LimitedBody(stream, 0 if length == TOO_MANY_BYTES else length)
-    # Apache leaves out what is empty, WSGI wants it there.
+    # Apache leaves out empty variables, WSGI requires them.
     environ = {"SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", **variables}
     _Handler(BufferedReader(body), output, errors, environ, multithread, not multithread).run(application)
     _drain(stream if "HTTP_TRANSFER_ENCODING" in variables else body)

@@ -4,7 +4,7 @@ Check the secret, read the body, read the update, store it, wake the workers, lo
 takes the values out of its kind of request, stores alone or together with others, and sends the response
 (docs/architecture.md, "Ways in").
 
-Cheap to import, because a CGI process does it for each update: the log is given, the database is not known.
+Cheap to import, because a CGI process does it for each update: log and queue are arguments.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Receiver:
         return enqueued
 
     def accept(self, secret_token: str, body: bytes) -> Update | None:
-        """The update that a POST brought, if it can be stored at once by a way in that knows only this case.
+        """The update that a POST brought, if it can be stored at once by a way in that handles only this case.
 
         None for all other requests: `receive` has to answer them.
         """

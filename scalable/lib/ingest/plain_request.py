@@ -1,6 +1,6 @@
-"""Reads the request an update usually comes as, and no other: plain, whole, and nothing behind it.
+"""Reads the usual request with an update, and no other: plain, complete, and with nothing behind it.
 
-What is not exactly that is left to waitress, which knows the rest of HTTP; nothing is refused here. It is strict,
+Any other request is left to waitress, which handles the rest of HTTP; nothing is refused here. It is strict,
 because two readers of one connection must never disagree where a request ends (RFC 9112, 11.2).
 """
 

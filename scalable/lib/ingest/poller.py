@@ -1,7 +1,7 @@
 """Asks Telegram for updates and puts them into the queue: for a bot behind NAT, and where no webhook can be.
 
-Telegram forgets an update once a later one is asked for (Bot API, getUpdates, `offset`), so that is asked for only
-after the update was committed. What came twice is one job, as it is with the webhook.
+Telegram deletes an update once a later one is requested (Bot API, getUpdates, `offset`), so a later one is requested
+only after the update was committed. What came twice is one job, as it is with the webhook.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from scalable.lib.stop_signal import StopSignal
 from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
-# How long Telegram keeps a question open when there is nothing new, and how much later it must have answered.
+# How long Telegram holds a getUpdates call open when there is nothing new, and how much later it must have answered.
 POLL_SECONDS, SLACK_SECONDS = 25, 10.0
-# A server that does not keep it open, such as one that is about to end, is not asked a thousand times a second.
+# A server that does not hold it open, such as one that is about to end, is not called a thousand times a second.
 MIN_SECONDS = 1.0
 UPDATES_AT_ONCE = 100
 CONFIRM_TIMEOUT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 60.0
-# Another program that asks: a poller that was just killed is gone after one question, a bot that runs is not.
+# Another program calls getUpdates: a poller that was just killed stops after one call, a running bot does not.
 MAX_CONFLICTS = 3
 CONFLICT = 409
 
 
 class Stopped(Exception):
-    """The person who started this wants it to end."""
+    """The program was told to end."""
 
 
 class Poller:
@@ -113,7 +113,7 @@ class Poller:
         log.info(event("polling began", seconds=POLL_SECONDS))
 
     def _fetch(self) -> list[Any]:
-        """The next updates, none after POLL_SECONDS. With this question the ones before them are confirmed."""
+        """The next updates, none after POLL_SECONDS. The call confirms the ones before them."""
         parameters: dict[str, object] = {"timeout": POLL_SECONDS, "limit": UPDATES_AT_ONCE}
         if self._next_id is not None:
             parameters["offset"] = self._next_id
@@ -132,7 +132,7 @@ class Poller:
             self._next_id, self._is_confirmed = update["update_id"] + 1, False
 
     def _pause_after(self, error: Exception) -> float:
-        """Seconds until the next try. Raises what will not get better by waiting."""
+        """Seconds until the next try. Raises errors that waiting does not help."""
         if isinstance(error, BotApiRefused):
             if error.code != CONFLICT or self._conflicts >= MAX_CONFLICTS:
                 raise error

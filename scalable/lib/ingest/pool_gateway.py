@@ -2,8 +2,8 @@
 
 Not HTTP, and so not waitress: the variables of the web server have to arrive as they are (who the visitor is, what the
 address was), and in HTTP they would have to be hidden among headers, which are what a visitor may forge. Here the
-socket is the boundary: who may connect is the owner of the installation, and is believed. The other side is
-fast_cgi/pool_client.py, the form of what they say fast_cgi/protocol.py.
+socket is the boundary: only the owner of the installation may connect, and is trusted. The other side is
+fast_cgi/pool_client.py, the form of the messages fast_cgi/protocol.py.
 """
 
 from __future__ import annotations

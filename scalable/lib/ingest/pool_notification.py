@@ -23,7 +23,7 @@ def notify_pool(path: Path) -> None:
     """Tell the pool that listens at `path`, if there is one. Never raises, never waits; about 50 µs."""
     try:
         send_datagram(os.fsencode(path), NOTIFICATION)
-    except OSError as error:  # no pool, or one that has enough to do already
+    except OSError as error:  # no pool, or one whose socket is full
         if log.isEnabledFor(logging.DEBUG):
             log.debug(event("pool not poked", cause=error))
 

@@ -55,7 +55,7 @@ def read_body(environ: "dict[str, Any]", max_bytes: int) -> bytes:
     """The whole body of a WSGI request, of CONTENT_LENGTH bytes. Raises RequestRefused.
 
     A body without a length (`Transfer-Encoding: chunked`) is read where the server says that it ends by itself
-    (`wsgi.input_terminated`); elsewhere reading on could wait for ever, or read what is not the body's (RFC 3875, 4.2).
+    (`wsgi.input_terminated`); otherwise reading on could wait without end, or read beyond the body (RFC 3875, 4.2).
     """
     value = environ.get("CONTENT_LENGTH") or ""
     is_chunked = not value and bool(environ.get("HTTP_TRANSFER_ENCODING"))

@@ -65,7 +65,7 @@ class SettingsMatch:
         if known is None or known.stamp != _stamp(known.file):
             try:
                 known = self._compare(environment, folder)
-            except ConfigurationError:  # the CGI process finds the same, and says so to its visitor and its log
+            except ConfigurationError:  # the CGI process reports the same error to its visitor and its log
                 return False
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()

@@ -1,7 +1,7 @@
 """Alerts: messages to the owner, in Telegram, when something goes wrong or is right again; at most one a minute.
 
 What was told is kept in a note of the queue, so that neither a restart nor another leader tells it again. Only a
-running pool sends alerts: that no pool runs is for an uptime monitor to notice.
+running pool sends alerts: an uptime monitor has to detect that no pool runs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
-# Between two messages.
+# The shortest time between two messages.
 PAUSE_SECONDS = 60.0
-# A reason that comes and goes is told once: it counts as over when it has been away for so long.
+# A reason that comes and goes is reported once: it counts as over when it has been absent for so long.
 OVER_SECONDS = 300.0
 # Workers write their counts within this time after a minute is over.
-SETTLE = timedelta(seconds=30)
+COUNTS_WRITTEN_WITHIN = timedelta(seconds=30)
 LONGEST_BACKWARDS_SECONDS = 3600.0
 MAX_CAUSE_CHARACTERS = 200
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
@@ -38,7 +38,7 @@ EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 @dataclass(frozen=True)
 class Told:
-    """What the owner knows: reasons by code with when each was last seen, and failures up to which minute.
+    """What the owner was told: reasons by code with when each was last seen, and failures up to which minute.
 
     Times are ISO 8601, by the database's clock; `sent_at` is that of the last message.
     """
@@ -73,17 +73,17 @@ class Alerts:
         told = _read(self._notes.read().get(ALERTS), now)
         reasons = [reason for reason in check_health(self.queue) if reason.code != FAILURES]  # told one by one, below
         failures, until = self._failures(told, now)
-        knows, lines = _news(told, reasons, now)
+        kept, lines = _news(told, reasons, now)
         lines += [self._failed_line(failures)] if failures else []
         if lines and ((now - _time(told.sent_at, EPOCH)).total_seconds() < PAUSE_SECONDS or not self._sent(lines)):
             return
-        new = Told(knows, until, now.isoformat() if lines else told.sent_at)
+        new = Told(kept, until, now.isoformat() if lines else told.sent_at)
         if new != told:
             self._notes.write(ALERTS, json.dumps(asdict(new)))
 
     def _failures(self, told: Told, now: datetime) -> tuple[int, str]:
         """Jobs failed for good in minutes that are over and were not told yet, and the last of those minutes."""
-        last = (now - SETTLE).replace(second=0, microsecond=0) - MINUTE
+        last = (now - COUNTS_WRITTEN_WITHIN).replace(second=0, microsecond=0) - MINUTE
         since = _time(told.failures_until, now)
         seconds = min((now - since).total_seconds(), LONGEST_BACKWARDS_SECONDS)
         minutes = self._minutes.read(seconds)
@@ -108,19 +108,19 @@ class Alerts:
 
 
 def _news(told: Told, reasons: Sequence[Reason], now: datetime) -> tuple[dict[str, str], list[str]]:
-    """What the owner knows after this message, and its lines about reasons that came or have been away for long."""
-    knows = {reason.code: now.isoformat() for reason in reasons}
+    """What the owner was told after this message, and its lines about new reasons and those that are over."""
+    kept = {reason.code: now.isoformat() for reason in reasons}
     lines = [reason.text for reason in reasons if reason.code not in told.reasons]
     for code, seen in told.reasons.items():
-        if code not in knows and (now - _time(seen, now)).total_seconds() < OVER_SECONDS:
-            knows[code] = seen
-    if told.reasons and not knows:
+        if code not in kept and (now - _time(seen, now)).total_seconds() < OVER_SECONDS:
+            kept[code] = seen
+    if told.reasons and not kept:
         lines.append("all is well again")
-    return knows, lines
+    return kept, lines
 
 
 def _read(note: Optional[Note], now: datetime) -> Told:
-    """What was told; the first time, and when the note cannot be read, what lies in the past is not told any more."""
+    """What was told; the first time, and when the note cannot be read, failures of the past are not reported."""
     try:
         kept = json.loads(note.text) if note is not None else {}
         return Told(dict(kept["reasons"]), str(kept["failures_until"]), str(kept["sent_at"]))

@@ -1,7 +1,7 @@
-"""One tick of cron: a pool that lives for less than a minute, its workers in threads of one process.
+"""One tick of cron: a pool that runs for less than a minute, its workers in threads of one process.
 
-It does what the resident pool does: hears the webhook, runs what comes due, maintains the queue. When its time is over
-it begins no job, and ends with the last one that runs.
+It does what the resident pool does: receives notifications of the webhook, runs due jobs, maintains the queue. When its
+time is over it begins no job, and ends with the last one that runs.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ class _CronPool:
         return self._exit_code
 
     def _work(self, name: str, runner: Runner) -> None:
-        """One worker's life, in its own thread."""
+        """Run one worker, in its own thread."""
         queue, stop = self.parts.queue, self.stop
         worker = LegacyBotWorker(queue, runner, self.parts.create_replies(), name, stop)
         limits = Limits(max_seconds=self._seconds_left())
         try:
             WorkerLoop(queue, worker, stop, WaitForWakeup(self._services.wakeup_pipe.reader), limits).run()
-        except NoProcessLeft as error:  # the other workers may have what they need
+        except NoProcessLeft as error:  # the other workers may be able to go on
             log.error(event("worker ended", worker=name, cause=error))
             self._exit_code = ExitCode.NO_PROCESS_LEFT
         except Exception:  # the top of the thread; in a process of its own the worker would end like that

@@ -1,9 +1,9 @@
 """The drain's side of a drain from the web: the lock it inherited, what it does without work, and its report.
 
-There is one drain at a time: a process that stores an update and finds the lock taken starts nothing, and relies on
-the drain that has it. So a drain that ends must look at the queue once more after it released the lock: an update that
-it did not see was stored before that, and if the starter still found the lock taken, this snapshot shows the update.
-Then the drain starts another, like any starter.
+There is one drain at a time: a process that stores an update and finds the lock taken starts nothing, because the
+drain that holds the lock will run the job. So a drain that ends must read the queue once more after it released the
+lock: if a starter still found the lock taken, its update was stored before that, and this snapshot shows it. Then the
+drain starts another one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # A job that is put off for longer waits for the next drain; the ordinary delays are shorter.
 LONGEST_RETRY_WAIT_SECONDS = 120.0
 POLL_SECONDS = 0.5
-# A job may be due and still not be there to take: its lane is busy elsewhere. The pauses grow from this one.
+# A due job cannot be claimed while its lane is busy in another worker. The pauses grow from this one.
 SHORTEST_SECONDS = 0.05
 
 
@@ -95,7 +95,7 @@ class DrainSession:
 
 
 def write_report(descriptor: int, runs: int, succeeded: int) -> None:
-    """Tell the starter, if it still listens. Never waits: a report is replaced by the next one anyhow."""
+    """Report to the starter, if it still reads. Never waits: a report is replaced by the next one anyhow."""
     os.set_blocking(descriptor, False)
     with contextlib.suppress(BlockingIOError, BrokenPipeError):
         os.write(descriptor, f"{runs} {succeeded}\n".encode("ascii"))

@@ -1,4 +1,4 @@
-"""Starts `worker.py --drain` from a web request, as a process of its own that no web server waits for or ends.
+"""Starts `worker.py --drain` from a web request, as a process that the web server neither waits for nor ends.
 
 Its session, its standard streams and its environment are its own. Its log is a file of the data folder: the server's
 log belongs to the request, and Apache would wait until the drain closes it.
@@ -25,7 +25,7 @@ from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.usual_path import USUAL_PATH
 
 log = logging.getLogger(__name__)
-# How long a drain begins new jobs. Hosts end what lasts long; when there is more to do, another one follows.
+# How long a drain begins new jobs. Hosts end long processes; when there is more to do, the next drain is started.
 DRAIN_SECONDS = 25.0
 # From the end of its pipe to the end of the process.
 END_SECONDS = 5.0
@@ -53,7 +53,7 @@ PASSED = [
 
 @dataclass(frozen=True)
 class DrainPlaces:
-    """The files of an installation that a drain has to do with."""
+    """The files of an installation that a drain uses."""
 
     script: Path
     pool_lock: Path
@@ -148,7 +148,7 @@ class StartedDrain:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], lock: int, output: IO[bytes]) -> None:
-        import subprocess  # a webhook that starts nothing does not pay for it
+        import subprocess  # imported here, because most webhook requests start no process
 
         with within_limits():
             self._reports, theirs = os.pipe()
@@ -189,7 +189,7 @@ class StartedDrain:
         return None
 
     def detach(self) -> None:
-        """Let it go on alone. A thread waits for its end, or it would stay a zombie in a server that goes on; where no
+        """Leave it running. A thread waits for its end, or it would stay a zombie in a server that goes on; where no
         thread can be started, it stays one until the next drain is started."""
         os.close(self._reports)
         if self._process.poll() is None:

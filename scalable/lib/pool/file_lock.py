@@ -1,4 +1,4 @@
-"""Locks on files, which the kernel takes back when the last process that holds one has ended (flock(2))."""
+"""Locks on files, which the kernel releases when the last process that holds one has ended (flock(2))."""
 
 from __future__ import annotations
 

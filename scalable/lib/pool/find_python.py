@@ -1,6 +1,6 @@
 """Finds a Python program to start our scripts with, and asks one what it is.
 
-A web server that runs Python inside itself is none.
+A web server that embeds Python does not count as one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scalable.lib.errors import ConfigurationError
 from scalable.lib.usual_path import USUAL_PATH
 
 CHECK_SECONDS = 10.0
-# For any Python from 2.6 on: its version, and which of the modules named by the arguments it has not.
+# For any Python from 2.6 on: prints its version, and which of the modules named by the arguments it lacks.
 ASK = """
 import sys
 missing = []
@@ -37,7 +37,7 @@ WEB_ENVIRONMENT = {"PATH": WEB_PATH}
 
 @dataclass(frozen=True)
 class Python:
-    """A Python program that was asked: its version, and the modules it has not."""
+    """A Python program that was asked: its version, and the modules it lacks."""
 
     path: str
     version: tuple[int, ...]
@@ -50,7 +50,7 @@ class Python:
 
     @property
     def version_text(self) -> str:
-        """As people write it."""
+        """Such as `3.11.2`."""
         return ".".join(str(number) for number in self.version)
 
 
@@ -92,7 +92,7 @@ def find_python(
 ) -> str:
     """The path of a Python that runs: this very one, or one of the installation this process uses (`prefixes`).
 
-    mod_wsgi, uWSGI and LiteSpeed name themselves, or nothing, as sys.executable. Raises ConfigurationError.
+    With mod_wsgi, uWSGI and LiteSpeed, sys.executable is the server or empty. Raises ConfigurationError.
     """
     if re.fullmatch(r"python[0-9.]*", os.path.basename(executable)) and os.access(executable, os.X_OK):
         return executable

@@ -20,13 +20,13 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.worker.maintenance import PRUNE_SECONDS, Maintenance
 
 log = logging.getLogger(__name__)
-# Reaping and expiring are done when a snapshot says so; this often without one.
+# Reaping and expiring are done when a snapshot finds a reason; this often without one.
 REAP_UNASKED_SECONDS = 300.0
 # Well within worker_registry.ALIVE_SECONDS: idle workers of a pool do not register themselves.
 REFRESH_SECONDS = 30.0
 QUIET_PRUNE_SECONDS = 600.0
 ALERT_SECONDS, QUIET_ALERT_SECONDS = 60, 300.0
-# Workers have registered by then; and it is within the one minute that a pool of cron lives.
+# Workers have registered by then; and it is within the one minute that a pool of cron runs.
 FIRST_ALERT = timedelta(seconds=20)
 
 
@@ -51,14 +51,14 @@ class MaintenanceSchedule:
         self._dead: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
-            # Telegram may take its time: no dead worker's job waits for it.
+            # In a thread of its own: a slow Telegram must not delay the job of a dead worker.
             executors={"default": ThreadPoolExecutor(1), "alerts": ThreadPoolExecutor(1)},
             # A late run is still wanted, but several missed ones are one.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
 
     def start(self) -> None:
-        """Begin; the first round is at once, for what an earlier pool left behind."""
+        """Begin; the first round is at once, for jobs and rows that an earlier pool left."""
         every = partial(IntervalTrigger, timezone=timezone.utc)
         self._schedule(self._reap)
         self._schedule(self._prune, every(seconds=int(PRUNE_SECONDS)))

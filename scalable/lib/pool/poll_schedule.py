@@ -1,6 +1,6 @@
 """When to poll the queue: rarely while the webhook notifies the pool of every update, else at every step.
 
-Decides from snapshots and notifications alone; knows no database, no socket and no thread. Only the delay of a job that
+Decides from snapshots and notifications alone; uses no database, no socket and no thread. Only the delay of a job that
 came without a notification depends on it.
 """
 
@@ -16,19 +16,19 @@ from scalable.lib.queue.job import QueueSnapshot
 # After so long without an update polls become rare, if updates come with notifications.
 QUIET_SECONDS = 60.0
 QUIET_STEP_SECONDS = 10.0
-# So many notifications in a row, and they are relied on again.
+# After so many notifications in a row they are relied on again.
 CONVINCING_NOTIFICATIONS = 3
 SHORTEST_STEP_SECONDS = 0.05
 
 
 class PollSchedule:
-    """Told of every notification and every snapshot, says when to take the next one. For one thread at a time.
+    """Computes when to take the next snapshot, from every notification and every snapshot. For one thread at a time.
 
-    `step_seconds` is the ordinary pause between two polls; without `hears_notifications` it is the only one.
+    `step_seconds` is the ordinary pause between two polls; without `receives_notifications` it is the only one.
     """
 
     def __init__(
-        self, step_seconds: float, clock: Callable[[], float] = time.monotonic, hears_notifications: bool = True
+        self, step_seconds: float, clock: Callable[[], float] = time.monotonic, receives_notifications: bool = True
     ) -> None:
         self._step_seconds = step_seconds
         self._clock = clock
@@ -38,11 +38,11 @@ class PollSchedule:
         self._arrived = 0
         self._notified = 0
         self._notifications_in_a_row = 0
-        self._relies_on_notifications = hears_notifications
+        self._relies_on_notifications = receives_notifications
         self._due_in_seconds: Optional[float] = None
 
     def notified(self) -> None:
-        """The webhook says that it stored an update."""
+        """Record that the webhook stored an update."""
         self._traffic_at = self._clock()
         self._notified += 1
         self._notifications_in_a_row += 1
@@ -50,7 +50,7 @@ class PollSchedule:
             self._relies_on_notifications = True
 
     def polled(self, snapshot: QueueSnapshot) -> None:
-        """A snapshot of the queue was taken."""
+        """Record a snapshot of the queue."""
         if self._arrived > self._notified:  # there was time until now for their notifications
             self._relies_on_notifications = False
             self._notifications_in_a_row = 0
@@ -68,7 +68,7 @@ class PollSchedule:
         return self._clock() - self._traffic_at >= QUIET_SECONDS
 
     def next_poll_seconds(self) -> float:
-        """How long to wait from now on; a job in back-off is met when it is due."""
+        """Seconds to wait from now on, at most until the first job in back-off is due."""
         step = self._step_seconds
         if self._relies_on_notifications and self.is_quiet:
             step = max(step, QUIET_STEP_SECONDS)

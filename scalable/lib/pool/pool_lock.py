@@ -30,7 +30,7 @@ class Holder:
 
 
 class PoolLock:
-    """Held from `take` to the end of the process. The file is opened close-on-exec, so no worker inherits the lock."""
+    """Held from `take` to the end of the process. The file is opened close-on-exec: no worker inherits the lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class PoolLock:
         return True
 
     def holder(self) -> Optional[Holder]:
-        """What holds it now; None when it is free. Shares it for a moment with others that ask, to be sure."""
+        """What holds it now; None when it is free. Takes it shared for a moment, to be sure."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Watches for work in a thread of its own: hears notifications, takes snapshots of the queue, and wakes the workers.
+"""Watches for work in a thread of its own: receives notifications, takes snapshots of the queue, wakes the workers.
 
-So the workers themselves ask the database only when there is something to ask for. When to look is poll_schedule.py's.
+So the workers claim only when there may be a due job. poll_schedule.py decides when to take a snapshot.
 """
 
 from __future__ import annotations

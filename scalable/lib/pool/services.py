@@ -1,4 +1,4 @@
-"""What runs in threads beside the workers of a pool, whether they are processes or threads themselves."""
+"""The threads that a pool runs beside its workers, whether these are processes or threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PoolServices:
     """
 
     def __init__(self, parts: PoolParts, name: str, notifications: Optional[NotificationSocket]) -> None:
-        schedule = PollSchedule(parts.sleep_seconds, hears_notifications=notifications is not None)
+        schedule = PollSchedule(parts.sleep_seconds, receives_notifications=notifications is not None)
         self.wakeup_pipe = WakeupPipe(parts.size)
         self.maintenance = MaintenanceSchedule(
             parts.queue, parts.maintenance, name, lambda: schedule.is_quiet, parts.alert

@@ -17,7 +17,7 @@ from scalable.lib.errors import NoProcessLeft
 from scalable.lib.logs import event
 
 log = logging.getLogger(__name__)
-# A thread starts in a millisecond. One that has not started by then never will: this user may have no more threads.
+# A thread starts in a millisecond. One that has not started by then never will: the user's limit of threads is reached.
 START_SECONDS = 5.0
 NO_THREADS = "the host allows this user no more threads; lower BOT_WORKER_POOL_SIZE"
 
@@ -45,7 +45,7 @@ class SlotThreads:
         self._scheduler.start()
         ends = time.monotonic() + START_SECONDS
         begun, wanted = self._count(self._begun, ends), len(self._works)
-        # The scheduler hands them over, and removes them, in a thread of its own; it must not be shut down meanwhile.
+        # The scheduler submits and removes them in a thread of its own; it must not be shut down meanwhile.
         self._count(self._handed_over, ends)
         if begun == 0:
             raise NoProcessLeft(f"none of {wanted} workers could be started: {NO_THREADS}")

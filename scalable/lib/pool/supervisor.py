@@ -1,6 +1,6 @@
 """The supervisor: keeps a number of workers running. Starts them as programs, never forks itself.
 
-Clock and spawn are arguments, so a whole history of deaths and signals is a unit test. Knows no queue and no bot.
+Clock and spawn are arguments, so that unit tests can simulate exits and signals. Uses neither queue nor bot.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from scalable.lib.process_name import process_name
 
 log = logging.getLogger(__name__)
 LONGEST_BACKOFF_SECONDS = 60.0
-# A worker that lived this long had a good start: its next respawn waits 1 s again.
+# A worker that ran this long started properly: its next respawn waits 1 s again.
 SETTLED_SECONDS = 60.0
 # One that ends in order after so long is replaced at once.
 REPLACEABLE_SECONDS = 5.0
-# A successor that lived so long has read its settings and found its bot.
+# A successor that ran so long has read its settings and found its bot.
 STEADY_SECONDS = 2.0
 KILL_WAIT_SECONDS = 5.0
 LONGEST_TICK_SECONDS = 1.0
-# Sent by the kernel when a child ends; the pool only needs to wake up for it.
+# Sent by the kernel when a child ends; it only has to end the pool's wait.
 _WAKE = signal.SIGCHLD
 
 
@@ -45,7 +45,7 @@ class State(Enum):
 
 @dataclass
 class _Slot:
-    """The place of one worker at a time. `is_leaving`: it was told to end, because a new one shall replace it."""
+    """The place of one worker at a time. `is_leaving`: it was told to end, to be replaced by a new one."""
 
     number: int
     worker: Optional[WorkerProcess] = None

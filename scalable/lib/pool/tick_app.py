@@ -1,4 +1,4 @@
-"""The tick: an address that has what is due run when it is fetched, for hosts whose cron can do nothing else."""
+"""The tick: an address that runs due jobs when it is fetched, for hosts whose cron can only fetch addresses."""
 
 from __future__ import annotations
 

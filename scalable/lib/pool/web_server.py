@@ -32,7 +32,7 @@ class WebServer:
     def __init__(self, application: Any, listen: str, batch_receiver: Optional[BatchReceiver] = None) -> None:
         host, port = parse_listen(listen)
         try:
-            # Far above the application's own limit: waitress cuts the connection, the application says what is wrong.
+            # Far above the application's own limit: waitress cuts the connection, the application explains the error.
             server: Any = create_server(
                 application,
                 host=host,
@@ -64,5 +64,5 @@ class WebServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the listening socket; requests under way may finish while the process lives."""
+        """Close the listening socket; requests under way may finish while the process runs."""
         self._server.close()

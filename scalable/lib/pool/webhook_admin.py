@@ -1,4 +1,4 @@
-"""Asks Telegram about the webhook, and sets it. For the page, which never waits for it, and for the shell."""
+"""Asks Telegram about the webhook, and sets it. For the page, in the background, and for the shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, Webhook
 from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
-# In the background, and when a person waits for the answer.
+# In the background, and for a command in a shell.
 QUIET_TIMEOUT_SECONDS, ASKED_TIMEOUT_SECONDS = 3.0, 8.0
 # Shared hosts refuse more than about twenty processes at once.
 MAX_CONNECTIONS = 10
@@ -26,7 +26,7 @@ MakeApi = Callable[[float], BotApi]
 
 
 def is_address(url: str) -> bool:
-    """Whether `url` has the form of a web address; only Telegram knows whether it accepts it."""
+    """Whether `url` has the form of a web address; only Telegram can tell whether it accepts it."""
     return _ADDRESS.fullmatch(url) is not None
 
 
@@ -53,14 +53,14 @@ class WebhookAdmin:
         return self._ask(read_webhook(self._notes.read()) or WebhookInfo(), ASKED_TIMEOUT_SECONDS)
 
     def point_at(self, url: str, max_connections: int = MAX_CONNECTIONS) -> WebhookInfo:
-        """Let Telegram bring updates to `url` from now on, and remember where it brought them before.
+        """Set the webhook to `url`, and note its address before.
 
-        The types of updates it brings stay the same. Raises BotApiError with Telegram's reason, or ConfigurationError.
+        The types of updates stay the same. Raises BotApiError with Telegram's reason, or ConfigurationError.
         """
         with closing(self._make_api(ASKED_TIMEOUT_SECONDS)) as api:
             before = from_telegram(api.call("getWebhookInfo"), 0)
             parameters: dict[str, object] = {"url": url, "max_connections": max_connections}
-            if before.allowed_updates:  # Telegram keeps them itself; a local server may have forgotten after a restart
+            if before.allowed_updates:  # Telegram keeps them itself; a local server may lose them at a restart
                 parameters["allowed_updates"] = list(before.allowed_updates)
             if self._secret:
                 parameters["secret_token"] = self._secret
@@ -71,10 +71,10 @@ class WebhookAdmin:
         return self.look_up()
 
     def take_away(self) -> WebhookInfo:
-        """Let Telegram keep its updates until they are fetched with getUpdates; those that wait there stay.
+        """Delete the webhook: Telegram keeps updates, waiting ones included, until they are fetched with getUpdates.
 
-        Where it brought them is remembered, unless that was our script and the place before it is known: going back
-        means going back to the bot. Raises as `point_at`.
+        Its address is noted, unless that was our script and the address before it is known: a rollback leads to the
+        bot. Raises as `point_at`.
         """
         with closing(self._make_api(ASKED_TIMEOUT_SECONDS)) as api:
             url = from_telegram(api.call("getWebhookInfo"), 0).url

@@ -13,7 +13,7 @@ from typing import Optional
 from scalable.lib.logs import event
 
 log = logging.getLogger(__name__)
-# The reaper of a killed worker needs a few milliseconds. One that hangs must not block the lane of its job for long.
+# The reaper of a killed worker needs a few milliseconds. One that hangs must not block the lane of the job for long.
 REAPER_SECONDS = 0.2
 LONGEST_REAPER_SECONDS = 5.0
 

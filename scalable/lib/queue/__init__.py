@@ -1,1 +1,1 @@
-"""What is in the database: jobs and the verbs on them. The only place that speaks SQL."""
+"""What is in the database: jobs and the verbs on them. The only place with SQL."""

@@ -1,4 +1,4 @@
-"""One try to claim jobs: reads the candidates in order of priority, takes those whose lane is free. Parks nothing.
+"""One try to claim jobs: reads the candidates in order of priority, takes those whose lane is free. Does not park jobs.
 
 Where the server has SKIP LOCKED the candidates stay locked until they are taken, and other claimers pass them over.
 Elsewhere claimers race for them, and the second one finds a row that is no longer pending.
@@ -23,8 +23,8 @@ _Row = tuple[Any, ...]
 class Claim:
     """One try to take jobs. `taken`, by id; `candidates`: every job it read, with the one that blocks it.
 
-    It takes none behind a blocked one unless `past_blocked`: it sees few candidates, and among those it does not see
-    may be one that goes first.
+    It takes none behind a blocked one unless `past_blocked`: it sees few candidates, and one that
+    it does not see may go first.
     """
 
     def __init__(self, table: QueueTable, worker: str, lease_seconds: float, limit: int, past_blocked: bool) -> None:

@@ -1,4 +1,4 @@
-"""DatabaseQueue: the verbs of the queue. Knows what a job goes through; leaves words and connections to the dialect."""
+"""DatabaseQueue: the verbs of the queue. SQL words and connections are left to the dialect."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DatabaseQueue:
 
     @cached_property
     def notes(self) -> Notes:
-        """A few short texts that every process reads."""
+        """Short texts that every process can read."""
         return Notes(self.table)
 
     @cached_property
@@ -159,18 +159,18 @@ class DatabaseQueue:
         first_or_last = self.database.run(lambda session: session.insert(insert, **values))
         if len(jobs) == 1:
             return [first_or_last]
-        # Which id each of them has, no server promises in all its modes.
+        # No server guarantees in all its modes which id each of them has.
         ids = dict(self.table.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
         return [ids[update_id] for update_id in update_ids]
 
     def prepared_insert(self) -> Optional[PreparedInsert]:
-        """How the usual `enqueue` is done in a process that lives for it alone; None where it cannot be."""
+        """The usual `enqueue`, prepared for a process that does nothing else; None where that is not possible."""
         return self.database.prepared_insert(self.table.sql(sql.ENQUEUE))
 
     def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:
         """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.
 
-        First those whose answer is soon worth nothing, then those that have waited longest; a job whose lane is busy,
+        First those that are urgent, then those that have waited longest; a job whose lane is busy,
         or has an earlier one waiting, is not due. The attempt is counted here, so that a job that kills its worker
         uses its attempts up.
         """
@@ -193,7 +193,7 @@ class DatabaseQueue:
     def complete(self, lease: Lease, note: Optional[str] = None) -> None:
         """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost.
 
-        `note` is kept with the job, where otherwise its error message is: something a person may want to know.
+        `note` is kept with the job, where otherwise its error message is: a warning for the operator.
         """
         self._end_run(sql.COMPLETE, lease, DONE, note=note and _short(note))
 
@@ -257,15 +257,15 @@ class DatabaseQueue:
     delete = operator_actions.delete
 
     def pause(self, by: str) -> None:
-        """No job is given out from now on, to no worker; those that run are finished. `by`: who wants it, for others.
+        """No worker can claim a job from now on; running jobs are finished. `by`: who paused the queue, to be shown.
 
         Jobs are still enqueued. Safe to repeat.
         """
         self.notes.write(PAUSED, by)
 
     def resume(self) -> bool:
-        """Jobs are given out again; False when they were."""
-        return self.notes.forget(PAUSED)
+        """Jobs can be claimed again; False when the queue was not paused."""
+        return self.notes.delete(PAUSED)
 
     def counts(self) -> Counts:
         """How many jobs are in each state, now."""
@@ -290,7 +290,7 @@ class DatabaseQueue:
         return str(rows[0][0])
 
     def describe_server(self) -> ServerDescription:
-        """What database answers, and how jobs are claimed there."""
+        """The product and version of the server, and how jobs are claimed there."""
         return self.database.describe()
 
     def close(self) -> None:
@@ -299,6 +299,6 @@ class DatabaseQueue:
 
 
 def _short(error: str) -> str:
-    """The end of a long text, because that is where a program says why it stopped."""
+    """The end of a long text, because a program writes there why it stopped."""
     clean = error.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     return clean if len(clean) <= MAX_ERROR_CHARACTERS else "…" + clean[-MAX_ERROR_CHARACTERS + 1 :]

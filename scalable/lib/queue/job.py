@@ -88,7 +88,7 @@ class Reaped:
 
 @dataclass(frozen=True)
 class Adopted:
-    """What adopt did after another program: running jobs given a lease, waiting ones made due, stranded ones let go."""
+    """What adopt repaired: running jobs given a lease, waiting ones made due, ones that wait for no job unparked."""
 
     running: int = 0
     waiting: int = 0
@@ -112,7 +112,7 @@ class QueueSnapshot:
 
 @dataclass(frozen=True)
 class ServerDescription:
-    """What is on the other end: its name and version, and how jobs are claimed there."""
+    """The database server: its name and version, and how jobs are claimed there."""
 
     product: str
     version: str

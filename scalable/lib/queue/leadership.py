@@ -1,6 +1,6 @@
 """Leadership: which process does the work that one is enough for, among those of all machines that share a queue.
 
-It saves work and guards nothing: what a leader does stays right when another process does it at the same time.
+It saves work and is no lock: the work of a leader is safe when another process does it at the same time.
 """
 
 from __future__ import annotations
@@ -43,5 +43,5 @@ class Leadership:
         return self._table.change(TAKE_LEAD, **self._values) > 0 or self._table.add(FIRST_LEAD, **self._values)
 
     def resign(self) -> None:
-        """Let another process lead at once; changes nothing when another one leads. Safe to repeat."""
+        """Give up the lead; changes nothing when another process leads. Safe to repeat."""
         self._table.change(RESIGN, leader=self._values["leader"])

@@ -70,7 +70,7 @@ WHERE id = :id
 # It was extended after it was read, when the owner's database had been away until that moment.
 RAN_OUT = "AND lease_expires_at < {now}"
 
-# Jobs that are not worth running any more, or never expire and are not in a hurry any more. By index turn, among the
+# Jobs that are not worth running any more, or never expire and are not urgent any more. By index turn, among the
 # urgent ones only; one that expires stays urgent until then, so it is found here.
 OVERDUE = """
 SELECT id
@@ -272,7 +272,7 @@ def _prune(table: QueueTable, status: str, seconds: float, limit: int) -> int:
 
 
 def adopt(queue: DatabaseQueue) -> Adopted:
-    """Take care of what another program did to this table; how many rows. Safe to repeat, costs little.
+    """Repair rows that another program changed; how many rows. Safe to repeat, costs little.
 
     Running jobs get a lease, so that they are reaped unless that program finishes them in time. Waiting ones that are
     due later than our longest delay (the PHP version writes local time) are made due now. A lane whose first job was

@@ -1,4 +1,4 @@
-"""The row that an update becomes. Its priority: of little use after a minute, after some minutes, or neither.
+"""The row of a new job, with its priority: by whether the answer loses its use within a minute, some minutes, or never.
 
 Cheap to import: a CGI process does it for each update.
 """
@@ -27,7 +27,7 @@ def new_row(update: Update) -> dict[str, str | float | None]:
 
 
 def priority_of(urgent_seconds: float | None) -> int:
-    """PRESSING, URGENT or ORDINARY: the fewer seconds a job has, the sooner it runs. None: no hurry."""
+    """PRESSING, URGENT or ORDINARY: the fewer seconds a job has, the sooner it runs. None: no deadline."""
     if urgent_seconds is None:
         return ORDINARY
     return PRESSING if urgent_seconds <= PRESSING_SECONDS else URGENT

@@ -1,6 +1,6 @@
 """Notes of a queue: a few short texts that every process can read, each with the time it was written.
 
-One of them, `paused`, is read by every claim (see statements.py): while it is there, no job is given out.
+One of them, `paused`, is read by every claim (see statements.py): while it exists, no job is claimed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ INSERT INTO {jobs}_meta (name, value)
 VALUES (:name, {stamped:text})
 """
 
-FORGET_NOTE = """
+DELETE_NOTE = """
 DELETE FROM {jobs}_meta
 WHERE name = :name
 """
@@ -67,11 +67,11 @@ class Notes:
         self._table = table
 
     def read(self) -> dict[str, Note]:
-        """Every note that is there, by name."""
+        """Every stored note, by name."""
         return {name: self._note(value, now) for name, value, now in self._table.rows(READ_NOTES)}
 
     def write(self, name: str, text: str) -> None:
-        """Make the note say `text`, as of now. Safe to repeat."""
+        """Store `text` as the note, with the present time. Safe to repeat."""
         self._table.upsert(CHANGE_NOTE, ADD_NOTE, name=name, text=text[:MAX_CHARACTERS])
 
     def write_if_unchanged(self, name: str, text: str, last: Optional[Note]) -> bool:
@@ -81,9 +81,9 @@ class Notes:
             return bool(self._table.change(CHANGE_NOTE_IF_UNCHANGED, stored=last.stored, **values))
         return self._table.add(ADD_NOTE, **values)
 
-    def forget(self, name: str) -> bool:
-        """Take the note away; False when there was none. Safe to repeat."""
-        return bool(self._table.change(FORGET_NOTE, name=name))
+    def delete(self, name: str) -> bool:
+        """Delete the note; False when there was none. Safe to repeat."""
+        return bool(self._table.change(DELETE_NOTE, name=name))
 
     def _note(self, value: str, stored_now: Any) -> Note:
         now = time_of(stored_now)
@@ -95,5 +95,5 @@ class Notes:
 
 
 def paused(notes: dict[str, Note]) -> Optional[Note]:
-    """The note that keeps jobs from being given out; its text is who wrote it."""
+    """The note that pauses the queue; its text is who wrote it."""
     return notes.get(PAUSED)

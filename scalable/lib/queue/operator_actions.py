@@ -1,7 +1,8 @@
-"""What an operator does to jobs: run again, run now, skip, delete. Knows neither page nor shell.
+"""What an operator does to jobs: run again, run now, skip, delete. Used by the page and the shell.
 
-Each function is a method of DatabaseQueue. It changes only a job in the state it is for, and says so otherwise: of two
-operators at once, the second learns the state the first left. See statements.py for the words in braces.
+Each function is a method of DatabaseQueue. It changes only a job in the state it is for, and raises an error with the
+state otherwise: of two operators at once, the second is shown the state the first left. The words in
+braces: statements.py.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def _park_behind(table: QueueTable, blocker: int, jobs: list[int]) -> int:
 
 
 def end_run(table: QueueTable, statement: str, job_id: int, **values: Any) -> bool:
-    """Run `statement`, which ends the job or its run, and let the first one of its lane go; False: it matched no row.
+    """Run `statement`, which ends the job or its run, and unpark the first one of its lane; False: it matched no row.
 
     One statement when no job is parked behind it, otherwise a transaction with the unparking.
     """

@@ -1,4 +1,4 @@
-"""Asks the server how it would run the statements of every day, so that a slow plan is found before a full table is."""
+"""Asks the server how it would run the usual statements, so that a slow plan is found before the table is full."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def repair_schema(table: QueueTable) -> None:
 
 
 def _known_version(table: QueueTable) -> Optional[int]:
-    """The stored version. Raises ConfigurationError for one this program does not know."""
+    """The stored version. Raises ConfigurationError for one that is newer than this program."""
     version = stored_version(table)
     if version is not None and version > SCHEMA_VERSION:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The statements of a job's life, in the words both dialects share; the others stand beside the code that runs them.
+"""The statements that change a job's state, in words both dialects share; others are beside the code that runs them.
 
 {jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
 NULL), {minute_ago:x} is the beginning of the minute `:x` whole seconds ago, {age:x} is how many microseconds ago the

@@ -1,4 +1,4 @@
-"""The jobs table of one queue: statements are put into the dialect's words once, and run. Knows no verb."""
+"""The jobs table of one queue: statements are put into the dialect's words once, and run."""
 
 from __future__ import annotations
 

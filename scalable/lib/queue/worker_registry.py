@@ -1,6 +1,6 @@
-"""The registry of workers: who is there, since when, and what each has done. Knows no job but the one that runs.
+"""The registry of workers: which there are, since when, and what each has done.
 
-A worker writes its own row, at most every ten seconds; a row that is no longer written is a worker that is gone.
+A worker writes its own row, at most every ten seconds; a row that is no longer written belongs to a worker that ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scalable.lib.queue.table import QueueTable
 
 # More than an idle worker's longest pause (BOT_WORKER_SLEEP is 60 s at most, give or take a fifth) and one heartbeat.
 ALIVE_SECONDS = 90.0
-# Rows of workers that were killed are kept this long, to show what became of them.
+# Rows of workers that were killed are kept this long, to be shown.
 KEEP_GONE_SECONDS = 86_400.0
 MOST_WORKERS = 1000
 
@@ -42,7 +42,7 @@ WHERE name >= :first
   AND name < :beyond
 """
 
-FORGET_WORKER = """
+DELETE_WORKER = """
 DELETE FROM {jobs}_workers
 WHERE name = :name
 """
@@ -64,7 +64,7 @@ WHERE heartbeat_at < {ago:seconds}
 LIMIT :limit
 """
 
-FORGET_SILENT = """
+DELETE_SILENT = """
 DELETE FROM {jobs}_workers
 WHERE name = :name
   AND heartbeat_at < {ago:seconds}
@@ -81,7 +81,7 @@ LIMIT :limit
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker reports of itself. `up_seconds` since it started; totals since then; `memory_kb` at its largest."""
+    """A worker's own report. `up_seconds` since it started; totals since then; `memory_kb` at its largest."""
 
     name: str
     host: str
@@ -130,17 +130,17 @@ class WorkerRegistry:
         """Store that the workers whose names begin with `pool/` are alive: the pool sees them. Safe to repeat."""
         self._table.change(REFRESH, first=f"{pool}/", beyond=f"{pool}0")  # 0 comes right after the slash
 
-    def forget(self, worker: str) -> None:
+    def remove(self, worker: str) -> None:
         """The worker ended, or is known to be dead. Safe to repeat."""
-        self._table.change(FORGET_WORKER, name=worker)
+        self._table.change(DELETE_WORKER, name=worker)
 
     def alive(self, within_seconds: float = ALIVE_SECONDS) -> list[RegisteredWorker]:
-        """The workers heard of in the last `within_seconds`, by name, with what they run now."""
+        """The workers that wrote their row in the last `within_seconds`, by name, with the job that each runs now."""
         rows = self._table.rows(ALIVE, seconds=within_seconds, limit=MOST_WORKERS)
         running = dict(reversed(self._table.rows(RUNNING, limit=MOST_WORKERS))) if rows else {}
         return [RegisteredWorker(*with_times((*row, running.get(row[0])), 3, 4)) for row in rows]
 
     def forget_gone(self, silent_seconds: float = KEEP_GONE_SECONDS) -> int:
-        """Delete workers not heard of for `silent_seconds`; how many. Safe in several processes."""
+        """Delete workers that have not written their row for `silent_seconds`; how many. Safe in several processes."""
         silent = self._table.rows(SILENT, seconds=silent_seconds, limit=MOST_WORKERS)
-        return sum(self._table.change(FORGET_SILENT, name=name, seconds=silent_seconds) for (name,) in silent)
+        return sum(self._table.change(DELETE_SILENT, name=name, seconds=silent_seconds) for (name,) in silent)

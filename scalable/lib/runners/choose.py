@@ -22,7 +22,7 @@ _FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z_0-9]*)",
 
 @dataclass(frozen=True)
 class BotSettings:
-    """What the settings say of the bot.
+    """The settings of the bot.
 
     `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
     Telegram would send as its secret token. `socket_folder` is private to this user.
@@ -38,7 +38,7 @@ class BotSettings:
 
     @property
     def chosen_mode(self) -> str:
-        """The mode, `auto` made out by the target."""
+        """The mode; `auto` is decided by the target."""
         if self.mode != "auto":
             return self.mode
         if is_address(self.target):
@@ -74,7 +74,7 @@ def function_of(target: str) -> Optional[tuple[Path, str]]:
 
 
 def without_password(target: str) -> str:
-    """The same for people and logs to see: user, password and query of an address, which may be a key, left out."""
+    """The same for messages and logs: without user, password and query of an address, which may be a key."""
     if not is_address(target):
         return target
     shown = re.sub(r"^(https?://)[^/?#]*@", r"\1…@", target, flags=re.IGNORECASE)
@@ -128,7 +128,7 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
 
 
 def checked(runner: Runner) -> str:
-    """What its check says, for a process that will not run the bot itself. Raises BotMissing."""
+    """The result of its check, for a process that will not run the bot itself. Raises BotMissing."""
     try:
         return runner.check()
     finally:

@@ -107,7 +107,7 @@ class _Run:
         self._deadline = self._started + timeout_seconds
         self._unsent = memoryview(standard_input)
         self._has_ended = False
-        self._exit_watch: Optional[int] = None
+        self._pidfd: Optional[int] = None
         self._reaper = reaper
         self._process, self._stdin, *outputs = _start(command, folder, environment)
         self._captured = {descriptor: CapturedOutput() for descriptor in outputs}
@@ -117,7 +117,7 @@ class _Run:
     def to_its_end(self, tick: Callable[[], None]) -> ProcessEnd:
         self._begin()
         timed_out = False
-        longest_wait = TICK_SECONDS if self._exit_watch is not None else 0.02
+        longest_wait = TICK_SECONDS if self._pidfd is not None else 0.02
         while not self._is_over():
             seconds_left = self._deadline - time.monotonic()
             if seconds_left <= 0:
@@ -139,16 +139,16 @@ class _Run:
 
     def _begin(self) -> None:
         if self._reaper is not None:  # before it gets its input: when the worker dies now, it reads only the end of it
-            self._reaper.watch(self._process.pid)
+            self._reaper.add(self._process.pid)
         self._send()
         if self._unsent:
             self._poll.register(self._stdin, select.POLLOUT)
         for descriptor in self._captured:
             self._poll.register(descriptor, select.POLLIN)
-        self._exit_watch = _watch_exit(self._process.pid)
-        if self._exit_watch is not None:
-            self._open.append(self._exit_watch)
-            self._poll.register(self._exit_watch, select.POLLIN)
+        self._pidfd = _open_pidfd(self._process.pid)
+        if self._pidfd is not None:
+            self._open.append(self._pidfd)
+            self._poll.register(self._pidfd, select.POLLIN)
 
     def _serve_pipes(self, wait_seconds: float) -> None:
         """Read and write what is possible; returns when something happened or the wait is over."""
@@ -157,7 +157,7 @@ class _Run:
                 self._send()
                 if not self._unsent:
                     self._poll.unregister(descriptor)
-            elif descriptor == self._exit_watch:
+            elif descriptor == self._pidfd:
                 self._has_ended = True
             else:
                 self._receive(descriptor)
@@ -172,10 +172,10 @@ class _Run:
         if not self._unsent:
             self._open.remove(self._stdin)
             os.close(self._stdin)
-            self._stdin = CLOSED  # the number may be that of the next descriptor, the one that tells of the exit
+            self._stdin = CLOSED  # the number may be that of the next descriptor, the pidfd
 
     def _receive(self, descriptor: int) -> None:
-        # One chunk at a time while it lives, so that a flood cannot keep us from the deadline.
+        # One chunk at a time while it runs, so that a flood of output cannot delay the deadline.
         for _ in range(LAST_CHUNKS if self._is_over() else 1):
             try:
                 chunk = os.read(descriptor, CHUNK_BYTES)
@@ -197,15 +197,15 @@ class _Run:
         self._signal_group(signal.SIGKILL)
 
     def _is_over(self) -> bool:
-        """Whether the program has ended. It stays a zombie until `_wait`, so that its group's id is not given away."""
-        if self._exit_watch is None and not self._has_ended:
+        """Whether the program has ended. It stays a zombie until `_wait`, so that its group's id is not used again."""
+        if self._pidfd is None and not self._has_ended:
             self._has_ended = has_ended(self._process)
         return self._has_ended
 
     def _wait(self) -> None:
-        """Reap it, after the process reaper forgot it; safe to repeat."""
+        """Reap it, after its group was removed from the process reaper; safe to repeat."""
         if self._reaper is not None:
-            self._reaper.forget(self._process.pid)
+            self._reaper.remove(self._process.pid)
             self._reaper = None
         self._process.wait()
 
@@ -244,7 +244,7 @@ def _start(
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Whether it has ended, without reaping it where Python can do that (on macOS from 3.13 on).
 
-    Where it cannot, the id is free until the process reaper forgets it; the system uses it again only after all others.
+    Where it cannot, the id is free before the group is removed from the process reaper; the system reuses it last.
     """
     if not hasattr(os, "waitid"):
         return process.poll() is not None
@@ -254,7 +254,7 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
         return True
 
 
-def _watch_exit(pid: int) -> Optional[int]:
+def _open_pidfd(pid: int) -> Optional[int]:
     """A descriptor that becomes readable when the process ends, where the kernel has that (Linux 5.3)."""
     if not hasattr(os, "pidfd_open"):
         return None

@@ -2,7 +2,7 @@
 
 A bot runs in a session of its own, so it would outlive its worker, while the queue gives its job to another one. The
 shell holds the read end of a pipe whose only write end is in the worker; the kernel closes that end when the worker
-dies, however it dies. Knows process groups, and not what runs in them.
+dies, however it dies.
 
 Not covered: a process that left its group (setsid), and a worker and its shell that are killed at the same moment.
 """
@@ -21,7 +21,7 @@ from scalable.lib.logs import OncePer, event
 log = logging.getLogger(__name__)
 # For every POSIX shell; tried with dash, bash, busybox, ksh, mksh, yash and zsh. Only a whole line counts, so that one
 # cut off by the worker's death cannot name another group. After KILL nothing of a group runs on, but a system call may
-# have to end and locks to be let go, so the last loop waits until all are gone; a quarter of a second at most in all,
+# have to end and locks to be released, so the last loop waits until all are gone; a quarter of a second at most in all,
 # because dead orphans stay zombies where the first process of the system does not care for them.
 SCRIPT = """
 trap '' INT TERM HUP QUIT
@@ -49,11 +49,11 @@ END_SECONDS = 5.0
 
 
 class ProcessReaper:
-    """Ends every watched process group when this process dies, however it dies. All threads of a process share one.
+    """Ends the process groups added to it when this process dies, however it dies. All threads of a process share one.
 
     `lifeline` is an inherited descriptor, the write end of a pipe. Only this process and its shell have it, so its
     other end reads end of file when the worker is gone and the shell has done its work: not before, and not later.
-    The shell starts with the first `watch`. When there is no `shell` the worker goes on without, and says so once.
+    The shell starts with the first `add`. When there is no `shell` the worker goes on without, and logs that once.
     Raises OSError when the lifeline is not open.
     """
 
@@ -68,7 +68,7 @@ class ProcessReaper:
         self._is_missing = False
         self._may_log = OncePer(60)
 
-    def watch(self, group: int) -> None:
+    def add(self, group: int) -> None:
         """From now on the process group `group` dies with this process. Raises ValueError when it is no group's id."""
         if group < 2:  # kill(2) takes -1 for every process and -0 for the own group
             raise ValueError(f"process group {group}: expected the id of a child's group")
@@ -76,15 +76,15 @@ class ProcessReaper:
             self._groups.add(group)
             self._tell(f"+{group}\n")
 
-    def forget(self, group: int) -> None:
-        """No longer watch the group. Call it before its leader is waited for: until then its id is not used again."""
+    def remove(self, group: int) -> None:
+        """The group no longer dies with this process. Call it before its leader is reaped, which frees the id."""
         with self._lock:
             if group in self._groups:
                 self._groups.remove(group)
                 self._tell(f"-{group}\n")
 
     def close(self) -> None:
-        """End the shell; a group that is still watched dies, as it does with this process. Another watch may follow."""
+        """End the shell and the groups that were not removed. Groups may be added again."""
         with self._lock:
             self._groups.clear()
             if self._sh is not None:
@@ -92,7 +92,7 @@ class ProcessReaper:
                 self._sh = None
 
     def _tell(self, line: str) -> None:
-        """One line to the shell; a new shell is told of all groups, this one among them."""
+        """Write one line to the shell; a new shell gets all groups, this one among them."""
         if self._sh is not None:
             try:
                 self._sh.write(line)
@@ -147,14 +147,14 @@ class _Sh:
         os.write(self._write_end, lines.encode("ascii"))
 
     def leave(self) -> None:
-        """Let it see the end of the pipe, and wait until it is gone."""
+        """Close the pipe, and wait until the shell has ended."""
         os.close(self._write_end)
         if not self._is_gone():
             self._process.kill()
             self._is_gone()
 
     def kill(self) -> None:
-        """End it without its work: dead before it can see the end of the pipe, or it would kill groups that live."""
+        """Kill it before it can read the end of the pipe, which would make it kill groups that are in use."""
         self._process.kill()
         self._is_gone()
         os.close(self._write_end)

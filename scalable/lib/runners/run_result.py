@@ -1,4 +1,4 @@
-"""What a runner tells of one run of the bot: facts only. worker/judgement.py decides what they mean."""
+"""The result of one run of the bot: facts only. worker/judgement.py decides what they mean for the job."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RunResult:
 def ran_too_long(
     timeout_seconds: float, seconds: float, output: str = "", note: str = "", exit_code: Optional[int] = None
 ) -> RunResult:
-    """Of a run that was ended because its time was over; `note` says what a person should know besides."""
+    """Of a run that was ended because its time was over; `note` is a warning for a person."""
     cause = joined((f"stopped after {timeout_seconds:g} s (BOT_LEGACY_TIMEOUT)", note), "; ")
     return RunResult(End.TIMED_OUT, seconds, cause, exit_code, output=output)
 

@@ -1,4 +1,4 @@
-"""What every way to run the bot has in common, as its users see it."""
+"""The interface of every way to run the bot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Runner(ABC):
 
     @abstractmethod
     def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
-        """Run the bot with one update; whatever the bot does is told in the result.
+        """Run the bot with one update; whatever the bot does is in the result.
 
         `tick` is called about twice a second while the bot runs; what it raises ends the run and is passed on.
         Raises NoProcessLeft when the host does not let the bot be started; then it was not run.

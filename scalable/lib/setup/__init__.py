@@ -1,1 +1,1 @@
-"""What knows hosts: settings, checks, set-up, data folder."""
+"""What depends on the host: settings, checks, set-up, data folder."""

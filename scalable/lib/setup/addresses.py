@@ -1,4 +1,4 @@
-"""Guesses the addresses of the webhook and of the bot. A guess is shown to the owner, and never used by itself."""
+"""Guesses the addresses of the webhook and of the bot. A guess is only shown to the owner."""
 
 from __future__ import annotations
 

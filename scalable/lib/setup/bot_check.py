@@ -93,7 +93,7 @@ def _other_php(php: Optional[Php], file: Path) -> list[Finding]:
 
 
 def _read(path: Path) -> str:
-    """The file's text, empty when it cannot be read, which is for the runner's own check to say."""
+    """The file's text, empty when it cannot be read, which the runner's own check reports."""
     try:
         return read_start(path, MAX_SOURCE_BYTES).decode("utf-8", "replace")
     except OSError:

@@ -66,7 +66,7 @@ def run_check_command(
         findings = _check_files_of(scalable_folder, CheckContext())
         return print_findings([*findings, *(error("settings", line) for line in problem.problems)])
     except ModuleNotFoundError as problem:  # python-dotenv, which reads the settings file
-        missing_package(problem)  # raises again what is none of ours
+        missing_package(problem)  # raises the error again for a module that is not ours
         return print_findings(_check_files_of(scalable_folder, CheckContext()))
     print("\n".join(settings_lines(config)) + "\n")
     return print_findings(find_all(config, CheckContext(url=options.url or ""), options.dry_run))
@@ -144,7 +144,7 @@ def settings_lines(config: Config) -> list[str]:
 
 
 def _check_files_of(folder: Path, context: CheckContext) -> list[Finding]:
-    """What can be said without the settings."""
+    """The findings that need no settings."""
     program, user = sys.executable or "a program without a name", user_name(os.geteuid())
     seen = f"{sys.version.split()[0]} at {program}, as user {user}"
     if context.server:

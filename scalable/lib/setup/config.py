@@ -132,7 +132,7 @@ def _read_file(path: Path, named: str) -> dict[str, str]:
             ) from error
         return {}
     except OSError:
-        pass  # reading it says what is wrong with it
+        pass  # reading it raises the error
     return read_settings_file(path)
 
 

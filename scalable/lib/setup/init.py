@@ -1,4 +1,4 @@
-"""Prepares an installation as far as a program can, and tells the rest; tells how to remove one. Both may be repeated.
+"""Prepares an installation as far as a program can, and prints what is left; prints how to remove one. Safe to repeat.
 
 Nothing is removed here, because the data are the owner's.
 """

@@ -17,7 +17,7 @@ TRIAL_BYTES = 256 * 1024
 MEGABYTE = 1024 * 1024
 # Of one worker's Python and its bot; measured, see docs/hosting.md.
 MEMORY_OF_A_PROCESS = 128 * MEGABYTE
-# Locks of these are not to be relied on (sqlite.org/faq.html#q5).
+# File systems whose locks are not reliable (sqlite.org/faq.html#q5).
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "fuse.gluster", "ceph", "afs", "9p")
 ROOM = "delete what is not needed, such as logs and old backups, or ask the host for more"
 
@@ -37,7 +37,7 @@ def check_data_folder(folder: DataFolder) -> list[Finding]:
 
 
 def check_disk(folder: Path) -> Finding:
-    """Whether the disk takes a file, which a quota may forbid though there is space."""
+    """Whether a file can be written, which a quota may forbid though there is space."""
     try:
         _try_to_write(folder)
     except OSError as problem:
@@ -78,7 +78,7 @@ def _file_system(folder: Path) -> list[Finding]:
 
 
 def file_system_of(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Its kind, as mount(8) names it; empty when the system does not say (proc(5), mountinfo)."""
+    """Its kind, as mount(8) names it; empty where the system has no mountinfo (proc(5))."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:

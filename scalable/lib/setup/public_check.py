@@ -1,4 +1,4 @@
-"""Checks from outside what the web server makes of the scripts, of the secret header, and of private files."""
+"""Checks from outside how the web server treats the scripts, the secret header and private files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalable.lib.setup.files import read_start
 from scalable.lib.setup.finding import Finding, Verdict, error, ok, warning
 from scalable.lib.telegram.secret_token import SECRET_HEADER
 
-# An object would be taken for an update of a new kind.
+# No object, which would be stored as an update of a new type.
 NOT_AN_UPDATE = b'"asked by the doctor of Scalable mode"'
 # Secrets of the owner, and files no visitor needs; those of the data folder come on top.
 PRIVATE = (".htenv", ".htaccess", "config.py", "lib/errors.py")
@@ -48,7 +48,7 @@ def folder_url(text: str) -> str:
 
 
 def check_public(public: Public, ask: Probe = probe) -> list[Finding]:
-    """What is seen at the address. Stores nothing: what it sends to the webhook is no update."""
+    """The findings at the address. Stores no job: what it sends to the webhook is no update."""
     try:
         webhook = _webhook(public, ask(f"{public.url}/webhook_queue.py"))
         findings = [webhook]

@@ -1,4 +1,4 @@
-"""Compares the files that are here with those of the release: an upload may stop half-way, or change line ends.
+"""Compares the installed files with those of the release: an upload may stop half-way, or change line ends.
 
 A copy of the project's own folder has no list of files, and is not compared.
 """

@@ -48,7 +48,7 @@ def first_line(current: str, python: str, web_path: str = WEB_PATH) -> str:
         return current
     found = shutil.which("python3", path=web_path)
     if found is not None and os.path.realpath(found) == os.path.realpath(python) and not _is_virtual(python):
-        python = found  # that name stays when the host renews its Python
+        python = found  # the path that stays valid when the host updates its Python
     line = f"#!{python} {WITHOUT_SITE}"
     return USUAL if " " in python or len(line) > MAX_FIRST_LINE else line
 

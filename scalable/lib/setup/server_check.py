@@ -11,12 +11,12 @@ from scalable.lib.queue.database_queue import POOL_CONNECTIONS, DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.setup.finding import Finding, error, ok, warning
 
-# Every day, and when the tables are made or brought up to date.
+# For daily use, and for making and updating the tables.
 DAILY_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 TABLE_RIGHTS = ("CREATE", "ALTER", "INDEX")
 # Telegram's times and the database's are compared; a minute's difference shows as a wrong age.
 CLOCK_SECONDS = 5.0
-# The smallest cluster that goes on when one node dies.
+# The smallest cluster that survives the loss of a node.
 SAFE_CLUSTER = 3
 _GRANT = re.compile(r"GRANT (.+?) ON (?:TABLE )?(\S+) TO ", re.IGNORECASE)
 
@@ -56,12 +56,12 @@ def _rights(database: Database) -> list[Finding]:
 
 
 def _given_rights(database: Database) -> Optional[set[str]]:
-    """The rights of this user in this database; None when it has all, or when roles hide which it has."""
+    """The rights of this user in this database; None when it has all, or has roles, whose rights are not listed."""
     name, lines = database.run(database.rights)
     given: set[str] = set()
     for grant in map(_GRANT.match, lines):
         if grant is None:
-            return None  # a role, whose rights are in another place
+            return None  # a role, whose rights are not listed here
         if _covers(grant.group(2), name):
             given |= {right.strip().upper() for right in re.sub(r"\([^)]*\)", "", grant.group(1)).split(",")}
     return None if not lines or "ALL PRIVILEGES" in given else given

@@ -1,6 +1,6 @@
 """What a table of settings is made of: its rows, their converters, and reading all of them.
 
-Knows no setting by name (the table is settings_table.py), no file and no environment: it is given names and texts.
+Names no setting (the table is settings_table.py), and reads neither file nor environment: it is given names and texts.
 """
 
 from __future__ import annotations

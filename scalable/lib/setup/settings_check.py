@@ -90,7 +90,7 @@ def _digest(secret: bytes, reading: Reading) -> str:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """What the other side noted; nothing when there is no note, or when it cannot be read as one."""
+    """The note of the other side; empty when there is none, or when it cannot be read."""
     try:
         noted = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Rules about several settings at once. Knows no file and no environment: it is given texts and values."""
+"""Rules about several settings at once. Reads neither file nor environment: it is given texts and values."""
 
 from __future__ import annotations
 

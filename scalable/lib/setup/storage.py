@@ -1,4 +1,4 @@
-"""What an installation stores: its data folder and its queue, opened the same way by every process."""
+"""Opens what an installation stores, its data folder and its queue, the same way in every process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Storage:
     def queue(self) -> DatabaseQueue:
         """The queue, not connected yet.
 
-        Raises ConfigurationError when the data folder is unusable or when this installation is known to use another
+        Raises ConfigurationError when the data folder is unusable or when this installation uses another
         database.
         """
         with self._lock:

@@ -1,4 +1,4 @@
-"""Calls methods of the Telegram Bot API. Knows no queue.
+"""Calls methods of the Telegram Bot API. Does not use the queue.
 
 The token is a part of every address, so no message, repr or exception here holds an address, nor the words of an error
 that might. Source of the form of calls and answers: Bot API, "Making requests" and ResponseParameters.
@@ -39,7 +39,7 @@ IDLE_SECONDS = 15.0
 MAX_ANSWER_BYTES = 256 * 1024
 # A hundred updates (getUpdates), each as long as Telegram makes them.
 MAX_UPDATES_BYTES = 16 * 1024 * 1024
-# The server wants a number, a colon, no slash and at most 80 characters (telegram-bot-api, ClientManager.cpp).
+# The server requires a number, a colon, no slash and at most 80 characters (telegram-bot-api, ClientManager.cpp).
 _TOKEN = re.compile(r"(?=.{3,80}\Z)[0-9]+:[A-Za-z0-9_-]+", re.ASCII)
 # No user, query or fragment; a path of plain characters, whose last part is not the /bot… of a whole call.
 _API_URL = re.compile(r"https?://[^/?#@]+(?:/(?!bot[^/]*\Z)[A-Za-z0-9._~-]+)*", re.ASCII)
@@ -112,7 +112,7 @@ class BotApi:
         raise failure  # here, where no error that may quote the request becomes its context
 
     def close(self) -> None:
-        """Let go of the connections; another call may follow."""
+        """Close the connections; another call may follow."""
         self._client.close()
 
     def _not_answered(self, error: HttpError, seconds: float) -> BotApiError:
@@ -136,7 +136,7 @@ class BotApi:
         raise self._stranger(response.status)
 
     def _error(self, code: int, description: str, said: Mapping[str, Any]) -> BotApiError:
-        """The error that a Bot API server says in its own form."""
+        """The error in the Bot API's own form."""
         if code == 429:
             return BotApiBusy(description, _retry_after(said.get("parameters")))
         if code >= 500:
@@ -144,11 +144,11 @@ class BotApi:
         return BotApiRefused(description + _HINTS.get(code, ""), code, description)
 
     def _stranger(self, status: int) -> BotApiError:
-        """The error that an answer in another form is: from what stands before the server, or from another one."""
+        """The error for an answer in another form: of a proxy before the server, or of another server."""
         said = f"HTTP status {status}"
         if status == 429:
             return BotApiBusy(said, 1.0)
-        if status == 504:  # a gateway that waited in vain: who knows what became of the call (RFC 9110, 15.6.5)
+        if status == 504:  # a gateway without a response: the call may have been performed (RFC 9110, 15.6.5)
             return BotApiUnanswered(f"{self._place} gave no answer: {said}")
         if status >= 500:
             return BotApiUnreachable(f"{self._place} is failing: {said}")
@@ -184,7 +184,7 @@ def _why(error: HttpError) -> str:
 
 
 def _retry_after(parameters: object) -> float:
-    """Seconds from ResponseParameters; one where the server forgot to say."""
+    """Seconds from ResponseParameters; one where the server gives none."""
     seconds = parameters.get("retry_after") if isinstance(parameters, dict) else None
     return float(seconds) if isinstance(seconds, int) and 0 < seconds < 10**9 else 1.0
 

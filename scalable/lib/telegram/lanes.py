@@ -1,4 +1,4 @@
-"""Which lane an update runs in and how long it may wait: one table. Knows nothing of HTTP, JSON or the queue.
+"""Which lane an update runs in and how long it may wait: one table. Does not use HTTP, JSON or the queue.
 
 Updates of one lane run one after the other. Order `telegram` has the lanes in which Telegram's own server delivers:
 it does not send the next update of a lane before the last one was answered, and each row is a lane of its own kind.
@@ -42,7 +42,7 @@ _CHAT = _Lane("chat", "chat.id")
 _BUSINESS = _Lane("business", "chat.id", text="business_connection_id")
 
 # Telegram itself gives up after 24 hours, on a chosen result after 600 s, on an inline query after 30 s and on the four
-# others with seconds after 150 s. Here only what no answer can reach any more expires: the rest was promised to be run.
+# others with seconds after 150 s. Here updates expire only when their answer cannot be delivered any more.
 _ROWS = {
     "message": _Row(_CHAT),
     "edited_message": _Row(_CHAT),
@@ -73,7 +73,7 @@ _ROWS = {
     "guest_message": _Row(_Lane("guest", "chat.id")),
     "managed_bot": _Row(_Lane("managed_bot", "user.id")),
     "subscription": _Row(_Lane("subscription", "user.id")),
-    # Not behind the work of the chat that it is to stop. A late one does no harm.
+    # Not behind the jobs of the chat that it is to stop. A late one does no harm.
     "stopped_message_generation": _Row(_Lane("stop", "chat.id"), urgent_seconds=150),
 }
 

@@ -1,4 +1,4 @@
-"""Reads what Telegram posted: is it an update, which one, of what type, in which lane. Knows no HTTP and no queue.
+"""Reads what Telegram posted: is it an update, which one, of what type, in which lane. Uses neither HTTP nor the queue.
 
 Source of the form: Bot API, object Update — an `update_id` and at most one further field, which names the type.
 Plain classes, for the reason given in lanes.py.
@@ -24,7 +24,7 @@ class Update:
 
     Jobs of one `lane` run one after the other, in the order they were enqueued; None is no lane. For `urgent_seconds`
     from now the job goes before others; `expires_seconds` from now it is not worth running any more. None: never.
-    One that expires is urgent, and stays so until then, because that is where it is looked for; ValueError otherwise.
+    One that expires is urgent until then, because only urgent jobs are searched for expired ones; ValueError otherwise.
     """
 
     __slots__ = ("expires_seconds", "lane", "payload", "update_id", "update_type", "urgent_seconds")
@@ -55,7 +55,7 @@ def read_update(body: bytes, order: str = "telegram") -> Update:
     """The Update in a request body, its lane in `order` (see lanes.ORDERS) and its deadlines.
 
     Raises NotAnUpdate with the reason when the body is not one JSON object in UTF-8.
-    Unknown types and missing ids are no error: what Telegram adds tomorrow is the bot's to understand.
+    Unknown types and missing ids are no error: the bot decides about new types of updates.
     """
     if not body.strip():
         raise NotAnUpdate("the request body is empty: expected the JSON of one Telegram update")

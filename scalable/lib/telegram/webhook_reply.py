@@ -1,4 +1,4 @@
-"""Reads what the bot answered to the webhook: is it the call of a Bot API method? Performs nothing.
+"""Reads what the bot answered to the webhook: is it the call of a Bot API method? Does not perform it.
 
 Source of the form: Bot API, "Making requests when getting updates"; and of the rules the open server, WebhookActor.cpp
 and td's HttpReader.cpp: the first `method` counts, in any case; methods that read something or change the webhook are

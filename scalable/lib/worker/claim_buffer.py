@@ -2,7 +2,7 @@
 
 A tenth of a second of work is claimed; twice as much after each claim that got all it asked for, up to half a second,
 because then there is more than the workers can do. When it takes much longer, what was not run is given back, the
-attempts refunded. A job whose lease cannot be given back is forgotten, and reaped when it runs out.
+attempts refunded. A job whose lease cannot be given back is dropped here, and reaped when the lease runs out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scalable.lib.queue.job import ClaimedJob
 log = logging.getLogger(__name__)
 MAX_BATCH = 32
 HELD_SECONDS, MOST_HELD_SECONDS = 0.1, 0.5
-# A batch that lasts longer than this is over: others may be idle, and an absent database may have used up its leases.
+# A batch that lasts longer than this is given back: other workers may be idle, or its leases may be nearly over.
 LONGEST_BATCH_SECONDS = 1.0
 
 
@@ -54,7 +54,7 @@ class ClaimBuffer:
         return self._held.pop(0) if self._held else None
 
     def ran(self, seconds: float) -> None:
-        """Remember how long a run took: the next batch is as large as the slower of the two lately."""
+        """Record how long a run took: the size of the next batch depends on the slower of the last two."""
         self._run_seconds = seconds if self._run_seconds is None else max(seconds, self._run_seconds * 0.8)
 
     @property

@@ -51,7 +51,7 @@ class CompletionBuffer:
         self._retries_due: list[float] = []  # a heap
 
     def record(self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None) -> None:
-        """The one place that decides what becomes of a job: done (told at the next flush), failed, or tried again.
+        """The one place to decide the state of a job after its run: done (stored at the next flush), failed or pending.
 
         `note` is kept with a job that is done.
         """
@@ -91,7 +91,7 @@ class CompletionBuffer:
         return self._retries_due[0] - now if self._retries_due else math.inf
 
     def release(self, job: ClaimedJob) -> None:
-        """The job was not run to its end, and that is not its fault."""
+        """Give back a job that was not run to its end; its attempt is refunded."""
         if self._changed(job, lambda: self._queue.release(job.lease)):
             log.info(event("job released", id=job.id, worker=job.lease.worker))
 

@@ -1,6 +1,6 @@
 """Recognizes PHP's own words for a script that broke off: a fatal or parse error, or an uncaught exception.
 
-They tell the truth where exit code and status do not: a shutdown function may have said `exit(0)`, and with
+They are reliable where exit code and status are not: a shutdown function may have said `exit(0)`, and with
 display_errors on the status stays 200. Source of the forms: php_error_cb in PHP's main/main.c.
 """
 

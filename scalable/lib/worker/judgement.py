@@ -1,6 +1,6 @@
-"""What a run of the bot means: the one place that decides whether it succeeded, and whether another try may help.
+"""The outcome of a run: the one place that decides whether it succeeded, and whether another try may help.
 
-Knows the result of a run, and not how the bot was run.
+Uses only the result of the run, and does not depend on the runner.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.fatal_errors import fatal_error
 from scalable.lib.worker.outcome import Kind, Outcome
 
-# EX_DATAERR of sysexits.h, "the input data was incorrect in some way": a bot says so that trying again is no use.
+# EX_DATAERR of sysexits.h, "the input data was incorrect in some way": by it a bot reports that another try is no use.
 DATA_ERROR = 65
 # The bot refuses this very update: Bad Request, Gone, Content Too Large, Unsupported Media Type, Unprocessable Content
 # (RFC 9110, 15.5). Not 404 or 403: those are about the address, which can be corrected.
 REFUSALS = frozenset({400, 410, 413, 415, 422})
-# Telegram itself honours no more than this.
+# Telegram itself waits no longer than this.
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 REFUSED = ": the bot refuses this update"
 _KINDS = {
@@ -26,7 +26,7 @@ _KINDS = {
     End.TIMED_OUT: Kind.TIMED_OUT,
     End.DIED: Kind.DIED,
     End.NOT_STARTED: Kind.FAILED,
-    End.NOT_AN_UPDATE: Kind.FAILED_FOR_GOOD,  # however often it is tried, the payload stays what it is
+    End.NOT_AN_UPDATE: Kind.FAILED_FOR_GOOD,  # another try would send the same payload
 }
 
 

@@ -1,4 +1,4 @@
-"""LegacyBotWorker: one job from claim to its end. Knows neither how the bot is run nor how outcomes are stored."""
+"""LegacyBotWorker: one job from claim to its end. A runner runs the bot, a CompletionBuffer stores outcomes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class LegacyBotWorker:
             return None
         started = self._clock()
         self.heartbeat.counters.waited(job.waited_seconds + started - self._claim_buffer.claimed_at)
-        if log.isEnabledFor(logging.DEBUG):  # for each update, and hardly ever read
+        if log.isEnabledFor(logging.DEBUG):  # a line for each update
             log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
         tick = self._tick(job)
         try:
@@ -91,7 +91,7 @@ class LegacyBotWorker:
         return outcome
 
     def _reply(self, job: ClaimedJob, outcome: Outcome, tick: Callable[[], None]) -> Optional[str]:
-        """Send what the bot answered; a note for the job when that was not possible. The job itself is done anyhow."""
+        """Send what the bot answered; a note for the job when that was not possible. The job is done in either case."""
         if not outcome.succeeded or not outcome.answer:
             return None
         try:

@@ -1,4 +1,4 @@
-"""The life of a worker: work while there is work, wait while there is none, wait longer while the database is away."""
+"""The loop of a worker: runs due jobs, waits while there are none, and waits longer while the database is away."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class WorkerLoop:
         """Work until a stop is requested or a limit is reached. The job at hand is always finished.
 
         Raises DatabaseUnavailable only for a drain whose database stays away, and NoProcessLeft when the bot cannot be
-        started: the end of this process may be what another worker needs for its bot.
+        started: the end of this process may make room for the bot of another worker.
         """
         ends = None if self.limits.max_seconds is None else self.clock() + self.limits.max_seconds
         self.worker.heartbeat.beat_and_flush_if_due()
@@ -80,7 +80,7 @@ class WorkerLoop:
             self.worker.close()
             self.worker.heartbeat.close()
             if self.maintenance is not None:
-                with contextlib.suppress(DatabaseUnavailable, SchemaMissing):  # then its time as leader just runs out
+                with contextlib.suppress(DatabaseUnavailable, SchemaMissing):  # its time as leader runs out then
                     self.maintenance.close()
             self.queue.close()
 

@@ -16,7 +16,7 @@ from scalable.lib.queue.leadership import Leadership
 log = logging.getLogger(__name__)
 REAP_SECONDS = 5.0
 PRUNE_SECONDS = 60.0
-# Deleted at most in one go, so that a first clean-up of a large table does not keep a cron job busy for an hour.
+# Deleted at most in one call, so that a first clean-up of a large table does not keep a cron job busy for an hour.
 PRUNE_LIMIT = 20_000
 # More than two of the leader's rounds.
 LEAD_SECONDS = 150.0
@@ -81,14 +81,14 @@ class Maintenance:
     def reap_worker(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
         self._report(self._queue.reap(worker), f"worker {worker} died")
-        self._registry.forget(worker)
+        self._registry.remove(worker)
 
     def refresh_workers(self, pool: str) -> None:
         """Register the workers of that pool as alive: an idle one does not do it itself."""
         self._registry.refresh(pool)
 
     def close(self) -> None:
-        """Let another process lead at once."""
+        """Give up the lead, so that another process can take it at once."""
         self.leadership.resign()
 
     def _report(self, reaped: Reaped, cause: str) -> None:

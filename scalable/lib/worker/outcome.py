@@ -1,4 +1,4 @@
-"""What became of one run of the bot, as the queue is told."""
+"""The outcome of one run of the bot, as it is stored in the queue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the bot says it handled the update."""
+        """Whether the bot reported success."""
         return self.kind is Kind.SUCCEEDED
 
     @property

@@ -1,4 +1,4 @@
-"""The end of a process in which a bot was run: its threads must not keep it from ending."""
+"""Ends a process in which a bot was run, whatever threads the bot left in it."""
 
 from __future__ import annotations
 

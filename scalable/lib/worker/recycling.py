@@ -1,4 +1,4 @@
-"""When a worker is replaced by a new one: its end frees what a bot or a library leaks."""
+"""Decides when a worker is replaced by a new one: its end frees what a bot or a library leaks."""
 
 from __future__ import annotations
 

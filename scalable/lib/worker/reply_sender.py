@@ -23,11 +23,11 @@ if TYPE_CHECKING:  # importing it costs more than most workers ever need of it
     from scalable.lib.telegram.bot_api import BotApi
 
 log = logging.getLogger(__name__)
-# For everything: tries, waits between them, and what Telegram asks to wait. The next update of the chat waits as long.
+# For all tries, the waits between them, and those Telegram asks for. The next update of the chat waits as long.
 DEADLINE_SECONDS = 40.0
 CALL_SECONDS = 10.0
 BACKOFF_SECONDS = (0.5, 1.0)
-# A longer wait that Telegram asks for is the end: it would keep a worker from all other chats.
+# When Telegram asks for a longer wait, the call is given up: the worker would serve no other chat meanwhile.
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 TICK_SECONDS = 0.5
 CERTAINLY_NOT_SENT = (BotApiBusy, BotApiUnreachable, BotApiRefused)

@@ -1,4 +1,4 @@
-"""How an idle worker learns that there is work: from its pool, through a pipe, or by asking the database now and then.
+"""How an idle worker is woken: by its pool, through a pipe, or by polling the database.
 
 Each byte in the pipe wakes one worker. All idle workers of a pool wait on the same end; the one that reads the byte
 claims, and the others go on waiting without having asked the database.
@@ -18,14 +18,14 @@ from typing import Optional, Union
 
 from scalable.lib.stop_signal import StopSignal
 
-# Nothing depends on it: an idle worker of a pool claims this rarely without having been woken.
+# An idle worker of a pool claims this rarely without having been woken, in case a wake-up was lost.
 LONGEST_IDLE_SECONDS = 300.0
 # After this, what a worker holds only to be quick is better given back.
 REST_SECONDS = 30.0
 
 
 class WaitForInterval:
-    """Waits `seconds`, give or take a fifth: idle workers would ask the database in step for ever."""
+    """Waits `seconds`, give or take a fifth, so that idle workers do not poll at the same moment."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

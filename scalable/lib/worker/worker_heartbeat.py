@@ -29,7 +29,7 @@ class WorkerHeartbeat:
     def __init__(self, queue: DatabaseQueue, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._registry = queue.workers
         self.counters = Counters(queue.table, clock)
-        # Driver errors too: a right this user lacks on one of these tables must not keep the bot from running.
+        # Driver errors too: a missing right on one of these tables must not keep the bot from running.
         self._tolerated: tuple[type[Exception], ...] = (ScalableError, *queue.database.driver_errors)
         self._name = name
         self._clock = clock
@@ -40,13 +40,13 @@ class WorkerHeartbeat:
         self._totals = {"done": 0, "retried": 0, "failed": 0}
 
     def ended(self, became: str, outcome: Outcome) -> None:
-        """A run is over, and the job `became` done, retried or failed."""
+        """Count a run that is over; the job `became` done, retried or failed."""
         self._totals[became] += 1
         self.counters.count(became)
         self.counters.ran(outcome.seconds)
 
     def beat_if_due(self) -> None:
-        """Write the row when it is time. Only right after the database answered: a lease must not wait for this."""
+        """Write the row when it is time. Only right after the database answered: a lease must not wait for it."""
         if self._beat_due():
             self._try(self._beat)
 
@@ -59,7 +59,7 @@ class WorkerHeartbeat:
     def close(self) -> None:
         """Write the last counts, and delete the row."""
         if self._try(self.counters.flush):
-            self._try(lambda: self._registry.forget(self._name))
+            self._try(lambda: self._registry.remove(self._name))
 
     def _beat(self) -> None:
         done, retried, failed = (self._totals[name] for name in ("done", "retried", "failed"))

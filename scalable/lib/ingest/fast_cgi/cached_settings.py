@@ -1,4 +1,4 @@
-"""What direct_insert has to know, written to a file by a process that read and checked all the settings.
+"""What direct_insert needs, written to a file by a process that read and checked all the settings.
 
 Reading the settings and checking every value takes 100 ms of imports. So a process that did that, and stored an update
 with the result, writes the result down; it is right as long as the settings file and the program are those it read.

@@ -1,7 +1,7 @@
 """The webhook for the usual case, in a process that starts, stores one update and ends, on a host without a pool.
 
 Such a process spends nearly all of its time on importing: the webhook with its settings and its database 150 ms, this
-15 ms. It knows one case, and returns before it has written anything when the request is another one; then the webhook
+15 ms. It handles one case, and returns before it has written anything when the request is another one; then the webhook
 itself takes the same request. So the only response that is made here is the one to an update that was stored.
 """
 
@@ -18,7 +18,7 @@ from scalable.lib.ingest.request_body import MAX_UPDATE_BYTES, content_length
 
 
 def answer_update(folder: str, environment: dict[bytes, bytes]) -> None:
-    """Store the update of this request, respond and end the process; come back when that is not the usual case.
+    """Store the update of this request, respond and end the process; return when that is not the usual case.
 
     `folder` is `scalable/`, `environment` that of the process. Standard input is then as it was. An update may have
     been stored all the same, say when the server's answer was lost: storing it once more changes nothing.

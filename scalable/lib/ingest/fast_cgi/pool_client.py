@@ -1,4 +1,4 @@
-"""The CGI side of the hand-over: passes a request on to the running pool and its response back. Knows no application.
+"""The CGI side of the hand-over: passes a request on to the running pool and its response back. Imports no application.
 
 Imports nothing that takes time: with the flags -IS a whole request needs 13 ms, and `os` alone would be 2 of them.
 """
@@ -26,7 +26,7 @@ ANSWER_SECONDS = 20.0
 
 
 def forward_to_pool(script: str, environment: "dict[bytes, bytes]") -> None:
-    """Answer this CGI request through the pool and end the process; come back when this process has to do it itself.
+    """Answer this CGI request through the pool and end the process; return when this process has to do it itself.
 
     `script` is the path of the entry script, `environment` that of the process. Standard input is then as it was. A
     pool that dies with the request may have done what was asked for: storing the same update once more changes
@@ -66,7 +66,7 @@ def os_encoded(path: str) -> bytes:
 
 
 def guess_data_folder(folder: bytes, environment: "dict[bytes, bytes]") -> bytes:
-    """The data folder of the installation in `folder`. A guess is enough: what is found there says whose it is."""
+    """The data folder of the installation in `folder`. A guess is enough: the files there name their installation."""
     data_folder = environment.get(b"BOT_DATA_DIR")
     if not data_folder:
         settings_file = environment.get(b"BOT_CONFIG") or b".htenv"

@@ -60,7 +60,7 @@ class ConnectionPool:
         return self._connect()
 
     def give_back(self, session: Session) -> None:
-        """It works and holds nothing; others that were idle for long are closed."""
+        """Give back a connection that works and has no open transaction; those idle for long are closed."""
         with self._lock:
             now = self._clock()
             stale = [idle for used, idle in self._idle if now - used > IDLE_SECONDS]
@@ -71,7 +71,7 @@ class ConnectionPool:
         self._return_permit()
 
     def throw_away(self, session: Session) -> None:
-        """It is not to be used again."""
+        """Close a connection that must not be used again."""
         session.close()
         self._return_permit()
 

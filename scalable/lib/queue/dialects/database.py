@@ -1,6 +1,6 @@
 """What both databases have in common: units of work on a borrowed connection, repeated as a whole on conflict.
 
-Knows no verb of the queue and no SQL of its own; a dialect says how to connect and what its driver's errors mean.
+Has no verbs of the queue and no SQL of its own; a dialect defines how to connect and what its driver's errors mean.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scalable.lib.queue.job import ServerDescription
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 MAX_CONFLICTS = 8
-# Once: an idle connection the server closed is replaced; a server that is really gone is the caller's to wait for.
+# Once: an idle connection the server closed is replaced; when the server is down, the caller has to wait.
 MAX_LOSSES = 1
 
 
@@ -89,7 +89,7 @@ class Session(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let the connection go; never raises."""
+        """Close the connection; never raises."""
 
 
 def with_ids(sql: str, parameters: dict[str, Any]) -> str:
@@ -157,18 +157,18 @@ class Database(ABC):
 
     @abstractmethod
     def describe(self) -> ServerDescription:
-        """Product and version of the server on the other end, asked for now."""
+        """Product and version of the server, read now."""
 
     @abstractmethod
     def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
-        """Held while the schema is changed, so that starters wait for each other where the server can do that."""
+        """Held while the schema is changed: processes that start together wait for each other where possible."""
 
     @abstractmethod
     def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
         """The fewest statements that add these columns and indexes."""
 
     def widen_statements(self, session: Session, table: str) -> list[str]:
-        """The statements that let the table's columns hold what today's version stores in them."""
+        """The statements that let the table's columns hold the values of this version."""
         return []
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """The least of a MySQL client: logs in on this machine, and runs statements that return no rows.
 
-PyMySQL takes longer to import than all the rest of a request. Whatever this client does not know, and every answer of
-the server that is not a plain success, raises FastPathUnavailable; then PyMySQL is taken, which says what is wrong.
+PyMySQL takes longer to import than all the rest of a request. What this client does not support, and every answer of
+the server that is not a plain success, raises FastPathUnavailable; then PyMySQL is used, which reports the error.
 Source: the protocol's pages in the MySQL and MariaDB manuals (handshake v10, response 41, COM_QUERY, OK packet).
 """
 
@@ -40,7 +40,7 @@ class Connection:
             raise FastPathUnavailable(error) from error
 
     def close(self) -> None:
-        """Say so, else the server's log would have a line about it; never raises."""
+        """Send COM_QUIT, else the server would log an aborted connection; never raises."""
         try:
             self._sequence = 0
             self._send(b"\x01")
@@ -87,7 +87,7 @@ class Connection:
             plugin, _, salt = packet[1:].partition(b"\0")
             self._send(_proof(plugin, password, salt[:20]))
             packet = self._receive()
-        if packet == _FULL and self._private:  # not known there yet; only this machine reads the socket
+        if packet == _FULL and self._private:  # not in the server's cache yet; only this machine reads the socket
             self._send(password + b"\0")
             packet = self._receive()
         elif packet == _FAST:
@@ -137,7 +137,7 @@ def insert(
 
 
 def _rendered(statement: str, row: dict[str, str | float | None]) -> str:
-    """With values that cannot be anything else: numbers, and texts as hexadecimal digits, which hold no `:name`."""
+    """With values that need no escaping: numbers, and texts as hexadecimal digits, which hold no `:name`."""
     for name, value in row.items():
         statement = statement.replace(f":{name}", _literal(value))
     return statement
@@ -154,7 +154,7 @@ def _literal(value: object) -> str:
 
 
 def _proof(plugin: bytes, password: bytes, salt: bytes) -> bytes:
-    """That the password is known, for the two plug-ins that accounts usually have."""
+    """The proof of the password, for the two plug-ins that accounts usually have."""
     if not password:
         return b""
     if plugin == b"mysql_native_password":

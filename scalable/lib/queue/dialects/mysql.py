@@ -32,7 +32,7 @@ SCHEMA_SECONDS = 3600
 CANDIDATES_WITHOUT_LOCKS = 8
 
 SQL_MODE = "STRICT_ALL_TABLES"
-# Times stay the text they come as: PyMySQL takes them apart several times as slowly as datetime.fromisoformat.
+# Times stay text: PyMySQL parses them several times as slowly as datetime.fromisoformat.
 _TIMES = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
 _CONVERSIONS = {kind: how for kind, how in conversions.items() if kind not in _TIMES}
 # What history.py reads, up to its last part.
@@ -60,8 +60,8 @@ SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
 # On a Galera node a statement of any kind first waits until the node has what was committed at any other before: ids
-# follow each other in the order of arrival, and a lease is known at whichever node its owner speaks to. MariaDB without
-# Galera ignores it, MySQL does not know it. Measured with three nodes: 0.1 to 0.6 ms for a statement.
+# follow each other in the order of arrival, and a lease is visible at every node its owner uses. MariaDB without
+# Galera ignores it, MySQL does not have it. Measured with three nodes: 0.1 to 0.6 ms for a statement.
 SEES_ALL_NODES = "SET SESSION wsrep_sync_wait = 7"
 KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
 
@@ -69,8 +69,8 @@ _MEANINGS = {
     code: meaning
     for meaning, codes in {
         # Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over.
-        # One to a Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node
-        # that works.
+        # One to a Galera node that lost its cluster (1047) stays open, but through a load balancer a new one leads to
+        # a node that works.
         Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047),
         # 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit
         # failed. 1050, 1060, 1061: another process made the table, column or index first; repeated, it is found.
@@ -144,7 +144,7 @@ class MySqlDatabase(Database):
     def schema_lock(self, session: Session, table: str) -> Iterator[None]:
         """A server-wide lock by name, where the server has one. On Galera it is the node's own; two nodes do without.
 
-        Not getting it is no error: every step may be lost to another process, and is then found done.
+        Going on without it is no error: each step may be done by another process first, and is then found done.
         """
         name = f"scalable:{table}"[:64]
         assert isinstance(session, _MySqlSession)
@@ -230,7 +230,7 @@ def _has_skip_locked(session: Session) -> bool:
         return False
     try:
         session.rows("SELECT 1 FROM (SELECT 1 AS one) AS probe FOR UPDATE SKIP LOCKED")
-    except pymysql.err.ProgrammingError:  # 1064: the parser does not know the words
+    except pymysql.err.ProgrammingError:  # 1064: this server has no SKIP LOCKED
         return False
     return True
 

@@ -1,9 +1,9 @@
 """Stores one update in a process that starts for it and ends: the usual case, with next to no imports.
 
-Everything it says to the database was written down by a process that had done the same with all the checks and the
-whole driver: address, session, statement. `DatabaseQueue.enqueue` knows the other cases: a duplicate, tables to be
-made, a server that is away. For all of them FastPathUnavailable is raised; enqueue the same update then: it is stored
-once, because it has an update_id. A test compares the rows of both on every database.
+Address, session and statement were written to a file by a process that had stored an update with all the checks and the
+whole driver. `DatabaseQueue.enqueue` handles the other cases: a duplicate, tables to be made, a server that is away.
+For all of them FastPathUnavailable is raised; enqueue the same update then: it is stored once, because it has an
+update_id. A test compares the rows of both on every database.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class JobDetail:
-    """One job with everything there is to know about it. `history`: see history.py, the attempt at hand included.
+    """One job with all its details. `history`: see history.py, the present attempt included.
 
     `cut`: attempts whose lines were cut off. `blocked_by`: the job of its lane that has to end before this one runs.
     """
@@ -154,7 +154,7 @@ class JobBrowser:
         return Count(counted.number, is_exact=False, at=counted.at)
 
     def waiting(self) -> Waiting:
-        """What has waited longest."""
+        """The jobs that have waited longest."""
         longest: dict[int, tuple[int, float]] = {}
         for job_id, parked, age in self._table.rows(WAITING):
             if parked not in longest or age > longest[parked][1]:
@@ -207,7 +207,7 @@ def _in_seconds(found: Optional[tuple[int, float]]) -> tuple[Optional[int], Opti
 
 
 def _last_attempt(job: JobSummary, entries: list[HistoryEntry]) -> list[HistoryEntry]:
-    """The attempt that only the row's own columns tell: it runs, it succeeded, or another program made it."""
+    """The attempt that is not in the history: it runs, it succeeded, or another program made it."""
     if job.reserved_at is None or any(not each.by_operator and each.started_at == job.reserved_at for each in entries):
         return []
     outcome = {PROCESSING: history.RUNNING, DONE: history.DONE, FAILED: history.FAILED}.get(job.status, history.RETRIED)

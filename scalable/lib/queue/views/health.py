@@ -1,6 +1,6 @@
 """Whether the queue does its work: one verdict for the page, for uptime monitors, for a shell and for alerts.
 
-Knows no HTTP. Every reason has a code for programs and a sentence for operators.
+Does not use HTTP. Every reason has a code for programs and a sentence for operators.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def in_words(reasons: Sequence[Reason]) -> list[str]:
 
 
 def no_tables() -> Reason:
-    """Of a queue whose tables nothing has made."""
+    """Of a queue without tables."""
     return Reason(NO_TABLES, "the tables are not made yet: no worker has ever run here")
 
 
 def read_vitals(queue: DatabaseQueue) -> Vitals:
-    """What is known of the queue's health. Raises DatabaseUnavailable or SchemaMissing."""
+    """The facts of the queue's health. Raises DatabaseUnavailable or SchemaMissing."""
     hours = queue.minutes.slots(HOUR, ALL_IN_ONE)
     return Vitals(
         queue.jobs.waiting(),
@@ -125,7 +125,7 @@ def _paused(vitals: Vitals) -> Optional[Reason]:
 
 
 def _waiting(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
-    """While the queue is paused that is what everything waits for, and no sign of stuck workers."""
+    """While the queue is paused all jobs wait; that does not mean that workers are stuck."""
     seconds = vitals.waiting.seconds
     if seconds is None or seconds <= thresholds.waiting_seconds or PAUSED in vitals.notes:
         return None

@@ -1,7 +1,7 @@
 """Minutes: what happened in each, read for charts and percentiles; and how many jobs were enqueued, counted later.
 
-The webhook counts nothing, because under CGI it lives for one request. Maintenance counts each minute once, when it is
-over, in the index of the jobs table: it reads every job one time in its life. It stores the number and adds nothing,
+The webhook counts nothing, because under CGI it runs for one request. Maintenance counts each minute once, when it is
+over, in the index of the jobs table: it reads every job once. It stores the number and adds nothing,
 so that two at once, or one that is interrupted and begins again, arrive at the same.
 """
 
@@ -19,12 +19,12 @@ from scalable.lib.queue.table import QueueTable
 KEEP_SECONDS = 31 * 86_400.0
 MOST_MINUTES = 50_000
 # A minute is counted this long after its end: then every INSERT that began in it was committed or gave up.
-SETTLE = timedelta(seconds=20)
+INSERTS_COMMITTED_WITHIN = timedelta(seconds=20)
 MINUTE = timedelta(minutes=1)
 # How far back a first count goes, how far one after an interruption, and how many minutes one call counts.
 FIRST_SPAN, LONGEST_SPAN, MOST_AT_ONCE = timedelta(hours=1), timedelta(days=1), 120
 Histogram = tuple[int, ...]
-# A slot that is longer than there has been time.
+# A slot longer than the time since 1970.
 ALL_IN_ONE = 10**10
 
 # By primary key, in its order.
@@ -123,7 +123,7 @@ class Minutes:
 
     def count_enqueued(self) -> int:
         """Count the jobs of minutes that are over and not counted yet; how many minutes. Safe in several processes."""
-        until = _whole_minute(self.now() - SETTLE)
+        until = _whole_minute(self.now() - INSERTS_COMMITTED_WITHIN)
         minute = self._first_uncounted(until)
         counted = 0
         while minute < until and counted < MOST_AT_ONCE:

@@ -1,8 +1,8 @@
 """Finds jobs for an operator: newest first, by state, type, lane, number or error text, a page at a time.
 
 No index is kept for most of this, because every job would pay for it. A search walks back through the jobs instead, in
-bounded steps by primary key or through the index of a state, until the page is full or its time is over; then it says
-how far it came, and goes on from there when asked.
+bounded steps by primary key or through the index of a state, until the page is full or its time is over; the result
+holds where the next search goes on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Note
 
 MAX_TEXT_CHARACTERS = 600
-# How often Telegram is asked at most.
+# The shortest time between two calls.
 WEBHOOK_PAUSE_SECONDS = 60.0
 
 
@@ -60,7 +60,7 @@ class WebhookInfo:
 
 
 def read_webhook(notes: dict[str, Note]) -> Optional[WebhookInfo]:
-    """What the notes say; None when Telegram was not asked yet."""
+    """From the notes; None when Telegram was not asked yet."""
     note, before = notes.get(WEBHOOK), notes.get(WEBHOOK_BEFORE)
     if note is None:
         return None

@@ -63,7 +63,7 @@ class CgiRunner(Runner):
         if end.timed_out or end.returncode < 0:
             return end.result(self._timeout_seconds)
         try:
-            # The exit code is told and does not count: no web server looks at it, so neither did Telegram.
+            # The exit code is logged and does not count: web servers ignore it.
             return read_response(end.stdout, end.stderr, end.seconds, exit_code=end.returncode)
         except NotACgiResponse as error:
             cause = f"php-cgi gave no response: {error} (exit code {end.returncode})"

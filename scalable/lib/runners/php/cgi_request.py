@@ -1,8 +1,8 @@
-"""What a web server tells PHP about a webhook request, in the variables of CGI (RFC 3875): `$_SERVER` is as if Telegram
+"""The variables of a webhook request, as a web server passes them to PHP (CGI, RFC 3875): `$_SERVER` is as if Telegram
 had called the bot. Used for CGI and for FastCGI; starts and sends nothing.
 
-Left out on purpose: Telegram's `Accept-Encoding: gzip, deflate`. It is a permission to compress the answer, which would
-then be no text for anyone who reads it here; PHP answers in plain text without it.
+Left out on purpose: Telegram's `Accept-Encoding: gzip, deflate`. It permits the bot to compress the answer,
+which could not be read here; without it PHP answers in plain text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scalable.lib.errors import BotMissing
 from scalable.lib.runners.bot_file import check_bot_file
 from scalable.lib.usual_path import USUAL_PATH
 
-# Folders that panels show as a whole site. A bot below one finds itself at the address it really has.
+# Folders that panels show as a whole site. A bot below one gets its real address.
 SITE_FOLDERS = ("public_html", "httpdocs", "htdocs")
 # Bots that check the sender's address look for Telegram's networks (Bot API, webhooks: 149.154.160.0/20).
 TELEGRAM_ADDRESS = "149.154.167.220"

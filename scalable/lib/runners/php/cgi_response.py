@@ -1,6 +1,6 @@
 """Reads what a CGI or FastCGI program answered: a block of header lines, an empty line, the body (RFC 3875, 6).
 
-Knows nothing of how the answer came, and does not judge it.
+Does not transport the answer, and does not decide whether the run succeeded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STATUS = re.compile(r"[1-5][0-9]{2}(?![0-9])")
 
 
 class NotACgiResponse(ValueError):
-    """The answer does not begin with header lines as CGI wants them; a web server would answer 500 for it."""
+    """The answer does not begin with header lines as CGI requires them; a web server would answer 500 for it."""
 
 
 def read_response(

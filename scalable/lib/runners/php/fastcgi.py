@@ -89,7 +89,7 @@ class FastCgiRunner(Runner):
     def _renew_when_replaced(self) -> None:
         """Raises BotMissing while the file is away, as for a moment when the owner uploads a new version.
 
-        PHP notices by itself that a file was changed, but not that its name, or a symbolic link on the way to it, now
+        PHP detects by itself that a file was changed, but not that its name, or a symbolic link on the way to it, now
         leads to another file: it keeps the old one, and what that includes.
         """
         state = check_php_bot(self._bot)

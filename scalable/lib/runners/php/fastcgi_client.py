@@ -1,6 +1,6 @@
 """One connection to a FastCGI server, and one request after the other on it: both directions moved together.
 
-Whatever comes back, or does not, becomes an Answer. Knows no PHP, and not whether a request may be repeated.
+Every end of a request becomes an Answer. Does not decide whether a request may be repeated.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class FastCgiConnection:
             sent_bytes = self._link.send(self._unsent)
         except BlockingIOError:
             return
-        except OSError:  # the server closed, or wants no more; it may have answered before
+        except OSError:  # the server closed, or reads no more; it may have answered before
             self._unsent = memoryview(b"")
             self._is_refused = True
             return
@@ -146,7 +146,7 @@ class FastCgiConnection:
         self._unsent = self._unsent[sent_bytes:]
 
     def _receive(self) -> None:
-        """One piece at a time, so that a flood cannot keep us from the deadline."""
+        """One piece at a time, so that a flood of output cannot delay the deadline."""
         try:
             data = self._link.recv(CHUNK_BYTES)
         except BlockingIOError:

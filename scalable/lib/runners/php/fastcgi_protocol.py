@@ -1,6 +1,6 @@
 """The records of FastCGI 1.0, as a web server needs them for a responder: written whole, read in any pieces.
 
-Bytes in, bytes out: knows no sockets. Source: the FastCGI Specification, sections 3 to 5; what PHP makes of it,
+Bytes in, bytes out: uses no sockets. Source: the FastCGI Specification, sections 3 to 5; what PHP makes of it,
 main/fastcgi.c.
 """
 

@@ -36,14 +36,14 @@ class FastCgiServer(ABC):
 
     @abstractmethod
     def abandon(self, connection: FastCgiConnection) -> str:
-        """End the request under way as far as that is possible; what a person should know of the rest, or nothing."""
+        """End the request under way as far as that is possible; a text on what may still run, or an empty one."""
 
     @abstractmethod
     def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:
         """The connection closed before the request ended: find out why, and be ready for the next one."""
 
-    def renew(self) -> None:  # noqa: B027 - PHP-FPM needs no telling
-        """Forget whatever is kept of the bot's files."""
+    def renew(self) -> None:  # noqa: B027 - nothing to do for PHP-FPM
+        """Drop what is cached of the bot's files."""
 
     def close(self) -> None:  # noqa: B027 - not every server keeps something
         """Release everything; safe to repeat, and another request may follow."""

@@ -15,7 +15,7 @@ from typing import Optional
 from scalable.lib.errors import BotMissing
 from scalable.lib.usual_path import USUAL_PATH
 
-# What a PHP program calls itself: CLI reads an update on standard input, CGI is run as by a web server (CGI, FastCGI).
+# PHP's own names of interfaces: CLI reads an update on standard input, CGI is run as by a web server (CGI, FastCGI).
 CLI = "cli"
 CGI = "cgi-fcgi"
 # On some hosts the program called `php` is php-cgi.
@@ -36,7 +36,7 @@ PATTERNS = (
     "usr/local/php*/bin/{name}[0-9]*",
     "usr/bin/{name}[0-9]*",
 )
-# Without the variables of a CGI request this process may be serving: php-cgi would take the question for a request.
+# Without the variables of a CGI request this process may be serving: php-cgi would take the call for a request.
 ENVIRONMENT = {"PATH": USUAL_PATH}
 
 
@@ -110,7 +110,7 @@ def ask_php(path: str) -> Optional[Php]:
 
 
 def mysql_socket(php: Php) -> str:
-    """Where this PHP, of the interface CLI, looks for the database server of `localhost`; empty: it does not say."""
+    """Where this PHP, of the interface CLI, looks for the database server of `localhost`; empty: unknown."""
     code = "echo ini_get('pdo_mysql.default_socket') ?: ini_get('mysqli.default_socket');"
     printed = _printed([php.path, "-r", code])
     return printed.strip() if printed.startswith("/") else ""

@@ -29,7 +29,7 @@ from scalable.lib.runners.process import TERM_SECONDS, has_ended, signal_name
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.sockets import short_address
 
-# The bot's files are looked at for every update, whatever php.ini says; a new version is to run at once.
+# The bot's files are checked for every update, whatever php.ini says; a new version is to run at once.
 OPTIONS = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
 # How long a killed process may take to be gone: a disk that hangs must not hang the worker.
 KILL_SECONDS = 5.0
@@ -142,7 +142,7 @@ class _PhpCgi:
         environment: Mapping[str, str],
         reaper: Optional[ProcessReaper],
     ) -> None:
-        # A listening socket as standard input is how PHP knows that it is to speak FastCGI.
+        # A listening socket as standard input is how PHP detects that it is to speak FastCGI.
         self._process = subprocess.Popen(
             command,
             stdin=listener.fileno(),
@@ -154,7 +154,7 @@ class _PhpCgi:
         )
         self._reaper = reaper
         if reaper is not None:
-            reaper.watch(self._process.pid)
+            reaper.add(self._process.pid)
         assert self._process.stdout is not None
         self.connection = FastCgiConnection(link, self._process.stdout.fileno(), self.has_ended)
 
@@ -162,7 +162,7 @@ class _PhpCgi:
         return self._process.returncode is not None or has_ended(self._process)
 
     def stop(self) -> Optional[int]:
-        """End it between two requests. First the signal: PHP only looks for it when the connection has ended."""
+        """End it between two requests. First the signal: PHP only checks for it when the connection has ended."""
         self._process.terminate()
         return self.wait_or_kill()
 
@@ -190,14 +190,14 @@ class _PhpCgi:
         self._process.stdout.close()
 
     def _wait(self, seconds: float) -> Optional[int]:
-        """The exit code; None when it does not end in that time. It is forgotten before its id may be another's."""
+        """The exit code; None when it does not end in that time. Removes the group before its id may be reused."""
         ends = time.monotonic() + seconds
         while not self.has_ended():
             if time.monotonic() >= ends:
                 return None
             time.sleep(STEP_SECONDS)
         if self._reaper is not None:
-            self._reaper.forget(self._process.pid)
+            self._reaper.remove(self._process.pid)
         return self._process.wait()
 
 
@@ -217,7 +217,7 @@ def _private_connection(folder: Path) -> tuple[socket.socket, socket.socket]:
                 link.connect(address)
         finally:
             shutil.rmtree(private)
-        with contextlib.suppress(OSError):  # a system that has no such thing: there, php-cgi is only ended by signals
+        with contextlib.suppress(OSError):  # where the system has no such thing, php-cgi is only ended by signals
             listener.shutdown(socket.SHUT_RD)
         undo.pop_all()
     return listener, link

@@ -1,4 +1,4 @@
-"""A bot that lives in this process: imported once, from its own folder, and shared by the runners that call it.
+"""A bot inside this process: imported once, from its own folder, and shared by the runners that call it.
 
 While a runner uses it, the bot's folder is the process's working directory, as in every other way to run it, and what
 the bot prints is kept with its runs. Both are undone when the last runner leaves. What was imported stays, as ever in
@@ -72,7 +72,7 @@ class BotModule:
         return _version(found) != self._version and not 0 <= time.time() - found.st_mtime < SETTLED_SECONDS
 
     def enter(self) -> None:
-        """One runner more uses it. Raises BotMissing when there is no such file; then it is not counted."""
+        """Count one more runner that uses it. Raises BotMissing when there is no such file; then it is not counted."""
         check_bot_file(self.file)
         with self._lock:
             if self._users == 0:
@@ -82,7 +82,7 @@ class BotModule:
             self._users += 1
 
     def leave(self, before_the_loop_closes: Callable[[], None]) -> None:
-        """One runner less uses it; for the last one `before_the_loop_closes` is called."""
+        """Count one runner less; for the last one `before_the_loop_closes` is called."""
         with self._lock:
             self._users -= 1
             if self._users:
@@ -165,7 +165,7 @@ def find_function(module: ModuleType, name: str, file: Path) -> Callable[[Any], 
     except TypeError:
         seen = f"{name}{inspect.signature(function)}"
         raise BotMissing(f"BOT_LEGACY_PATH: {seen} in {file} cannot be called with an update; {expected}") from None
-    except ValueError:  # written in C: it does not tell its parameters
+    except ValueError:  # written in C: it has no signature
         pass
     return cast(Callable[[Any], object], function)
 

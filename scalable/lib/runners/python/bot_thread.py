@@ -1,7 +1,7 @@
 """A thread that calls the bot, one call after the other, and that can be told to stop in the middle of one.
 
-Python has no way to end a thread from outside, but it can raise an exception in it, before its next instruction. One
-that waits in a call of the system does not get that far: it is given up.
+Python has no way to end a thread from outside, but it can raise an exception in it, before its next instruction. A
+thread that waits in a system call does not get that far: it is left running.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scalable.lib.deadline import Deadline
 from scalable.lib.host_limits import within_limits
 from scalable.lib.runners.process import TERM_SECONDS
 
-# Between telling the bot to stop and giving it up.
+# How long a bot may take to stop.
 GRACE_SECONDS = TERM_SECONDS
 
 
@@ -54,7 +54,7 @@ class Call(ABC):
 
 
 class BotThread:
-    """Lives until `end`, or until a call in it was stopped: an exception on its way might hit the next call."""
+    """Runs until `end`, or until a call in it was stopped: a late exception might hit the next call."""
 
     def __init__(self) -> None:
         self.is_usable = True

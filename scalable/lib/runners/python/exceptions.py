@@ -1,4 +1,4 @@
-"""Words for an exception a bot raised: one line that names the place in the bot, and the end of the traceback."""
+"""Describes an exception of a bot: one line that names the place in the bot, and the end of the traceback."""
 
 from __future__ import annotations
 
