@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
-from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
+from scalable.lib.errors import DatabaseBusy, DatabaseUnavailable, DuplicateKey, SchemaMissing, StatementRefused
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.connection_pool import ConnectionPool
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
@@ -205,7 +205,7 @@ class Database(ABC):
         """The result of `work(session)`; everything in it is repeated when the database asks for that.
 
         Without `transaction` every statement commits by itself, so `work` must hold just one that changes something,
-        or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey; other driver errors pass.
+        or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey.
         """
         conflicts = losses = 0
         while True:
@@ -257,9 +257,8 @@ class Database(ABC):
             return SchemaMissing(f"{self.place}: {error}")
         if meaning is Meaning.DUPLICATE:
             return DuplicateKey(str(error))
-        if meaning is Meaning.DEFECT:
-            return error
-        return DatabaseUnavailable(f"{self.place}: {error}")
+        kind = {Meaning.DEFECT: StatementRefused, Meaning.CONFLICT: DatabaseBusy}.get(meaning, DatabaseUnavailable)
+        return kind(f"{self.place}: {error}")
 
     def limit_connections(self, most: int) -> None:
         """Use at most `most` at once in this process, whatever its threads do; see ConnectionPool.limit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -19,7 +20,7 @@ from scalable.lib.logs import event
 from scalable.lib.queue.dialects.address import SOCKET_PLACES, MySqlAddress
 from scalable.lib.queue.dialects.database import Database, Meaning, Session, with_ids
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.dialects.tables import MYSQL_TABLES, STATUS_TYPE
+from scalable.lib.queue.dialects.tables import EVERY_CHARACTER, MYSQL_TABLES, STATUS_TYPE
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
 
@@ -37,6 +38,10 @@ _TIMES = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
 _CONVERSIONS = {kind: how for kind, how in conversions.items() if kind not in _TIMES}
 # What history.py reads, up to its last part.
 _ENDED = "COALESCE(history, ''), COALESCE(reserved_at, NOW(3)), '|', NOW(3), '|', attempts, '|'"
+# A column in an old character set (utf8mb3, latin1) cannot hold this text, or cannot be compared with it.
+_TEXT_TOO_WIDE = (1267, 1270, 1271, 1366, 3854, 3988)
+# Columns that get text from outside.
+_TEXT_COLUMNS = "('payload', 'error_message', 'history', 'reserved_by')"
 # NOW() is UTC because every session sets its time zone.
 _WORDS = {
     "now": "NOW(3)",
@@ -71,15 +76,31 @@ _MEANINGS = {
         # Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over.
         # One to a Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node
         # that works.
-        Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047),
+        Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047, 1927, 3169),
         # 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit
-        # failed. 1050, 1060, 1061: another process made the table, column or index first; repeated, it is found.
+        # failed, 3101 the same in a group, 1317 interrupted, 1412 and 1615 the table was changed meanwhile. 1050, 1060,
+        # 1061: another process made the table, column or index first; repeated, it is found.
         Meaning.CONFLICT: (
-            *(ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT),
+            *(ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT, 3101),
+            *(ER.QUERY_INTERRUPTED, ER.TABLE_DEF_CHANGED, 1615),
             *(ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME),
         ),
         Meaning.SCHEMA_MISSING: (ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS),
         Meaning.DUPLICATE: (ER.DUP_ENTRY,),
+        # Whatever is not listed is a defect of the one statement, and no reason to wait.
+        Meaning.UNAVAILABLE: (
+            # this user, or the whole server, has no more connections, threads, memory or other resources
+            *(1040, 1203, 1226, 1037, 1038, 1041, 1135, 1206, 1637, 3170),
+            # this user is not let in, or may not do that: wrong, locked, expired, blocked, or without the right
+            *(1044, 1045, 1049, 1129, 1130, 1142, 1143, 1227, 1370, 1524, 1698, 1820, 1862, 3118, 3159, 4151),
+            # files and disk: not readable, full, damaged, missing
+            *(1003, 1004, 1009, 1010, 1016, 1017, 1021, 1023, 1024, 1026, 1030, 1033, 1034, 1035, 1036, 1114),
+            *(1194, 1195, 1197, 1812, 1813, 1814, 1815, 1877, 1932, 3185),
+            # it is told not to write, or not for so long: read-only, LOCK TABLES, limits of the host
+            *(1099, 1100, 1192, 1223, 1290, 1792, 1836, 1874, 1969, 3024, 3100, 3572, ER.TOO_BIG_SELECT, 1665, 3098),
+            # what came over the wire was not whole
+            *(1152, 1153, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1835),
+        ),
     }.items()
     for code in codes
 }
@@ -165,11 +186,19 @@ class MySqlDatabase(Database):
         return [f"ALTER TABLE `{table}` " + ", ".join(parts)] if parts else []
 
     def widen_statements(self, session: Session, table: str) -> list[str]:
-        """The PHP version's status cannot be 'expired'; a value added at the end copies no row."""
+        """The PHP version's status cannot be 'expired', and its texts may be in a character set without emoji.
+
+        A value added at the end of the status copies no row; a change of a character set copies all of them.
+        """
+        parts = []
         types = _described(session, "COLUMN_TYPE", "COLUMNS", table, "AND COLUMN_NAME = 'status'")
-        if not types or "expired" in types[0]:
-            return []
-        return [f"ALTER TABLE `{table}` MODIFY COLUMN status {STATUS_TYPE}"]
+        if types and "expired" not in types[0]:
+            parts.append(f"MODIFY COLUMN status {STATUS_TYPE}")
+        narrow = f"AND COLUMN_NAME IN {_TEXT_COLUMNS} AND CHARACTER_SET_NAME NOT IN ('utf8mb4', 'binary')"
+        kept = "IF(IS_NULLABLE = 'YES', '', ' NOT NULL')"
+        changed = f"CONCAT(COLUMN_NAME, ' ', COLUMN_TYPE, ' {EVERY_CHARACTER}', {kept})"
+        parts += [f"MODIFY COLUMN {column}" for column in _described(session, changed, "COLUMNS", table, narrow)]
+        return [f"ALTER TABLE `{table}` " + ", ".join(parts)] if parts else []
 
     def index_name(self, table: str, index: str) -> str:
         """Index names belong to their table in MySQL."""
@@ -210,9 +239,9 @@ class MySqlDatabase(Database):
             return Meaning.CONNECTION_LOST
         if code in _MEANINGS:
             return _MEANINGS[code]
-        if isinstance(error, (pymysql.err.ProgrammingError, pymysql.err.DataError, pymysql.err.IntegrityError)):
-            return Meaning.DEFECT
-        return Meaning.UNAVAILABLE
+        # Errors of the client itself have numbers from 2000 to 2999, those of the system no number of a server at all.
+        is_the_servers = isinstance(error, pymysql.err.MySQLError) and isinstance(code, int) and code >= 1000
+        return Meaning.DEFECT if is_the_servers and not 2000 <= code < 3000 else Meaning.UNAVAILABLE
 
 
 def _described(session: Session, column: str, view: str, table: str, condition: str = "") -> list[str]:
@@ -259,15 +288,25 @@ class _MySqlSession(Session):
         return True
 
     def execute(self, sql: str, **parameters: Any) -> int:
-        return int(self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None))
+        return self._run(with_ids(_for_pymysql(sql), parameters), parameters)
 
     def insert(self, sql: str, **parameters: Any) -> int:
-        self._cursor.execute(_for_pymysql(sql), parameters)
+        self._run(_for_pymysql(sql), parameters)
         return int(self._cursor.lastrowid or 0)
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None)
+        self._run(with_ids(_for_pymysql(sql), parameters), parameters)
         return list(self._cursor.fetchall())
+
+    def _run(self, sql: str, parameters: dict[str, Any]) -> int:
+        """Text that a column cannot hold is stored in ASCII: JSON means the same then, and a person can read it."""
+        try:
+            return int(self._cursor.execute(sql, parameters or None))
+        except pymysql.err.MySQLError as error:
+            in_ascii = {name: _escaped(value) for name, value in parameters.items()}
+            if error.args[0] not in _TEXT_TOO_WIDE or in_ascii == parameters:
+                raise
+            return int(self._cursor.execute(sql, in_ascii))
 
     @contextmanager
     def patient(self) -> Iterator[None]:
@@ -291,6 +330,13 @@ def _rounds_times(server_info: str) -> bool:
     from 8.0.1 on it can be told not to. MariaDB cuts them off by itself."""
     version = re.match(r"(\d+)\.(\d+)\.(\d+)", server_info)
     return "MariaDB" not in server_info and version is not None and tuple(map(int, version.groups())) >= (8, 0, 1)
+
+
+def _escaped(value: Any) -> Any:
+    """A text with JSON's escapes in place of all but ASCII, which in a JSON text stand for the same; others as is."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return re.sub(r"[^\x00-\x7f]", lambda character: json.dumps(character[0])[1:-1], value)
 
 
 @lru_cache(maxsize=256)
