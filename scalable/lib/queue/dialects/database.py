@@ -191,6 +191,10 @@ class Database(ABC):
         """Name of the server among its cluster's, how many these are, and its state; None where there is no cluster."""
         return None
 
+    def writing_problem(self, session: Session) -> Optional[str]:
+        """Why this user can store nothing, with the remedy, in one line; None when it can, as far as is known."""
+        return None
+
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """The database's name, and a GRANT statement for each right of this user; none where there are no users."""
         return "", []

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Optional, cast
@@ -18,7 +18,15 @@ from pymysql.converters import conversions
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.address import SOCKET_PLACES, MySqlAddress
-from scalable.lib.queue.dialects.database import Database, Meaning, Session, with_ids
+from scalable.lib.queue.dialects.database import Database, Meaning, Result, Session, with_ids
+from scalable.lib.queue.dialects.mysql_errors import (
+    BINARY_LOG_OF_STATEMENTS,
+    STATEMENT_LOG,
+    TEXT_TOO_WIDE,
+    advice,
+    meaning_of,
+    number_of,
+)
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from scalable.lib.queue.dialects.tables import EVERY_CHARACTER, MYSQL_TABLES, STATUS_TYPE
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
@@ -38,8 +46,6 @@ _TIMES = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
 _CONVERSIONS = {kind: how for kind, how in conversions.items() if kind not in _TIMES}
 # What history.py reads, up to its last part.
 _ENDED = "COALESCE(history, ''), COALESCE(reserved_at, NOW(3)), '|', NOW(3), '|', attempts, '|'"
-# A column in an old character set (utf8mb3, latin1) cannot hold this text, or cannot be compared with it.
-_TEXT_TOO_WIDE = (1267, 1270, 1271, 1366, 3854, 3988)
 # Columns that get text from outside.
 _TEXT_COLUMNS = "('payload', 'error_message', 'history', 'reserved_by')"
 # NOW() is UTC because every session sets its time zone.
@@ -61,49 +67,19 @@ _WORDS = {
     "id_step": "@@auto_increment_increment",
 }
 SESSION = (
-    f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    # The last three against defaults of a host that bend statements: how many rows a join may read, how many a query
+    # gives, and which changes are refused.
+    f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS},"
+    " sql_big_selects = 1, sql_select_limit = 18446744073709551615, sql_safe_updates = 0",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
 )
+# READ COMMITTED cannot be written into a binary log of statements. Only some users may ask for another one.
+WRITES_ROWS = "SET SESSION binlog_format = 'ROW'"
 # On a Galera node a statement of any kind first waits until the node has what was committed at any other before: ids
 # follow each other in the order of arrival, and a lease is known at whichever node its owner speaks to. MariaDB without
 # Galera ignores it, MySQL does not know it. Measured with three nodes: 0.1 to 0.6 ms for a statement.
 SEES_ALL_NODES = "SET SESSION wsrep_sync_wait = 7"
 KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
-
-_MEANINGS = {
-    code: meaning
-    for meaning, codes in {
-        # Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over.
-        # One to a Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node
-        # that works.
-        Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047, 1927, 3169),
-        # 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit
-        # failed, 3101 the same in a group, 1317 interrupted, 1412 and 1615 the table was changed meanwhile. 1050, 1060,
-        # 1061: another process made the table, column or index first; repeated, it is found.
-        Meaning.CONFLICT: (
-            *(ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT, 3101),
-            *(ER.QUERY_INTERRUPTED, ER.TABLE_DEF_CHANGED, 1615),
-            *(ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME),
-        ),
-        Meaning.SCHEMA_MISSING: (ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS),
-        Meaning.DUPLICATE: (ER.DUP_ENTRY,),
-        # Whatever is not listed is a defect of the one statement, and no reason to wait.
-        Meaning.UNAVAILABLE: (
-            # this user, or the whole server, has no more connections, threads, memory or other resources
-            *(1040, 1203, 1226, 1037, 1038, 1041, 1135, 1206, 1637, 3170),
-            # this user is not let in, or may not do that: wrong, locked, expired, blocked, or without the right
-            *(1044, 1045, 1049, 1129, 1130, 1142, 1143, 1227, 1370, 1524, 1698, 1820, 1862, 3118, 3159, 4151),
-            # files and disk: not readable, full, damaged, missing
-            *(1003, 1004, 1009, 1010, 1016, 1017, 1021, 1023, 1024, 1026, 1030, 1033, 1034, 1035, 1036, 1114),
-            *(1194, 1195, 1197, 1812, 1813, 1814, 1815, 1877, 1932, 3185),
-            # it is told not to write, or not for so long: read-only, LOCK TABLES, limits of the host
-            *(1099, 1100, 1192, 1223, 1290, 1792, 1836, 1874, 1969, 3024, 3100, 3572, ER.TOO_BIG_SELECT, 1665, 3098),
-            # what came over the wire was not whole
-            *(1152, 1153, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1835),
-        ),
-    }.items()
-    for code in codes
-}
 
 
 class MySqlDatabase(Database):
@@ -120,6 +96,7 @@ class MySqlDatabase(Database):
         super().__init__()
         self._address = address
         self._skip_locked: Optional[bool] = None
+        self._asks_for_rows = False
 
     @property
     def identity(self) -> str:
@@ -144,6 +121,16 @@ class MySqlDatabase(Database):
         if self._skip_locked is None:
             self._skip_locked = self.run(_has_skip_locked)
         return self._skip_locked
+
+    def run(self, work: Callable[[Session], Result], transaction: bool = False) -> Result:
+        """As Database.run; where the binary log is one of statements, from then on with connections that write rows."""
+        try:
+            return super().run(work, transaction)
+        except DatabaseUnavailable as error:
+            if self._asks_for_rows or number_of(error.__cause__) != STATEMENT_LOG:
+                raise
+        self._asks_for_rows = True
+        return super().run(work, transaction)
 
     def prepared_insert(self, statement: str) -> Optional[PreparedInsert]:
         """Only where no TLS is wanted: on this machine, by its socket or its own address."""
@@ -226,22 +213,29 @@ class MySqlDatabase(Database):
         [(_, name)] = session.rows("SHOW VARIABLES LIKE 'wsrep_node_name'")
         return str(name), int(said["wsrep_cluster_size"]), str(said["wsrep_local_state_comment"])
 
+    def writing_problem(self, session: Session) -> Optional[str]:
+        """A binary log of statements, where this user may not ask for another."""
+        assert isinstance(session, _MySqlSession)
+        [(is_kept, form)] = session.rows("SELECT @@log_bin, @@binlog_format")
+        return BINARY_LOG_OF_STATEMENTS if is_kept and form == "STATEMENT" and not session.asks_for_rows() else None
+
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """As the server writes them."""
         return self._address.database, [str(row[0]) for row in session.rows("SHOW GRANTS")]
 
     def _connect(self) -> Session:
-        return _MySqlSession(self._address)
+        session = _MySqlSession(self._address)
+        if self._asks_for_rows:
+            session.asks_for_rows()
+        return session
 
     def _meaning(self, error: Exception) -> Meaning:
-        code = error.args[0] if error.args else 0
-        if isinstance(error, pymysql.err.InterfaceError):
-            return Meaning.CONNECTION_LOST
-        if code in _MEANINGS:
-            return _MEANINGS[code]
-        # Errors of the client itself have numbers from 2000 to 2999, those of the system no number of a server at all.
-        is_the_servers = isinstance(error, pymysql.err.MySQLError) and isinstance(code, int) and code >= 1000
-        return Meaning.DEFECT if is_the_servers and not 2000 <= code < 3000 else Meaning.UNAVAILABLE
+        return meaning_of(error)
+
+    def _explained(self, error: Exception, meaning: Meaning) -> Exception:
+        if number_of(error) == STATEMENT_LOG:
+            return DatabaseUnavailable(f"{self.place}: {BINARY_LOG_OF_STATEMENTS}")
+        return super()._explained(error, meaning)
 
 
 def _described(session: Session, column: str, view: str, table: str, condition: str = "") -> list[str]:
@@ -275,16 +269,21 @@ class _MySqlSession(Session):
             self.setup.append(KEEPS_TIMES)
         for statement in self.setup[1:]:
             self._cursor.execute(statement)
-        if self._is_known(SEES_ALL_NODES):
-            self.setup.append(SEES_ALL_NODES)
+        self._is_set(SEES_ALL_NODES, unless=ER.UNKNOWN_SYSTEM_VARIABLE)
 
-    def _is_known(self, setting: str) -> bool:
+    def asks_for_rows(self) -> bool:
+        """Let this connection write rows into the binary log; False when the user may not."""
+        return self._is_set(WRITES_ROWS, unless=ER.SPECIFIC_ACCESS_DENIED_ERROR)
+
+    def _is_set(self, setting: str, unless: int) -> bool:
+        """Run a statement of the set-up; False for the one error that means that it is not for this connection."""
         try:
             self._cursor.execute(setting)
         except pymysql.err.OperationalError as error:
-            if error.args[0] != ER.UNKNOWN_SYSTEM_VARIABLE:
+            if error.args[0] != unless:
                 raise
             return False
+        self.setup.append(setting)
         return True
 
     def execute(self, sql: str, **parameters: Any) -> int:
@@ -304,7 +303,7 @@ class _MySqlSession(Session):
             return int(self._cursor.execute(sql, parameters or None))
         except pymysql.err.MySQLError as error:
             in_ascii = {name: _escaped(value) for name, value in parameters.items()}
-            if error.args[0] not in _TEXT_TOO_WIDE or in_ascii == parameters:
+            if error.args[0] not in TEXT_TOO_WIDE or in_ascii == parameters:
                 raise
             return int(self._cursor.execute(sql, in_ascii))
 
@@ -365,21 +364,8 @@ def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
             write_timeout=WRITE_SECONDS,
         )
     except (pymysql.err.Error, OSError) as error:
-        raise DatabaseUnavailable(f"{address}: {_advice(error)}") from error
+        raise DatabaseUnavailable(f"{address}: {advice(error)}") from error
 
 
 def _socket_of(address: MySqlAddress) -> Optional[str]:
     return address.socket if address.socket != "" else next(filter(os.path.exists, SOCKET_PLACES), None)
-
-
-def _advice(error: Exception) -> str:
-    code = error.args[0] if error.args else 0
-    remedy = {
-        ER.ACCESS_DENIED_ERROR: "check BOT_DB_USER and BOT_DB_PASS",
-        ER.DBACCESS_DENIED_ERROR: "give this user rights on the database in your host's panel",
-        ER.BAD_DB_ERROR: "check BOT_DB_NAME, or create the database in your host's panel",
-        ER.CON_COUNT_ERROR: "the server has too many connections",
-        ER.TOO_MANY_USER_CONNECTIONS: "this user has too many connections; lower BOT_WORKER_POOL_SIZE",
-        ER.USER_LIMIT_REACHED: "this user has reached a limit of the host; lower BOT_WORKER_POOL_SIZE",
-    }.get(code, "check BOT_DB_HOST, and that the server runs" if code in (2002, 2003) else None)
-    return f"{error.args[-1] if error.args else error}" + (f"; {remedy}" if remedy else "")
