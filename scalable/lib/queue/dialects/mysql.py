@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Optional, cast
 
 import pymysql
-from pymysql.constants import CLIENT, ER, FIELD_TYPE
+from pymysql.constants import CLIENT, CR, ER, FIELD_TYPE
 from pymysql.converters import conversions
 
 from scalable.lib.errors import DatabaseUnavailable
@@ -343,6 +343,20 @@ def _for_pymysql(sql: str) -> str:
     return re.sub(r":([a-z_][a-z_0-9]*)", r"%(\1)s", sql)
 
 
+# Ways to log in that would give the password, or all that is needed to find it, to whoever listens or asks.
+_NEVER_ANSWERED = ("mysql_clear_password", "dialog", "mysql_old_password")
+
+
+class _Refuses:
+    """Answers a server that asks for one of them."""
+
+    def __init__(self, _: object) -> None:
+        pass
+
+    def authenticate(self, _: object) -> None:
+        raise pymysql.err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "the server asks for the password itself")
+
+
 def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
     place: dict[str, Any] = {"host": address.host, "port": address.port}
     socket = _socket_of(address)
@@ -362,8 +376,9 @@ def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             write_timeout=WRITE_SECONDS,
+            auth_plugin_map=dict.fromkeys(_NEVER_ANSWERED, _Refuses),
         )
-    except (pymysql.err.Error, OSError) as error:
+    except (pymysql.err.Error, OSError, RuntimeError) as error:  # the last: a plugin needs a package that is not there
         raise DatabaseUnavailable(f"{address}: {advice(error)}") from error
 
 

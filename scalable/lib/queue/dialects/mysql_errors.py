@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 import pymysql
-from pymysql.constants import ER
+from pymysql.constants import CR, ER
 
 from scalable.lib.queue.dialects.database import Meaning
 
@@ -72,11 +72,20 @@ def number_of(error: Optional[BaseException]) -> int:
     return number if isinstance(number, int) else 0
 
 
+_KNOWN_PLUGINS = (
+    "let the user's plugin be mysql_native_password or caching_sha2_password, or make another user for the queue in "
+    "your host's panel; over the network caching_sha2_password needs TLS"
+)
+
+
 def advice(error: Exception) -> str:
     """What it says, and what to do, in one line."""
     code = number_of(error)
+    if isinstance(error, RuntimeError) or code == CR.CR_AUTH_PLUGIN_CANNOT_LOAD:
+        return f"this user logs in in a way that is not known here ({error.args[-1]}); {_KNOWN_PLUGINS}"
     remedy = {
         ER.ACCESS_DENIED_ERROR: "check BOT_DB_USER and BOT_DB_PASS",
+        1698: "check BOT_DB_USER and BOT_DB_PASS",  # the same, for a user that has no password
         ER.DBACCESS_DENIED_ERROR: "give this user rights on the database in your host's panel",
         ER.BAD_DB_ERROR: "check BOT_DB_NAME, or create the database in your host's panel",
         ER.CON_COUNT_ERROR: "the server has too many connections",
