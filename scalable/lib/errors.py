@@ -51,6 +51,20 @@ class DatabaseUnavailable(ScalableError):
     """The database cannot be reached or refuses to work just now; the same call may succeed later."""
 
     exit_code = ExitCode.DATABASE_UNREACHABLE
+    # What the database is, in the log.
+    state = "away"
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Other transactions were in the way, again and again; nothing was changed, and the same call may succeed later."""
+
+    state = "busy"
+
+
+class StatementRefused(DatabaseUnavailable):
+    """The database works and refused this one statement; nothing was changed, and the same call would be refused."""
+
+    state = "refusing a statement"
 
 
 class SchemaMissing(ScalableError):

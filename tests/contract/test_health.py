@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from scalable.lib.queue.counters import Counters
@@ -55,7 +56,7 @@ def test_a_job_that_waits_too_long_is_told_with_its_seconds(queue: DatabaseQueue
 
     (reason,) = check_health(queue)
     assert reason.code == "waiting"
-    assert reason.text.startswith("a job has waited 40")
+    assert re.match(r"a job has waited 4\d\d s", reason.text)
     assert codes(queue, Thresholds(waiting_seconds=1000)) == []
 
 

@@ -215,7 +215,7 @@ class TestPause:
         note = paused(notes.read())
         assert note is not None
         assert note.text == "10.0.0.8"
-        assert 0 <= note.age_seconds < 20
+        assert note.age_seconds < 60
 
     def test_a_claim_does_not_wait_for_somebody_who_is_just_pausing(self, queue: DatabaseQueue) -> None:
         """A claim locks its candidates; it must not lock, or wait for, the note."""

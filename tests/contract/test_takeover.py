@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.job import Adopted, Counts, Reaped
 from scalable.lib.queue.maintenance import ADOPTED_LEASE_SECONDS
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import missing_statements
+from scalable.lib.queue.views.search import Filter
 from scalable.lib.telegram.update import Update
 from tests.support.places import REPOSITORY
 from tests.support.servers.databases import DATABASES, Servers, let_pass
@@ -58,6 +61,76 @@ def queue(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Database
     execute(database, PHP_ROWS)
     queue = DatabaseQueue(database, "bot_jobs", RetryPolicy())
     yield queue
+    queue.close()
+
+
+# The character sets an old table may have, and those of its two texts, where they differ from it.
+OLD_TEXTS = {
+    "utf8mb3": ("utf8mb3", "", ""),
+    "latin1": ("latin1", "", ""),
+    "only the error": ("utf8mb4", "", "CHARACTER SET utf8mb3"),
+    "only the payload": ("utf8mb4", "CHARACTER SET ascii", ""),
+    "only what is added": ("utf8mb3", "CHARACTER SET utf8mb4", "CHARACTER SET utf8mb4"),
+}
+EMOJI = '{"update_id": 8, "message": {"text": "é😀"}}'
+
+
+def take_over(address: MySqlAddress, charset: str, payload: str, error: str) -> DatabaseQueue:
+    """The PHP version's table in these character sets, not brought up to date yet."""
+    database = open_database(address)
+    made = PHP_TABLE.replace("utf8mb4", charset).replace("payload LONGTEXT", f"payload LONGTEXT {payload}")
+    execute(database, made.replace("error_message TEXT", f"error_message TEXT {error}"))
+    return DatabaseQueue(database, "bot_jobs", RetryPolicy())
+
+
+def check_that_every_text_is_kept(queue: DatabaseQueue, as_json: bool) -> None:
+    def same(stored: str | None, text: str) -> bool:
+        return stored == text or (as_json and stored is not None and stored == json.dumps(text)[1:-1])
+
+    noted, failed, retried = (queue.enqueue(Update(EMOJI, number, "message")).job_id for number in range(3))
+    [at_once] = queue.enqueue_many([Update(EMOJI, 10, "message")])
+    leases = {job.id: job.lease for job in queue.claim("worker 🤖", 45, 4)}
+    queue.complete(leases[noted], "a note 😀")
+    queue.fail(leases[failed], "it broke 😀")
+    queue.retry(leases[retried], "once more 😀", 5)
+    queue.complete(leases[at_once])
+
+    assert all(json.loads(queue.payload(job_id)) == json.loads(EMOJI) for job_id in leases)
+    assert same(queue.find(noted).error_message, "a note 😀")
+    assert same(queue.find(failed).error_message, "it broke 😀")
+    assert same(queue.find(retried).error_message, "once more 😀")
+    assert same(queue.jobs.detail(retried).history[0].output, "once more 😀")
+    assert queue.search.find(Filter(error="broke 😀"), 5).jobs[0].id == failed
+
+
+@pytest.mark.parametrize("texts", OLD_TEXTS.values(), ids=OLD_TEXTS)
+@pytest.mark.parametrize("server", ["mariadb-10.11", "mysql-9.7"])
+def test_an_old_tables_texts_hold_every_character_from_then_on(
+    servers: Servers, server: str, texts: tuple[str, str, str]
+) -> None:
+    queue = take_over(servers.fresh_database(server), *texts)
+    execute(queue.database, "INSERT INTO bot_jobs (payload, status) VALUES ('{\"update_id\": 1}', 'done')")
+
+    queue.ensure_schema()
+
+    check_that_every_text_is_kept(queue, as_json=False)
+    assert queue.payload(1) == '{"update_id": 1}'
+    assert queue.database.run(lambda session: missing_statements(queue.table, session)) == []
+    queue.close()
+
+
+@pytest.mark.parametrize("charset", ["utf8mb3", "latin1", "ascii"])
+@pytest.mark.parametrize("server", ["mariadb-10.11", "mysql-9.7"])
+def test_texts_that_could_not_be_changed_are_kept_in_ascii(servers: Servers, server: str, charset: str) -> None:
+    """As 1.0.0 left them, or where the user has no right to change the table."""
+    queue = take_over(servers.fresh_database(server), "utf8mb4", "", "")
+    queue.ensure_schema()
+    texts = {"payload": "LONGTEXT {} NOT NULL", "error_message": "TEXT {}", "history": "TEXT {}"}
+    texts["reserved_by"] = "VARCHAR(128) {}"
+    narrow = [f"MODIFY {name} {kind.format('CHARACTER SET ' + charset)}" for name, kind in texts.items()]
+    execute(queue.database, f"ALTER TABLE bot_jobs {', '.join(narrow)}")
+
+    check_that_every_text_is_kept(queue, as_json=True)
     queue.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.judgement import judge
@@ -323,3 +323,67 @@ def test_a_database_that_is_away_before_the_claim_is_the_callers_to_wait_for(ben
         bench.worker.work_one()
 
     assert bench.runner.payloads == []
+
+
+# An error of ours never stops a worker
+
+
+REFUSAL = StatementRefused("MySQL: (1271, 'Illegal mix of collations for operation concat')")
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise REFUSAL
+
+
+@pytest.mark.parametrize(("verb", "result"), [("complete_many", DONE), ("retry", FAILED)])
+def test_an_outcome_that_the_database_refuses_fails_its_job_and_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str, result: RunResult
+):
+    [first, second] = bench.enqueue(2)
+    bench.runner.result = result
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.queue, verb, refuse)
+        bench.worker.work_one()
+    bench.runner.result = DONE
+    assert bench.worker.work_one() == judge(DONE)
+
+    job = bench.job(first)
+    assert job.status == "failed"
+    assert "refused to store how it ended" in (job.error_message or "")
+    assert "1271" in (job.error_message or "")
+    assert bench.job(second).status == "done"
+    assert "away" not in caplog.text
+
+
+def test_an_outcome_that_cannot_be_stored_at_all_is_left_to_its_lease(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    [first, second] = bench.enqueue(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.queue, "complete_many", refuse)
+        patched.setattr(bench.queue, "fail", refuse)
+        bench.worker.work_one()
+    bench.worker.work_one()
+
+    assert (bench.job(first).status, bench.job(second).status) == ("processing", "done")
+    assert "job left to its lease" in caplog.text
+
+
+def test_a_claim_that_the_database_refuses_is_tried_again_and_is_no_outage(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    [job_id] = bench.enqueue()
+    real, refusals = bench.queue.claim, [REFUSAL]
+
+    def claim(*arguments: object) -> object:
+        if refusals:
+            raise refusals.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(bench.queue, "claim", claim)
+
+    bench.loop(drain=True)
+
+    assert bench.job(job_id).status == "done"
+    assert "database refusing a statement, trying on" in caplog.text
+    assert "database away" not in caplog.text

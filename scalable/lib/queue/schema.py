@@ -1,6 +1,7 @@
-"""Creates the tables and brings them up to date, by adding only.
+"""Creates the tables and brings them up to date, by adding and widening only.
 
-Nothing is ever dropped or retyped, so two processes may do this at once, and an older one goes on working beside it.
+Nothing is ever dropped or holds less than before, so two processes may do this at once, and an older one goes on
+working beside it.
 """
 
 from __future__ import annotations

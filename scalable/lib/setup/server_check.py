@@ -23,7 +23,12 @@ _GRANT = re.compile(r"GRANT (.+?) ON (?:TABLE )?(\S+) TO ", re.IGNORECASE)
 
 def check_server(database: Database, pool_size: int) -> list[Finding]:
     """What it allows this user, and how its cluster is. Raises DatabaseUnavailable."""
-    return _cluster(database) + _rights(database) + _connections(database, pool_size)
+    return _cluster(database) + _writing(database) + _rights(database) + _connections(database, pool_size)
+
+
+def _writing(database: Database) -> list[Finding]:
+    problem = database.run(database.writing_problem)
+    return [error("writing", problem)] if problem else []
 
 
 def _cluster(database: Database) -> list[Finding]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Optional
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StatementRefused
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Lease
@@ -136,8 +136,19 @@ class CompletionBuffer:
             log.warning(event("job not finished", id=job.id, cause=error))
             return False
 
+    def _fail_instead(self, job: ClaimedJob, refusal: StatementRefused) -> None:
+        """The outcome of this job can never be stored; it must keep neither its lane nor this worker waiting."""
+        try:
+            self._queue.fail(job.lease, f"the bot was run, and the database refused to store how it ended: {refusal}")
+            log.error(event("job failed", id=job.id, cause=f"its outcome was refused: {refusal}"))
+        except (DatabaseUnavailable, LeaseLost) as error:
+            log.error(event("job left to its lease", id=job.id, cause=error))
+
     def _retry_until_stored(self, jobs: list[ClaimedJob], change: Callable[[], None]) -> bool:
-        """Retries while the database is away; False when it still is STOP_RETRY_SECONDS after a stop was requested."""
+        """Retries while the database is away; False when it still is STOP_RETRY_SECONDS after a stop was requested.
+
+        Also when the database refuses: the jobs are failed then.
+        """
         may_log = OncePer(60, self._clock)
         wait_seconds = 0.5
         gives_up: Optional[float] = None
@@ -145,9 +156,14 @@ class CompletionBuffer:
             try:
                 change()
                 return True
+            except StatementRefused as error:
+                for job in jobs:
+                    self._fail_instead(job, error)
+                return False
             except DatabaseUnavailable as error:
                 if may_log():
-                    log.warning(event("database away while finishing jobs", id=jobs[0].id, jobs=len(jobs), cause=error))
+                    name = f"database {error.state} while finishing jobs"
+                    log.warning(event(name, id=jobs[0].id, jobs=len(jobs), cause=error))
             if self._stop.requested:
                 gives_up = gives_up or self._clock() + STOP_RETRY_SECONDS
                 if self._clock() >= gives_up:

@@ -120,7 +120,8 @@ class WorkerLoop:
 
     def _wait_for_database(self, error: Exception, ends: Optional[float]) -> None:
         if self._may_log():
-            log.error(event("database away, trying on", worker=self.worker.name, cause=error))
+            state = error.state if isinstance(error, DatabaseUnavailable) else "away"
+            log.error(event(f"database {state}, trying on", worker=self.worker.name, cause=error))
         self.queue.close()
         self._away_since = self._away_since or self.clock()
         if self.limits.drain and self.clock() - self._away_since > LONGEST_DRAIN_OUTAGE_SECONDS:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
-from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, SchemaMissing
+from scalable.lib.errors import DatabaseBusy, DatabaseUnavailable, DuplicateKey, SchemaMissing, StatementRefused
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.connection_pool import ConnectionPool
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
@@ -191,6 +191,10 @@ class Database(ABC):
         """Name of the server among its cluster's, how many these are, and its state; None where there is no cluster."""
         return None
 
+    def writing_problem(self, session: Session) -> Optional[str]:
+        """Why this user can store nothing, with the remedy, in one line; None when it can, as far as is known."""
+        return None
+
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """The database's name, and a GRANT statement for each right of this user; none where there are no users."""
         return "", []
@@ -205,7 +209,7 @@ class Database(ABC):
         """The result of `work(session)`; everything in it is repeated when the database asks for that.
 
         Without `transaction` every statement commits by itself, so `work` must hold just one that changes something,
-        or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey; other driver errors pass.
+        or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey.
         """
         conflicts = losses = 0
         while True:
@@ -257,9 +261,8 @@ class Database(ABC):
             return SchemaMissing(f"{self.place}: {error}")
         if meaning is Meaning.DUPLICATE:
             return DuplicateKey(str(error))
-        if meaning is Meaning.DEFECT:
-            return error
-        return DatabaseUnavailable(f"{self.place}: {error}")
+        kind = {Meaning.DEFECT: StatementRefused, Meaning.CONFLICT: DatabaseBusy}.get(meaning, DatabaseUnavailable)
+        return kind(f"{self.place}: {error}")
 
     def limit_connections(self, most: int) -> None:
         """Use at most `most` at once in this process, whatever its threads do; see ConnectionPool.limit."""

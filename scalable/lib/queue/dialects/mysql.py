@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Optional, cast
 
 import pymysql
-from pymysql.constants import CLIENT, ER, FIELD_TYPE
+from pymysql.constants import CLIENT, CR, ER, FIELD_TYPE
 from pymysql.converters import conversions
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.address import SOCKET_PLACES, MySqlAddress
-from scalable.lib.queue.dialects.database import Database, Meaning, Session, with_ids
+from scalable.lib.queue.dialects.database import Database, Meaning, Result, Session, with_ids
+from scalable.lib.queue.dialects.mysql_errors import (
+    BINARY_LOG_OF_STATEMENTS,
+    STATEMENT_LOG,
+    TEXT_TOO_WIDE,
+    advice,
+    meaning_of,
+    number_of,
+)
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.dialects.tables import MYSQL_TABLES, STATUS_TYPE
+from scalable.lib.queue.dialects.tables import EVERY_CHARACTER, MYSQL_TABLES, STATUS_TYPE
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
 
@@ -37,6 +46,8 @@ _TIMES = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
 _CONVERSIONS = {kind: how for kind, how in conversions.items() if kind not in _TIMES}
 # What history.py reads, up to its last part.
 _ENDED = "COALESCE(history, ''), COALESCE(reserved_at, NOW(3)), '|', NOW(3), '|', attempts, '|'"
+# Columns that get text from outside.
+_TEXT_COLUMNS = "('payload', 'error_message', 'history', 'reserved_by')"
 # NOW() is UTC because every session sets its time zone.
 _WORDS = {
     "now": "NOW(3)",
@@ -56,33 +67,19 @@ _WORDS = {
     "id_step": "@@auto_increment_increment",
 }
 SESSION = (
-    f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    # The last three against defaults of a host that bend statements: how many rows a join may read, how many a query
+    # gives, and which changes are refused.
+    f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS},"
+    " sql_big_selects = 1, sql_select_limit = 18446744073709551615, sql_safe_updates = 0",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
 )
+# READ COMMITTED cannot be written into a binary log of statements. Only some users may ask for another one.
+WRITES_ROWS = "SET SESSION binlog_format = 'ROW'"
 # On a Galera node a statement of any kind first waits until the node has what was committed at any other before: ids
 # follow each other in the order of arrival, and a lease is visible at every node its owner uses. MariaDB without
 # Galera ignores it, MySQL does not have it. Measured with three nodes: 0.1 to 0.6 ms for a statement.
 SEES_ALL_NODES = "SET SESSION wsrep_sync_wait = 7"
 KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
-
-_MEANINGS = {
-    code: meaning
-    for meaning, codes in {
-        # Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over.
-        # One to a Galera node that lost its cluster (1047) stays open, but through a load balancer a new one leads to
-        # a node that works.
-        Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047),
-        # 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit
-        # failed. 1050, 1060, 1061: another process made the table, column or index first; repeated, it is found.
-        Meaning.CONFLICT: (
-            *(ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.ERROR_DURING_COMMIT),
-            *(ER.TABLE_EXISTS_ERROR, ER.DUP_FIELDNAME, ER.DUP_KEYNAME),
-        ),
-        Meaning.SCHEMA_MISSING: (ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.KEY_DOES_NOT_EXITS),
-        Meaning.DUPLICATE: (ER.DUP_ENTRY,),
-    }.items()
-    for code in codes
-}
 
 
 class MySqlDatabase(Database):
@@ -99,6 +96,7 @@ class MySqlDatabase(Database):
         super().__init__()
         self._address = address
         self._skip_locked: Optional[bool] = None
+        self._asks_for_rows = False
 
     @property
     def identity(self) -> str:
@@ -123,6 +121,16 @@ class MySqlDatabase(Database):
         if self._skip_locked is None:
             self._skip_locked = self.run(_has_skip_locked)
         return self._skip_locked
+
+    def run(self, work: Callable[[Session], Result], transaction: bool = False) -> Result:
+        """As Database.run; where the binary log is one of statements, from then on with connections that write rows."""
+        try:
+            return super().run(work, transaction)
+        except DatabaseUnavailable as error:
+            if self._asks_for_rows or number_of(error.__cause__) != STATEMENT_LOG:
+                raise
+        self._asks_for_rows = True
+        return super().run(work, transaction)
 
     def prepared_insert(self, statement: str) -> Optional[PreparedInsert]:
         """Only where no TLS is wanted: on this machine, by its socket or its own address."""
@@ -165,11 +173,19 @@ class MySqlDatabase(Database):
         return [f"ALTER TABLE `{table}` " + ", ".join(parts)] if parts else []
 
     def widen_statements(self, session: Session, table: str) -> list[str]:
-        """The PHP version's status cannot be 'expired'; a value added at the end copies no row."""
+        """The PHP version's status cannot be 'expired', and its texts may be in a character set without emoji.
+
+        A value added at the end of the status copies no row; a change of a character set copies all of them.
+        """
+        parts = []
         types = _described(session, "COLUMN_TYPE", "COLUMNS", table, "AND COLUMN_NAME = 'status'")
-        if not types or "expired" in types[0]:
-            return []
-        return [f"ALTER TABLE `{table}` MODIFY COLUMN status {STATUS_TYPE}"]
+        if types and "expired" not in types[0]:
+            parts.append(f"MODIFY COLUMN status {STATUS_TYPE}")
+        narrow = f"AND COLUMN_NAME IN {_TEXT_COLUMNS} AND CHARACTER_SET_NAME NOT IN ('utf8mb4', 'binary')"
+        kept = "IF(IS_NULLABLE = 'YES', '', ' NOT NULL')"
+        changed = f"CONCAT(COLUMN_NAME, ' ', COLUMN_TYPE, ' {EVERY_CHARACTER}', {kept})"
+        parts += [f"MODIFY COLUMN {column}" for column in _described(session, changed, "COLUMNS", table, narrow)]
+        return [f"ALTER TABLE `{table}` " + ", ".join(parts)] if parts else []
 
     def index_name(self, table: str, index: str) -> str:
         """Index names belong to their table in MySQL."""
@@ -197,22 +213,29 @@ class MySqlDatabase(Database):
         [(_, name)] = session.rows("SHOW VARIABLES LIKE 'wsrep_node_name'")
         return str(name), int(said["wsrep_cluster_size"]), str(said["wsrep_local_state_comment"])
 
+    def writing_problem(self, session: Session) -> Optional[str]:
+        """A binary log of statements, where this user may not ask for another."""
+        assert isinstance(session, _MySqlSession)
+        [(is_kept, form)] = session.rows("SELECT @@log_bin, @@binlog_format")
+        return BINARY_LOG_OF_STATEMENTS if is_kept and form == "STATEMENT" and not session.asks_for_rows() else None
+
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """As the server writes them."""
         return self._address.database, [str(row[0]) for row in session.rows("SHOW GRANTS")]
 
     def _connect(self) -> Session:
-        return _MySqlSession(self._address)
+        session = _MySqlSession(self._address)
+        if self._asks_for_rows:
+            session.asks_for_rows()
+        return session
 
     def _meaning(self, error: Exception) -> Meaning:
-        code = error.args[0] if error.args else 0
-        if isinstance(error, pymysql.err.InterfaceError):
-            return Meaning.CONNECTION_LOST
-        if code in _MEANINGS:
-            return _MEANINGS[code]
-        if isinstance(error, (pymysql.err.ProgrammingError, pymysql.err.DataError, pymysql.err.IntegrityError)):
-            return Meaning.DEFECT
-        return Meaning.UNAVAILABLE
+        return meaning_of(error)
+
+    def _explained(self, error: Exception, meaning: Meaning) -> Exception:
+        if number_of(error) == STATEMENT_LOG:
+            return DatabaseUnavailable(f"{self.place}: {BINARY_LOG_OF_STATEMENTS}")
+        return super()._explained(error, meaning)
 
 
 def _described(session: Session, column: str, view: str, table: str, condition: str = "") -> list[str]:
@@ -246,28 +269,43 @@ class _MySqlSession(Session):
             self.setup.append(KEEPS_TIMES)
         for statement in self.setup[1:]:
             self._cursor.execute(statement)
-        if self._is_known(SEES_ALL_NODES):
-            self.setup.append(SEES_ALL_NODES)
+        self._is_set(SEES_ALL_NODES, unless=ER.UNKNOWN_SYSTEM_VARIABLE)
 
-    def _is_known(self, setting: str) -> bool:
+    def asks_for_rows(self) -> bool:
+        """Let this connection write rows into the binary log; False when the user may not."""
+        return self._is_set(WRITES_ROWS, unless=ER.SPECIFIC_ACCESS_DENIED_ERROR)
+
+    def _is_set(self, setting: str, unless: int) -> bool:
+        """Run a statement of the set-up; False for the one error that means that it is not for this connection."""
         try:
             self._cursor.execute(setting)
         except pymysql.err.OperationalError as error:
-            if error.args[0] != ER.UNKNOWN_SYSTEM_VARIABLE:
+            if error.args[0] != unless:
                 raise
             return False
+        self.setup.append(setting)
         return True
 
     def execute(self, sql: str, **parameters: Any) -> int:
-        return int(self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None))
+        return self._run(with_ids(_for_pymysql(sql), parameters), parameters)
 
     def insert(self, sql: str, **parameters: Any) -> int:
-        self._cursor.execute(_for_pymysql(sql), parameters)
+        self._run(_for_pymysql(sql), parameters)
         return int(self._cursor.lastrowid or 0)
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        self._cursor.execute(with_ids(_for_pymysql(sql), parameters), parameters or None)
+        self._run(with_ids(_for_pymysql(sql), parameters), parameters)
         return list(self._cursor.fetchall())
+
+    def _run(self, sql: str, parameters: dict[str, Any]) -> int:
+        """Text that a column cannot hold is stored in ASCII: JSON means the same then, and a person can read it."""
+        try:
+            return int(self._cursor.execute(sql, parameters or None))
+        except pymysql.err.MySQLError as error:
+            in_ascii = {name: _escaped(value) for name, value in parameters.items()}
+            if error.args[0] not in TEXT_TOO_WIDE or in_ascii == parameters:
+                raise
+            return int(self._cursor.execute(sql, in_ascii))
 
     @contextmanager
     def patient(self) -> Iterator[None]:
@@ -293,9 +331,30 @@ def _rounds_times(server_info: str) -> bool:
     return "MariaDB" not in server_info and version is not None and tuple(map(int, version.groups())) >= (8, 0, 1)
 
 
+def _escaped(value: Any) -> Any:
+    """A text with JSON's escapes in place of all but ASCII, which in a JSON text stand for the same; others as is."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return re.sub(r"[^\x00-\x7f]", lambda character: json.dumps(character[0])[1:-1], value)
+
+
 @lru_cache(maxsize=256)
 def _for_pymysql(sql: str) -> str:
     return re.sub(r":([a-z_][a-z_0-9]*)", r"%(\1)s", sql)
+
+
+# Ways to log in that would give the password, or all that is needed to find it, to whoever listens or asks.
+_NEVER_ANSWERED = ("mysql_clear_password", "dialog", "mysql_old_password")
+
+
+class _Refuses:
+    """Answers a server that asks for one of them."""
+
+    def __init__(self, _: object) -> None:
+        pass
+
+    def authenticate(self, _: object) -> None:
+        raise pymysql.err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "the server asks for the password itself")
 
 
 def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
@@ -317,23 +376,11 @@ def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             write_timeout=WRITE_SECONDS,
+            auth_plugin_map=dict.fromkeys(_NEVER_ANSWERED, _Refuses),
         )
-    except (pymysql.err.Error, OSError) as error:
-        raise DatabaseUnavailable(f"{address}: {_advice(error)}") from error
+    except (pymysql.err.Error, OSError, RuntimeError) as error:  # the last: a plugin needs a package that is not there
+        raise DatabaseUnavailable(f"{address}: {advice(error)}") from error
 
 
 def _socket_of(address: MySqlAddress) -> Optional[str]:
     return address.socket if address.socket != "" else next(filter(os.path.exists, SOCKET_PLACES), None)
-
-
-def _advice(error: Exception) -> str:
-    code = error.args[0] if error.args else 0
-    remedy = {
-        ER.ACCESS_DENIED_ERROR: "check BOT_DB_USER and BOT_DB_PASS",
-        ER.DBACCESS_DENIED_ERROR: "give this user rights on the database in your host's panel",
-        ER.BAD_DB_ERROR: "check BOT_DB_NAME, or create the database in your host's panel",
-        ER.CON_COUNT_ERROR: "the server has too many connections",
-        ER.TOO_MANY_USER_CONNECTIONS: "this user has too many connections; lower BOT_WORKER_POOL_SIZE",
-        ER.USER_LIMIT_REACHED: "this user has reached a limit of the host; lower BOT_WORKER_POOL_SIZE",
-    }.get(code, "check BOT_DB_HOST, and that the server runs" if code in (2002, 2003) else None)
-    return f"{error.args[-1] if error.args else error}" + (f"; {remedy}" if remedy else "")

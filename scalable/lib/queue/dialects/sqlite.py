@@ -27,7 +27,8 @@ _WORDS = {
     "in": "strftime('%Y-%m-%d %H:%M:%f', 'now', :{0} || ' seconds')",
     "ago": "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :{0} || ' seconds')",
     "minute_ago": "strftime('%Y-%m-%d %H:%M:00.000', 'now', '-' || :{0} || ' seconds')",
-    "age": "CAST((julianday('now') - julianday({0})) * 86400000000 AS INTEGER)",
+    # By way of whole milliseconds, because a Julian day as a floating-point number is only exact to 40 microseconds.
+    "age": "CAST(ROUND((julianday('now') - julianday({0})) * 86400000) AS INTEGER) * 1000",
     "history": f"substr({_ENDED} || :{{0}} || char(10), -{MAX_HISTORY_CHARACTERS})",
     "contains": "instr({0}, :{1}) > 0",
     "slot": "(CAST(strftime('%s', {0}) AS INTEGER) / :{1})",

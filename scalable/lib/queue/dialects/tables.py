@@ -32,6 +32,7 @@ RUN_BUCKETS = tuple(f"run_{number:02d}" for number in range(BUCKETS))
 _SUMS = ", ".join(f"{name} BIGINT NOT NULL DEFAULT 0" for name in (*COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS))
 
 STATUS_TYPE = "ENUM('pending', 'processing', 'done', 'failed', 'expired') NOT NULL DEFAULT 'pending'"
+EVERY_CHARACTER = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
 _ASCII = "CHARACTER SET ascii COLLATE ascii_bin"
 # The types of the columns below, by the words that stand for them there.
 _MYSQL_TYPES = {
@@ -50,11 +51,13 @@ _MYSQL_TYPES = {
     "word": f"VARCHAR(64) {_ASCII}",
     "lane": f"VARCHAR(96) {_ASCII}",
     "token": f"CHAR(16) {_ASCII}",
-    "worker": "VARCHAR(128)",
+    # Said here, because a table that is taken over may have another character set.
+    "worker": f"VARCHAR(128) {EVERY_CHARACTER}",
+    "text": f"TEXT {EVERY_CHARACTER}",
     "host": "VARCHAR(64)",
 }
 _SQLITE_TYPES = {
-    **dict.fromkeys(("payload", "time", "minute", "word", "lane", "token", "worker", "host"), "TEXT"),
+    **dict.fromkeys(("payload", "time", "minute", "word", "lane", "token", "worker", "text", "host"), "TEXT"),
     **dict.fromkeys(("attempts", "number", "small"), "INTEGER"),
     "create": 'CREATE TABLE IF NOT EXISTS "{table}"',
     "options": "",
@@ -92,7 +95,7 @@ _JOB_COLUMNS = {
     "lease_token": "{token} NULL",
     "lease_expires_at": "{time} NULL",
     # A line for every attempt that ended without success, see history.py.
-    "history": "TEXT NULL",
+    "history": "{text} NULL",
 }
 _META = "{create} (name {word} NOT NULL PRIMARY KEY, value TEXT NOT NULL){options}"
 # Of the leader's note: when another process may take the lead.
