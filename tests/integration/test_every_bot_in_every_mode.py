@@ -20,10 +20,10 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.runners.outcome import Kind
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.telegram.update import Update
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
-from scalable.lib.worker.outcome import Kind
 from scalable.lib.worker.reply_sender import ReplySender
 from tests.support.fakes.second_reaper import LeaseWatch
 from tests.support.generators.bots import outcome_of

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fpm import HostServer
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.generators.bots import outcome_of
 from tests.support.need import need
 from tests.support.servers.children import wait_until_ready

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.captured_output import TAIL_BYTES
-from scalable.lib.worker.outcome import Kind
+from scalable.lib.runners.outcome import Kind
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.php_bots import PhpBot
 from tests.support.need import need

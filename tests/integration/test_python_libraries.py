@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, as_read, refuses
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots

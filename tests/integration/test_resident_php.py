@@ -15,9 +15,9 @@ from shutil import which
 import pytest
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.outcome import Kind
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.resident_php import ResidentPhpCgi
-from scalable.lib.worker.outcome import Kind
 from tests.support.generators.bots import STAYS, is_let_go, outcome_of, shell_bot
 from tests.support.need import need
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.cgi import CgiRunner
 from scalable.lib.runners.php.find_php import find_php
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.generators.bots import outcome_of, shell_bot
 
 AMPLE_SECONDS = 30.0

@@ -11,8 +11,8 @@ import pytest
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.cli import CliRunner, bot_command
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.find_php import ask_php, find_php
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.generators.bots import outcome_of, python_bot, shell_bot
 
 AMPLE_SECONDS = 30.0

@@ -15,7 +15,7 @@ from scalable.lib.errors import LeaseLost
 from scalable.lib.http_client import wire
 from scalable.lib.runners.http import runner as http_runner
 from scalable.lib.runners.http.runner import HttpRunner
-from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.runners.outcome import Kind, Outcome
 from tests.support.fakes.scripted_web import OK, Certificate, Connection, ScriptedServer, answering, make_certificate
 from tests.support.generators.bots import outcome_of
 

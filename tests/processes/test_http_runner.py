@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from scalable.lib.runners.http.runner import HttpRunner
-from scalable.lib.worker.outcome import Kind
+from scalable.lib.runners.outcome import Kind
 from tests.support.generators.bots import outcome_of
 from tests.support.need import need
 from tests.support.servers.children import Child, accepts_connections, free_port, wait_until_ready

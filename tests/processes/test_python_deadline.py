@@ -13,9 +13,9 @@ from textwrap import indent
 import pytest
 
 from scalable.lib.errors import LeaseLost
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python import bot_loop, bot_thread
 from scalable.lib.runners.python.runner import STUCK, PythonRunner
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 from tests.support.places import REPOSITORY

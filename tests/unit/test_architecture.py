@@ -57,6 +57,9 @@ PLACES = {
     "http": ("scalable/lib/http_client/",),
     "urllib.request": (),
     "wsgiref": ("scalable/lib/ingest/cgi.py",),
+    # Running a bot and judging its run do not know each other, though they share a room.
+    "scalable.lib.runners.judgement": ("scalable/lib/worker/",),
+    "scalable.lib.runners.outcome": ("scalable/lib/worker/", "scalable/lib/runners/judgement.py"),
 }
 THIRD_PARTY = ("apscheduler", "pymysql", "bottle", "waitress", "dotenv")
 READS_THE_ENVIRONMENT = ("scalable/lib/ingest/cgi.py", "scalable/lib/start.py")  # a CGI request is its environment
@@ -113,8 +116,8 @@ TESTED_ELSEWHERE = {
     "scalable/lib/runners/run_result.py": ("tests/unit/test_judgement.py", "values only"),
     "scalable/lib/runners/python/*": ("tests/unit/test_python_*.py", "one subject in several files"),
     "scalable/lib/runners/php/f*.py": ("tests/integration/test_php_*.py", "needs a real PHP-FPM"),
-    "scalable/lib/worker/fatal_errors.py": ("tests/unit/test_judgement.py", "read by the judgement"),
-    "scalable/lib/worker/outcome.py": ("tests/unit/test_judgement.py", "values only"),
+    "scalable/lib/runners/fatal_errors.py": ("tests/unit/test_judgement.py", "read by the judgement"),
+    "scalable/lib/runners/outcome.py": ("tests/unit/test_judgement.py", "values only"),
     "scalable/lib/worker/completion_buffer.py": ("tests/unit/test_worker.py", "tested with the worker it belongs to"),
     "scalable/lib/worker/lease_renewer.py": ("tests/unit/test_worker.py", "tested with the worker it belongs to"),
     "scalable/lib/worker/legacy_bot_worker.py": ("tests/unit/test_worker.py", "the worker itself"),
@@ -314,6 +317,8 @@ OFFENCES = [
     (places, "scalable/lib/setup/checks.py", "from bottle import Bottle"),
     (places, "scalable/worker_pool.py", "import waitress"),
     (places, "scalable/lib/worker/loop.py", "import urllib.request"),
+    (places, "scalable/lib/runners/php/fastcgi.py", "from scalable.lib.runners.judgement import judge"),
+    (places, "scalable/lib/runners/process.py", "from scalable.lib.runners.outcome import Outcome"),
     (rules.relative_imports, "scalable/lib/queue/x.py", "from .job import Update"),
     (rules.relative_imports, "scalable/lib/queue/x.py", "from . import job"),
     (rules.environment_reads, "scalable/lib/x.py", "import os\nhome = os.environ['HOME']"),

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotMissing, ConfigurationError
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fastcgi_client import FastCgiConnection
 from scalable.lib.runners.php.fpm import HostServer
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.fakes.scripted_fastcgi import (
     CANT_MULTIPLEX,
     OVERLOADED,

@@ -10,7 +10,7 @@ import pytest
 from scalable.lib.captured_output import TAIL_BYTES
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.http.runner import HttpRunner
-from scalable.lib.worker.outcome import Kind, Outcome
+from scalable.lib.runners.outcome import Kind, Outcome
 from tests.support.fakes.scripted_web import OK, Connection, ScriptedServer, answering
 from tests.support.generators.bots import outcome_of
 from tests.support.servers.children import free_port

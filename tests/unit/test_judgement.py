@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from scalable.lib.runners.judgement import judge
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.run_result import End, RunResult, ran_too_long
-from scalable.lib.worker.judgement import judge
-from scalable.lib.worker.outcome import Kind, Outcome
 
 TEXT_ERROR = (
     "\nFatal error: Uncaught Exception: no in /b/bot.php:3\nStack trace:\n#0 {main}\n  thrown in /b/bot.php on line 3"

@@ -13,8 +13,8 @@ import pytest
 
 import scalable
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from scalable.lib.captured_output import TAIL_BYTES
-from scalable.lib.worker.outcome import Kind
+from scalable.lib.runners.outcome import Kind
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import PythonBots, in_threads, run
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.python.runner import PythonRunner
-from scalable.lib.worker.outcome import Kind, Outcome
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots, in_threads, run
 

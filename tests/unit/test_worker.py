@@ -10,8 +10,8 @@ import pytest
 
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.runners.judgement import judge
 from scalable.lib.runners.run_result import End, RunResult
-from scalable.lib.worker.judgement import judge
 from scalable.lib.worker.lease_renewer import LEASE_MARGIN_SECONDS, LEASE_SECONDS, RENEW_SECONDS
 from tests.support.fakes.worker_bench import DONE, FAILED, Bench
 

@@ -1,7 +1,8 @@
 """Maintenance of the queue, done now and then: leases that ran out, deadlines, old rows, rows of another program.
 
 Each function is a method of DatabaseQueue, and safe in several processes at once: a batch is read without a lock, and
-each row of it changed only if it is still what it was. See statements.py for the words in braces.
+each row of it changed only if it is still what it was. worker/maintenance.py says which process does it, and when;
+statements.py has the words in braces.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The result of one run of the bot: facts only. worker/judgement.py decides what they mean for the job."""
+"""The result of one run of the bot: facts only. runners/judgement.py decides what they mean for the job."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StatementRefused
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Lease
+from scalable.lib.runners.outcome import Outcome
 from scalable.lib.stop_signal import StopSignal
-from scalable.lib.worker.outcome import Outcome
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from scalable.lib.errors import LeaseLost, NoProcessLeft, StoppedAtOnce
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
+from scalable.lib.runners.judgement import judge
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.claim_buffer import ClaimBuffer
 from scalable.lib.worker.completion_buffer import CompletionBuffer
-from scalable.lib.worker.judgement import judge
 from scalable.lib.worker.lease_renewer import LEASE_SECONDS, LeaseRenewer
-from scalable.lib.worker.outcome import Kind, Outcome
 from scalable.lib.worker.reply_sender import Fate, ReplyResult, ReplySender
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 

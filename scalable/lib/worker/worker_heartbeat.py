@@ -16,7 +16,7 @@ from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.worker_registry import Heartbeat
-from scalable.lib.worker.outcome import Outcome
+from scalable.lib.runners.outcome import Outcome
 from scalable.lib.worker.recycling import peak_memory_kb
 
 log = logging.getLogger(__name__)

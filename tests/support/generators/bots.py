@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scalable.lib.runners.judgement import judge
+from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.runner import Runner
-from scalable.lib.worker.judgement import judge
-from scalable.lib.worker.outcome import Outcome
 
 # Takes the lock on the file named by its argument, says so, then stays for longer than any test.
 STAYS = """

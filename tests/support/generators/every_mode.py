@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalable.lib.runners.choose import BotSettings, create_runner
+from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.runner import Runner
-from scalable.lib.worker.outcome import Outcome
 from tests.support.generators.bots import is_let_go, outcome_of
 from tests.support.generators.every_bot import BOTS, ORDINARY
 from tests.support.generators.python_bots import PythonBots

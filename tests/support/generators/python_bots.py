@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.python.runner import PythonRunner
-from scalable.lib.worker.outcome import Outcome
 from tests.support.generators.bots import outcome_of
 
 # Far beyond what any of these bots needs; a run that took this long hung.

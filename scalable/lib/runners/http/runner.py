@@ -1,6 +1,6 @@
 """Runs the bot by sending the update to its address, as Telegram would.
 
-What a status means for the job is decided in worker/judgement.py.
+What a status means for the job is decided in runners/judgement.py.
 """
 
 from __future__ import annotations

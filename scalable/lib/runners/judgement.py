@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Optional
 
+from scalable.lib.runners.fatal_errors import fatal_error
+from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.run_result import End, RunResult
-from scalable.lib.worker.fatal_errors import fatal_error
-from scalable.lib.worker.outcome import Kind, Outcome
 
 # EX_DATAERR of sysexits.h, "the input data was incorrect in some way": by it a bot reports that another try is no use.
 DATA_ERROR = 65
