@@ -17,9 +17,9 @@ test: $(VENV)/.dev ## Everything, on real servers; installs what is missing wher
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-quick: $(VENV)/.dev ## Only what needs no server and no process: under 20 seconds
-	@# Compiling the tests anew would take a third of the time: kept, also where the shell says not to write any.
+	@# Four, because half of the time is waiting. Compiling the tests anew would take a third of it: that is kept.
 	PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.cache/pycache QUICK_TESTS=1 \
-		$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/unit
+		$(BIN)/python -m pytest --numprocesses 4 --dist worksteal tests/unit
 
 test-long: $(VENV)/.dev ## The tests of chance and load, at their full size: three quarters of an hour
 	$(BIN)/python tests/install.py
