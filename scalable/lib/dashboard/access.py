@@ -23,7 +23,7 @@ _PAD_BYTES = 16
 
 
 class Role(Enum):
-    """What a visitor may do: a stranger sees counts, a reader everything, an owner may also change things."""
+    """A stranger sees counts, a reader all jobs, an owner also updates as they came, and may change things."""
 
     STRANGER = "stranger"
     READER = "reader"
