@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Iterator
 
@@ -13,7 +11,6 @@ from scalable.lib.errors import BotApiUnanswered, BotApiUnreachable
 from scalable.lib.telegram.bot_api import BotApi
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, Turn, drops_after_answer, stalls, wait_until_closed
 from tests.support.fakes.scripted_web import Certificate, make_certificate
-from tests.support.waiting import eventually
 
 SOON_SECONDS = 5.0
 
@@ -31,40 +28,6 @@ def hello(api: BotApi) -> object:
 def by_name(server: FakeBotApi) -> str:
     """Its address with a name, which has to be looked up."""
     return server.url.replace("127.0.0.1", "localhost")
-
-
-class Enough(Exception):
-    pass
-
-
-@pytest.mark.parametrize("gives_up", [False, True])
-def test_a_name_server_that_does_not_answer_does_not_hold_the_caller_and_nothing_is_sent_later(
-    server: FakeBotApi, monkeypatch: pytest.MonkeyPatch, gives_up: bool
-):
-    answered = threading.Event()
-    ticks: list[float] = []
-    look_up = socket.getaddrinfo
-
-    def slowly(*arguments, flags: int = 0, **rest):
-        assert flags & socket.AI_NUMERICHOST or answered.wait(60)
-        return look_up(*arguments, flags=flags, **rest)
-
-    def tick() -> None:
-        ticks.append(time.monotonic())
-        if gives_up and len(ticks) == 2:
-            raise Enough
-
-    monkeypatch.setattr(socket, "getaddrinfo", slowly)
-    api = BotApi(TOKEN, by_name(server), timeout_seconds=1.2)
-
-    with pytest.raises(Enough if gives_up else BotApiUnreachable) as caught:
-        api.call("sendMessage", {"chat_id": 1, "text": "x"}, tick=tick)
-    answered.set()
-    _wait_for_threads()
-
-    assert gives_up or str(caught.value) == f"{by_name(server)} cannot be reached within 1.2 s"
-    assert len(ticks) == 2
-    assert (server.connections, server.calls) == (0, [])
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +76,3 @@ def test_tls_that_stalls_does_not_put_the_deadline_off(tls_server: FakeBotApi, c
         hello(BotApi(TOKEN, tls_server.url, 0.5, certificate.trusting_context()))
 
     assert time.monotonic() - began < SOON_SECONDS
-
-
-def _wait_for_threads() -> None:
-    """Until the name server's late answer was taken."""
-    eventually(lambda: not any(thread.name == "resolver" for thread in threading.enumerate()), SOON_SECONDS)
