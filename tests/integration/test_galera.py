@@ -231,6 +231,7 @@ def test_the_last_node_refuses_everything_until_it_is_told_to_go_on_alone(cluste
     database = cluster.create_database()
     queue = DatabaseQueue(open_database(cluster.address(0, database)), "bot_jobs", RetryPolicy())
     queue.ensure_schema()
+    cluster.record()
     for number in (1, 2):
         cluster.kill(number)
     try:

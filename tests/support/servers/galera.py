@@ -31,6 +31,7 @@ from tests.support.servers.database_builds import (
     find_build,
 )
 from tests.support.servers.database_servers import DatabaseServer, available
+from tests.support.servers.site import wait_until
 
 NODES = 3
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
@@ -38,6 +39,7 @@ START_TIMEOUT_SECONDS = 60.0
 # A statement waits until its node has all that was committed anywhere before (manual: "wsrep_sync_wait").
 EVERYTHING = 7
 NEW_CLUSTER = "--wsrep-new-cluster"
+UNKNOWN_STATE = "00000000-0000-0000-0000-000000000000"
 # What belongs to a node and not to its data.
 OF_ONE_NODE = shutil.ignore_patterns("galera.cache", "gvwstate.dat")
 # What the server runs on the node that joins, and on the one that gives (manual: "Introduction to State Snapshot
@@ -166,6 +168,11 @@ class GaleraNode:
         """Change an option of the provider while it runs (manual: "wsrep_provider_options")."""
         self.ask(f"SET GLOBAL wsrep_provider_options = '{option}={value}'")
 
+    def may_come_back(self) -> bool:
+        """Whether its data is of a known state; while DDL runs, the node notes that it is not (`grastate.dat`)."""
+        noted = (self._folder / "data" / "grastate.dat").read_text(encoding="ascii")
+        return re.search(rf"^uuid: +(?!{UNKNOWN_STATE})[0-9a-f-]{{36}}$", noted, re.MULTILINE) is not None
+
     def log_tail(self) -> str:
         """The end of its log, for a message."""
         return tail(self.server.log)
@@ -257,7 +264,8 @@ class GaleraCluster:
         return self.nodes[number].sees()
 
     def kill(self, number: int) -> None:
-        """End the node as a power cut would."""
+        """End the node as a power cut would; not in the middle of DDL, after which it would need a full copy."""
+        wait_until(self.nodes[number].may_come_back, self.log_tails)
         self.nodes[number].server.kill()
 
     def bring_back(self, number: int) -> None:
