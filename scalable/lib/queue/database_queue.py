@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
 from scalable.lib.queue import history, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.claim import Claim
+from scalable.lib.queue.claim import ClaimRequest, claim_lanes
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.held_jobs import LET_GO, complete_lanes
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
     DONE,
     FAILED,
     PENDING,
     ClaimedJob,
+    ClaimedLane,
     Counts,
     Enqueued,
     JobSummary,
@@ -27,7 +29,7 @@ from scalable.lib.queue.job import (
 )
 from scalable.lib.queue.new_row import new_row
 from scalable.lib.queue.notes import PAUSED, Notes
-from scalable.lib.queue.parking import end_run, park_blocked
+from scalable.lib.queue.parking import end_run
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import summary
 from scalable.lib.queue.schema import ensure_schema, repair_schema
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
 # Of the process of a pool, whose web server, watcher and maintenance share them; each worker has one more.
 POOL_CONNECTIONS = 3
 MAX_ERROR_CHARACTERS = 4000
-# Claims that found candidates and lost every one of them to others, before `claim` says there is nothing.
-MAX_LOST_CLAIMS = 5
 # Times a row is refused as a duplicate, and none with its update_id is found. One may be: it was pruned just then.
 MAX_UNEXPLAINED = 3
 # Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
@@ -174,16 +174,22 @@ class DatabaseQueue:
         or has an earlier one waiting, is not due. The attempt is counted here, so that a job that kills its worker
         uses its attempts up.
         """
-        lost_claims = 0
-        while True:
-            last_try = lost_claims == MAX_LOST_CLAIMS
-            claim = Claim(self.table, worker, lease_seconds, limit, past_blocked=last_try)
-            self.database.run(claim.take, transaction=self.database.claims_in_transaction())
-            if claim.taken or not claim.candidates or last_try:
-                return list(claim.taken.values())
-            # Park the blocked ones, then claim again what comes behind them. None blocked: other claimers were faster.
-            if not park_blocked(self.table, claim.candidates):
-                lost_claims += 1
+        return [lane.jobs[0] for lane in claim_lanes(self.table, ClaimRequest(worker, lease_seconds, limit))]
+
+    def claim_lanes(
+        self, worker: str, lease_seconds: float, lanes: int, jobs: int, leaves_half: bool = False
+    ) -> list[ClaimedLane]:
+        """The same of up to `lanes` lanes, and where they have more jobs due, those as well: up to `jobs` in all.
+
+        For a worker that runs the jobs of a lane one after the other, and tells complete_many. `leaves_half`: when
+        fewer lanes than that are due, it gets half of them, so that other workers find some.
+        """
+        return claim_lanes(self.table, ClaimRequest(worker, lease_seconds, lanes, jobs, leaves_half))
+
+    def let_go(self, leases: Sequence[Lease]) -> None:
+        """Held jobs of claim_lanes will not be run under the lease of the one before them. Safe to repeat."""
+        for token, of_claim in _by_token(leases).items():
+            self.table.change_ids(LET_GO, (lease.job_id for lease in of_claim), token=token)
 
     def renew(self, lease: Lease, lease_seconds: float) -> None:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
@@ -197,14 +203,21 @@ class DatabaseQueue:
         """
         self._end_run(sql.COMPLETE, lease, DONE, note=note and _short(note))
 
-    def complete_many(self, leases: Sequence[Lease]) -> list[Lease]:
-        """The same for several jobs at once; the leases that were lost, whose jobs were not changed. Safe to repeat.
+    def complete_many(
+        self, leases: Sequence[Lease], going_on: Sequence[Lease] = (), lease_seconds: float = 0.0
+    ) -> list[Lease]:
+        """Each run succeeded: processing → done; the leases that were lost. Safe to repeat. Most quickly of one claim.
 
-        One statement for the jobs of one claim, when no job waits behind one of them.
+        Of a lane of claim_lanes: the jobs from the first to the last that was run, in one call. `going_on`: held jobs,
+        one of a lane, that are run next: their leases of `lease_seconds` begin. Needed before such a job is given
+        another end than this one, and for a run that takes long; when its lease is returned, it must not be run.
         """
-        lost = []
-        for token in dict.fromkeys(lease.token for lease in leases):
-            of_claim = [lease for lease in leases if lease.token == token]
+        lost: list[Lease] = []
+        moving = _by_token(going_on)
+        for token, of_claim in _by_token(leases).items():
+            if token in moving or any(lease.held_by for lease in of_claim):
+                lost += complete_lanes(self.table, of_claim, moving.get(token, []), lease_seconds)
+                continue
             ids = [lease.job_id for lease in of_claim]
             if len(ids) == 1 or self.table.change(sql.COMPLETE_MANY, ids=ids, token=token) < len(ids):
                 lost += [lease for lease in of_claim if not self._completed(lease)]
@@ -296,6 +309,14 @@ class DatabaseQueue:
     def close(self) -> None:
         """Close this thread's connection; the queue stays usable."""
         self.database.close()
+
+
+def _by_token(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
+    """Leases by the claim they are from."""
+    found: dict[str, list[Lease]] = {}
+    for lease in leases:
+        found.setdefault(lease.token, []).append(lease)
+    return found
 
 
 def _short(error: str) -> str:

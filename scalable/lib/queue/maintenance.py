@@ -7,8 +7,10 @@ statements.py has the words in braces.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
+from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.held_jobs import count_attempts_behind
 from scalable.lib.queue.history import DIED, entry_text
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
 from scalable.lib.queue.parking import end_run
@@ -28,7 +30,7 @@ TOO_LATE = "not run: when its turn came, it was too late for an answer to be of 
 
 # Leases that ran out. By index turn: the rows that are processing are as many as the workers.
 EXPIRED_LEASES = """
-SELECT id, attempts, lease_token, reserved_by, updated_at
+SELECT id, attempts, lease_token, reserved_by, updated_at, lane
 FROM {jobs} {use:turn}
 WHERE status = 'processing'
   AND lease_expires_at < {now}
@@ -37,7 +39,7 @@ LIMIT :limit
 
 # Leases of one worker that is known to be dead. By index turn, as above.
 LEASES_OF_WORKER = """
-SELECT id, attempts, lease_token, reserved_by, updated_at
+SELECT id, attempts, lease_token, reserved_by, updated_at, lane
 FROM {jobs} {use:turn}
 WHERE status = 'processing'
   AND reserved_by = :worker
@@ -224,14 +226,20 @@ def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
         leases, condition = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), ""
     to_failed, to_pending = (text.replace("{ran_out}", condition) for text in (REVOKE_TO_FAILED, REVOKE_TO_PENDING))
     retried = failed = 0
-    for job_id, attempts, token, holder, heartbeat_at in leases:
+    for job_id, attempts, token, holder, heartbeat_at, lane in leases:
         heard = f"{time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
-        told = {"token": token, "error": error, "entry": entry_text(DIED, holder or "", error)}
+        entry = entry_text(DIED, holder or "", error)
+        told = {"token": token, "error": error, "entry": entry}
+
+        def end_hold(session: Session, behind: tuple[Any, ...] = (lane, job_id, token, entry)) -> None:
+            count_attempts_behind(table, session, *behind)
+
+        also = end_hold if lane is not None else None
         if policy.used_up(attempts):
-            failed += end_run(table, to_failed, job_id, **told)
+            failed += end_run(table, to_failed, job_id, also, **told)
         else:
-            retried += end_run(table, to_pending, job_id, seconds=policy.delay_seconds(attempts), **told)
+            retried += end_run(table, to_pending, job_id, also, seconds=policy.delay_seconds(attempts), **told)
     return Reaped(retried, failed)
 
 
@@ -285,4 +293,4 @@ def adopt(queue: DatabaseQueue) -> Adopted:
     late = table.rows(DUE_TOO_LATE, limit=10 * BATCH, **beyond)
     waiting = table.change_ids(MAKE_DUE, (row[0] for row in late), **beyond)
     stranded = table.rows(STRANDED, limit=BATCH)
-    return Adopted(running, waiting, sum(table.change(UNPARK, id=row[0]) for row in stranded))
+    return Adopted(running, waiting, table.change_ids(UNPARK, (row[0] for row in stranded)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue import maintenance, notes, operator_actions
+from scalable.lib.queue import held_jobs, maintenance, notes, operator_actions
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
@@ -20,7 +20,9 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "claim": (sql.CANDIDATES, {"limit": 4}),
     "park": (sql.BLOCKED, {"limit": 500}),
     "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
-    "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
+    "unpark": (sql.NEXT_IN_LANE, {"id_0": 1}),
+    "hold": (held_jobs.BEHIND, {"lane_0": "chat:1", "id_0": 1, "limit": 10}),
+    "held by a dead worker": (held_jobs.HELD_BEHIND, {"lane": "chat:1", "id": 1, "limit": 10}),
     "look": (maintenance.SNAPSHOT, {}),
     "reap": (maintenance.EXPIRED_LEASES, {"limit": 100}),
     "expire": (maintenance.OVERDUE, {"limit": 100}),

@@ -70,10 +70,14 @@ _BLOCKER = """(SELECT ahead.id FROM {jobs} AS ahead {use:open_lane}
 # An operator paused the queue, see notes.py. By primary key, read once for the whole statement and never locked.
 PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
 
+# How long a job has waited. What was parked is due from the end of the job before it on: its first run waited from its
+# arrival on. A run that ended, and a requeue, are in the history.
+_WAITED = "CASE WHEN lane IS NOT NULL AND history IS NULL THEN {age:created_at} ELSE {age:available_at} END"
+
 # Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
 # waiting for them.
 CANDIDATES = f"""
-SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}} AS waited, {_BLOCKER} AS blocker
+SELECT id, payload, attempts, update_id, update_type, lane, {_WAITED} AS waited, {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
@@ -83,9 +87,9 @@ LIMIT :limit
 {{lock}}
 """
 
-# More jobs that only wait for another one of their lane: what CANDIDATES would read in vain.
+# Due jobs, with their lane and what blocks them: those that CANDIDATES would read in vain are to be parked.
 BLOCKED = f"""
-SELECT id, {_BLOCKER} AS blocker
+SELECT id, lane, {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
 ORDER BY priority, available_at, id
@@ -119,21 +123,23 @@ WHERE id IN ({ids})
   AND status = 'pending'
 """
 
-# The first one that waits in the lane of a job that ended. By index open_lane.
+# The first one that waits in the lane of a job that ended. By index open_lane. For several, with other numbers.
 NEXT_IN_LANE = """
-SELECT waiting.id
-FROM {jobs} AS ended
-JOIN {jobs} AS waiting {use:open_lane} ON {open:waiting} = ended.lane AND waiting.status = 'pending'
-WHERE ended.id = :id
-ORDER BY waiting.id
-LIMIT 1
-"""
+SELECT * FROM (
+    SELECT waiting.id
+    FROM {jobs} AS ended
+    JOIN {jobs} AS waiting {use:open_lane} ON {open:waiting} = ended.lane AND waiting.status = 'pending'
+    WHERE ended.id = :id_0
+    ORDER BY waiting.id
+    LIMIT 1) AS next_0"""
 
-# It may run now, and unparks the next one when it ends. By primary key.
+# They may run now, and unpark the next one of their lane when they end. By primary key. One that was parked is due from
+# now on, behind those that have waited for a worker: a lane with many jobs takes turns with all others.
 UNPARK = """
 UPDATE {jobs}
-SET parked = 0, has_followers = 1, updated_at = {now}
-WHERE id = :id
+SET available_at = CASE WHEN parked = 1 AND available_at < {now} THEN {now} ELSE available_at END,
+    parked = 0, has_followers = 1, updated_at = {now}
+WHERE id IN ({ids})
   AND status = 'pending'
 """
 
@@ -223,9 +229,10 @@ WHERE id = :id
   {alone}
 """
 
-# Tells a finish that was repeated after a lost connection from a lease that is gone. By primary key.
+# Tells a finish that was repeated after a lost connection from a lease that is gone. By primary key. A waiting job
+# with a lease is held by that of another one, see held_jobs.py.
 STATE = """
-SELECT status, lease_token
+SELECT CASE WHEN status = 'pending' AND lease_expires_at IS NOT NULL THEN 'held' ELSE status END, lease_token
 FROM {jobs}
 WHERE id = :id
 LIMIT 1

@@ -10,8 +10,8 @@ import random
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
@@ -163,6 +163,13 @@ class Database(ABC):
     def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
         """Held while the schema is changed: processes that start together wait for each other where possible."""
 
+    def one_at_a_time(self, session: Session, work: str) -> AbstractContextManager[None]:
+        """Held during work of this name: processes do it one after the other where possible. It is no guarantee.
+
+        SQLite has one writer at a time anyway.
+        """
+        return nullcontext()
+
     @abstractmethod
     def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
         """The fewest statements that add these columns and indexes."""
@@ -263,6 +270,18 @@ class Database(ABC):
             return DuplicateKey(str(error))
         kind = {Meaning.DEFECT: StatementRefused, Meaning.CONFLICT: DatabaseBusy}.get(meaning, DatabaseUnavailable)
         return kind(f"{self.place}: {error}")
+
+    @contextmanager
+    def transaction(self, session: Session) -> Iterator[None]:
+        """A transaction in the middle of work that is not one as a whole."""
+        session.execute(self.begin_sql)
+        try:
+            yield
+        except BaseException:
+            with suppress(*self.driver_errors):  # the connection is gone then, and the transaction with it
+                session.execute("ROLLBACK")
+            raise
+        session.execute("COMMIT")
 
     def limit_connections(self, most: int) -> None:
         """Use at most `most` at once in this process, whatever its threads do; see ConnectionPool.limit."""

@@ -7,8 +7,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Optional, cast
 
 import pymysql
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, LOCK_WAIT_SECONDS = 5, 10, 10, 5
 # Measured: 40 s for two million jobs.
 SCHEMA_SECONDS = 3600
+SCHEMA_LOCK_SECONDS = 60
+# For work of milliseconds, that may also be done by two at once. Less than READ_SECONDS.
+WORK_LOCK_SECONDS = 5
 # Without SKIP LOCKED the claimers race for the same rows: offering each a few to choose from keeps most tries useful.
 CANDIDATES_WITHOUT_LOCKS = 8
 
@@ -150,21 +154,27 @@ class MySqlDatabase(Database):
 
     @contextmanager
     def schema_lock(self, session: Session, table: str) -> Iterator[None]:
-        """A server-wide lock by name, where the server has one. On Galera it is the node's own; two nodes do without.
-
-        Going on without it is no error: each step may be done by another process first, and is then found done.
-        """
-        name = f"scalable:{table}"[:64]
+        """As one_at_a_time: each step may be done by another process first, and is then found done."""
         assert isinstance(session, _MySqlSession)
-        with session.patient():
-            try:
-                session.rows("SELECT GET_LOCK(:name, 60)", name=name)
-            except pymysql.err.NotSupportedError:
-                log.debug(event("schema lock not supported", table=table))
-            try:
-                yield
-            finally:
-                session.rows("SELECT RELEASE_LOCK(:name)", name=name)
+        with session.patient(), self._named_lock(session, f"scalable:{table}", SCHEMA_LOCK_SECONDS):
+            yield
+
+    def one_at_a_time(self, session: Session, work: str) -> AbstractContextManager[None]:
+        """By a lock of the whole server, where there is one. On Galera it is the node's own; two nodes do without."""
+        return self._named_lock(session, f"{self._address.database}: {work}", WORK_LOCK_SECONDS)
+
+    @contextmanager
+    def _named_lock(self, session: Session, name: str, seconds: int) -> Iterator[None]:
+        """The server's lock of this name; after `seconds` without it. Names have 64 characters at most (manual)."""
+        name = name if len(name) <= 64 else sha256(name.encode()).hexdigest()
+        try:
+            session.rows("SELECT GET_LOCK(:name, :seconds)", name=name, seconds=seconds)
+        except pymysql.err.NotSupportedError:
+            log.debug(event("lock not supported", lock=name))
+        try:
+            yield
+        finally:
+            session.rows("SELECT RELEASE_LOCK(:name)", name=name)
 
     def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
         """All in one ALTER TABLE, because each may copy the table on an old server."""
