@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
@@ -29,7 +30,7 @@ from scalable.lib.queue.job import (
 )
 from scalable.lib.queue.new_row import new_row
 from scalable.lib.queue.notes import PAUSED, Notes
-from scalable.lib.queue.parking import end_run
+from scalable.lib.queue.parking import end_run, park_blocked
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.rows import summary
 from scalable.lib.queue.schema import ensure_schema, repair_schema
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 # Of the process of a pool, whose web server, watcher and maintenance share them; each worker has one more.
 POOL_CONNECTIONS = 3
 MAX_ERROR_CHARACTERS = 4000
+RESUME_SECONDS = 10.0
 # Times a row is refused as a duplicate, and none with its update_id is found. One may be: it was pruned just then.
 MAX_UNEXPLAINED = 3
 # Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
@@ -277,7 +279,14 @@ class DatabaseQueue:
         self.notes.write(PAUSED, by)
 
     def resume(self) -> bool:
-        """Jobs can be claimed again; False when the queue was not paused."""
+        """Jobs can be claimed again; False when the queue was not paused.
+
+        First parks what is blocked, for RESUME_SECONDS at most: no worker did meanwhile, and jobs of one lane that
+        piled up would keep other lanes waiting.
+        """
+        ends = time.monotonic() + RESUME_SECONDS
+        while park_blocked(self.table) and time.monotonic() < ends:
+            pass
         return self.notes.delete(PAUSED)
 
     def counts(self) -> Counts:
