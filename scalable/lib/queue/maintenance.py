@@ -142,7 +142,8 @@ WHERE status = 'processing'
 """
 
 # Parked jobs that no other job of their lane will unpark: the one they waited for was deleted. By indexes turn and
-# open_lane; one condition with OR would make SQLite read the whole lane for every job of it.
+# open_lane; one condition with OR would make SQLite read the whole lane for every job of it. The hint keeps MySQL from
+# reading all jobs once to look the lanes up in them (manual: "Optimizing Subqueries with Semijoin Transformations").
 STRANDED = """
 SELECT id
 FROM {jobs} AS job {use:turn}
@@ -151,10 +152,10 @@ WHERE status = 'pending'
   AND priority IN (0, 1, 2)
   AND available_at <= {now}
   AND NOT EXISTS (
-    SELECT 1 FROM {jobs} AS running
+    SELECT /*+ NO_SEMIJOIN() */ 1 FROM {jobs} AS running
     WHERE {running:running} = job.lane)
   AND NOT EXISTS (
-    SELECT 1 FROM {jobs} AS waiting {use:open_lane}
+    SELECT /*+ NO_SEMIJOIN() */ 1 FROM {jobs} AS waiting {use:open_lane}
     WHERE {open:waiting} = job.lane AND waiting.status = 'pending' AND waiting.parked = 0)
 ORDER BY priority, available_at, id
 LIMIT :limit
