@@ -51,6 +51,7 @@ _TEXT_COLUMNS = "('payload', 'error_message', 'history', 'reserved_by')"
 # NOW() is UTC because every session sets its time zone.
 _WORDS = {
     "now": "NOW(3)",
+    "moment": "SYSDATE(3)",
     "in": "(NOW(3) + INTERVAL (:{0} * 1000000) MICROSECOND)",
     "ago": "(NOW(3) - INTERVAL (:{0} * 1000000) MICROSECOND)",
     "minute_ago": "(NOW() - INTERVAL (:{0} + SECOND(NOW() - INTERVAL :{0} SECOND)) SECOND)",
@@ -70,6 +71,7 @@ SESSION = (
     # The last three against defaults of a host that bend statements: how many rows a join may read, how many a query
     # gives, and which changes are refused.
     f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS},"
+    f" lock_wait_timeout = {LOCK_WAIT_SECONDS},"
     " sql_big_selects = 1, sql_select_limit = 18446744073709551615, sql_safe_updates = 0",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
 )
