@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StatementRefused
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
@@ -83,6 +83,6 @@ class ClaimBuffer:
             try:
                 self.queue.release(job.lease)
                 log.debug(event("job released", id=job.id, worker=self.worker))
-            except LeaseLost as error:
+            except (LeaseLost, StatementRefused) as error:
                 log.warning(event("job not released", id=job.id, cause=error))
             self._held.pop()
