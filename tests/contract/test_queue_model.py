@@ -19,6 +19,7 @@ from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease
+from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.telegram.update import Update
 from tests.support.generators.long_tests import sized
@@ -306,7 +307,7 @@ def address(database_name: str, servers: Servers, tmp_path: Path) -> DatabaseAdd
 
 @pytest.mark.timeout(sized(180, 3600))
 def test_the_queue_does_what_its_model_says(address: DatabaseAddress, database_name: str) -> None:
-    queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY)
+    queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY, LeaseTerms(grace_seconds=0))
     queue.ensure_schema()
     machine = type("Machine", (QueueMachine,), {"queue": queue})
 

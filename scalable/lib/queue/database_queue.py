@@ -28,6 +28,7 @@ from scalable.lib.queue.job import (
     Lease,
     ServerDescription,
 )
+from scalable.lib.queue.lease_terms import USUAL_TERMS, LeaseTerms
 from scalable.lib.queue.new_row import new_row
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.queue.parking import end_run, park_blocked
@@ -72,10 +73,13 @@ class DatabaseQueue:
     DatabaseUnavailable when the database cannot do it now, and has then changed nothing or can safely be repeated.
     """
 
-    def __init__(self, database: Database, table: str, retry_policy: RetryPolicy) -> None:
+    def __init__(
+        self, database: Database, table: str, retry_policy: RetryPolicy, lease_terms: LeaseTerms = USUAL_TERMS
+    ) -> None:
         self.database = database
         self.table = QueueTable(database, table)
         self.retry_policy = retry_policy
+        self.lease_terms = lease_terms
 
     @cached_property
     def notes(self) -> Notes:

@@ -28,13 +28,30 @@ ADOPTED_LEASE_SECONDS = 300
 OTHER_PROGRAM = "another program"
 TOO_LATE = "not run: when its turn came, it was too late for an answer to be of use"
 
-# Leases that ran out. By index turn: the rows that are processing are as many as the workers.
-EXPIRED_LEASES = """
-SELECT id, attempts, lease_token, reserved_by, updated_at, lane
-FROM {jobs} {use:turn}
-WHERE status = 'processing'
+# A lease that ran out and was not found so before, or was, and its worker has not been heard for the grace time since.
+# A renewal, and the next claim, set lease_expires_at later than lease_missed_at.
+_TO_BE_REAPED = """status = 'processing'
   AND lease_expires_at < {now}
+  AND (lease_missed_at IS NULL OR lease_missed_at < lease_expires_at OR lease_missed_at <= {ago:grace_seconds})"""
+
+# By index turn: the rows that are processing are as many as the workers.
+EXPIRED_LEASES = f"""
+SELECT id, attempts, lease_token, reserved_by, updated_at, lane, COALESCE(lease_missed_at >= lease_expires_at, 0)
+FROM {{jobs}} {{use:turn}}
+WHERE {_TO_BE_REAPED}
 LIMIT :limit
+"""
+
+# The grace time of a lease begins. By primary key; of two reapers the first one begins it. At {moment}, because the
+# statement may have waited for a lock until now, as those of the workers have. `updated_at` stays the time of the last
+# heartbeat.
+MISS = """
+UPDATE {jobs}
+SET lease_missed_at = {moment}, updated_at = updated_at
+WHERE id IN ({ids})
+  AND status = 'processing'
+  AND lease_expires_at < {now}
+  AND (lease_missed_at IS NULL OR lease_missed_at < lease_expires_at)
 """
 
 # Leases of one worker that is known to be dead. By index turn, as above.
@@ -70,7 +87,7 @@ WHERE id = :id
   {alone}
 """
 
-# It was extended after it was read, when the owner's database had been away until that moment.
+# Not one that was renewed after it was read.
 RAN_OUT = "AND lease_expires_at < {now}"
 
 # Jobs that are not worth running any more, or never expire and are not urgent any more. By index turn, among the
@@ -200,7 +217,7 @@ SELECT
     (SELECT MAX(id) FROM {{jobs}}),
     {{id_step}},
     {PAUSED},
-    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE status = 'processing' AND lease_expires_at < {{now}}),
+    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE {_TO_BE_REAPED}),
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
             WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {{now}}),
     {", ".join(_first_waiting(priority) for priority in (0, 1, 2))}
@@ -210,7 +227,8 @@ LIMIT 1
 
 def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
     """What has come, what is due, and whether there is something to reap or to expire: one statement that is cheap."""
-    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT)
+    grace_seconds = queue.lease_terms.grace_seconds
+    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT, grace_seconds=grace_seconds)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
     return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
@@ -218,13 +236,24 @@ def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
 def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
     """End the leases that ran out, or, at once, those of a `worker` that is known to be dead.
 
-    Their jobs wait for the next attempt, or fail when attempts are used up.
+    A lease that is found to have run out gets the grace time of lease_terms.py, and is ended by a later call, of any
+    process, unless its worker renewed it meanwhile. Jobs of ended leases wait for the next attempt, or fail when
+    attempts are used up.
     """
+    if worker is not None:
+        return _end_leases(queue, queue.table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), "")
+    total, grace_seconds = Reaped(), queue.lease_terms.grace_seconds
+    while True:
+        over = queue.table.rows(EXPIRED_LEASES, grace_seconds=grace_seconds, limit=BATCH)
+        missed = queue.table.change_ids(MISS, (row[0] for row in over if not row[-1]))
+        reaped = _end_leases(queue, [row[:-1] for row in over if row[-1]], RAN_OUT)
+        total = Reaped(total.retried + reaped.retried, total.failed + reaped.failed)
+        if not missed and reaped == Reaped():
+            return total
+
+
+def _end_leases(queue: DatabaseQueue, leases: list[tuple[Any, ...]], condition: str) -> Reaped:
     table, policy = queue.table, queue.retry_policy
-    if worker is None:
-        leases, condition = table.rows(EXPIRED_LEASES, limit=BATCH), RAN_OUT
-    else:
-        leases, condition = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), ""
     to_failed, to_pending = (text.replace("{ran_out}", condition) for text in (REVOKE_TO_FAILED, REVOKE_TO_PENDING))
     retried = failed = 0
     for job_id, attempts, token, holder, heartbeat_at, lane in leases:

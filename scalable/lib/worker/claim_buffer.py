@@ -2,7 +2,7 @@
 
 A tenth of a second of work is claimed; twice as much after each claim that got all it asked for, up to half a second,
 because then there is more than the workers can do. When it takes much longer, what was not run is given back, the
-attempts refunded. A job whose lease cannot be given back is dropped here, and reaped when the lease runs out.
+attempts refunded; while the database is away, as soon as it is back.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StatementRefused
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
@@ -41,9 +41,12 @@ class ClaimBuffer:
         self.claimed_at = 0.0
 
     def take(self) -> Optional[ClaimedJob]:
-        """The next job to run; None when nothing is due. `claimed_at` is when its lease began."""
+        """The next job to run; None when nothing is due. `claimed_at` is when its lease began.
+
+        Raises DatabaseUnavailable; what has to be given back is tried again then with the next call.
+        """
         if not self.holds_more:
-            self.give_back()
+            self._give_back()
             self.claimed_at = self.clock()
             wanted = 1
             if self._run_seconds is not None:
@@ -68,11 +71,18 @@ class ClaimBuffer:
         return self.clock() - self.claimed_at > LONGEST_BATCH_SECONDS
 
     def give_back(self) -> None:
-        """Release every job that was not run. Never raises: a lease that stays is reaped."""
+        """Release every job that was not run. Never raises: what is left is tried again by `take`, or reaped."""
+        try:
+            self._give_back()
+        except DatabaseUnavailable as error:
+            log.warning(event("jobs not released yet", count=len(self._held), cause=error))
+
+    def _give_back(self) -> None:
         while self._held:
-            job = self._held.pop()
+            job = self._held[-1]
             try:
                 self.queue.release(job.lease)
                 log.debug(event("job released", id=job.id, worker=self.worker))
-            except (DatabaseUnavailable, LeaseLost) as error:
+            except (LeaseLost, StatementRefused) as error:
                 log.warning(event("job not released", id=job.id, cause=error))
+            self._held.pop()

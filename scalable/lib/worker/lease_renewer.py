@@ -13,16 +13,11 @@ from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
-# A lane whose worker died moves again within a minute: lease, plus the 5 s between two reaps.
-LEASE_SECONDS = 45.0
-RENEW_SECONDS = 10.0
-# When renewals fail, the bot is ended this long before the lease, so that no other worker runs the job beside it.
-LEASE_MARGIN_SECONDS = 15.0
 
 
 @dataclass
 class LeaseRenewer:
-    """For one job. `claimed_at`: when its lease began; `on_renewed` is called after each renewal."""
+    """For one job, by the terms of its queue. `claimed_at`: when its lease began; `on_renewed`: after each renewal."""
 
     queue: DatabaseQueue
     job: ClaimedJob
@@ -32,22 +27,28 @@ class LeaseRenewer:
     clock: Callable[[], float]
 
     def __post_init__(self) -> None:
-        self._lease_ends = self.claimed_at + LEASE_SECONDS
-        self._renew_at = self.claimed_at + RENEW_SECONDS
+        self._terms = self.queue.lease_terms
+        self._renewed_at = self.claimed_at
+        self._renew_at = self.claimed_at + self._terms.renew_seconds
 
     def renew_if_due(self) -> None:
-        """Renew every RENEW_SECONDS. Raises LeaseLost, or StoppedAtOnce when that was requested."""
+        """Renew when it is time. Raises LeaseLost, or StoppedAtOnce when that was requested.
+
+        LeaseLost also before another worker can have the job, when the database cannot be reached.
+        """
         if self.stop.at_once:
             raise StoppedAtOnce("asked to stop at once")
         now = self.clock()
         if now < self._renew_at:
             return
-        self._renew_at = now + RENEW_SECONDS
+        self._renew_at = now + self._terms.renew_seconds
         try:
-            self.queue.renew(self.job.lease, LEASE_SECONDS)
-            self._lease_ends = now + LEASE_SECONDS
+            self.queue.renew(self.job.lease, self._terms.lease_seconds)
+            self._renewed_at = now
             self.on_renewed()
         except DatabaseUnavailable as error:
             log.warning(event("heartbeat missed", id=self.job.id, cause=error))
-            if self.clock() > self._lease_ends - LEASE_MARGIN_SECONDS:
-                raise LeaseLost("the database was away until the lease was nearly over") from error
+            if self.clock() >= self._renewed_at + self._terms.unrenewed_seconds:
+                raise LeaseLost("the database was away until another worker could soon have the job") from error
+            last_try_at = self._renewed_at + self._terms.unrenewed_seconds
+            self._renew_at = min(self.clock() + self._terms.retry_seconds, last_try_at)

@@ -17,7 +17,7 @@ from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.claim_buffer import ClaimBuffer
 from scalable.lib.worker.completion_buffer import CompletionBuffer
-from scalable.lib.worker.lease_renewer import LEASE_SECONDS, LeaseRenewer
+from scalable.lib.worker.lease_renewer import LeaseRenewer
 from scalable.lib.worker.reply_sender import Fate, ReplyResult, ReplySender
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
@@ -44,7 +44,7 @@ class LegacyBotWorker:
         self._replies = replies
         self._stop = stop
         self._clock = clock
-        self._claim_buffer = ClaimBuffer(queue, name, LEASE_SECONDS, clock)
+        self._claim_buffer = ClaimBuffer(queue, name, queue.lease_terms.lease_seconds, clock)
         self.completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
 
     @property

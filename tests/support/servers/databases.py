@@ -18,6 +18,7 @@ _TIMES = (
     "urgent_until",
     "expires_at",
     "lease_expires_at",
+    "lease_missed_at",
 )
 
 

@@ -25,6 +25,8 @@ from scalable.lib.queue.job import ServerDescription
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 MAX_CONFLICTS = 8
+# One that waits for a lock waits some seconds each time: who asked must hear of it before it is too late for others.
+LONGEST_CONFLICTS_SECONDS = 10.0
 # Once: an idle connection the server closed is replaced; when the server is down, the caller has to wait.
 MAX_LOSSES = 1
 
@@ -219,6 +221,7 @@ class Database(ABC):
         or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey.
         """
         conflicts = losses = 0
+        started = time.monotonic()
         while True:
             try:
                 return self._once(work, transaction)
@@ -226,7 +229,8 @@ class Database(ABC):
                 meaning = self._meaning(error)
                 conflicts += meaning is Meaning.CONFLICT
                 losses += meaning is Meaning.CONNECTION_LOST
-                if conflicts > MAX_CONFLICTS or losses > MAX_LOSSES or not meaning.worth_repeating:
+                is_late = conflicts > 0 and time.monotonic() - started > LONGEST_CONFLICTS_SECONDS
+                if conflicts > MAX_CONFLICTS or losses > MAX_LOSSES or is_late or not meaning.worth_repeating:
                     raise self._explained(error, meaning) from error
                 log.debug(event("database work repeated", cause=error, conflicts=conflicts, losses=losses))
                 self._sleep(self._chance() * min(0.005 * 2**conflicts, 0.5))

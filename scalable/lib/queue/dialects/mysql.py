@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Optional, cast
@@ -16,12 +16,13 @@ import pymysql
 from pymysql.constants import CLIENT, CR, ER, FIELD_TYPE
 from pymysql.converters import conversions
 
-from scalable.lib.errors import DatabaseUnavailable
+from scalable.lib.errors import DatabaseUnavailable, NodeWithoutCluster
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.address import SOCKET_PLACES, MySqlAddress
 from scalable.lib.queue.dialects.database import Database, Meaning, Result, Session, with_ids
 from scalable.lib.queue.dialects.mysql_errors import (
     BINARY_LOG_OF_STATEMENTS,
+    NOT_PREPARED,
     STATEMENT_LOG,
     TEXT_TOO_WIDE,
     advice,
@@ -55,6 +56,7 @@ _TEXT_COLUMNS = "('payload', 'error_message', 'history', 'reserved_by')"
 # NOW() is UTC because every session sets its time zone.
 _WORDS = {
     "now": "NOW(3)",
+    "moment": "SYSDATE(3)",
     "in": "(NOW(3) + INTERVAL (:{0} * 1000000) MICROSECOND)",
     "ago": "(NOW(3) - INTERVAL (:{0} * 1000000) MICROSECOND)",
     "minute_ago": "(NOW() - INTERVAL (:{0} + SECOND(NOW() - INTERVAL :{0} SECOND)) SECOND)",
@@ -74,6 +76,7 @@ SESSION = (
     # The last three against defaults of a host that bend statements: how many rows a join may read, how many a query
     # gives, and which changes are refused.
     f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS},"
+    f" lock_wait_timeout = {LOCK_WAIT_SECONDS},"
     " sql_big_selects = 1, sql_select_limit = 18446744073709551615, sql_safe_updates = 0",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
 )
@@ -245,6 +248,8 @@ class MySqlDatabase(Database):
     def _explained(self, error: Exception, meaning: Meaning) -> Exception:
         if number_of(error) == STATEMENT_LOG:
             return DatabaseUnavailable(f"{self.place}: {BINARY_LOG_OF_STATEMENTS}")
+        if number_of(error) == NOT_PREPARED:
+            return NodeWithoutCluster(f"{self.place}: {error}")
         return super()._explained(error, meaning)
 
 
@@ -319,13 +324,19 @@ class _MySqlSession(Session):
 
     @contextmanager
     def patient(self) -> Iterator[None]:
-        """Wait long for each answer: to add a column the server may have to write a large table anew."""
+        """Wait long for each answer: to add a column the server may have to write a large table anew.
+
+        And before that for the end of whatever uses the table, such as a dump.
+        """
         connection: Any = self._connection
         usual, connection._read_timeout = connection._read_timeout, SCHEMA_SECONDS
+        self._cursor.execute(f"SET SESSION lock_wait_timeout = {SCHEMA_SECONDS}")
         try:
             yield
         finally:
             connection._read_timeout = usual
+            with suppress(pymysql.err.Error):  # a lost connection is not used again
+                self._cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")
 
     def close(self) -> None:
         try:

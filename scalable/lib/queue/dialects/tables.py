@@ -94,6 +94,8 @@ _JOB_COLUMNS = {
     "reserved_by": "{worker} NULL",
     "lease_token": "{token} NULL",
     "lease_expires_at": "{time} NULL",
+    # When the lease was first found to have run out; older than lease_expires_at: that of an earlier lease.
+    "lease_missed_at": "{time} NULL",
     # A line for every attempt that ended without success, see history.py.
     "history": "{text} NULL",
 }
