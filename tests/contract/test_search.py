@@ -231,3 +231,15 @@ def test_a_search_that_only_begins_ends_sooner(queue: DatabaseQueue, monkeypatch
 
         assert (begun.full, usual.full) == (False, True)
         assert usual.next_before is None
+
+
+def test_the_newest_jobs_are_one_question(queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [add(queue, number) for number in range(5)][::-1]
+    asked: list[str] = []
+    rows = queue.table.rows
+    monkeypatch.setattr(queue.table, "rows", lambda sql, **values: asked.append(sql) or rows(sql, **values))
+    search = Search(queue.table)
+
+    assert pages(search, Filter(), 3) == [ids[:3], ids[3:]]
+    assert len(asked) == 2, "one for each page"
+    assert pages(search, Filter(), 5) == [ids]

@@ -170,8 +170,10 @@ class Search:
             self._through_lane(walk, wanted, wanted.lane, before)
         elif wanted.status is not None:
             self._through_state(walk, wanted, wanted.status, before)
-        else:
+        elif wanted.in_a_row:
             self._through_all(walk, wanted, before)
+        else:
+            self._newest(walk, before)
         return Found(tuple(walk.jobs[:limit]), walk.next_before, walk.is_full or walk.next_before is None, exact)
 
     def _exact(self, wanted: Filter) -> tuple[JobSummary, ...]:
@@ -181,12 +183,17 @@ class Search:
         found = [summary(row) for row in rows]
         return tuple(job for job in found if wanted.status in (None, job.status))
 
+    def _newest(self, walk: _Walk, before: Optional[int]) -> None:
+        last = HIGHEST_ID if before is None else before
+        walk.add(matching(self._table, WALK, Filter(), before=last, lowest=0, limit=walk.limit + 1)[0], last)
+        walk.stop(walk.jobs[walk.limit - 1].id if walk.is_full else None)
+
     def _through_all(self, walk: _Walk, wanted: Filter, before: Optional[int]) -> None:
         [(lowest, highest)] = self._table.rows(BOUNDS)
         if highest is None:
             return
         here = highest + 1 if before is None else min(before, highest + 1)
-        step = FIRST_STEP if wanted.in_a_row else here
+        step = FIRST_STEP
         while here > lowest and not walk.is_over(self._clock()):
             began = self._clock()
             bottom, room = max(here - step, lowest), walk.limit + 1
