@@ -51,6 +51,7 @@ PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "walk": (search.statement(search.WALK, _FOUND), {"before": 100, "lowest": 1, "limit": 50, **_FOUND}),
     "walk through a state": (search.statement(search.AMONG, _FOUND), {"ids": [1, 2, 3], "limit": 3, **_FOUND}),
     "earlier of a state": (search.EARLIER_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 50}),
+    "earlier of a lane": (search.EARLIER_IN_LANE, {"lane": "chat:1", "before": 100, "limit": 50}),
     "place of a job": (search.POSITION, {"id": 1}),
     "next failed": (operator_actions.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
     "newest id": (operator_actions.NEWEST_ID, {}),
