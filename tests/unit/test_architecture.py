@@ -49,7 +49,7 @@ PACKAGE_FILES = ("scalable/__init__.py", "scalable/lib/__init__.py")
 # Where a package from outside, or a module of Python with a rule of its own, may be imported.
 PLACES = {
     "apscheduler": ("scalable/lib/pool/",),
-    "pymysql": ("scalable/lib/queue/dialects/mysql.py", "scalable/lib/queue/dialects/mysql_errors.py"),
+    "pymysql": ("scalable/lib/queue/dialects/mysql",),
     "sqlite3": ("scalable/lib/queue/dialects/",),
     "bottle": ("scalable/lib/dashboard/", "scalable/lib/pool/tick_app.py"),
     "waitress": ("scalable/lib/ingest/batch_receiver.py", "scalable/lib/pool/web_server.py"),

@@ -154,13 +154,13 @@ class DatabaseQueue:
         update_ids = [job.update_id for job in jobs]
         if not 1 <= len(jobs) <= MOST_AT_ONCE or None in update_ids:
             raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
-        insert = self.table.sql(sql.enqueue_rows(len(jobs)))
-        values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
-        first_or_last = self.database.run(lambda session: session.insert(insert, **values))
         if len(jobs) == 1:
-            return [first_or_last]
-        # No server guarantees in all its modes which id each of them has.
-        ids = dict(self.table.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
+            insert, row = self.table.sql(sql.ENQUEUE), new_row(jobs[0])
+            return [self.database.run(lambda session: session.insert(insert, **row))]
+        values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
+        # No server guarantees in all its modes which id each of them has; not all of them return it.
+        returned = self.table.rows(sql.enqueue_rows(len(jobs)), **values)
+        ids = dict(returned or self.table.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
         return [ids[update_id] for update_id in update_ids]
 
     def prepared_insert(self) -> Optional[PreparedInsert]:

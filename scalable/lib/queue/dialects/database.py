@@ -129,7 +129,7 @@ class Database(ABC):
 
     def render(self, sql: str, table: str = "") -> str:
         """`sql` with {jobs}, {now} and the other words of statements.py in this dialect's own."""
-        words = {**self.words, "jobs": table, "lock": self.lock_clause}
+        words = {**self.words, "jobs": table, "lock": self.lock_clause, "returning": self.returning_clause}
 
         def rendered(word: re.Match[str]) -> str:
             name, *arguments = word[1].split(":")
@@ -140,6 +140,11 @@ class Database(ABC):
     @property
     def lock_clause(self) -> str:
         """How a claim locks its candidates, at the end of the query; empty where it does not."""
+        return ""
+
+    @property
+    def returning_clause(self) -> str:
+        """How an INSERT returns update_id and id of its rows, at its end; empty where it cannot."""
         return ""
 
     @property
