@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Optional, cast
+from functools import partial
+from typing import Any, Optional, cast
 
 import pymysql
 
-from scalable.lib.errors import DatabaseUnavailable
+from scalable.lib.errors import DatabaseUnavailable, FastPathUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Database, Meaning, Result, Session
@@ -19,8 +20,9 @@ from scalable.lib.queue.dialects.mysql_errors import (
     meaning_of,
     number_of,
 )
-from scalable.lib.queue.dialects.mysql_session import MySqlSession, socket_of
+from scalable.lib.queue.dialects.mysql_session import READ_SECONDS, MySqlSession, socket_of
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.queue.dialects.tables import EVERY_CHARACTER, MYSQL_TABLES, STATUS_TYPE
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
@@ -62,6 +64,7 @@ class MySqlDatabase(Database):
     tables = MYSQL_TABLES
     words = _WORDS
     ddl_in_transaction = False
+    can_send = True
 
     def __init__(self, address: MySqlAddress) -> None:
         super().__init__()
@@ -108,6 +111,26 @@ class MySqlDatabase(Database):
                 raise
         self._asks_for_rows = True
         return super().run(work, transaction)
+
+    def send(self, sql: str, **parameters: Any) -> SentStatement:
+        """As Database.send; possible while a connection is open that nobody uses."""
+        session = self._connections.borrow_idle()
+        if session is None:
+            raise FastPathUnavailable(f"{self.place}: no idle connection")
+        assert isinstance(session, MySqlSession)
+        try:
+            session.send(sql, **parameters)
+        except self.driver_errors as error:
+            self._connections.throw_away(session)
+            raise FastPathUnavailable(error) from error
+        return SentStatement(
+            session,
+            READ_SECONDS,
+            self.driver_errors,
+            partial(self._connections.give_back, session),
+            partial(self._failed, session),
+            partial(self._connections.throw_away, session),
+        )
 
     def prepared_insert(self, statement: str) -> Optional[PreparedInsert]:
         """Only where no TLS is wanted: on this machine, by its socket or its own address."""

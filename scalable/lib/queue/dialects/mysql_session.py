@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Optional
 
 import pymysql
-from pymysql.constants import CLIENT, CR, ER, FIELD_TYPE
+from pymysql.constants import CLIENT, COMMAND, CR, ER, FIELD_TYPE
 from pymysql.converters import conversions
 
 from scalable.lib.errors import DatabaseUnavailable
@@ -117,6 +117,23 @@ class MySqlSession(Session):
             return str(value)
         return "NULL" if value is None else str(self._connection.escape(value))
 
+    def fileno(self) -> int:
+        """Of the socket: readable when there is an answer."""
+        return int(self._connection._sock.fileno())  # type: ignore[attr-defined]
+
+    def send(self, sql: str, **parameters: Any) -> None:
+        """The first half of `insert` and `rows`: the second is `answer`."""
+        text = self._filled_in(with_ids(_for_pymysql(sql), parameters), parameters)
+        connection: Any = self._connection  # what its own `query` does, in two parts
+        connection._execute_command(COMMAND.COM_QUERY, text.encode())
+
+    def answer(self) -> tuple[list[tuple[Any, ...]], int]:
+        """The rows, and the id of a row that was inserted. Waits when it is not there yet."""
+        connection: Any = self._connection
+        connection._read_query_result()
+        result = connection._result
+        return list(result.rows or ()), int(result.insert_id or 0)
+
     @contextmanager
     def patient(self) -> Iterator[None]:
         """Wait long for each answer: to add a column the server may have to write a large table anew."""
@@ -200,4 +217,5 @@ def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
 
 
 def socket_of(address: MySqlAddress) -> Optional[str]:
+    """The path of the server's socket, where it is reached by one."""
     return address.socket if address.socket != "" else next(filter(os.path.exists, SOCKET_PLACES), None)
