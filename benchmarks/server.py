@@ -38,6 +38,11 @@ class Server:
         server = self._server
         return MySqlAddress("localhost", server.port, server.socket, self._database, server.user, server.password)
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._server.process.pid
+
     def connect(self) -> pymysql.connections.Connection[Any]:
         """A connection past the queue, autocommit on and in UTC, as the queue's own are; the caller closes it."""
         connection = self._server.connect(self._database)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
-from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
+from scalable.lib.errors import DuplicateKey, FastPathUnavailable, JobNotFound, LeaseLost, SchemaMissing
 from scalable.lib.queue import history, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.claim import ClaimRequest, claim_lanes
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.queue.held_jobs import LET_GO, complete_lanes
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
@@ -157,17 +158,28 @@ class DatabaseQueue:
         Raises DuplicateKey when an update is there already or comes twice, and SchemaMissing; then none of them
         was stored. ValueError for too many, and for a job without `update_id`: it could be stored twice.
         """
-        update_ids = [job.update_id for job in jobs]
-        if not 1 <= len(jobs) <= MOST_AT_ONCE or None in update_ids:
-            raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
-        insert = self.table.sql(sql.enqueue_rows(len(jobs)))
-        values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
-        first_or_last = self.database.run(lambda session: session.insert(insert, **values))
+        insert, values = _many_rows(jobs)
         if len(jobs) == 1:
-            return [first_or_last]
-        # No server guarantees in all its modes which id each of them has.
-        ids = dict(self.table.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
-        return [ids[update_id] for update_id in update_ids]
+            text = self.table.sql(insert)
+            return [self.database.run(lambda session: session.insert(text, **values))]
+        returned = self.table.rows(insert, **values)
+        return _ids_of(jobs, returned or self.table.rows(sql.FIND_UPDATES, **_of_updates(jobs)))
+
+    def send_many(self, jobs: Sequence[Update]) -> Generator[SentStatement, None, list[int]]:
+        """`enqueue_many` for a thread that must not wait for the database: yields each statement that it has sent.
+
+        Go on when its answer is there, or close the generator when it is overdue. Raises as `enqueue_many`, and
+        FastPathUnavailable: call that one then; what was stored all the same is a duplicate there.
+        """
+        if not self.database.can_send:
+            raise FastPathUnavailable(f"{self.database.place}: every statement is waited for")
+        insert, values = _many_rows(jobs)
+        rows, job_id = yield from _answer(self.table.send(insert, **values))
+        if len(jobs) == 1:
+            return [job_id]
+        if not rows:
+            rows, _ = yield from _answer(self.table.send(sql.FIND_UPDATES, **_of_updates(jobs)))
+        return _ids_of(jobs, rows)
 
     def prepared_insert(self) -> Optional[PreparedInsert]:
         """The usual `enqueue`, prepared for a process that does nothing else; None where that is not possible."""
@@ -330,6 +342,35 @@ def _by_token(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
     for lease in leases:
         found.setdefault(lease.token, []).append(lease)
     return found
+
+
+def _many_rows(jobs: Sequence[Update]) -> tuple[str, dict[str, Any]]:
+    """The INSERT of 1 to MOST_AT_ONCE jobs, and its values."""
+    if not 1 <= len(jobs) <= MOST_AT_ONCE or any(job.update_id is None for job in jobs):
+        raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
+    if len(jobs) == 1:
+        return sql.ENQUEUE, new_row(jobs[0])
+    values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
+    return sql.enqueue_rows(len(jobs)), values
+
+
+def _of_updates(jobs: Sequence[Update]) -> dict[str, Any]:
+    return {"ids": [job.update_id for job in jobs], "limit": MOST_AT_ONCE}
+
+
+def _ids_of(jobs: Sequence[Update], rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    """No server guarantees in all its modes which id each row of an INSERT has, so it told or was asked."""
+    ids = dict(rows)
+    return [ids[job.update_id] for job in jobs]
+
+
+def _answer(statement: SentStatement) -> Generator[SentStatement, None, tuple[list[tuple[Any, ...]], int]]:
+    try:
+        yield statement
+    except GeneratorExit:
+        statement.give_up()
+        raise
+    return statement.answer()
 
 
 def _short(error: str) -> str:

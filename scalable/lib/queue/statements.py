@@ -9,6 +9,7 @@ an index of its own. {history:x} is the history of the job with the attempt that
 often `:x` seconds fit between 1970 and the time in column c. {use:x} names the index, {by_id} the primary key: the
 statistics of a table that fills and empties all day are always wrong, and a plan must not change because of them.
 {unsorted} keeps groups from being sorted for nothing. {id_step} is how far the ids that this server makes are apart.
+{returning} lets an INSERT return update_id and id of each row, where the server has that.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
@@ -33,9 +34,12 @@ ENQUEUE = f"{_INTO}{_NEW_ROW}\n"
 
 @cache
 def enqueue_rows(count: int) -> str:
-    """The same of `count` jobs, all or none; the parameters of each end in its number: `:payload_0`, `:payload_1` …"""
+    """The same of `count` jobs, all or none; the parameters of each end in its number: `:payload_0`, `:payload_1` …
+
+    Returns the rows of FIND_UPDATES where the server can do that.
+    """
     rows = (re.sub(r":(\w+)", rf":\1_{number}", _NEW_ROW) for number in range(count))
-    return f"{_INTO}{','.join(rows)}\n"
+    return f"{_INTO}{','.join(rows)}\n{{returning}}"
 
 
 # The jobs of some updates. By index one_update.

@@ -15,10 +15,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
-from scalable.lib.errors import DatabaseBusy, DatabaseUnavailable, DuplicateKey, SchemaMissing, StatementRefused
+from scalable.lib.errors import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    DuplicateKey,
+    FastPathUnavailable,
+    SchemaMissing,
+    StatementRefused,
+)
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.connection_pool import ConnectionPool
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.queue.dialects.tables import Table
 from scalable.lib.queue.job import ServerDescription
 
@@ -111,6 +119,8 @@ class Database(ABC):
     words: Mapping[str, str]
     tables: tuple[Table, ...]
     ddl_in_transaction: bool
+    # Whether `send` is ever possible.
+    can_send = False
 
     def __init__(
         self, sleep: Callable[[float], None] = time.sleep, chance: Callable[[], float] = random.random
@@ -131,7 +141,7 @@ class Database(ABC):
 
     def render(self, sql: str, table: str = "") -> str:
         """`sql` with {jobs}, {now} and the other words of statements.py in this dialect's own."""
-        words = {**self.words, "jobs": table, "lock": self.lock_clause}
+        words = {**self.words, "jobs": table, "lock": self.lock_clause, "returning": self.returning_clause}
 
         def rendered(word: re.Match[str]) -> str:
             name, *arguments = word[1].split(":")
@@ -142,6 +152,11 @@ class Database(ABC):
     @property
     def lock_clause(self) -> str:
         """How a claim locks its candidates, at the end of the query; empty where it does not."""
+        return ""
+
+    @property
+    def returning_clause(self) -> str:
+        """How an INSERT returns update_id and id of its rows, at its end; empty where it cannot."""
         return ""
 
     @property
@@ -235,6 +250,13 @@ class Database(ABC):
                 log.debug(event("database work repeated", cause=error, conflicts=conflicts, losses=losses))
                 self._sleep(self._chance() * min(0.005 * 2**conflicts, 0.5))
 
+    def send(self, sql: str, **parameters: Any) -> SentStatement:
+        """One statement, sent on an idle connection without waiting for its answer.
+
+        Raises FastPathUnavailable where that is not possible now, or not at all.
+        """
+        raise FastPathUnavailable(f"{self.place}: every statement is waited for")
+
     def _once(self, work: Callable[[Session], Result], transaction: bool) -> Result:
         session = self._connections.borrow()
         usable = False
@@ -254,6 +276,15 @@ class Database(ABC):
                 self._connections.give_back(session)
             else:
                 self._connections.throw_away(session)
+
+    def _failed(self, session: Session, error: Exception) -> Exception:
+        """What to raise for the error of a statement that was sent; its connection is not in use any more."""
+        if self._usable_after(error, session, transaction=False):
+            self._connections.give_back(session)
+        else:
+            self._connections.throw_away(session)
+        meaning = self._meaning(error)
+        return FastPathUnavailable(error) if meaning.worth_repeating else self._explained(error, meaning)
 
     def _usable_after(self, error: Exception, session: Session, transaction: bool) -> bool:
         """Whether the connection can go on being used; when it is lost, the idle ones are probably lost, too."""
