@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.failed import BenchmarkFailed
 from benchmarks.jobs import new_job
+from benchmarks.machine import family
 from benchmarks.server import Server, open_queue
 from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
 from scalable.lib.queue.dialects.database import Session
@@ -97,9 +99,14 @@ class Pool:
             time.sleep(LOOK_SECONDS)
 
     def close(self) -> None:
-        """End it with all its workers."""
+        """End it with all its workers, by force those that do not end in time."""
+        started = {pid: _start_of(pid) for pid in family(self._child.pid)}
         self._child.stop(STOP_SECONDS)
         self._child.close()
+        for pid, start in started.items():
+            if start is not None and _start_of(pid) == start:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.queue.close()
 
     def drain(self, jobs: int, lanes: int, at_most_seconds: float, by_verbs: bool = True) -> Drained:
@@ -142,6 +149,14 @@ def running_pool(server: Server, workers: int, project: Path = REPOSITORY) -> It
             yield pool
         finally:
             pool.close()
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process started, in the kernel's own count (proc(5), stat); None when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
 
 
 def _settings(server: Server, folder: Path, workers: int) -> dict[str, str]:

@@ -47,7 +47,8 @@ class Server:
         """A connection past the queue, autocommit on and in UTC, as the queue's own are; the caller closes it."""
         connection = self._server.connect(self._database)
         with connection.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', tx_isolation = 'READ-COMMITTED'")
+            cursor.execute("SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         return connection
 
     def set_durability(self, commits_flush: int) -> None:
