@@ -61,7 +61,7 @@ LIMIT :limit
 
 # The newest jobs of a state before a given one. By index status_created from its end.
 EARLIER_IN_STATE = """
-SELECT id, created_at
+SELECT id
 FROM {jobs} {use:status_created}
 WHERE status = :status
   AND created_at <= :created_at
@@ -238,7 +238,7 @@ class Search:
         else:
             return []
         rows = self._table.rows(EARLIER_IN_STATE, status=status, created_at=created_at, id=before, limit=limit)
-        return [job_id for job_id, _ in rows]
+        return [job_id for (job_id,) in rows]
 
 
 class _Walk:
