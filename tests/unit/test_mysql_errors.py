@@ -9,7 +9,8 @@ from scalable.lib.errors import DatabaseBusy, DatabaseUnavailable, NodeWithoutCl
 from scalable.lib.queue.dialects import database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Meaning, Session
-from scalable.lib.queue.dialects.mysql import LOCK_WAIT_SECONDS, MySqlDatabase
+from scalable.lib.queue.dialects.mysql import MySqlDatabase
+from scalable.lib.queue.dialects.mysql_session import LOCK_WAIT_SECONDS
 from tests.support.fakes.clock import FakeClock
 
 
