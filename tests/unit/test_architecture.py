@@ -78,6 +78,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/queue/dialects/address.py": "how an address is spelled",
     "scalable/lib/queue/dialects/prepared_insert.py": "another way in: CGI without most imports",
     "scalable/lib/queue/dialects/sent_statement.py": "for the pool's own server: an answer that is not waited for",
+    "scalable/lib/queue/enqueue_batch.py": "for the pool's own server: several rows by one statement",
     "scalable/lib/queue/held_jobs.py": "several jobs of a lane under one lease: fewer statements, the same way",
     "scalable/lib/queue/history.py": "for the dashboard: earlier runs of a job",
     "scalable/lib/queue/notes.py": "for the dashboard: short texts that all processes read",
