@@ -143,8 +143,8 @@ class QueueModel:
 
     def end(self, job_id: int, status: str) -> None:
         """The job is over."""
-        self.jobs[job_id].status = status
-        self.jobs[job_id].processed_at = self.now
+        job = self.jobs[job_id]
+        job.status, job.processed_at, job.is_held = status, self.now, False
 
     def wait(self, job_id: int, seconds: float) -> None:
         """The job waits for its next attempt."""
