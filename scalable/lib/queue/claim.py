@@ -27,12 +27,21 @@ class Claim:
     it does not see may go first.
     """
 
-    def __init__(self, table: QueueTable, worker: str, lease_seconds: float, limit: int, past_blocked: bool) -> None:
+    def __init__(
+        self,
+        table: QueueTable,
+        worker: str,
+        lease_seconds: float,
+        limit: int,
+        past_blocked: bool,
+        urgent_only: bool = False,
+    ) -> None:
         self.taken: dict[int, ClaimedJob] = {}
         self.candidates: Candidates = []
         self._table = table
         self._limit = limit
         self._past_blocked = past_blocked
+        self._candidates = sql.URGENT_CANDIDATES if urgent_only else sql.CANDIDATES
         self._lease = {"worker": worker, "token": secrets.token_hex(8), "seconds": lease_seconds}
 
     def take(self, session: Session) -> None:
@@ -40,7 +49,7 @@ class Claim:
         if self._table.database.claims_in_transaction():
             self.taken.clear()  # a conflict undid it all; without a transaction, what was taken stays taken
         most = self._limit * self._table.database.candidates_per_job
-        rows = session.rows(self._table.sql(sql.CANDIDATES), limit=most)
+        rows = session.rows(self._table.sql(self._candidates), limit=most)
         self.candidates = [(row[0], row[-1]) for row in rows]
         free = self._free(rows)
         while free and len(self.taken) < self._limit:

@@ -167,17 +167,17 @@ class DatabaseQueue:
         """The usual `enqueue`, prepared for a process that does nothing else; None where that is not possible."""
         return self.database.prepared_insert(self.table.sql(sql.ENQUEUE))
 
-    def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:
+    def claim(self, worker: str, lease_seconds: float, limit: int = 1, urgent_only: bool = False) -> list[ClaimedJob]:
         """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.
 
         First those that are urgent, then those that have waited longest; a job whose lane is busy,
-        or has an earlier one waiting, is not due. The attempt is counted here, so that a job that kills its worker
+        or has an earlier one waiting, is not due. `urgent_only`: none that has no deadline. The attempt is counted here, so that a job that kills its worker
         uses its attempts up.
         """
         lost_claims = 0
         while True:
             last_try = lost_claims == MAX_LOST_CLAIMS
-            claim = Claim(self.table, worker, lease_seconds, limit, past_blocked=last_try)
+            claim = Claim(self.table, worker, lease_seconds, limit, last_try, urgent_only)
             self.database.run(claim.take, transaction=self.database.claims_in_transaction())
             if claim.taken or not claim.candidates or last_try:
                 return list(claim.taken.values())
@@ -189,6 +189,16 @@ class DatabaseQueue:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
         if not self.table.change(sql.RENEW, id=lease.job_id, token=lease.token, seconds=lease_seconds):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
+
+    def renew_many(self, leases: Sequence[Lease], lease_seconds: float) -> list[Lease]:
+        """The same for all leases of one worker, in one statement; those that were lost. Safe to repeat."""
+        if not leases:
+            return []
+        ids, worker = {lease.job_id for lease in leases}, leases[0].worker
+        if self.table.change(sql.RENEW_MANY, ids=ids, worker=worker, seconds=lease_seconds) == len(leases):
+            return []
+        held = set(self.table.rows(sql.HELD, ids=ids, limit=len(ids)))
+        return [lease for lease in leases if (lease.job_id, lease.token) not in held]
 
     def complete(self, lease: Lease, note: Optional[str] = None) -> None:
         """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost.
