@@ -170,9 +170,9 @@ class DatabaseQueue:
     def claim(self, worker: str, lease_seconds: float, limit: int = 1, urgent_only: bool = False) -> list[ClaimedJob]:
         """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.
 
-        First those that are urgent, then those that have waited longest; a job whose lane is busy,
-        or has an earlier one waiting, is not due. `urgent_only`: none that has no deadline. The attempt is counted here, so that a job that kills its worker
-        uses its attempts up.
+        First those that are urgent, then those that have waited longest; with `urgent_only` none without a deadline. A
+        job whose lane is busy, or has an earlier one waiting, is not due. The attempt is counted here, so that a job
+        that kills its worker uses its attempts up.
         """
         lost_claims = 0
         while True:

@@ -1,53 +1,52 @@
-"""Renews the lease of the running job, and ends the bot when the lease cannot be kept."""
+"""Renews the leases of all jobs that a worker runs, together. What a lost one means for a bot, its slot knows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StoppedAtOnce
+from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import ClaimedJob
-from scalable.lib.stop_signal import StopSignal
+from scalable.lib.worker.job_list import LEASE_SECONDS, JobList
 
 log = logging.getLogger(__name__)
-# A lane whose worker died moves again within a minute: lease, plus the 5 s between two reaps.
-LEASE_SECONDS = 45.0
 RENEW_SECONDS = 10.0
-# When renewals fail, the bot is ended this long before the lease, so that no other worker runs the job beside it.
-LEASE_MARGIN_SECONDS = 15.0
 
 
 @dataclass
 class LeaseRenewer:
-    """For one job. `claimed_at`: when its lease began; `on_renewed` is called after each renewal."""
+    """For one worker. `on_renewed` is called after each renewal that the database has stored."""
 
     queue: DatabaseQueue
-    job: ClaimedJob
-    claimed_at: float
-    stop: StopSignal
     on_renewed: Callable[[], None]
-    clock: Callable[[], float]
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._lease_ends = self.claimed_at + LEASE_SECONDS
-        self._renew_at = self.claimed_at + RENEW_SECONDS
+        self._tried_at = -math.inf
 
-    def renew_if_due(self) -> None:
-        """Renew every RENEW_SECONDS. Raises LeaseLost, or StoppedAtOnce when that was requested."""
-        if self.stop.at_once:
-            raise StoppedAtOnce("asked to stop at once")
-        now = self.clock()
-        if now < self._renew_at:
+    def renew_if_due(self, lists: Iterable[JobList]) -> None:
+        """Renew all as soon as one of them has been without for RENEW_SECONDS. Never raises."""
+        running = [(each, job.lease) for each in lists if (job := each.running) is not None]
+        if not running or self.seconds_to_next([each for each, _ in running]) > 0:
             return
-        self._renew_at = now + RENEW_SECONDS
+        self._tried_at = now = self.clock()
         try:
-            self.queue.renew(self.job.lease, LEASE_SECONDS)
-            self._lease_ends = now + LEASE_SECONDS
-            self.on_renewed()
+            lost = self.queue.renew_many([lease for _, lease in running], LEASE_SECONDS)
         except DatabaseUnavailable as error:
-            log.warning(event("heartbeat missed", id=self.job.id, cause=error))
-            if self.clock() > self._lease_ends - LEASE_MARGIN_SECONDS:
-                raise LeaseLost("the database was away until the lease was nearly over") from error
+            log.warning(event("heartbeat missed", jobs=len(running), id=running[0][1].job_id, cause=error))
+            return
+        for jobs, lease in running:
+            if lease in lost:
+                jobs.lose(lease)
+            else:
+                jobs.renewed(now)
+        self.on_renewed()
+
+    def seconds_to_next(self, lists: Iterable[JobList]) -> float:
+        """Until the next renewal is due; infinite when nothing runs."""
+        oldest = min((each.renewed_at for each in lists), default=math.inf)
+        return max(oldest, self._tried_at) + RENEW_SECONDS - self.clock()
