@@ -44,6 +44,13 @@ CHARTS = (
         others=("huey", "Celery"),
     ),
     Chart(
+        "lanes",
+        "Jobs per second of whole pools, times the best with as many lanes",
+        "Lanes",
+        "times the best with as many lanes (rounds)",
+        goal=0.8,
+    ),
+    Chart(
         "bots",
         "Updates per second through a real PHP bot (logarithmic)",
         "Bots",

@@ -56,6 +56,7 @@ VIEWS = (
     View("failed jobs", "/jobs?status=failed"),
     View("failed jobs with a text in the error that none has", "/jobs?status=failed&q=nobody+said+this"),
     View("jobs of a chat that never wrote", "/jobs?q=77000077"),
+    View("jobs of a lane that has none", "/jobs?lane=chat:77000077"),
 )
 
 

@@ -15,6 +15,7 @@ from scalable.lib.telegram.update import Update
 
 CHUNK = 50_000  # rows per INSERT: a transaction of a few seconds at most
 NUMBER_MARK = "123454321"
+CHAT_ID = -1001234567890
 UPDATE = {
     "update_id": int(NUMBER_MARK),
     "message": {
@@ -29,7 +30,7 @@ UPDATE = {
             "is_premium": True,
         },
         "chat": {
-            "id": -1001234567890,
+            "id": CHAT_ID,
             "title": "Analytical engines",
             "username": "analytical_engines",
             "type": "supergroup",

@@ -73,7 +73,7 @@ def _commit() -> str:
 def memory_megabytes(pid: int) -> float:
     """Proportional set size of a process and of all below it (proc(5), smaps_rollup): shared pages are counted once."""
     kilobytes = 0
-    for process in _family(pid):
+    for process in family(pid):
         with suppress(OSError):  # it ended meanwhile
             found = re.search(r"^Pss: +([0-9]+) kB", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
             kilobytes += int(found.group(1)) if found else 0
@@ -83,14 +83,15 @@ def memory_megabytes(pid: int) -> float:
 def cpu_seconds(pid: int) -> float:
     """What a process and all that live below it have used so far, the children they waited for included."""
     ticks = 0
-    for process in _family(pid):
+    for process in family(pid):
         with suppress(OSError):
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """A process and all that live below it."""
     found = [pid]
     for process in found:
         with suppress(OSError):

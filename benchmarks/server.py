@@ -38,11 +38,17 @@ class Server:
         server = self._server
         return MySqlAddress("localhost", server.port, server.socket, self._database, server.user, server.password)
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._server.process.pid
+
     def connect(self) -> pymysql.connections.Connection[Any]:
         """A connection past the queue, autocommit on and in UTC, as the queue's own are; the caller closes it."""
         connection = self._server.connect(self._database)
         with connection.cursor() as cursor:
-            cursor.execute("SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', tx_isolation = 'READ-COMMITTED'")
+            cursor.execute("SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         return connection
 
     def set_durability(self, commits_flush: int) -> None:

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.figures import percentile, ratios, spread, table, verdict
+from benchmarks.pool_server import Side, compare, processor_table, wrk_available
 from benchmarks.server import Server, make_queue
 from benchmarks.web_load import latencies, rate
 from scalable.lib.queue.database_queue import open_database
@@ -57,26 +58,28 @@ Alias "/empty" "{empty}/public"
 
 def run(server: Server, say: Callable[[str], None]) -> str:
     """Markdown: each kind of host, its peer, and the ratio of the two, measured by turns."""
-    for reason in (apache_available(with_php=True), passenger_available(), php_fpm_available(mysql=True)):
+    needed = (apache_available(with_php=True), passenger_available(), php_fpm_available(mysql=True), wrk_available())
+    for reason in needed:
         if reason:
             return f"Not measured: {reason}"
     server.drop(*TABLES)
     rows, ids = [], count(1)
-    with _site(server) as site:
+    with _site(server) as (site, fpm):
         php_cgi, php_fpm = (f"{site.apache.url}/{name}.php" for name in ("cgi", "fpm"))
         cgi, wsgi, empty = site.webhook_url, f"{site.apache.url}/wsgi/webhook_queue.py", f"{site.apache.url}/empty"
         for url in (cgi, php_cgi, php_fpm, wsgi, empty):
             latencies(url, ids, 3)  # the first requests start what stays
         rows.append(_slower("CGI, no pool", "php-cgi", cgi, php_cgi, ids, CGI_REQUESTS, 1.5, say))
         rows.append(_faster("Passenger", "an empty WSGI app there", wsgi, empty, ids, 0.8, say))
-        with _pool(site) as own:
-            latencies(own, ids, 3)
+        with _pool(site) as (own, pool):
             rows.append(_slower("CGI, a pool runs", "php-cgi", cgi, php_cgi, ids, CGI_REQUESTS, 0.5, say))
             _start_sooner(site)
             rows.append(_slower(f"the same, `{QUICK_LINE}`", "php-cgi", cgi, php_cgi, ids, CGI_REQUESTS, 0.5, say))
-            rows.append(_faster("the pool's server", "PHP-FPM behind Apache", own, php_fpm, ids, 1.5, say))
-            rows.append(_slower("the pool's server", "PHP-FPM behind Apache", own, php_fpm, ids, REQUESTS, 0.7, say))
-    return table(["webhook", "connections", "figure", "peer", "its figure", "ratio", "goal"], rows)
+            ours = Side(own, (pool,), "bot_jobs")
+            theirs = Side(php_fpm, (site.apache.process.pid, fpm), "php_jobs")
+            rates, processor = compare(server, ours, theirs, say)
+    heads = ["webhook", "connections", "figure", "peer", "its figure", "ratio", "goal"]
+    return f"{table(heads, rows + rates)}\n\n{processor_table(processor)}"
 
 
 def _start_sooner(site: Site) -> None:
@@ -127,8 +130,8 @@ def _row(
 
 
 @contextmanager
-def _site(server: Server) -> Iterator[Site]:
-    """One Apache with all of them, and the tables."""
+def _site(server: Server) -> Iterator[tuple[Site, int]]:
+    """One Apache with all of them, and the tables; the process of PHP-FPM."""
     address = server.address
     socket = Path(str(address.socket))
     socket.parent.chmod(0o711)  # for the web user
@@ -167,7 +170,7 @@ def _site(server: Server) -> Iterator[Site]:
         site = Site(home, bot, settings, handler_php="cgi", extra_config=extra)
         stack.callback(site.stop)
         _add_peers(site, socket, server)
-        yield site
+        yield site, fpm.process.pid
 
 
 def _empty_app(home: Path) -> Path:
@@ -188,8 +191,8 @@ def _add_peers(site: Site, socket: Path, server: Server) -> None:
 
 
 @contextmanager
-def _pool(site: Site) -> Iterator[str]:
-    """A running pool with its own web server: the address of its webhook."""
+def _pool(site: Site) -> Iterator[tuple[str, int]]:
+    """A running pool with its own web server: the address of its webhook, and its process."""
     port = free_port()
     command = site.command("worker_pool.py", "--serve", f"127.0.0.1:{port}")
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(site.root)}
@@ -200,7 +203,7 @@ def _pool(site: Site) -> Iterator[str]:
             pool, lambda: accepts_connections(port), what="the pool", log=site.pool_log, timeout_seconds=20
         )
         wait_until((site.plugin / ".htdata" / ".ht-gateway.sock").exists, site.logs, 20)
-        yield f"http://127.0.0.1:{port}/scalable/webhook_queue.py"
+        yield f"http://127.0.0.1:{port}/scalable/webhook_queue.py", pool.pid
     finally:
         pool.kill()
         pool.close()

@@ -92,6 +92,7 @@ SYSTEM_PACKAGES = (
     SystemPackage("chromium", "the tests of the dashboard in a browser", "/usr/bin/chromium"),
     SystemPackage("fonts-dejavu-core", "letters in that browser", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
     SystemPackage("libfaketime", "a worker whose clock is wrong", "/usr/lib/*/faketime/libfaketime.so.1"),
+    SystemPackage("wrk", "the benchmark of the pool's own server", "/usr/bin/wrk"),
     SystemPackage("php-mysql", "the example bot's own database", "/usr/lib/php/*/pdo_mysql.so"),
 )
 PRIVATE_PROGRAMS = (

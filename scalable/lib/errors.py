@@ -61,6 +61,12 @@ class DatabaseBusy(DatabaseUnavailable):
     state = "busy"
 
 
+class NodeWithoutCluster(DatabaseUnavailable):
+    """The node of a Galera cluster answers, and has lost the others, or is not ready yet; nothing was changed."""
+
+    state = "node without its cluster"
+
+
 class StatementRefused(DatabaseUnavailable):
     """The database works and refused this one statement; nothing was changed, and the same call would be refused."""
 

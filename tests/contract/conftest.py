@@ -9,6 +9,7 @@ import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
+from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 from tests.support.servers.databases import DATABASES, Servers
 
@@ -25,8 +26,8 @@ def address(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) ->
 
 @pytest.fixture
 def queue(address: DatabaseAddress) -> Iterator[DatabaseQueue]:
-    """A queue with its tables, and nothing in them."""
-    queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY)
+    """A queue with its tables, and nothing in them; a lease that ran out is reaped at once."""
+    queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY, LeaseTerms(grace_seconds=0))
     queue.ensure_schema()
     yield queue
     queue.close()

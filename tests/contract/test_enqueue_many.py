@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import select
 import threading
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from scalable.lib.errors import DuplicateKey
+from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, FastPathUnavailable, SchemaMissing
 from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.queue.job import Counts
 from scalable.lib.telegram.update import Update
 
+KIND = ("message", "chat:1")
 PAYLOADS = ("{}", "'\"`\\ \\' :lane :payload_1 %s %(x)s {now} ;--", "😀 ż 漢字", "\x01\t\r\n")
 
 
@@ -105,3 +110,102 @@ def test_one_without_an_id_is_refused_because_it_could_not_be_found_again(queue:
         queue.enqueue_many([*jobs(1), Update("{}")])
 
     assert queue.counts().total == 0
+
+
+# The same without waiting for the database, where that is possible.
+
+
+@pytest.fixture
+def sending_queue(queue: DatabaseQueue) -> DatabaseQueue:
+    if not queue.database.can_send:
+        pytest.skip("SQLite answers in this process: there is nothing to wait for")
+    return queue
+
+
+def finish(steps: Generator[SentStatement, None, list[int]]) -> list[int]:
+    """Go on with each statement once its connection is readable; what the last step returns."""
+    while True:
+        try:
+            statement = next(steps)
+        except StopIteration as done:
+            return list(done.value)
+        assert select.select([statement], [], [], 20)[0] == [statement]
+
+
+@pytest.mark.parametrize("count", [1, 5, MOST_AT_ONCE])
+def test_what_is_sent_is_stored_as_what_is_waited_for(sending_queue: DatabaseQueue, count: int) -> None:
+    new = [Update(PAYLOADS[number % 4], number, *KIND) for number in range(count)]
+    sent = finish(sending_queue.send_many(new))
+    rows_sent = rows(sending_queue)
+    sending_queue.enqueue_many(
+        [Update(each.payload, 100 + number, "message", "chat:1") for number, each in enumerate(new)]
+    )
+
+    assert [sending_queue.find(job_id).update_id for job_id in sent] == list(range(count))
+    assert rows(sending_queue) == [*rows_sent, *rows_sent]
+
+
+def test_sending_a_duplicate_tells_it_and_keeps_the_connection(sending_queue: DatabaseQueue) -> None:
+    sending_queue.enqueue_many(jobs(7))
+
+    for _ in range(2):
+        with pytest.raises(DuplicateKey):
+            finish(sending_queue.send_many(jobs(1, 7)))
+
+    assert sending_queue.counts() == Counts(pending=1)
+
+
+def test_a_table_that_is_missing_is_told_to_who_sends(sending_queue: DatabaseQueue) -> None:
+    sending_queue.database.run(lambda session: session.execute("DROP TABLE bot_jobs"))
+
+    with pytest.raises(SchemaMissing):
+        finish(sending_queue.send_many(jobs(1)))
+
+
+def test_nothing_is_sent_while_no_connection_is_idle(sending_queue: DatabaseQueue) -> None:
+    sending_queue.database.limit_connections(1)
+    first = sending_queue.send_many(jobs(1))
+    next(first)
+
+    with pytest.raises(FastPathUnavailable):
+        next(sending_queue.send_many(jobs(2)))
+
+    assert finish(first) == [sending_queue.newest(1)[0].id]
+    assert finish(sending_queue.send_many(jobs(2)))
+
+
+def test_a_lost_connection_is_no_outage_and_the_next_statement_has_another(sending_queue: DatabaseQueue) -> None:
+    (other,) = sending_queue.enqueue_many(jobs(1))
+    steps = sending_queue.send_many(jobs(2))
+    number = sending_queue.database._connections._idle[0][1]._connection.thread_id()  # type: ignore[attr-defined]
+    next(steps)
+    with suppress(DatabaseUnavailable):  # may be told to the connection that asks for it, too
+        sending_queue.database.run(lambda session: session.execute(f"KILL {number}"))
+
+    with suppress(FastPathUnavailable):  # it may have been answered before
+        finish(steps)
+
+    with suppress(DuplicateKey):
+        sending_queue.enqueue_many(jobs(2))
+    assert sending_queue.counts() == Counts(pending=2)
+    assert sending_queue.find(other).update_id == 1
+
+
+def test_a_statement_that_is_given_up_ends_its_connection(sending_queue: DatabaseQueue) -> None:
+    sending_queue.database.limit_connections(1)
+    sending_queue.enqueue_many(jobs(1))
+    steps = sending_queue.send_many(jobs(2))
+    statement = next(steps)
+    assert not statement.is_overdue
+
+    steps.close()
+
+    assert sending_queue.enqueue_many(jobs(3))  # by a new one: it is the only one that may be open
+
+
+def test_what_the_embedded_database_does_is_waited_for(queue: DatabaseQueue) -> None:
+    if queue.database.can_send:
+        pytest.skip("a server answers later")
+
+    with pytest.raises(FastPathUnavailable):
+        next(queue.send_many(jobs(1)))

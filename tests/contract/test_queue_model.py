@@ -19,6 +19,7 @@ from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease
+from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.telegram.update import Update
 from tests.support.generators.long_tests import sized
@@ -54,6 +55,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.model = QueueModel(POLICY)
         self.leases: list[Lease] = []
+        self.rows_of_jobs: list[list[Lease]] = []
         self.queue.database.run(lambda session: session.execute(f"DELETE FROM {self.queue.table.name}"))
 
     @rule(lane=st.sampled_from(LANES), deadlines=st.sampled_from(DEADLINES), update_id=st.none() | st.integers(1, 9))
@@ -86,9 +88,60 @@ class QueueMachine(RuleBasedStateMachine):
         assert ids or not expected, f"nothing was claimed, but {expected} may be"
         for job in claimed:
             self.model.claim(job.id, worker, job.lease.token, LEASE_SECONDS)
-            assert (job.attempt, job.lane) == (self.model.jobs[job.id].attempts, self.model.jobs[job.id].lane)
+            assert (job.attempt, job.lane) == (self.model.jobs[job.id].attempts, self.model.jobs[job.id].lane), job
             self.leases.append(job.lease)
         return claimed
+
+    @rule(worker=st.sampled_from(WORKERS), lanes=st.integers(1, 3), jobs=st.integers(1, 6), leaves_half=st.booleans())
+    def claim_lanes(self, worker: str, lanes: int, jobs: int, leaves_half: bool) -> None:
+        expected = self.model.in_turn({job.id: job.available_at for job in self.queue.newest(EVERYTHING)})
+        claimed = self.queue.claim_lanes(worker, LEASE_SECONDS, lanes, jobs, leaves_half)
+        heads = [lane.jobs[0].id for lane in claimed]
+        assert heads == expected[: len(heads)]
+        assert len(heads) <= lanes
+        assert heads or not expected
+        assert sum(len(lane.jobs) for lane in claimed) <= max(jobs, len(heads))
+        for lane in claimed:
+            for before, job in zip((None, *lane.jobs), lane.jobs):
+                if before is None:
+                    self.model.claim(job.id, worker, job.lease.token, LEASE_SECONDS)
+                else:
+                    assert self.model.may_be_held(job.id, before.id)
+                    assert job.attempt == 1
+                    self.model.hold(job.id, worker, job.lease.token)
+                self.leases.append(job.lease)
+            self.rows_of_jobs.append([job.lease for job in lane.jobs])
+
+    @precondition(lambda self: self.rows_of_jobs)
+    @rule(which=some_lease, runs=st.integers(1, 6), goes_on=st.booleans(), lets_go=st.booleans())
+    def complete_jobs_in_a_row(self, which: int, runs: int, goes_on: bool, lets_go: bool) -> None:
+        """A worker ran the first jobs of a lane it holds; what it goes on with is the row from then on."""
+        row = self.rows_of_jobs.pop(which % len(self.rows_of_jobs))
+        done, rest = row[:runs], row[runs:]
+        next_one = rest[:1] if goes_on else []
+        held = self.model.holds(done[0].job_id, done[0].token) and all(
+            self.model.is_held(lease.job_id, lease.token) for lease in (*done[1:], *next_one)
+        )
+        repeated = all(self.model.was_repeated(lease.job_id, lease.token, DONE) for lease in done)
+        before = self._states()
+
+        lost = self.queue.complete_many(done, next_one, LEASE_SECONDS)
+
+        if not held:
+            assert lost or repeated
+            assert self._states() == before
+            return
+        assert lost == []
+        for lease in done:
+            self.model.jobs[lease.job_id].attempts += lease is not done[0]
+            self.model.end(lease.job_id, DONE)
+        for lease in next_one:
+            self.model.move_on(lease.job_id, LEASE_SECONDS)
+            self.rows_of_jobs.append(rest)
+        if lets_go and not next_one:
+            self.queue.let_go(rest)
+            for lease in rest:
+                self.model.let_go(lease.job_id, lease.token)
 
     @precondition(lambda self: self.leases)
     @rule(which=some_lease)
@@ -98,12 +151,8 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(among=st.lists(some_lease, min_size=1, max_size=4))
     def complete_many(self, among: list[int]) -> None:
-        leases = list(
-            {
-                (lease.job_id, lease.token): lease
-                for lease in (self.leases[which % len(self.leases)] for which in among)
-            }.values()
-        )
+        some = (self.leases[which % len(self.leases)] for which in among)
+        leases = list({(lease.job_id, lease.token): lease for lease in some if lease.held_by is None}.values())
         held = [lease for lease in leases if self.model.holds(lease.job_id, lease.token)]
         repeated = [lease for lease in leases if self.model.was_repeated(lease.job_id, lease.token, DONE)]
         lost = self.queue.complete_many(leases)
@@ -258,7 +307,7 @@ def address(database_name: str, servers: Servers, tmp_path: Path) -> DatabaseAdd
 
 @pytest.mark.timeout(sized(180, 3600))
 def test_the_queue_does_what_its_model_says(address: DatabaseAddress, database_name: str) -> None:
-    queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY)
+    queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY, LeaseTerms(grace_seconds=0))
     queue.ensure_schema()
     machine = type("Machine", (QueueMachine,), {"queue": queue})
 

@@ -1,9 +1,10 @@
 """How many statements a job costs in steady state. A change that adds one must say why, here.
 
-enqueue: the INSERT. claim: with SKIP LOCKED the candidates are locked: BEGIN, SELECT, UPDATE, COMMIT; without it just
-SELECT and UPDATE. complete: the UPDATE. Looking in vain: as claim, without the UPDATE. A batch costs as much as one
-job: it is taken, and completed, in one statement. A job with others parked behind it ends in a transaction: BEGIN,
-UPDATE, SELECT the next one, UPDATE it, COMMIT, after one UPDATE that found it so.
+enqueue: the INSERT. Many at once: the INSERT, and a SELECT of their ids where it does not return them. claim: with SKIP
+LOCKED the candidates are locked: BEGIN, SELECT, UPDATE, COMMIT; without it just SELECT and UPDATE. complete: the
+UPDATE. Looking in vain: as claim, without the UPDATE. A batch costs as much as one job: it is taken, and completed, in
+one statement. A job with others parked behind it ends in a transaction: BEGIN, UPDATE, SELECT the next one, UPDATE it,
+COMMIT, after one UPDATE that found it so.
 """
 
 from __future__ import annotations
@@ -64,6 +65,17 @@ def test_statements_per_job_in_steady_state(queue: DatabaseQueue) -> None:
 
         queue.claim("worker", LEASE_SECONDS)
         assert statements() == (3 if locking else 1)
+
+
+def test_many_are_stored_by_one_statement_where_it_returns_their_ids(queue: DatabaseQueue) -> None:
+    server = queue.describe_server()
+    returns_ids = server.product == "MariaDB" and tuple(map(int, server.version.split(".")[:2])) >= (10, 5)
+    with counted(queue) as statements:
+        queue.enqueue_many([Update("{}", number) for number in range(8)])
+        assert statements() == (1 if returns_ids else 2)
+
+        queue.enqueue_many([Update("{}", 8)])
+        assert statements() == 1
 
 
 def test_a_batch_costs_what_one_job_costs(queue: DatabaseQueue) -> None:

@@ -165,7 +165,7 @@ def test_a_long_search_stops_in_time_says_how_far_it_came_and_goes_on_from_there
 
     monkeypatch.setattr(search_module, "FIRST_STEP", 5)
     monkeypatch.setattr(search_module, "STATE_STEP", 5)
-    monkeypatch.setattr(search_module, "QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(search_module, "QUICK_SHARE", 0.0)
     oldest = add(queue, 0, update_type="poll")
     for number in range(1, 40):
         add(queue, number)
@@ -187,3 +187,59 @@ def test_what_a_person_writes_is_understood(queue: DatabaseQueue) -> None:
     assert read_filter(text="no such chat") == Filter(error="no such chat")
     assert read_filter(text="9" * 19) == Filter(error="9" * 19)
     assert read_filter(text="٣") == Filter(error="٣")
+
+
+def test_a_lane_is_paged_through_its_index_whatever_state_its_jobs_are_in(
+    queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [add(queue, number, chat=number % 2, update_type="poll" if number % 3 else "message") for number in range(12)]
+    of_lane = [job_id for number, job_id in enumerate(ids) if number % 2 == 1][::-1]
+    ended = [job_id for _ in range(3) for job_id in end(queue, 2, "exit code 1") if job_id in of_lane][::-1]
+    looked_at: list[int] = []
+    rows = queue.table.rows
+
+    def counted(statement: str, **values: object) -> list[tuple[object, ...]]:
+        looked_at.extend(values.get("ids", []))  # type: ignore[call-overload]
+        return rows(statement, **values)
+
+    monkeypatch.setattr(queue.table, "rows", counted)
+    search = Search(queue.table)
+
+    assert pages(search, Filter(lane="chat:1"), 4) == [of_lane[:4], of_lane[4:]]
+    assert pages(search, Filter("failed", lane="chat:1"), 2) == [ended[:2], ended[2:]]
+    assert all_of(search, Filter("pending", "poll", "chat:1"), 2) == [
+        job_id for job_id in of_lane if job_id not in ended and ids.index(job_id) % 3
+    ]
+    assert pages(search, Filter(lane="chat:2"), 2) == [[]]
+    assert set(looked_at) <= set(of_lane), "no job of another lane is read"
+
+
+def test_a_search_that_only_begins_ends_sooner(queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(FakeClock):
+        def __call__(self) -> float:
+            self.now += search_module.FIRST_BUDGET_SECONDS / 3
+            return self.now
+
+    monkeypatch.setattr(search_module, "FIRST_STEP", 5)
+    monkeypatch.setattr(search_module, "STATE_STEP", 5)
+    for number in range(200):
+        add(queue, number)
+
+    for wanted in (Filter(update_type="poll"), Filter("pending", "poll"), Filter("pending", "poll", "chat:1")):
+        begun = Search(queue.table, Slow()).find(wanted, 10, None, search_module.FIRST_BUDGET_SECONDS)
+        usual = Search(queue.table, Slow()).find(wanted, 10)
+
+        assert (begun.full, usual.full) == (False, True)
+        assert usual.next_before is None
+
+
+def test_the_newest_jobs_are_one_question(queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [add(queue, number) for number in range(5)][::-1]
+    asked: list[str] = []
+    rows = queue.table.rows
+    monkeypatch.setattr(queue.table, "rows", lambda sql, **values: asked.append(sql) or rows(sql, **values))
+    search = Search(queue.table)
+
+    assert pages(search, Filter(), 3) == [ids[:3], ids[3:]]
+    assert len(asked) == 2, "one for each page"
+    assert pages(search, Filter(), 5) == [ids]

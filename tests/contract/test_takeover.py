@@ -211,6 +211,8 @@ def test_a_row_stuck_in_processing_is_recovered_after_its_program_had_time_to_fi
 
     assert queue.reap() == Reaped()
     let_pass(queue, ADOPTED_LEASE_SECONDS + 1)
+    queue.reap()
+    let_pass(queue, queue.lease_terms.grace_seconds + 1)
     assert queue.reap() == Reaped(retried=1)
     let_pass(queue, 6)
     assert drained(queue) == [3]

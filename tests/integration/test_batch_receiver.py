@@ -6,9 +6,9 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from scalable.lib.ingest.wsgi import mount
 from scalable.lib.installation import Installation
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
+from scalable.lib.queue.dialects import mysql, mysql_session
 from scalable.lib.queue.dialects.address import SqliteAddress
+from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.queue.job import Counts, Enqueued
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.setup.config import load_config
@@ -36,16 +39,24 @@ PATH = "/scalable/webhook_queue.py"
 
 
 class WatchedQueue(DatabaseQueue):
-    """A queue that tells which updates were stored together, and waits before that while its gate is closed."""
+    """A queue that tells which updates were stored together, and waits before that while its gate is closed.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(open_database(SqliteAddress(folder / "queue")), "bot_jobs", RetryPolicy())
+    `sent` are those that the loop has sent, or tried to; `together` those that its thread has stored.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, "bot_jobs", RetryPolicy())
         self.ensure_schema()
+        self.sent: list[list[int | None]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.together: list[list[int | None]] = []
         self.alone: list[int | None] = []
         self.failure: Exception | None = None
+
+    def send_many(self, jobs: Sequence[Update]) -> Generator[SentStatement, None, list[int]]:
+        self.sent.append([job.update_id for job in jobs])
+        return super().send_many(jobs)
 
     def enqueue_many(self, jobs: Sequence[Update]) -> list[int]:
         self.together.append([job.update_id for job in jobs])
@@ -64,8 +75,8 @@ class WatchedQueue(DatabaseQueue):
 class Pool:
     """The server of a pool, and what it is made of."""
 
-    def __init__(self, folder: Path) -> None:
-        self.queue = WatchedQueue(folder)
+    def __init__(self, folder: Path, database: Database | None = None) -> None:
+        self.queue = WatchedQueue(database or open_database(SqliteAddress(folder / "queue")))
         self.announced = 0
         self.batch_receiver = BatchReceiver(PATH, lambda: self.queue, SECRET, "telegram", self._on_enqueued)
         usual = create_webhook_app(lambda: self.queue, SECRET, "telegram", self._on_enqueued)
@@ -325,7 +336,7 @@ def test_the_other_pages_answer_while_an_update_waits_for_the_database(pool: Poo
 
 
 def test_a_name_that_means_two_addresses_is_served_at_both(tmp_path: Path) -> None:
-    queue = WatchedQueue(tmp_path)
+    queue = WatchedQueue(open_database(SqliteAddress(tmp_path / "queue")))
     server = WebServer(lambda *_: [], "localhost:0", BatchReceiver(PATH, lambda: queue, "", "telegram", lambda: None))
     server.start()
     client = Client(server.port)
@@ -336,6 +347,141 @@ def test_a_name_that_means_two_addresses_is_served_at_both(tmp_path: Path) -> No
     assert queue.together == [[1]]
     client.close()
     server.stop()
+
+
+@pytest.fixture(params=["mariadb-10.5", "mariadb-10.11", "mysql-9.7"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> Iterator[Pool]:
+    """A pool on a server, to which the loop itself sends the updates; one connection is open and idle."""
+    database = open_database(servers.fresh_database(request.param))
+    pool = Pool(tmp_path, database)
+    yield pool
+    pool.server.stop()
+    database.close()
+
+
+@contextmanager
+def table_locked(pool: Pool) -> Iterator[None]:
+    """Nobody else can store until the end of the block."""
+    locked, go_on = threading.Event(), threading.Event()
+
+    def hold(session: Session) -> None:
+        session.execute("LOCK TABLES bot_jobs READ")
+        locked.set()
+        go_on.wait(60)
+        session.execute("UNLOCK TABLES")
+
+    holder = open_database(pool.queue.database._address)  # type: ignore[attr-defined]
+    thread = threading.Thread(target=lambda: holder.run(hold))
+    thread.start()
+    assert locked.wait(20)
+    try:
+        yield
+    finally:
+        go_on.set()
+        thread.join(20)
+        holder.close()
+
+
+def test_while_a_server_stores_one_the_loop_reads_on_and_the_next_are_stored_together(remote: Pool) -> None:
+    clients = [remote.connect() for _ in range(10)]
+    with table_locked(remote):
+        clients[0].send(request(update(100)))
+        eventually(lambda: remote.queue.sent == [[100]])
+        for number, client in enumerate(clients[1:9], 1):
+            client.send(request(update(number)))
+            eventually(lambda count=number: remote.batch_receiver.waiting == count)  # type: ignore[misc]
+        clients[9].send(request(b"", method="GET"))
+        assert clients[9].answer()[0] == 405
+
+    answers = [client.answer() for client in clients[:9]]
+
+    assert remote.queue.sent == [[100], [1, 2, 3, 4, 5, 6, 7, 8]]
+    assert (remote.queue.together, remote.queue.alone) == ([], [])
+    assert {status for status, _, _ in answers} == {200}
+    ids = [body["queued_job_id"] for _, _, body in answers]
+    assert [remote.queue.find(job_id).update_id for job_id in ids] == [100, *range(1, 9)]
+    assert ids == sorted(ids)
+    for client in clients:
+        client.close()
+
+
+def test_a_server_is_sent_a_duplicate_once_and_the_usual_way_tells_it(remote: Pool) -> None:
+    client = remote.connect()
+    for expected in ({}, {"duplicate": True}):
+        client.send(request(update(1)))
+        assert client.answer()[2] == {"ok": True, "queued_job_id": remote.queue.newest(1)[0].id, **expected}
+
+    assert (remote.queue.sent, remote.queue.together, remote.queue.alone) == ([[1], [1]], [], [1])
+    client.close()
+
+
+def test_without_an_idle_connection_the_thread_stores(remote: Pool) -> None:
+    remote.queue.database.close()
+    client = remote.connect()
+    for number in (1, 2):
+        client.send(request(update(number)))
+        assert client.answer()[0] == 200
+
+    assert (remote.queue.together, remote.queue.sent, remote.queue.alone) == ([[1]], [[1], [2]], [])
+    client.close()
+
+
+def test_a_connection_that_the_server_ended_is_replaced(remote: Pool) -> None:
+    [(_, session)] = remote.queue.database._connections._idle
+    number = session._connection.thread_id()  # type: ignore[attr-defined]
+    other = open_database(remote.queue.database._address)  # type: ignore[attr-defined]
+    other.run(lambda session: session.execute(f"KILL {number}"))
+    other.close()
+    client = remote.connect()
+
+    client.send(request(update(1)))
+
+    assert client.answer()[0] == 200
+    assert (remote.queue.sent, remote.queue.together) == ([[1]], [[1]])
+    assert remote.queue.counts() == Counts(pending=1)
+    client.close()
+
+
+def test_of_a_server_that_does_not_answer_telegram_is_told_to_come_again(
+    remote: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "READ_SECONDS", 1)
+    monkeypatch.setattr(mysql_session, "READ_SECONDS", 1)
+    client = remote.connect()
+    with table_locked(remote):
+        client.send(request(update(1)))
+        status, headers, _ = client.answer()
+        assert (status, headers["Retry-After"]) == (503, "10")
+
+    client.send(request(update(1)))
+    assert client.answer()[0] == 200
+    assert remote.queue.counts() == Counts(pending=1)
+    client.close()
+
+
+def test_a_server_that_is_stopped_takes_no_connection_any_more_and_finishes_what_it_has(pool: Pool) -> None:
+    client = pool.connect()
+    pool.queue.gate.clear()
+    client.send(request(update(1)))
+    eventually(lambda: pool.queue.together == [[1]])
+
+    pool.server.stop()
+
+    with pytest.raises(ConnectionRefusedError):
+        pool.connect()
+    pool.queue.gate.set()
+    assert client.answer()[0] == 200
+    client.close()
+    eventually(lambda: not pool.server.is_running)
+
+
+def test_a_server_that_never_started_can_be_stopped() -> None:
+    server = WebServer(lambda *_: [], "127.0.0.1:0")
+
+    server.stop()
+
+    with pytest.raises(ConnectionRefusedError):
+        Client(server.port)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "mariadb-10.11"])

@@ -20,7 +20,7 @@ from tests.integration.conftest import database_settings
 from tests.support.fakes.worker_killer import JOURNAL_BOT, children, read_journal
 from tests.support.generators.bots import python_bot
 from tests.support.judges.judge import Story, find_wrongs, read_runs
-from tests.support.servers.databases import Servers, let_pass
+from tests.support.servers.databases import Servers, let_leases_run_out
 from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, NO_DATABASE, Started, Ticks, php_bot
 from tests.support.servers.site import wait_until
 
@@ -362,7 +362,7 @@ def test_a_tick_that_is_killed_takes_its_bots_with_it_and_the_next_one_recovers(
 
     os.kill(tick.child.pid, signal.SIGKILL)
     wait_until(lambda: not any(alive(bot) for bot in bots), lambda: bots, 10)
-    let_pass(ticks.queue, 46)  # the leases
+    let_leases_run_out(ticks.queue)
     (ticks.folder / "go").touch()
     next_tick = ticks.start(*CRON, "--max-seconds", "20")
 

@@ -40,10 +40,10 @@ RETRY_BASE_SECONDS = 1
 # Runs to wait for: before a node dies, elsewhere while it is away, and at its host when it is back.
 RUNS_BEFORE, RUNS_MEANWHILE, RUNS_AFTER = sized(40, 120), sized(40, 80), sized(20, 60)
 # When a node was away for so long, leases of its workers may have ended before these could tell what they had done.
-LONG_OUTAGE_SECONDS, LONG_OUTAGE_ENDS_LEASES_SECONDS = 20.0, 35.0
+LONG_OUTAGE_SECONDS, LONG_OUTAGE_ENDS_LEASES_SECONDS = 60.0, 75.0
 START_SECONDS = 120.0
-# A lease, and time to work off what waited behind it.
-END_SECONDS = 120.0
+# A lease with its grace time, and time to work off what waited behind it.
+END_SECONDS = 180.0
 EVERYTHING = 1_000_000
 CONFLICTS = "SHOW STATUS WHERE Variable_name IN ('wsrep_local_cert_failures', 'wsrep_local_bf_aborts')"
 

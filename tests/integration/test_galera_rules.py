@@ -25,6 +25,7 @@ from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.minimal_mysql import insert
 from scalable.lib.queue.job import Lease, Reaped
 from scalable.lib.queue.leadership import Leadership
+from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_pass
@@ -33,6 +34,8 @@ from tests.support.servers.load_balancer import Relay
 from tests.support.servers.site import wait_until
 
 LEASE_SECONDS = 45.0
+# A lease that ran out is reaped when it is found so.
+AT_ONCE = LeaseTerms(grace_seconds=0)
 # Without waiting for anything: three statements, each of them tried twice.
 AT_ONCE_SECONDS = 3.0
 Result = TypeVar("Result")
@@ -45,7 +48,7 @@ class Rig:
         self.cluster = cluster
         self.database = cluster.create_database()
         self.queues = [
-            DatabaseQueue(open_database(cluster.address(number, self.database)), "bot_jobs", RetryPolicy())
+            DatabaseQueue(open_database(cluster.address(number, self.database)), "bot_jobs", RetryPolicy(), AT_ONCE)
             for number in range(NODES)
         ]
         self.threads = ThreadPoolExecutor(16)

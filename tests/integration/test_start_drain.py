@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers.databases import let_pass
+from tests.support.servers.databases import let_leases_run_out
 from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, Ticks
 from tests.support.servers.site import wait_until
 from tests.support.servers.web_hosts import OVERLAP_BOT, WebHost, descriptors_of, in_background, is_alive, parent_of
@@ -195,7 +195,7 @@ def test_after_a_drain_that_was_killed_the_next_update_brings_another(in_flight:
     os.kill(drain, signal.SIGKILL)
     wait_until(lambda: not is_alive(bot), lambda: bot, 10)
     host.wait_until_nothing_is_left()
-    let_pass(ticks.queue, 46)  # the lease
+    let_leases_run_out(ticks.queue)
     host.let_go()
     host.send(3)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.servers.databases import let_pass
+from tests.support.servers.databases import let_leases_run_out, let_pass
 from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, Ticks
 from tests.support.servers.site import wait_until
 from tests.support.servers.web_hosts import TICK_TOKEN, WebHost, in_background, is_alive, parent_of
@@ -256,7 +256,7 @@ def test_a_drain_that_is_killed_is_told_and_the_next_tick_recovers(in_flight: In
 
     assert answer() == b"error: the drain failed; the reason is in the file .ht-drain.log of the data folder\n"
     wait_until(lambda: not is_alive(bot), lambda: bot, 10)
-    let_pass(ticks.queue, 46)  # the lease
+    let_leases_run_out(ticks.queue)
     host.let_go()
     for _ in range(2):  # the job that is given back is due a second later
         host.tick()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scalable.lib.queue.lease_terms import LeaseTerms
 from tests.stress.arrivals import arrivals
 from tests.stress.faults import Faults, Strike
 from tests.stress.hosts import Host, kept_running, small_disk, wrong_clock
@@ -28,7 +29,7 @@ SERVER = "mariadb-10.11"
 CONNECTIONS = 10
 # As many as setWebhook has by default. One is to the second host, whose false clock makes every look at it slow.
 CONNECTIONS_OF_TELEGRAM = 40
-RETRY_BASE_SECONDS, LEASE_SECONDS = 1, 45
+RETRY_BASE_SECONDS, LEASE_SECONDS = 1, LeaseTerms().lease_seconds
 PATIENCE_SECONDS = 180.0
 # How often each kind comes, beside the others, once each has come once.
 SHARES = {

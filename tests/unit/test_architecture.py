@@ -49,7 +49,7 @@ PACKAGE_FILES = ("scalable/__init__.py", "scalable/lib/__init__.py")
 # Where a package from outside, or a module of Python with a rule of its own, may be imported.
 PLACES = {
     "apscheduler": ("scalable/lib/pool/",),
-    "pymysql": ("scalable/lib/queue/dialects/mysql.py", "scalable/lib/queue/dialects/mysql_errors.py"),
+    "pymysql": ("scalable/lib/queue/dialects/mysql",),
     "sqlite3": ("scalable/lib/queue/dialects/",),
     "bottle": ("scalable/lib/dashboard/", "scalable/lib/pool/tick_app.py"),
     "waitress": ("scalable/lib/ingest/batch_receiver.py", "scalable/lib/pool/web_server.py"),
@@ -77,6 +77,10 @@ BESIDE_THE_WAY = {
     "scalable/lib/ingest/after*.py": "work after the response, where no pool runs",
     "scalable/lib/queue/dialects/address.py": "how an address is spelled",
     "scalable/lib/queue/dialects/prepared_insert.py": "another way in: CGI without most imports",
+    "scalable/lib/queue/dialects/sent_statement.py": "for the pool's own server: an answer that is not waited for",
+    "scalable/lib/queue/maintenance.py": "jobs that nobody runs: leases that ended, deadlines, old rows",
+    "scalable/lib/queue/schema.py": "creates the tables, once",
+    "scalable/lib/queue/held_jobs.py": "several jobs of a lane under one lease: fewer statements, the same way",
     "scalable/lib/queue/history.py": "for the dashboard: earlier runs of a job",
     "scalable/lib/queue/notes.py": "for the dashboard: short texts that all processes read",
     "scalable/lib/queue/operator_actions.py": "for the dashboard: what its owner does to jobs",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.worker.claim_size import MAX_BATCH
@@ -208,7 +209,7 @@ def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Benc
     assert max(job.attempts for job in bench.queue.newest(10)) == 1
 
 
-def test_a_lease_that_cannot_be_given_back_is_forgotten(bench: Bench) -> None:
+def test_what_cannot_be_given_back_while_the_database_is_away_is_given_back_with_the_next_try(bench: Bench) -> None:
     bench.enqueue(10)
     bench.runner.result = ended(0.001)
     bench.work_one()
@@ -221,7 +222,7 @@ def test_a_lease_that_cannot_be_given_back_is_forgotten(bench: Bench) -> None:
 
     assert bench.queue.counts() == Counts(processing=9, done=1)
     bench.worker.give_back()
-    assert bench.queue.counts() == Counts(processing=9, done=1)
+    assert bench.queue.counts() == Counts(pending=8, processing=1, done=1)  # one was run, and is not told yet
 
 
 def test_done_jobs_of_a_batch_whose_leases_are_lost_are_not_counted_as_done(bench: Bench) -> None:
@@ -236,3 +237,23 @@ def test_done_jobs_of_a_batch_whose_leases_are_lost_are_not_counted_as_done(benc
 
     assert bench.queue.counts() == Counts(processing=1, done=2)
     assert bench.sql("SELECT SUM(done) FROM bot_jobs_minutes") == [(2,)]
+
+
+def test_after_an_outage_a_worker_gives_back_what_it_had_claimed_before_it_claims_anything(bench: Bench) -> None:
+    bench.enqueue(10)
+    bench.runner.result = ended(0.001)
+    bench.work_one()
+    bench.work_one()
+    bench.opened[0].report_now()
+    bench.worker.collect()
+    bench.clock.advance(LONGEST_LIST_SECONDS + 1)
+
+    bench.database.away = lambda: True
+    with pytest.raises(DatabaseUnavailable):
+        bench.work_one()
+    bench.database.away = lambda: False
+    bench.work_one()
+
+    released = bench.sql("SELECT COUNT(*) FROM bot_jobs WHERE history LIKE '%released%'")
+    assert released == [(8,)]
+    assert bench.sql("SELECT DISTINCT attempts FROM bot_jobs WHERE status <> 'pending'") == [(1,)]

@@ -126,3 +126,17 @@ def test_what_a_burst_of_threads_opened_is_closed_within_seconds_but_for_the_one
         sessions.give_back(sessions.borrow())
 
     assert exchange.open() == 1
+
+
+def test_an_idle_connection_is_lent_without_waiting_and_no_other():
+    exchange = Exchange()
+    sessions = ConnectionPool(exchange.connect)
+    sessions.limit(1)
+    assert sessions.borrow_idle() is None  # none was made yet
+    line = sessions.borrow()
+    assert sessions.borrow_idle() is None  # the only one is in use
+    sessions.give_back(line)
+
+    assert sessions.borrow_idle() is line
+    sessions.give_back(line)
+    assert (sessions.borrow(), exchange.open()) == (line, 1)

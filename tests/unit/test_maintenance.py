@@ -28,7 +28,8 @@ def test_what_expired_and_what_was_reaped_is_counted_and_dead_workers_are_forgot
     maintenance = Maintenance(bench.queue, 3600, 3600, bench.clock)
     bench.enqueue(3)
     bench.queue.claim("killed", 45)
-    bench.sql("UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000' WHERE status = 'processing'")
+    over = "lease_expires_at = '2000-01-01', lease_missed_at = '2000-01-02'"
+    bench.sql(f"UPDATE bot_jobs SET {over} WHERE status = 'processing'")
     bench.sql("UPDATE bot_jobs SET priority = 0, expires_at = '2000-01-01' WHERE status = 'pending'")
     bench.worker.heartbeat.beat_and_flush_if_due()
 

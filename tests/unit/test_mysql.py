@@ -15,6 +15,7 @@ from scalable.lib.errors import DatabaseUnavailable, FastPathUnavailable
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.minimal_mysql import Connection
 from scalable.lib.queue.dialects.mysql import MySqlDatabase
+from scalable.lib.queue.dialects.mysql_session import returns_rows
 
 PASSWORD = "hush-hush"
 CAPABILITIES = 0x1 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x80000
@@ -114,3 +115,20 @@ def check_that_nothing_is_told(server: AskingServer, address: MySqlAddress, plac
     assert PASSWORD not in str(caught.value)
     assert PASSWORD.encode() not in server.heard
     assert len(server.heard) < 2 * 400  # the two greetings, and nothing more
+
+
+@pytest.mark.parametrize(
+    ("server_info", "expected"),
+    [
+        ("5.5.5-10.4.34-MariaDB-1:10.4.34+maria~ubu2004", False),
+        ("5.5.5-10.5.0-MariaDB", True),
+        ("10.11.19-MariaDB-0+deb12u1", True),
+        ("11.8.6-MariaDB-log", True),
+        ("5.5.5-10.3.39-MariaDB", False),
+        ("8.0.36", False),
+        ("9.7.0-debug", False),
+        ("", False),
+    ],
+)
+def test_which_servers_return_the_rows_of_an_insert(server_info: str, expected: bool) -> None:
+    assert returns_rows(server_info) is expected

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pymysql
 import pytest
 
-from scalable.lib.errors import DatabaseBusy, DatabaseUnavailable, StatementRefused
+from scalable.lib.errors import DatabaseBusy, DatabaseUnavailable, NodeWithoutCluster, StatementRefused
+from scalable.lib.queue.dialects import database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Meaning, Session
 from scalable.lib.queue.dialects.mysql import MySqlDatabase
+from scalable.lib.queue.dialects.mysql_session import LOCK_WAIT_SECONDS
+from tests.support.fakes.clock import FakeClock
 
 
 class OneSession(Session):
@@ -67,6 +70,30 @@ def test_what_a_server_cannot_do_now_is_waited_for(number: int) -> None:
 
 def test_what_the_system_says_is_waited_for() -> None:
     assert kind_of(ConnectionResetError(104, "Connection reset by peer")) is DatabaseUnavailable
+
+
+def test_a_node_without_its_cluster_is_called_that_and_not_a_database_that_is_away() -> None:
+    error = pymysql.err.OperationalError(1047, "WSREP has not yet prepared node for application use")
+
+    assert kind_of(error) is NodeWithoutCluster
+
+
+@pytest.mark.parametrize("number", [1205, 1213, 1020])
+def test_conflicts_that_each_take_their_time_are_repeated_for_some_seconds_only(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait for a lock takes LOCK_WAIT_SECONDS; nine of them would keep a renewal, or Telegram, waiting too long."""
+    clock, tries = FakeClock(), []
+    monkeypatch.setattr(database.time, "monotonic", clock)
+
+    def work(_: Session) -> None:
+        tries.append(clock.now)
+        clock.advance(LOCK_WAIT_SECONDS)
+        raise pymysql.err.OperationalError(number, "it says")
+
+    with pytest.raises(DatabaseBusy):
+        Connected().run(work)
+    assert len(tries) == 3
 
 
 @pytest.mark.parametrize("number", [2006, 2013, 1053, 1927, 4031, 1047])

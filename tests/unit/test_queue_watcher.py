@@ -92,6 +92,18 @@ def test_a_lease_that_ran_out_asks_for_maintenance(room: Room):
     assert room.woken() == 0
 
 
+def test_after_an_outage_it_asks_for_maintenance_because_a_worker_may_have_died_in_it(tmp_path: Path):
+    room = Room(tmp_path, step_seconds=0.05)
+    away = True
+    room.bench.database.away = lambda: away
+    room.watcher.start()
+    eventually(lambda: room.watcher._was_away)
+    away = False
+
+    eventually(lambda: room.maintenances == 1)
+    room.close()
+
+
 def test_while_the_database_is_away_notifications_are_heard_and_polls_go_on_when_it_is_back(tmp_path: Path):
     room = Room(tmp_path, step_seconds=0.05)
     away = True

@@ -9,11 +9,11 @@ import pytest
 
 from scalable.lib.errors import LeaseLost, NoProcessLeft
 from scalable.lib.queue.job import Counts, Lease
+from scalable.lib.queue.lease_terms import USUAL_TERMS
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.telegram.update import Update
 from scalable.lib.worker.claim_size import SLOW_SECONDS
 from scalable.lib.worker.job_list import LONGEST_LIST_SECONDS
-from scalable.lib.worker.lease_renewer import RENEW_SECONDS
 from scalable.lib.worker.slot_group import MOST_AUTO_SLOTS, REFUSED_SECONDS, SlotLimit, slot_limit
 from tests.support.fakes.worker_bench import FAILED, Bench
 
@@ -172,7 +172,7 @@ def test_the_leases_of_all_slots_are_renewed_together(bench: Bench):
     bench.runner.during = lambda _: None
     for slot in bench.opened:
         slot.begin()
-    bench.clock.advance(RENEW_SECONDS)
+    bench.clock.advance(USUAL_TERMS.renew_seconds)
     bench.worker.keep_leases()
     bench.worker.keep_leases()
 
@@ -188,7 +188,7 @@ def test_a_lease_that_is_lost_stops_its_bot_and_no_other(bench: Bench):
         slot.begin()
     bench.sql("UPDATE bot_jobs SET lease_token = 'another', reserved_by = 'other' WHERE id = :id", id=first)
 
-    bench.clock.advance(RENEW_SECONDS)
+    bench.clock.advance(USUAL_TERMS.renew_seconds)
     bench.worker.keep_leases()
 
     lists = {jobs.running.id: jobs for jobs in bench.worker.slots.lists if jobs.running is not None}

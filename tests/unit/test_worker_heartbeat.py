@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.queue.counters import Counters
+from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.views.minutes import Minute, merged, percentile
 from scalable.lib.queue.worker_registry import RegisteredWorker, WorkerRegistry
-from scalable.lib.worker.lease_renewer import RENEW_SECONDS
 from scalable.lib.worker.worker_heartbeat import BEAT_SECONDS
 from tests.support.fakes.worker_bench import FAILED, Bench
 
@@ -92,7 +92,7 @@ def test_a_worker_beats_while_its_bot_runs_long(bench: Bench):
     def during(tick: Callable[[], None]) -> None:
         bench.sql("UPDATE bot_jobs_workers SET heartbeat_at = '2000-01-01 00:00:00.000'")
         assert alive(bench) == []
-        bench.clock.advance(RENEW_SECONDS)
+        bench.clock.advance(LeaseTerms().renew_seconds)
         tick()
         beaten.extend((worker.heartbeat_at - worker.started_at).total_seconds() for worker in alive(bench))
 
@@ -100,7 +100,7 @@ def test_a_worker_beats_while_its_bot_runs_long(bench: Bench):
 
     bench.loop(drain=True)
 
-    assert beaten == [RENEW_SECONDS]
+    assert beaten == [LeaseTerms().renew_seconds]
 
 
 def test_an_idle_worker_stays_alive(bench: Bench):

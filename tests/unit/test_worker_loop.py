@@ -176,7 +176,7 @@ def test_a_worker_waits_while_the_tables_are_gone(bench: Bench):
     assert len(bench.stop.waits) == 1
 
 
-EXPIRE = "UPDATE bot_jobs SET lease_expires_at = '2000-01-01 00:00:00.000'"
+EXPIRE = "UPDATE bot_jobs SET lease_expires_at = '2000-01-01', lease_missed_at = '2000-01-02'"
 
 
 def test_a_worker_without_a_pool_gives_back_the_jobs_of_dead_ones(bench: Bench):

@@ -31,7 +31,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
 from scalable.lib.queue.views.health import Thresholds, check_health
 from scalable.lib.queue.views.minutes import percentile
-from scalable.lib.queue.views.search import Filter, Found, read_filter
+from scalable.lib.queue.views.search import BUDGET_SECONDS, FIRST_BUDGET_SECONDS, Filter, Found, read_filter
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 
 # Of the newest jobs, on the overview; the list of jobs and the JSON have as many as the setting says.
@@ -157,7 +157,9 @@ def _find(request: DashboardRequest, queue: DatabaseQueue, wanted: Filter, befor
         search = queue.search
         if request.is_masked and wanted.number is not None:
             return Found((), exact=search.find(wanted, 1).exact)
-        return search.find(wanted, request.settings.limit, before)
+        opens_page = request.format != "json" and before is None  # the page then looks further by itself
+        budget_seconds = FIRST_BUDGET_SECONDS if opens_page else BUDGET_SECONDS
+        return search.find(wanted, request.settings.limit, before, budget_seconds)
     except SchemaMissing:
         return Found(())
 

@@ -1,8 +1,12 @@
 """The pool's own web server: updates that come together are stored together, by one statement.
 
-One thread reads them, one stores them; while the latter waits for the database, more gather. It handles one case only,
-an update that can be stored at once. Every other request and every failure goes through waitress and the webhook
-application, which handle all cases and report errors; what was stored all the same is a duplicate there.
+The thread that reads them also stores them: it sends the statement, and reads on until the database has answered. What
+it cannot do without waiting, a thread of its own does: connect, repeat, and everything on SQLite. Only one of the two
+stores at a time, one batch after the other, so jobs get their ids in the order in which updates arrived.
+
+It handles one case only, an update that can be stored at once. Every other request and every failure goes through
+waitress and the webhook application, which handle all cases and report errors; what was stored all the same is a
+duplicate there.
 """
 
 from __future__ import annotations
@@ -10,21 +14,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Optional
 
 from waitress.channel import HTTPChannel
 from waitress.utilities import build_http_date
+from waitress.wasyncore import dispatcher
 
-from scalable.lib.errors import ScalableError
+from scalable.lib.errors import FastPathUnavailable, ScalableError
 from scalable.lib.ingest.pipeline import Receiver
 from scalable.lib.ingest.plain_request import read_plain_request
 from scalable.lib.ingest.responses import stored
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.telegram.update import Update
 
 log = logging.getLogger(__name__)
@@ -49,9 +55,14 @@ class BatchReceiver:
         self._receiver = Receiver(secret, order, on_enqueued, log)
         self._waiting: SimpleQueue[_Taken] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="batch receiver", daemon=True)
+        self._for_thread: SimpleQueue[list[_Taken]] = SimpleQueue()
+        self._is_thread_storing = False
+        self._under_way: Optional[_UnderWay] = None
+        self._wake_loop: Callable[[], None] = lambda: None
 
-    def start(self) -> None:
-        """Begin to store what is taken, in a thread of its own."""
+    def start(self, wake_loop: Callable[[], None]) -> None:
+        """Begin to store what is taken. `wake_loop` lets the server's loop call `store_waiting`, in any thread."""
+        self._wake_loop = wake_loop
         self._thread.start()
 
     @property
@@ -74,28 +85,109 @@ class BatchReceiver:
         self._waiting.put(_Taken(channel, data, update, len(request.body)))
         return True
 
-    def _work(self) -> None:
-        while True:
-            taken = [self._waiting.get()]
-            while len(taken) < MOST_AT_ONCE and self.waiting:
-                taken.append(self._waiting.get())
-            self._store(taken)
+    def store_waiting(self, sockets: dict[int, Any]) -> None:
+        """Store what waits, unless something is being stored. Called by the server's loop, after each of its rounds.
 
-    def _store(self, taken: list[_Taken]) -> None:
-        try:
-            ids = self._open_queue().enqueue_many([each.update for each in taken])
-        except Exception as error:  # the top of this thread: the webhook application reports the same error
-            if not isinstance(error, ScalableError):
-                log.exception(event("updates not stored together", count=len(taken)))
-            while self.waiting:  # these would only wait for the same error
-                taken.append(self._waiting.get())
-            for each in taken:
-                each.channel.leave_to_waitress(each.data)
-            return
+        `sockets` are those that the loop waits for.
+        """
+        if self._under_way is not None:
+            self._under_way.end_if_overdue()
+        elif self.waiting and not self._is_thread_storing:
+            self._under_way = _UnderWay(self, self._next_batch(), sockets)
+            self._under_way.go_on()
+
+    def send(self, taken: list[_Taken]) -> Generator[SentStatement, None, list[int]]:
+        """See DatabaseQueue.send_many."""
+        return (yield from self._open_queue().send_many([each.update for each in taken]))
+
+    def store_in_thread(self, taken: list[_Taken]) -> None:
+        """Let the thread store what the loop cannot."""
+        self._under_way = None
+        self._is_thread_storing = True
+        self._for_thread.put(taken)
+
+    def respond(self, taken: list[_Taken], ids: list[int]) -> None:
+        """Tell the clients that their updates are stored."""
+        self._under_way = None
         date = build_http_date(int(time.time()))
         for each, job_id in zip(taken, ids):
             each.channel.respond(stored(job_id).for_http(date))
         self._receiver.finish((each.update, job_id, each.body_bytes) for each, job_id in zip(taken, ids))
+
+    def leave_to_waitress(self, taken: list[_Taken]) -> None:
+        """Let the webhook application have them, which will report the same error, and all that would wait for it."""
+        self._under_way = None
+        while self.waiting:
+            taken.append(self._waiting.get())
+        for each in taken:
+            each.channel.leave_to_waitress(each.data)
+
+    def _next_batch(self) -> list[_Taken]:
+        taken = [self._waiting.get()]
+        while len(taken) < MOST_AT_ONCE and self.waiting:
+            taken.append(self._waiting.get())
+        return taken
+
+    def _work(self) -> None:
+        while True:
+            self._store(self._for_thread.get())
+            while self.waiting and not self._open_queue().database.can_send:
+                self._store(self._next_batch())
+            self._is_thread_storing = False
+            if self.waiting:  # perhaps the loop looked before, and left it to this thread
+                self._wake_loop()
+
+    def _store(self, taken: list[_Taken]) -> None:
+        try:
+            ids = self._open_queue().enqueue_many([each.update for each in taken])
+        except Exception as error:  # the top of this thread
+            if not isinstance(error, ScalableError):
+                log.exception(event("updates not stored together", count=len(taken)))
+            self.leave_to_waitress(taken)
+        else:
+            self.respond(taken, ids)
+
+
+class _UnderWay(dispatcher):
+    """Updates that the loop is storing: one of the sockets it waits for is the connection to the database."""
+
+    def __init__(self, batch_receiver: BatchReceiver, taken: list[_Taken], sockets: dict[int, Any]) -> None:
+        super().__init__(map=sockets)
+        self._batch_receiver = batch_receiver
+        self._taken = taken
+        self._steps = batch_receiver.send(taken)
+        self._statement: Optional[SentStatement] = None
+
+    def go_on(self) -> None:
+        """Send the next statement, after the answer to the one before was received."""
+        try:
+            self._statement = next(self._steps)
+            self._fileno = self._statement.fileno()
+            self.add_channel()
+        except StopIteration as done:
+            self._batch_receiver.respond(self._taken, done.value)
+        except FastPathUnavailable:
+            self._batch_receiver.store_in_thread(self._taken)
+        except Exception as error:  # the top of what is done for these updates
+            if not isinstance(error, ScalableError):
+                log.exception(event("updates not stored together", count=len(self._taken)))
+            self._batch_receiver.leave_to_waitress(self._taken)
+
+    def end_if_overdue(self) -> None:
+        """Do not wait longer than for any other statement."""
+        if self._statement is not None and self._statement.is_overdue:
+            self.del_channel()
+            self._steps.close()
+            self._batch_receiver.leave_to_waitress(self._taken)
+
+    def writable(self) -> bool:
+        """Never: statements are sent at once."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """The database has answered."""
+        self.del_channel()
+        self.go_on()
 
 
 class Channel(HTTPChannel):

@@ -30,7 +30,8 @@ END_SECONDS = 10.0
 class QueueWatcher:
     """Wakes one worker for each notification, and all of them when a snapshot finds due jobs.
 
-    `on_maintenance_due` is called when a snapshot finds leases or deadlines that are over; it must not block.
+    `on_maintenance_due` is called when a snapshot finds leases or deadlines that are over, and after an outage, in
+    which a worker may have died; it must not block.
     """
 
     queue: DatabaseQueue
@@ -42,6 +43,7 @@ class QueueWatcher:
     def __post_init__(self) -> None:
         self._stop = StopSignal()
         self._may_log = OncePer(60)
+        self._was_away = False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
@@ -79,9 +81,11 @@ class QueueWatcher:
             if self._may_log():
                 log.error(event("queue not looked at", cause=error))
             self.queue.close()
+            self._was_away = True
             return
         self.schedule.polled(snapshot)
         if snapshot.due_in_seconds is not None and snapshot.due_in_seconds <= 0:
             self.wakeup_pipe.wake_workers()
-        if snapshot.needs_maintenance:
+        was_away, self._was_away = self._was_away, False
+        if snapshot.needs_maintenance or was_away:
             self.on_maintenance_due()

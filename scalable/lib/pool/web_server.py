@@ -7,12 +7,17 @@ import threading
 from typing import Any, Optional
 
 from waitress.server import BaseWSGIServer, create_server
+from waitress.wasyncore import dispatcher, loop
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.ingest.batch_receiver import BatchReceiver
 from scalable.lib.ingest.request_body import MAX_UPDATE_BYTES
 
 THREADS = 8
+# How long the loop waits when nothing happens.
+LOOP_SECONDS = 1.0
+# Far longer than one of its rounds takes.
+STOP_SECONDS = 5.0
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -31,10 +36,12 @@ class WebServer:
 
     def __init__(self, application: Any, listen: str, batch_receiver: Optional[BatchReceiver] = None) -> None:
         host, port = parse_listen(listen)
+        self._sockets: dict[int, Any] = {}  # those that the loop waits for
         try:
             # Far above the application's own limit: waitress cuts the connection, the application explains the error.
-            server: Any = create_server(
+            create_server(
                 application,
+                map=self._sockets,
                 host=host,
                 port=port,
                 threads=THREADS,
@@ -46,23 +53,58 @@ class WebServer:
             why = error.strerror or error
             raise ConfigurationError(f"--serve {listen}: cannot listen there ({why}); choose another") from error
         # `localhost` may mean two addresses; then waitress returns a server of several sockets.
-        everything = getattr(server, "map", {0: server}).values()
-        of_sockets: list[Any] = [each for each in everything if isinstance(each, BaseWSGIServer)]
+        of_sockets: list[Any] = [each for each in self._sockets.values() if isinstance(each, BaseWSGIServer)]
         if batch_receiver is not None:
             for each in of_sockets:
                 each.channel_class = batch_receiver.channel
         self._batch_receiver = batch_receiver
+        self._trigger = of_sockets[0].trigger
         self.port = int(of_sockets[0].effective_port)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-        self._server = server
-        self._thread = threading.Thread(target=self._server.run, name="web server", daemon=True)
+        self._listening = of_sockets
+        self._is_stopping = False
+        self._has_stopped_listening = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="web server", daemon=True)
 
     def start(self) -> None:
         """Begin to answer, in threads of its own."""
         if self._batch_receiver is not None:
-            self._batch_receiver.start()
+            self._batch_receiver.start(self._wake)
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it answers; after `stop`: whether connections are left."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
-        """Close the listening socket; requests under way may finish while the process runs."""
-        self._server.close()
+        """Close the listening sockets; requests under way may finish while the process runs.
+
+        The loop's own thread closes them, because it may be waiting for them just now.
+        """
+        self._is_stopping = True
+        if self.is_running:
+            self._wake()
+            self._has_stopped_listening.wait(STOP_SECONDS)
+        else:
+            self._stop_listening()
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            self._wait_and_handle()
+        self._stop_listening()
+        while any(each.active_channels for each in self._listening):
+            self._wait_and_handle()
+
+    def _wait_and_handle(self) -> None:
+        loop(LOOP_SECONDS, map=self._sockets, count=1)
+        if self._batch_receiver is not None:
+            self._batch_receiver.store_waiting(self._sockets)
+
+    def _stop_listening(self) -> None:
+        for each in self._listening:
+            dispatcher.close(each)  # what wakes the loop stays open: another thread may be writing to it
+        self._has_stopped_listening.set()
+
+    def _wake(self) -> None:
+        self._trigger.pull_trigger()

@@ -1,4 +1,4 @@
-"""One try to claim jobs: reads the candidates in order of priority, takes those whose lane is free. Does not park jobs.
+"""Claims jobs: reads the candidates in order of priority, takes those whose lane is free, and parks those that block.
 
 Where the server has SKIP LOCKED the candidates stay locked until they are taken, and other claimers pass them over.
 Elsewhere claimers race for them, and the second one finds a row that is no longer pending.
@@ -6,65 +6,122 @@ Elsewhere claimers race for them, and the second one finds a row that is no long
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Optional
 
+from scalable.lib.errors import DatabaseUnavailable
+from scalable.lib.logs import event
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.dialects.database import Session
-from scalable.lib.queue.job import ClaimedJob, Lease
-from scalable.lib.queue.parking import Candidates
+from scalable.lib.queue.held_jobs import hold_followers
+from scalable.lib.queue.job import ClaimedJob, ClaimedLane, Lease
+from scalable.lib.queue.parking import Candidate, park_blocked
 from scalable.lib.queue.table import QueueTable
 
+log = logging.getLogger(__name__)
+# Claims that found candidates and lost every one of them to others, before there is said to be nothing.
+MAX_LOST_CLAIMS = 5
 # id, payload, attempts, update_id, update_type, lane, waited, blocker
 _Row = tuple[Any, ...]
 
 
-class Claim:
-    """One try to take jobs. `taken`, by id; `candidates`: every job it read, with the one that blocks it.
+@dataclass(frozen=True)
+class ClaimRequest:
+    """Who wants jobs of how many lanes, and under a lease of how long.
 
-    It takes none behind a blocked one unless `past_blocked`: it sees few candidates, and one that
-    it does not see may go first.
+    `jobs`: how many of these lanes in all; None: one of each. `leaves_half`: of fewer lanes than that, take half, so
+    that other workers find some. `urgent_only`: none without a deadline.
     """
 
-    def __init__(
-        self,
-        table: QueueTable,
-        worker: str,
-        lease_seconds: float,
-        limit: int,
-        past_blocked: bool,
-        urgent_only: bool = False,
-    ) -> None:
+    worker: str
+    lease_seconds: float
+    lanes: int
+    jobs: Optional[int] = None
+    leaves_half: bool = False
+    urgent_only: bool = False
+
+    def without(self, claimed: list[ClaimedLane]) -> ClaimRequest:
+        """What is missing when these were claimed."""
+        jobs = None if self.jobs is None else self.jobs - sum(len(lane.jobs) for lane in claimed)
+        return replace(self, lanes=self.lanes - len(claimed), jobs=jobs)
+
+    @property
+    def is_fulfilled(self) -> bool:
+        """Whether nothing is missing."""
+        return self.lanes <= 0 or (self.jobs is not None and self.jobs <= 0)
+
+
+def claim_lanes(table: QueueTable, request: ClaimRequest) -> list[ClaimedLane]:
+    """What may be run now, in order of priority; a job without a lane is a lane of its own."""
+    claimed: list[ClaimedLane] = []
+    lost_claims = 0
+    while True:
+        claim = _Claim(table, request)
+        try:
+            table.database.run(claim.take, transaction=table.database.claims_in_transaction())
+            lanes = claim.lanes()
+            claimed, request = claimed + lanes, request.without(lanes)
+            if not claim.is_cut_short or request.is_fulfilled or lost_claims == MAX_LOST_CLAIMS:
+                return claimed
+            # Park the blocked ones, then claim again what comes behind them. None parked: other claimers were faster.
+            if not park_blocked(table, claim.candidates):
+                lost_claims += 1
+        except DatabaseUnavailable as error:
+            if not claimed:
+                raise
+            log.debug(event("claim cut short", jobs=len(claimed), cause=error))
+            return claimed
+
+
+class _Claim:
+    """One try. `taken`, by id; `candidates`: every job it read, with the one that blocks it."""
+
+    def __init__(self, table: QueueTable, request: ClaimRequest) -> None:
         self.taken: dict[int, ClaimedJob] = {}
-        self.candidates: Candidates = []
+        self.candidates: list[Candidate] = []
+        self._followers: dict[int, list[ClaimedJob]] = {}
         self._table = table
-        self._limit = limit
-        self._past_blocked = past_blocked
-        self._candidates = sql.URGENT_CANDIDATES if urgent_only else sql.CANDIDATES
-        self._lease = {"worker": worker, "token": secrets.token_hex(8), "seconds": lease_seconds}
+        self._request = request
+        self._most_candidates = request.lanes * table.database.candidates_per_job
+        self._lease = {
+            "worker": request.worker,
+            "token": secrets.token_hex(8),
+            "seconds": request.lease_seconds,
+        }
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether there may be more: it got none of its candidates, or blocked ones among them hide what comes next."""
+        if not self.taken or self._request.leaves_half:
+            return bool(self.candidates) and not self.taken
+        is_full = len(self.candidates) == self._most_candidates
+        return is_full and any(candidate.blocker is not None for candidate in self.candidates)
 
     def take(self, session: Session) -> None:
         """The work on the database; begun anew after a conflict."""
         if self._table.database.claims_in_transaction():
             self.taken.clear()  # a conflict undid it all; without a transaction, what was taken stays taken
-        most = self._limit * self._table.database.candidates_per_job
-        rows = session.rows(self._table.sql(self._candidates), limit=most)
-        self.candidates = [(row[0], row[-1]) for row in rows]
-        free = self._free(rows)
-        while free and len(self.taken) < self._limit:
-            wanted = self._limit - len(self.taken)
-            self._take(session, free[:wanted])
-            free = free[wanted:]
+        candidates = sql.URGENT_CANDIDATES if self._request.urgent_only else sql.CANDIDATES
+        rows = session.rows(self._table.sql(candidates), limit=self._most_candidates)
+        self.candidates = [Candidate(row[0], row[5], row[-1]) for row in rows]
+        free = [row for row in rows if row[-1] is None]
+        wanted = self._request.lanes
+        if self._request.leaves_half and len(free) < wanted:
+            wanted = (len(free) + 1) // 2
+        while free and len(self.taken) < wanted:
+            missing = wanted - len(self.taken)
+            self._take(session, free[:missing])
+            free = free[missing:]
+        if self._request.jobs is not None and self.taken:
+            heads = list(self.taken.values())
+            self._followers = hold_followers(self._table, session, heads, self._request.jobs, self._lease)
 
-    def _free(self, rows: list[_Row]) -> list[_Row]:
-        free = []
-        for row in rows:
-            if row[-1] is None:
-                free.append(row)
-            elif not self._past_blocked:
-                break
-        return free
+    def lanes(self) -> list[ClaimedLane]:
+        """What was taken, by lane."""
+        return [ClaimedLane((job, *self._followers.get(job.id, []))) for job in self.taken.values()]
 
     def _take(self, session: Session, rows: list[_Row]) -> None:
         """All at once; one by one when the unique index refused one of them."""
@@ -82,10 +139,9 @@ class Claim:
         matched = session.execute_unless_duplicate(self._table.sql(sql.TAKE), ids=[job_id], **self._lease)
         if matched is None:  # a later one of its lane runs: it was requeued, or its lane was taken a moment ago
             running = session.rows(self._table.sql(sql.RUNNING_IN_LANE), lane=lane)
-            self.candidates = [
-                (other, blocker if other != job_id or not running else running[0][0])
-                for other, blocker in self.candidates
-            ]
+            if running:
+                mine = Candidate(job_id, lane, running[0][0])
+                self.candidates = [mine if other.job_id == job_id else other for other in self.candidates]
         return bool(matched)
 
     def _remember(self, rows: Iterable[_Row]) -> None:

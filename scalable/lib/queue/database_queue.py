@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
-from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
+from scalable.lib.errors import DuplicateKey, FastPathUnavailable, JobNotFound, LeaseLost, SchemaMissing
 from scalable.lib.queue import history, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.claim import Claim
+from scalable.lib.queue.claim import ClaimRequest, claim_lanes
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.sent_statement import SentStatement
+from scalable.lib.queue.held_jobs import LET_GO, complete_lanes
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
     DONE,
     FAILED,
     PENDING,
     ClaimedJob,
+    ClaimedLane,
     Counts,
     Enqueued,
     JobSummary,
     Lease,
     ServerDescription,
 )
+from scalable.lib.queue.lease_terms import USUAL_TERMS, LeaseTerms
 from scalable.lib.queue.new_row import new_row
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.queue.parking import end_run, park_blocked
@@ -44,8 +49,7 @@ if TYPE_CHECKING:
 # Of the process of a pool, whose web server, watcher and maintenance share them; each worker has one more.
 POOL_CONNECTIONS = 3
 MAX_ERROR_CHARACTERS = 4000
-# Claims that found candidates and lost every one of them to others, before `claim` says there is nothing.
-MAX_LOST_CLAIMS = 5
+RESUME_SECONDS = 10.0
 # Times a row is refused as a duplicate, and none with its update_id is found. One may be: it was pruned just then.
 MAX_UNEXPLAINED = 3
 # Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
@@ -70,10 +74,13 @@ class DatabaseQueue:
     DatabaseUnavailable when the database cannot do it now, and has then changed nothing or can safely be repeated.
     """
 
-    def __init__(self, database: Database, table: str, retry_policy: RetryPolicy) -> None:
+    def __init__(
+        self, database: Database, table: str, retry_policy: RetryPolicy, lease_terms: LeaseTerms = USUAL_TERMS
+    ) -> None:
         self.database = database
         self.table = QueueTable(database, table)
         self.retry_policy = retry_policy
+        self.lease_terms = lease_terms
 
     @cached_property
     def notes(self) -> Notes:
@@ -151,17 +158,28 @@ class DatabaseQueue:
         Raises DuplicateKey when an update is there already or comes twice, and SchemaMissing; then none of them
         was stored. ValueError for too many, and for a job without `update_id`: it could be stored twice.
         """
-        update_ids = [job.update_id for job in jobs]
-        if not 1 <= len(jobs) <= MOST_AT_ONCE or None in update_ids:
-            raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
-        insert = self.table.sql(sql.enqueue_rows(len(jobs)))
-        values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
-        first_or_last = self.database.run(lambda session: session.insert(insert, **values))
+        insert, values = _many_rows(jobs)
         if len(jobs) == 1:
-            return [first_or_last]
-        # No server guarantees in all its modes which id each of them has.
-        ids = dict(self.table.rows(sql.FIND_UPDATES, ids=update_ids, limit=MOST_AT_ONCE))
-        return [ids[update_id] for update_id in update_ids]
+            text = self.table.sql(insert)
+            return [self.database.run(lambda session: session.insert(text, **values))]
+        returned = self.table.rows(insert, **values)
+        return _ids_of(jobs, returned or self.table.rows(sql.FIND_UPDATES, **_of_updates(jobs)))
+
+    def send_many(self, jobs: Sequence[Update]) -> Generator[SentStatement, None, list[int]]:
+        """`enqueue_many` for a thread that must not wait for the database: yields each statement that it has sent.
+
+        Go on when its answer is there, or close the generator when it is overdue. Raises as `enqueue_many`, and
+        FastPathUnavailable: call that one then; what was stored all the same is a duplicate there.
+        """
+        if not self.database.can_send:
+            raise FastPathUnavailable(f"{self.database.place}: every statement is waited for")
+        insert, values = _many_rows(jobs)
+        rows, job_id = yield from _answer(self.table.send(insert, **values))
+        if len(jobs) == 1:
+            return [job_id]
+        if not rows:
+            rows, _ = yield from _answer(self.table.send(sql.FIND_UPDATES, **_of_updates(jobs)))
+        return _ids_of(jobs, rows)
 
     def prepared_insert(self) -> Optional[PreparedInsert]:
         """The usual `enqueue`, prepared for a process that does nothing else; None where that is not possible."""
@@ -174,16 +192,23 @@ class DatabaseQueue:
         job whose lane is busy, or has an earlier one waiting, is not due. The attempt is counted here, so that a job
         that kills its worker uses its attempts up.
         """
-        lost_claims = 0
-        while True:
-            last_try = lost_claims == MAX_LOST_CLAIMS
-            claim = Claim(self.table, worker, lease_seconds, limit, last_try, urgent_only)
-            self.database.run(claim.take, transaction=self.database.claims_in_transaction())
-            if claim.taken or not claim.candidates or last_try:
-                return list(claim.taken.values())
-            # Park the blocked ones, then claim again what comes behind them. None blocked: other claimers were faster.
-            if not park_blocked(self.table, claim.candidates):
-                lost_claims += 1
+        request = ClaimRequest(worker, lease_seconds, limit, urgent_only=urgent_only)
+        return [lane.jobs[0] for lane in claim_lanes(self.table, request)]
+
+    def claim_lanes(
+        self, worker: str, lease_seconds: float, lanes: int, jobs: int, leaves_half: bool = False
+    ) -> list[ClaimedLane]:
+        """The same of up to `lanes` lanes, and where they have more jobs due, those as well: up to `jobs` in all.
+
+        For a worker that runs the jobs of a lane one after the other, and tells complete_many. `leaves_half`: when
+        fewer lanes than that are due, it gets half of them, so that other workers find some.
+        """
+        return claim_lanes(self.table, ClaimRequest(worker, lease_seconds, lanes, jobs, leaves_half))
+
+    def let_go(self, leases: Sequence[Lease]) -> None:
+        """Held jobs of claim_lanes will not be run under the lease of the one before them. Safe to repeat."""
+        for token, of_claim in _by_token(leases).items():
+            self.table.change_ids(LET_GO, (lease.job_id for lease in of_claim), token=token)
 
     def renew(self, lease: Lease, lease_seconds: float) -> None:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
@@ -207,14 +232,21 @@ class DatabaseQueue:
         """
         self._end_run(sql.COMPLETE, lease, DONE, note=note and _short(note))
 
-    def complete_many(self, leases: Sequence[Lease]) -> list[Lease]:
-        """The same for several jobs at once; the leases that were lost, whose jobs were not changed. Safe to repeat.
+    def complete_many(
+        self, leases: Sequence[Lease], going_on: Sequence[Lease] = (), lease_seconds: float = 0.0
+    ) -> list[Lease]:
+        """Each run succeeded: processing → done; the leases that were lost. Safe to repeat. Most quickly of one claim.
 
-        One statement for the jobs of one claim, when no job waits behind one of them.
+        Of a lane of claim_lanes: the jobs from the first to the last that was run, in one call. `going_on`: held jobs,
+        one of a lane, that are run next: their leases of `lease_seconds` begin. Needed before such a job is given
+        another end than this one, and for a run that takes long; when its lease is returned, it must not be run.
         """
-        lost = []
-        for token in dict.fromkeys(lease.token for lease in leases):
-            of_claim = [lease for lease in leases if lease.token == token]
+        lost: list[Lease] = []
+        moving = _by_token(going_on)
+        for token, of_claim in _by_token(leases).items():
+            if token in moving or any(lease.held_by for lease in of_claim):
+                lost += complete_lanes(self.table, of_claim, moving.get(token, []), lease_seconds)
+                continue
             ids = [lease.job_id for lease in of_claim]
             if len(ids) == 1 or self.table.change(sql.COMPLETE_MANY, ids=ids, token=token) < len(ids):
                 lost += [lease for lease in of_claim if not self._completed(lease)]
@@ -274,7 +306,14 @@ class DatabaseQueue:
         self.notes.write(PAUSED, by)
 
     def resume(self) -> bool:
-        """Jobs can be claimed again; False when the queue was not paused."""
+        """Jobs can be claimed again; False when the queue was not paused.
+
+        First parks what is blocked, for RESUME_SECONDS at most: no worker did meanwhile, and jobs of one lane that
+        piled up would keep other lanes waiting.
+        """
+        ends = time.monotonic() + RESUME_SECONDS
+        while park_blocked(self.table) and time.monotonic() < ends:
+            pass
         return self.notes.delete(PAUSED)
 
     def counts(self) -> Counts:
@@ -306,6 +345,43 @@ class DatabaseQueue:
     def close(self) -> None:
         """Close this thread's connection; the queue stays usable."""
         self.database.close()
+
+
+def _by_token(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
+    """Leases by the claim they are from."""
+    found: dict[str, list[Lease]] = {}
+    for lease in leases:
+        found.setdefault(lease.token, []).append(lease)
+    return found
+
+
+def _many_rows(jobs: Sequence[Update]) -> tuple[str, dict[str, Any]]:
+    """The INSERT of 1 to MOST_AT_ONCE jobs, and its values."""
+    if not 1 <= len(jobs) <= MOST_AT_ONCE or any(job.update_id is None for job in jobs):
+        raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
+    if len(jobs) == 1:
+        return sql.ENQUEUE, new_row(jobs[0])
+    values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
+    return sql.enqueue_rows(len(jobs)), values
+
+
+def _of_updates(jobs: Sequence[Update]) -> dict[str, Any]:
+    return {"ids": [job.update_id for job in jobs], "limit": MOST_AT_ONCE}
+
+
+def _ids_of(jobs: Sequence[Update], rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    """No server guarantees in all its modes which id each row of an INSERT has, so it told or was asked."""
+    ids = dict(rows)
+    return [ids[job.update_id] for job in jobs]
+
+
+def _answer(statement: SentStatement) -> Generator[SentStatement, None, tuple[list[tuple[Any, ...]], int]]:
+    try:
+        yield statement
+    except GeneratorExit:
+        statement.give_up()
+        raise
+    return statement.answer()
 
 
 def _short(error: str) -> str:

@@ -20,11 +20,15 @@ class Enqueued:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to finish a job; `token` is fresh for every claim."""
+    """The right to finish a job; `token` is fresh for every claim.
+
+    `held_by`: the job of its lane under whose lease it was held; None for a job that was claimed itself.
+    """
 
     job_id: int
     token: str = field(repr=False)
     worker: str = ""
+    held_by: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,13 @@ class ClaimedJob:
     lane: Optional[str]
     lease: Lease
     waited_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class ClaimedLane:
+    """Jobs of one lane, to be run one after the other; the first one is claimed, the others are held by its lease."""
+
+    jobs: tuple[ClaimedJob, ...]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ statements.py has the words in braces.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
+from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.held_jobs import count_attempts_behind
 from scalable.lib.queue.history import DIED, entry_text
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
 from scalable.lib.queue.parking import end_run
@@ -26,18 +28,35 @@ ADOPTED_LEASE_SECONDS = 300
 OTHER_PROGRAM = "another program"
 TOO_LATE = "not run: when its turn came, it was too late for an answer to be of use"
 
-# Leases that ran out. By index turn: the rows that are processing are as many as the workers.
-EXPIRED_LEASES = """
-SELECT id, attempts, lease_token, reserved_by, updated_at
-FROM {jobs} {use:turn}
-WHERE status = 'processing'
+# A lease that ran out and was not found so before, or was, and its worker has not been heard for the grace time since.
+# A renewal, and the next claim, set lease_expires_at later than lease_missed_at.
+_TO_BE_REAPED = """status = 'processing'
   AND lease_expires_at < {now}
+  AND (lease_missed_at IS NULL OR lease_missed_at < lease_expires_at OR lease_missed_at <= {ago:grace_seconds})"""
+
+# By index turn: the rows that are processing are as many as the workers.
+EXPIRED_LEASES = f"""
+SELECT id, attempts, lease_token, reserved_by, updated_at, lane, COALESCE(lease_missed_at >= lease_expires_at, 0)
+FROM {{jobs}} {{use:turn}}
+WHERE {_TO_BE_REAPED}
 LIMIT :limit
+"""
+
+# The grace time of a lease begins. By primary key; of two reapers the first one begins it. At {moment}, because the
+# statement may have waited for a lock until now, as those of the workers have. `updated_at` stays the time of the last
+# heartbeat.
+MISS = """
+UPDATE {jobs}
+SET lease_missed_at = {moment}, updated_at = updated_at
+WHERE id IN ({ids})
+  AND status = 'processing'
+  AND lease_expires_at < {now}
+  AND (lease_missed_at IS NULL OR lease_missed_at < lease_expires_at)
 """
 
 # Leases of one worker that is known to be dead. By index turn, as above.
 LEASES_OF_WORKER = """
-SELECT id, attempts, lease_token, reserved_by, updated_at
+SELECT id, attempts, lease_token, reserved_by, updated_at, lane
 FROM {jobs} {use:turn}
 WHERE status = 'processing'
   AND reserved_by = :worker
@@ -68,7 +87,7 @@ WHERE id = :id
   {alone}
 """
 
-# It was extended after it was read, when the owner's database had been away until that moment.
+# Not one that was renewed after it was read.
 RAN_OUT = "AND lease_expires_at < {now}"
 
 # Jobs that are not worth running any more, or never expire and are not urgent any more. By index turn, among the
@@ -140,7 +159,8 @@ WHERE status = 'processing'
 """
 
 # Parked jobs that no other job of their lane will unpark: the one they waited for was deleted. By indexes turn and
-# open_lane; one condition with OR would make SQLite read the whole lane for every job of it.
+# open_lane; one condition with OR would make SQLite read the whole lane for every job of it. The hint keeps MySQL from
+# reading all jobs once to look the lanes up in them (manual: "Optimizing Subqueries with Semijoin Transformations").
 STRANDED = """
 SELECT id
 FROM {jobs} AS job {use:turn}
@@ -149,10 +169,10 @@ WHERE status = 'pending'
   AND priority IN (0, 1, 2)
   AND available_at <= {now}
   AND NOT EXISTS (
-    SELECT 1 FROM {jobs} AS running
+    SELECT /*+ NO_SEMIJOIN() */ 1 FROM {jobs} AS running
     WHERE {running:running} = job.lane)
   AND NOT EXISTS (
-    SELECT 1 FROM {jobs} AS waiting {use:open_lane}
+    SELECT /*+ NO_SEMIJOIN() */ 1 FROM {jobs} AS waiting {use:open_lane}
     WHERE {open:waiting} = job.lane AND waiting.status = 'pending' AND waiting.parked = 0)
 ORDER BY priority, available_at, id
 LIMIT :limit
@@ -197,7 +217,7 @@ SELECT
     (SELECT MAX(id) FROM {{jobs}}),
     {{id_step}},
     {PAUSED},
-    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE status = 'processing' AND lease_expires_at < {{now}}),
+    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE {_TO_BE_REAPED}),
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
             WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {{now}}),
     {", ".join(_first_waiting(priority) for priority in (0, 1, 2))}
@@ -207,7 +227,8 @@ LIMIT 1
 
 def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
     """What has come, what is due, and whether there is something to reap or to expire: one statement that is cheap."""
-    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT)
+    grace_seconds = queue.lease_terms.grace_seconds
+    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT, grace_seconds=grace_seconds)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
     return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
@@ -215,23 +236,40 @@ def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
 def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
     """End the leases that ran out, or, at once, those of a `worker` that is known to be dead.
 
-    Their jobs wait for the next attempt, or fail when attempts are used up.
+    A lease that is found to have run out gets the grace time of lease_terms.py, and is ended by a later call, of any
+    process, unless its worker renewed it meanwhile. Jobs of ended leases wait for the next attempt, or fail when
+    attempts are used up.
     """
+    if worker is not None:
+        return _end_leases(queue, queue.table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), "")
+    total, grace_seconds = Reaped(), queue.lease_terms.grace_seconds
+    while True:
+        over = queue.table.rows(EXPIRED_LEASES, grace_seconds=grace_seconds, limit=BATCH)
+        missed = queue.table.change_ids(MISS, (row[0] for row in over if not row[-1]))
+        reaped = _end_leases(queue, [row[:-1] for row in over if row[-1]], RAN_OUT)
+        total = Reaped(total.retried + reaped.retried, total.failed + reaped.failed)
+        if not missed and reaped == Reaped():
+            return total
+
+
+def _end_leases(queue: DatabaseQueue, leases: list[tuple[Any, ...]], condition: str) -> Reaped:
     table, policy = queue.table, queue.retry_policy
-    if worker is None:
-        leases, condition = table.rows(EXPIRED_LEASES, limit=BATCH), RAN_OUT
-    else:
-        leases, condition = table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), ""
     to_failed, to_pending = (text.replace("{ran_out}", condition) for text in (REVOKE_TO_FAILED, REVOKE_TO_PENDING))
     retried = failed = 0
-    for job_id, attempts, token, holder, heartbeat_at in leases:
+    for job_id, attempts, token, holder, heartbeat_at, lane in leases:
         heard = f"{time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
         error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
-        told = {"token": token, "error": error, "entry": entry_text(DIED, holder or "", error)}
+        entry = entry_text(DIED, holder or "", error)
+        told = {"token": token, "error": error, "entry": entry}
+
+        def end_hold(session: Session, behind: tuple[Any, ...] = (lane, job_id, token, entry)) -> None:
+            count_attempts_behind(table, session, *behind)
+
+        also = end_hold if lane is not None else None
         if policy.used_up(attempts):
-            failed += end_run(table, to_failed, job_id, **told)
+            failed += end_run(table, to_failed, job_id, also, **told)
         else:
-            retried += end_run(table, to_pending, job_id, seconds=policy.delay_seconds(attempts), **told)
+            retried += end_run(table, to_pending, job_id, also, seconds=policy.delay_seconds(attempts), **told)
     return Reaped(retried, failed)
 
 
@@ -285,4 +323,4 @@ def adopt(queue: DatabaseQueue) -> Adopted:
     late = table.rows(DUE_TOO_LATE, limit=10 * BATCH, **beyond)
     waiting = table.change_ids(MAKE_DUE, (row[0] for row in late), **beyond)
     stranded = table.rows(STRANDED, limit=BATCH)
-    return Adopted(running, waiting, sum(table.change(UNPARK, id=row[0]) for row in stranded))
+    return Adopted(running, waiting, table.change_ids(UNPARK, (row[0] for row in stranded)))

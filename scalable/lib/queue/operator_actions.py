@@ -62,11 +62,13 @@ WHERE id = :id
 """
 
 # Given up by an operator, so that what waits behind it in its lane may go on. By primary key; see end_run for {alone}.
+# Not while a worker holds it, see held_jobs.py: it may be running. What a dead worker holds is free with its lease.
 SKIP = """
 UPDATE {jobs}
 SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error
 WHERE id = :id
   AND status = 'pending'
+  AND (lease_expires_at IS NULL OR lease_expires_at < {now})
   {alone}
 """
 
@@ -78,7 +80,7 @@ WHERE id = :id
 """
 
 STATUS = """
-SELECT status
+SELECT status, status = 'pending' AND lease_expires_at > {now} AS is_held
 FROM {jobs}
 WHERE id = :id
 LIMIT 1
@@ -186,4 +188,7 @@ def _refuse(queue: DatabaseQueue, job_id: int, expected: str) -> NoReturn:
     found = queue.table.rows(STATUS, id=job_id)
     if not found:
         raise JobNotFound(f"there is no job {job_id}")
-    raise WrongState(f"job {job_id} is {found[0][0]}: {expected}", status=found[0][0])
+    status, is_held = found[0]
+    if is_held:
+        raise WrongState(f"job {job_id} is about to be run: try again in a few seconds", status=status)
+    raise WrongState(f"job {job_id} is {status}: {expected}", status=status)

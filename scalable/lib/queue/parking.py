@@ -2,60 +2,107 @@
 
 A job with a lane runs only when no other job of its lane is running or waits before it. Checking that for every
 candidate is cheap; checking it again and again for a long lane is not. So a claimer that meets a blocked job parks
-it: claims no longer read the job, its blocker is marked, and the transaction that ends the blocker's run unparks the
-next one. As long as jobs of a lane are parked, one that is not parked waits or runs with the mark: the lane moves on.
+what is due and blocked: claims no longer read these jobs, their blocker is marked, and the transaction that ends the
+blocker's run unparks the next one. As long as jobs of a lane are parked, one that is not parked waits or runs with the
+mark: the lane moves on.
 """
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Callable, Optional
 
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.table import QueueTable
 
-# How many blocked jobs a claimer parks before it claims again. Each claim reads over what was parked just before, until
-# the server has cleaned it up, so large steps put away a flood in one lane three times as fast as steps of 500.
+# How many due jobs a claimer looks at to park those that are blocked. Each claim reads over what was parked just
+# before, until the server has cleaned it up, so large steps put away a flood in one lane three times as fast as steps
+# of 500.
 PARK_BATCH = 5000
-# Jobs, each with the one that blocks it, if any does.
-Candidates = list[tuple[int, Optional[int]]]
+# Lanes whose jobs are parked by one transaction: it keeps a row of each locked, which nobody can claim meanwhile.
+MOST_LANES = 50
 
 
-def park_blocked(table: QueueTable, candidates: Candidates) -> int:
-    """Park the blocked ones of the candidates, and when all are, up to PARK_BATCH more that are due; how many."""
-    if all(blocker is not None for _, blocker in candidates):
-        candidates = candidates + [(row[0], row[1]) for row in table.rows(sql.BLOCKED, limit=PARK_BATCH)]
-    followers: dict[int, set[int]] = {}
-    for job_id, blocker in candidates:
-        if blocker is not None:
-            followers.setdefault(blocker, set()).add(job_id)
-    return sum(_park_behind(table, blocker, sorted(jobs)) for blocker, jobs in sorted(followers.items()))
+@dataclass(frozen=True)
+class Candidate:
+    """A job that is due, its lane, and the job that blocks it, if any does."""
+
+    job_id: int
+    lane: Optional[str]
+    blocker: Optional[int]
 
 
-def _park_behind(table: QueueTable, blocker: int, jobs: list[int]) -> int:
+def park_blocked(table: QueueTable, candidates: Iterable[Candidate] = ()) -> int:
+    """Park the blocked ones of the candidates, and of the next PARK_BATCH jobs that are due; how many.
+
+    One process at a time: others wait for it, and find the jobs parked.
+    """
+    database = table.database
+
     def work(session: Session) -> int:
-        if not session.execute(table.sql(sql.MARK_BLOCKER), id=blocker, first=jobs[0]):
-            return 0  # it ended or was given back meanwhile: they may be claimed now
-        return session.execute(table.sql(sql.PARK), ids=jobs)
+        with database.one_at_a_time(session, f"park {table.name}"):
+            due = [Candidate(*row) for row in session.rows(table.sql(sql.BLOCKED), limit=PARK_BATCH)]
+            lanes: dict[str, dict[int, int]] = {}
+            for job in (*candidates, *due):
+                if job.lane is not None and job.blocker is not None:
+                    lanes.setdefault(job.lane, {})[job.job_id] = job.blocker
+            rows = [sorted(blockers.items()) for blockers in lanes.values()]
+            parked = 0
+            for first in range(0, len(rows), MOST_LANES):
+                with database.transaction(session):
+                    parked += _park(table, session, rows[first : first + MOST_LANES])
+            return parked
 
-    return table.in_transaction(work)
+    return database.run(work)
 
 
-def end_run(table: QueueTable, statement: str, job_id: int, **values: Any) -> bool:
+def _park(table: QueueTable, session: Session, lanes: Sequence[Sequence[tuple[int, int]]]) -> int:
+    """Park jobs of some lanes, given with what blocks them; all but the first one where that blocker has just ended."""
+    ids: list[int] = []
+    mark = table.sql(sql.MARK_BLOCKER)
+    for blocked in sorted(lanes, key=lambda of_lane: of_lane[0][1]):
+        (first, blocker), *others = blocked
+        if session.execute(mark, id=blocker, first=first):
+            ids += [job_id for job_id, _ in blocked]
+        elif others and session.execute(mark, id=first, first=others[0][0]):
+            ids += [job_id for job_id, _ in others]
+    return session.execute(table.sql(sql.PARK), ids=ids) if ids else 0
+
+
+def end_run(
+    table: QueueTable, statement: str, job_id: int, also: Optional[Callable[[Session], None]] = None, **values: Any
+) -> bool:
     """Run `statement`, which ends the job or its run, and unpark the first one of its lane; False: it matched no row.
 
-    One statement when no job is parked behind it, otherwise a transaction with the unparking.
+    One statement when no job is parked behind it, otherwise a transaction with the unparking, and with `also`.
     """
-    if table.change(statement.replace("{alone}", sql.ALONE), id=job_id, **values):
+    if also is None and table.change(statement.replace("{alone}", sql.ALONE), id=job_id, **values):
         return True
 
     def work(session: Session) -> bool:
         if not session.execute(table.sql(statement.replace("{alone}", "")), id=job_id, **values):
             return False
-        while True:
-            waiting = session.rows(table.sql(sql.NEXT_IN_LANE), id=job_id)
-            # It may expire between the two statements; then the one after it is next.
-            if not waiting or session.execute(table.sql(sql.UNPARK), id=waiting[0][0]):
-                return True
+        if also is not None:
+            also(session)
+        unpark_next(table, session, [job_id])
+        return True
 
     return table.in_transaction(work)
+
+
+def unpark_next(table: QueueTable, session: Session, ended: Sequence[int]) -> None:
+    """Unpark the first waiting job of each lane of the jobs that ended, in their transaction."""
+    values = {f"id_{number}": job_id for number, job_id in enumerate(ended)}
+    while True:
+        waiting = {row[0] for row in session.rows(table.sql(_next_in_lanes(len(ended))), **values)}
+        # One may expire between the two statements; then the one after it is next.
+        if not waiting or session.execute(table.sql(sql.UNPARK), ids=waiting) == len(waiting):
+            return
+
+
+@cache
+def _next_in_lanes(count: int) -> str:
+    return "\nUNION ALL".join(sql.NEXT_IN_LANE.replace("_0", f"_{number}") for number in range(count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue import maintenance, notes, operator_actions
+from scalable.lib.queue import held_jobs, maintenance, notes, operator_actions
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
@@ -22,9 +22,11 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "renew": (sql.HELD, {"ids": [1, 2, 3], "limit": 3}),
     "park": (sql.BLOCKED, {"limit": 500}),
     "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
-    "unpark": (sql.NEXT_IN_LANE, {"id": 1}),
-    "look": (maintenance.SNAPSHOT, {}),
-    "reap": (maintenance.EXPIRED_LEASES, {"limit": 100}),
+    "unpark": (sql.NEXT_IN_LANE, {"id_0": 1}),
+    "hold": (held_jobs.BEHIND, {"lane_0": "chat:1", "id_0": 1, "limit": 10}),
+    "held by a dead worker": (held_jobs.HELD_BEHIND, {"lane": "chat:1", "id": 1, "limit": 10}),
+    "look": (maintenance.SNAPSHOT, {"grace_seconds": 30}),
+    "reap": (maintenance.EXPIRED_LEASES, {"grace_seconds": 30, "limit": 100}),
     "expire": (maintenance.OVERDUE, {"limit": 100}),
     "slow down": (maintenance.URGENT_TOO_LONG, {"limit": 100}),
     "adopt": (maintenance.STRANDED, {"limit": 100}),
@@ -51,6 +53,7 @@ PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "walk": (search.statement(search.WALK, _FOUND), {"before": 100, "lowest": 1, "limit": 50, **_FOUND}),
     "walk through a state": (search.statement(search.AMONG, _FOUND), {"ids": [1, 2, 3], "limit": 3, **_FOUND}),
     "earlier of a state": (search.EARLIER_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 50}),
+    "earlier of a lane": (search.EARLIER_IN_LANE, {"lane": "chat:1", "before": 100, "limit": 50}),
     "place of a job": (search.POSITION, {"id": 1}),
     "next failed": (operator_actions.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
     "newest id": (operator_actions.NEWEST_ID, {}),

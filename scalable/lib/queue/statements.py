@@ -1,14 +1,15 @@
 """The statements that change a job's state, in words both dialects share; others are beside the code that runs them.
 
-{jobs} is the table, {now} the database's clock, {in:x} and {ago:x} are that clock plus and minus `:x` seconds (NULL for
-NULL), {minute_ago:x} is the beginning of the minute `:x` whole seconds ago, {age:x} is how many microseconds ago the
-time in column x was, {lock} is SKIP LOCKED where it exists, {ids} a list of ids. {open:x} is the lane of x while x is
-pending or processing, {running:x} while it is processing, each with an index of its own. {history:x} is the history of
-the job with the attempt that ends now, `:x` is its text. {contains:c:x} is whether column c holds the text
-`:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how often `:x` seconds fit between 1970 and the time
-in column c. {use:x} names the index, {by_id} the primary key: the statistics of a table that fills and empties all day
-are always wrong, and a plan must not change because of them. {unsorted} keeps groups from being sorted for nothing.
-{id_step} is how far the ids that this server makes are apart.
+{jobs} is the table, {now} the database's clock when the statement began, {moment} when it is read, {in:x} and {ago:x}
+are that clock plus and minus `:x` seconds (NULL for NULL), {minute_ago:x} is the beginning of the minute `:x` whole
+seconds ago, {age:x} is how many microseconds ago the time in column x was, {lock} is SKIP LOCKED where it exists, {ids}
+a list of ids. {open:x} is the lane of x while x is pending or processing, {running:x} while it is processing, each with
+an index of its own. {history:x} is the history of the job with the attempt that ends now, `:x` is its text.
+{contains:c:x} is whether column c holds the text `:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how
+often `:x` seconds fit between 1970 and the time in column c. {use:x} names the index, {by_id} the primary key: the
+statistics of a table that fills and empties all day are always wrong, and a plan must not change because of them.
+{unsorted} keeps groups from being sorted for nothing. {id_step} is how far the ids that this server makes are apart.
+{returning} lets an INSERT return update_id and id of each row, where the server has that.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """
@@ -33,9 +34,12 @@ ENQUEUE = f"{_INTO}{_NEW_ROW}\n"
 
 @cache
 def enqueue_rows(count: int) -> str:
-    """The same of `count` jobs, all or none; the parameters of each end in its number: `:payload_0`, `:payload_1` …"""
+    """The same of `count` jobs, all or none; the parameters of each end in its number: `:payload_0`, `:payload_1` …
+
+    Returns the rows of FIND_UPDATES where the server can do that.
+    """
     rows = (re.sub(r":(\w+)", rf":\1_{number}", _NEW_ROW) for number in range(count))
-    return f"{_INTO}{','.join(rows)}\n"
+    return f"{_INTO}{','.join(rows)}\n{{returning}}"
 
 
 # The jobs of some updates. By index one_update.
@@ -70,10 +74,14 @@ _BLOCKER = """(SELECT ahead.id FROM {jobs} AS ahead {use:open_lane}
 # An operator paused the queue, see notes.py. By primary key, read once for the whole statement and never locked.
 PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
 
+# How long a job has waited. What was parked is due from the end of the job before it on: its first run waited from its
+# arrival on. A run that ended, and a requeue, are in the history.
+_WAITED = "CASE WHEN lane IS NOT NULL AND history IS NULL THEN {age:created_at} ELSE {age:available_at} END"
+
 # Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
 # waiting for them.
 CANDIDATES = f"""
-SELECT id, payload, attempts, update_id, update_type, lane, {{age:available_at}} AS waited, {_BLOCKER} AS blocker
+SELECT id, payload, attempts, update_id, update_type, lane, {_WAITED} AS waited, {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
@@ -86,9 +94,9 @@ LIMIT :limit
 # The same without those that have no deadline.
 URGENT_CANDIDATES = CANDIDATES.replace("(0, 1, 2)", "(0, 1)")
 
-# More jobs that only wait for another one of their lane: what CANDIDATES would read in vain.
+# Due jobs, with their lane and what blocks them: those that CANDIDATES would read in vain are to be parked.
 BLOCKED = f"""
-SELECT id, {_BLOCKER} AS blocker
+SELECT id, lane, {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
 ORDER BY priority, available_at, id
@@ -122,21 +130,23 @@ WHERE id IN ({ids})
   AND status = 'pending'
 """
 
-# The first one that waits in the lane of a job that ended. By index open_lane.
+# The first one that waits in the lane of a job that ended. By index open_lane. For several, with other numbers.
 NEXT_IN_LANE = """
-SELECT waiting.id
-FROM {jobs} AS ended
-JOIN {jobs} AS waiting {use:open_lane} ON {open:waiting} = ended.lane AND waiting.status = 'pending'
-WHERE ended.id = :id
-ORDER BY waiting.id
-LIMIT 1
-"""
+SELECT * FROM (
+    SELECT waiting.id
+    FROM {jobs} AS ended
+    JOIN {jobs} AS waiting {use:open_lane} ON {open:waiting} = ended.lane AND waiting.status = 'pending'
+    WHERE ended.id = :id_0
+    ORDER BY waiting.id
+    LIMIT 1) AS next_0"""
 
-# It may run now, and unparks the next one when it ends. By primary key.
+# They may run now, and unpark the next one of their lane when they end. By primary key. One that was parked is due from
+# now on, behind those that have waited for a worker: a lane with many jobs takes turns with all others.
 UNPARK = """
 UPDATE {jobs}
-SET parked = 0, has_followers = 1, updated_at = {now}
-WHERE id = :id
+SET available_at = CASE WHEN parked = 1 AND available_at < {now} THEN {now} ELSE available_at END,
+    parked = 0, has_followers = 1, updated_at = {now}
+WHERE id IN ({ids})
   AND status = 'pending'
 """
 
@@ -244,9 +254,10 @@ WHERE id = :id
   {alone}
 """
 
-# Tells a finish that was repeated after a lost connection from a lease that is gone. By primary key.
+# Tells a finish that was repeated after a lost connection from a lease that is gone. By primary key. A waiting job
+# with a lease is held by that of another one, see held_jobs.py.
 STATE = """
-SELECT status, lease_token
+SELECT CASE WHEN status = 'pending' AND lease_expires_at IS NOT NULL THEN 'held' ELSE status END, lease_token
 FROM {jobs}
 WHERE id = :id
 LIMIT 1

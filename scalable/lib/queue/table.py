@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from scalable.lib.queue.dialects.database import Database, Session
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 
 Result = TypeVar("Result")
 
@@ -31,6 +32,10 @@ class QueueTable:
     def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """All rows of one query."""
         return self.database.run(lambda session: session.rows(self.sql(statement), **values))
+
+    def send(self, statement: str, **values: Any) -> SentStatement:
+        """One statement whose answer is not waited for. Raises FastPathUnavailable; see Database.send."""
+        return self.database.send(self.sql(statement), **values)
 
     def change(self, statement: str, **values: Any) -> int:
         """Run one statement, committed at once; how many rows it matched."""

@@ -150,4 +150,4 @@ class CompletionBuffer:
                     return False
                 self._sleep(0.5)
             self._stop.wait(wait_seconds)
-            wait_seconds = min(wait_seconds * 2, 10)
+            wait_seconds = min(wait_seconds * 2, self._queue.lease_terms.retry_seconds)

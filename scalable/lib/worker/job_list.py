@@ -13,25 +13,30 @@ from typing import Optional
 from scalable.lib.errors import LeaseLost
 from scalable.lib.queue.job import ClaimedJob, Lease
 
-# A lane whose worker died moves again within a minute: lease, plus the 5 s between two reaps.
-LEASE_SECONDS = 45.0
-# A bot whose lease was not renewed is ended this long before its end, so that no other worker runs the job beside it.
-LEASE_MARGIN_SECONDS = 10.0
 # When it takes longer to run them, those that were not begun are given back: other workers may be idle.
 LONGEST_LIST_SECONDS = 1.0
 
 
 class JobList:
-    """Jobs in the order they are run. `claimed_at` is when their leases began; none is begun after `ends`."""
+    """Jobs in the order they are run. `claimed_at` is when their leases began; none is begun after `ends`.
+
+    `unrenewed_seconds`: see LeaseTerms.
+    """
 
     def __init__(
-        self, jobs: Sequence[ClaimedJob], claimed_at: float, ends: float, clock: Callable[[], float] = time.monotonic
+        self,
+        jobs: Sequence[ClaimedJob],
+        claimed_at: float,
+        ends: float,
+        unrenewed_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.claimed_at = claimed_at
         self.began = claimed_at
         self.running: Optional[ClaimedJob] = None
         self._waiting = deque(jobs)
         self._begin_until = min(ends, claimed_at + LONGEST_LIST_SECONDS)
+        self._unrenewed_seconds = unrenewed_seconds
         self._clock = clock
         self._renewed_at = claimed_at
         self._lost: set[Lease] = set()
@@ -55,8 +60,8 @@ class JobList:
         job = self.running
         if job is not None and job.lease in self._lost:
             raise LeaseLost(f"job {job.id} is no longer leased to {job.lease.worker}")
-        if self._clock() > self._renewed_at + LEASE_SECONDS - LEASE_MARGIN_SECONDS:
-            raise LeaseLost("the database was away until the lease was nearly over")
+        if self._clock() >= self._renewed_at + self._unrenewed_seconds:
+            raise LeaseLost("the database was away until another worker could soon have the job")
 
     # The worker's side
 

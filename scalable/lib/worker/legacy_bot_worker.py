@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Optional
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StoppedAtOnce
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused, StoppedAtOnce
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.claim_size import MAX_BATCH, ClaimSize
 from scalable.lib.worker.completion_buffer import CompletionBuffer
-from scalable.lib.worker.job_list import LEASE_SECONDS, JobList
+from scalable.lib.worker.job_list import JobList
 from scalable.lib.worker.lease_renewer import LeaseRenewer
 from scalable.lib.worker.slot import RunEnd, Slot
 from scalable.lib.worker.slot_group import SlotGroup
@@ -47,6 +47,8 @@ class LegacyBotWorker:
         self.heartbeat = WorkerHeartbeat(queue, name, clock)
         self.completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
         self._queue = queue
+        self._terms = queue.lease_terms
+        self._not_released: list[ClaimedJob] = []
         self._stop = stop
         self._clock = clock
         self._size = ClaimSize()
@@ -74,8 +76,9 @@ class LegacyBotWorker:
         wanted = int(min(per_slot * slots, MAX_BATCH, most))
         if wanted <= 0:
             return 0
+        self._release_all()  # what could not be released while the database was away
         claimed_at = self._clock()
-        jobs = self._queue.claim(self.name, LEASE_SECONDS, wanted)
+        jobs = self._queue.claim(self.name, self._terms.lease_seconds, wanted)
         self._more_may_be_due = len(jobs) == wanted
         self._size.claimed(got_all=self._more_may_be_due)
         if self.runs_are_slow:  # side by side, not one after the other
@@ -91,7 +94,7 @@ class LegacyBotWorker:
         if not self.slots.urgent_is_possible:
             return 0
         claimed_at = self._clock()
-        jobs = self._queue.claim(self.name, LEASE_SECONDS, 1, urgent_only=True)
+        jobs = self._queue.claim(self.name, self._terms.lease_seconds, 1, urgent_only=True)
         if jobs:
             self._assign(jobs, 1, claimed_at, ends, is_urgent=True)
         return len(jobs)
@@ -131,7 +134,8 @@ class LegacyBotWorker:
         return min([self._renewer.seconds_to_next(lists), *waiting])
 
     def give_back(self) -> None:
-        """Give back every job that was not begun: the slots end with those at hand."""
+        """Give back every job that was not begun: the slots end with those at hand. Safe to repeat."""
+        self._release([])
         for jobs in self.slots.lists:
             self._give_back(jobs)
 
@@ -150,7 +154,7 @@ class LegacyBotWorker:
         for first in range(0, len(jobs), per_slot):
             part = jobs[first : first + per_slot]
             try:
-                self.slots.assign(JobList(part, claimed_at, ends, self._clock), is_urgent)
+                self.slots.assign(self._list(part, claimed_at, ends), is_urgent)
                 self.at_hand += len(part)
             except NoProcessLeft as error:
                 self._release(jobs[first:])
@@ -181,11 +185,23 @@ class LegacyBotWorker:
         self.at_hand -= len(not_begun)
         self._release(not_begun)
 
+    def _list(self, jobs: Sequence[ClaimedJob], claimed_at: float, ends: float) -> JobList:
+        return JobList(jobs, claimed_at, ends, self._terms.unrenewed_seconds, self._clock)
+
     def _release(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Release jobs that were not run, the attempts refunded. Never raises: a lease that stays is reaped."""
-        for job in jobs:
+        """Release jobs that were not run, the attempts refunded. Never raises: what is left is tried again."""
+        self._not_released += jobs
+        try:
+            self._release_all()
+        except DatabaseUnavailable as error:
+            log.warning(event("jobs not released yet", count=len(self._not_released), cause=error))
+
+    def _release_all(self) -> None:
+        while self._not_released:
+            job = self._not_released[-1]
             try:
                 self._queue.release(job.lease)
                 log.debug(event("job released", id=job.id, worker=self.name))
-            except (DatabaseUnavailable, LeaseLost) as error:
+            except (LeaseLost, StatementRefused) as error:
                 log.warning(event("job not released", id=job.id, cause=error))
+            self._not_released.pop()

@@ -9,6 +9,7 @@ from types import TracebackType
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
+from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 
 LOOK_SECONDS = 0.02
@@ -26,7 +27,7 @@ class LeaseWatch:
         self.expiries: list[str] = []
         self.reaped = 0
         self._database = SqliteDatabase(SqliteAddress(path))
-        self._queue = DatabaseQueue(self._database, "bot_jobs", RetryPolicy())
+        self._queue = DatabaseQueue(self._database, "bot_jobs", RetryPolicy(), LeaseTerms(grace_seconds=0))
         self._job = {"id": job_id, "worker": worker}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="lease watch")

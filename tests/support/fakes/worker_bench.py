@@ -141,6 +141,10 @@ class SteppedSlot(Slot):
             self._steps = None
         return True
 
+    def report_now(self) -> None:
+        """As when REPORT_SECONDS have passed."""
+        self._report_if_due(at_once=True)
+
     @property
     def is_busy(self) -> bool:
         """Whether it has something to run."""

@@ -38,6 +38,7 @@ class ModelJob:
     worker: str = ""
     token: Optional[str] = None
     lease_expires_at: float = 0.0
+    is_held: bool = False
     processed_at: float = 0.0
 
 
@@ -92,9 +93,43 @@ class QueueModel:
     def claim(self, job_id: int, worker: str, token: str, lease_seconds: float) -> None:
         """The job runs, and this is one more attempt."""
         job = self.jobs[job_id]
-        job.status, job.worker, job.token = PROCESSING, worker, token
+        job.status, job.worker, job.token, job.is_held = PROCESSING, worker, token, False
         job.attempts += 1
         job.lease_expires_at = self.now + lease_seconds
+
+    def may_be_held(self, job_id: int, after: int) -> bool:
+        """Whether the job comes next in the lane of `after`, and was never tried."""
+        job, before = self.jobs[job_id], self.jobs[after]
+        open_between = [
+            other.id
+            for other in self.jobs.values()
+            if other.lane == job.lane and other.status in (PENDING, PROCESSING) and after < other.id < job_id
+        ]
+        return job.lane is not None and job.lane == before.lane and not open_between and self._is_new(job)
+
+    def _is_new(self, job: ModelJob) -> bool:
+        return job.status == PENDING and job.attempts == 0 and job.expires_at is None
+
+    def hold(self, job_id: int, worker: str, token: str) -> None:
+        """The job is to be run under the lease of an earlier one of its lane."""
+        job = self.jobs[job_id]
+        job.worker, job.token, job.is_held = worker, token, True
+
+    def is_held(self, job_id: int, token: str) -> bool:
+        """Whether that is still so."""
+        job = self.jobs.get(job_id)
+        return job is not None and job.status == PENDING and job.is_held and job.token == token
+
+    def let_go(self, job_id: int, token: str) -> None:
+        """It will not be run under that lease."""
+        if self.is_held(job_id, token):
+            self.jobs[job_id].token, self.jobs[job_id].is_held = None, False
+
+    def move_on(self, job_id: int, lease_seconds: float) -> None:
+        """The lease by which the job is held begins anew for the job itself."""
+        job = self.jobs[job_id]
+        job.status, job.attempts, job.lease_expires_at = PROCESSING, job.attempts + 1, self.now + lease_seconds
+        job.is_held = False
 
     def holds(self, job_id: int, token: str) -> bool:
         """Whether this lease may still finish the job."""
@@ -123,6 +158,10 @@ class QueueModel:
             gone = job.lease_expires_at < self.now if worker is None else job.worker == worker
             if job.status != PROCESSING or not gone:
                 continue
+            for other in self.jobs.values():
+                if other.id > job.id and other.lane == job.lane and self.is_held(other.id, str(job.token)):
+                    other.attempts += 1
+                    self.let_go(other.id, str(job.token))
             job.token = None
             if self.policy.used_up(job.attempts):
                 failed += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 POLL_SECONDS = 0.02
+PORTS = (10_000, 32_000)
+# Not the chance of the tests, which each process of pytest may begin at the same number.
+_CHANCE = random.SystemRandom()
 
 
 class DidNotStart(RuntimeError):
@@ -131,10 +135,16 @@ def tail(log: Path, lines: int = 25) -> str:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nothing listens on right now, and that the system gives to no outgoing connection.
+
+    Linux takes the ports of those from 32768 on (`net.ipv4.ip_local_port_range`): one of them could have the port
+    before the server that it was chosen for.
+    """
+    while True:
+        port = _CHANCE.randint(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts_connections(port: int) -> bool:

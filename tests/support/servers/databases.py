@@ -18,6 +18,7 @@ _TIMES = (
     "urgent_until",
     "expires_at",
     "lease_expires_at",
+    "lease_missed_at",
 )
 
 
@@ -58,3 +59,10 @@ def let_pass(queue: DatabaseQueue, seconds: float) -> None:
         moved = "{name} - INTERVAL (:seconds * 1000000) MICROSECOND"
     changes = ", ".join(f"{name} = {moved.format(name=name)}" for name in _TIMES)
     queue.database.run(lambda session: session.execute(f"UPDATE {queue.table.name} SET {changes}", seconds=seconds))
+
+
+def let_leases_run_out(queue: DatabaseQueue) -> None:
+    """Let time pass until a lease that runs now can be reaped: it was found to have run out, and was not renewed."""
+    let_pass(queue, queue.lease_terms.lease_seconds + 1)
+    queue.reap()
+    let_pass(queue, queue.lease_terms.grace_seconds + 1)

@@ -4,6 +4,8 @@
 
 (() => {
   const PAUSE_MS = 2000, LONGEST_PAUSE_MS = 60000, PATIENCE_MS = 20000, CHARTS_MS = 60000;
+  // A search goes on by itself for so long; the link to look further stays.
+  const SEARCH_MS = 60000;
   // A server that answers slowly is asked less often: no more than a fifth of its time is ours.
   const SHARE = 5;
   // The page's language as it is written where the reader lives: 24 hours in en-GB.
@@ -147,6 +149,25 @@
     }
   }
 
+  // --- searching: a page is opened with what was found at once, and looks further back until it is full ---
+
+  async function lookFurther(section, until) {
+    const link = section.querySelector("[data-look-further]");
+    if (!link || performance.now() > until) return;
+    const began = performance.now();
+    const answer = await fetch(link.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (answer.status !== 200 || !link.isConnected) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("jobs");
+    tellTimes(fresh);
+    const [found, more] = [section.querySelector("#found"), fresh.querySelector("#found")];
+    const [rows, moreRows] = [found.querySelector("tbody"), more.querySelector("tbody")];
+    if (!rows) found.replaceChildren(...more.childNodes);
+    else if (moreRows) rows.append(...moreRows.rows);
+    section.querySelector(".pager").replaceWith(fresh.querySelector(".pager"));
+    await new Promise((done) => setTimeout(done, performance.now() - began)); // half of the server's time at most
+    return lookFurther(section, until);
+  }
+
   // --- charts ---
 
   const plots = new Map();
@@ -243,6 +264,8 @@
   } else {
     setInterval(() => tellTimes(document), PAUSE_MS);
   }
+  const search = document.querySelector("[data-look-further]");
+  if (search) lookFurther(search.closest("section"), performance.now() + SEARCH_MS).catch(() => {}); // the link stays
   const goesOn = document.querySelector("form[data-continue]");
   if (goesOn) goesOn.requestSubmit(goesOn.querySelector("button"));
 })();

@@ -26,20 +26,22 @@
 % include('job_list.tpl', jobs=found.exact)
 <h2>{{t('other_matches')}}</h2>
 % end
+<div id="found">
 % if found.jobs:
 % include('job_list.tpl', jobs=found.jobs)
-% elif not found.exact or found.full:
+% elif found.full:
 <p class="empty">{{t('no_match')}}</p>
 % end
+</div>
 <p class="pager">
 % if not found.full:
-<span>{{t('looked_back', id=str(found.next_before))}}</span>
+<span role="status">{{t('looked_back', id=str(found.next_before))}}</span>
 % end
 % if before:
 <a href="{{page.link('/jobs', **query)}}">{{t('newest')}}</a>
 % end
 % if found.next_before:
-<a class="primary" rel="next" href="{{page.link('/jobs', before=found.next_before, **query)}}">{{t('older') if found.full else t('look_further')}}</a>
+<a class="primary" rel="next"{{!'' if found.full else ' data-look-further'}} href="{{page.link('/jobs', before=found.next_before, **query)}}">{{t('older') if found.full else t('look_further')}}</a>
 % end
 </p>
 </section>

@@ -41,6 +41,7 @@ DEPENDS_ON = (
     "lib/queue/dialects/database.py",
     "lib/queue/dialects/minimal_mysql.py",
     "lib/queue/dialects/mysql.py",
+    "lib/queue/dialects/mysql_session.py",
     "lib/queue/dialects/prepared_insert.py",
     "lib/queue/dialects/sqlite.py",
     "lib/setup/config.py",

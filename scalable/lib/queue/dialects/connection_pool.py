@@ -51,13 +51,25 @@ class ConnectionPool:
             self._return_permit()
             raise
 
+    def borrow_idle(self) -> Optional[Session]:
+        """The same without waiting, neither for another thread nor to connect; None where there is none."""
+        if self._permits is not None and not self._permits.acquire(blocking=False):
+            return None
+        idle = self._idle_one()
+        if idle is None:
+            self._return_permit()
+        return idle
+
     def _taken(self) -> Session:
+        return self._idle_one() or self._connect()
+
+    def _idle_one(self) -> Optional[Session]:
         with self._lock:
             if self._pid != os.getpid():  # after a fork the parent's connections are left to the parent
                 self._idle, self._pid = [], os.getpid()
             if self._idle:
                 return self._idle.pop()[1]
-        return self._connect()
+        return None
 
     def give_back(self, session: Session) -> None:
         """Give back a connection that works and has no open transaction; those idle for long are closed."""

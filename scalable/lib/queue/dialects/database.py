@@ -10,21 +10,31 @@ import random
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from enum import Enum
 from typing import Any, Optional, TypeVar
 
-from scalable.lib.errors import DatabaseBusy, DatabaseUnavailable, DuplicateKey, SchemaMissing, StatementRefused
+from scalable.lib.errors import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    DuplicateKey,
+    FastPathUnavailable,
+    SchemaMissing,
+    StatementRefused,
+)
 from scalable.lib.logs import event
 from scalable.lib.queue.dialects.connection_pool import ConnectionPool
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.queue.dialects.tables import Table
 from scalable.lib.queue.job import ServerDescription
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 MAX_CONFLICTS = 8
+# One that waits for a lock waits some seconds each time: who asked must hear of it before it is too late for others.
+LONGEST_CONFLICTS_SECONDS = 10.0
 # Once: an idle connection the server closed is replaced; when the server is down, the caller has to wait.
 MAX_LOSSES = 1
 
@@ -109,6 +119,8 @@ class Database(ABC):
     words: Mapping[str, str]
     tables: tuple[Table, ...]
     ddl_in_transaction: bool
+    # Whether `send` is ever possible.
+    can_send = False
 
     def __init__(
         self, sleep: Callable[[float], None] = time.sleep, chance: Callable[[], float] = random.random
@@ -129,7 +141,7 @@ class Database(ABC):
 
     def render(self, sql: str, table: str = "") -> str:
         """`sql` with {jobs}, {now} and the other words of statements.py in this dialect's own."""
-        words = {**self.words, "jobs": table, "lock": self.lock_clause}
+        words = {**self.words, "jobs": table, "lock": self.lock_clause, "returning": self.returning_clause}
 
         def rendered(word: re.Match[str]) -> str:
             name, *arguments = word[1].split(":")
@@ -140,6 +152,11 @@ class Database(ABC):
     @property
     def lock_clause(self) -> str:
         """How a claim locks its candidates, at the end of the query; empty where it does not."""
+        return ""
+
+    @property
+    def returning_clause(self) -> str:
+        """How an INSERT returns update_id and id of its rows, at its end; empty where it cannot."""
         return ""
 
     @property
@@ -162,6 +179,13 @@ class Database(ABC):
     @abstractmethod
     def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
         """Held while the schema is changed: processes that start together wait for each other where possible."""
+
+    def one_at_a_time(self, session: Session, work: str) -> AbstractContextManager[None]:
+        """Held during work of this name: processes do it one after the other where possible. It is no guarantee.
+
+        SQLite has one writer at a time anyway.
+        """
+        return nullcontext()
 
     @abstractmethod
     def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:
@@ -212,6 +236,7 @@ class Database(ABC):
         or be safe to repeat. Raises DatabaseUnavailable, SchemaMissing or DuplicateKey.
         """
         conflicts = losses = 0
+        started = time.monotonic()
         while True:
             try:
                 return self._once(work, transaction)
@@ -219,10 +244,18 @@ class Database(ABC):
                 meaning = self._meaning(error)
                 conflicts += meaning is Meaning.CONFLICT
                 losses += meaning is Meaning.CONNECTION_LOST
-                if conflicts > MAX_CONFLICTS or losses > MAX_LOSSES or not meaning.worth_repeating:
+                is_late = conflicts > 0 and time.monotonic() - started > LONGEST_CONFLICTS_SECONDS
+                if conflicts > MAX_CONFLICTS or losses > MAX_LOSSES or is_late or not meaning.worth_repeating:
                     raise self._explained(error, meaning) from error
                 log.debug(event("database work repeated", cause=error, conflicts=conflicts, losses=losses))
                 self._sleep(self._chance() * min(0.005 * 2**conflicts, 0.5))
+
+    def send(self, sql: str, **parameters: Any) -> SentStatement:
+        """One statement, sent on an idle connection without waiting for its answer.
+
+        Raises FastPathUnavailable where that is not possible now, or not at all.
+        """
+        raise FastPathUnavailable(f"{self.place}: every statement is waited for")
 
     def _once(self, work: Callable[[Session], Result], transaction: bool) -> Result:
         session = self._connections.borrow()
@@ -244,6 +277,15 @@ class Database(ABC):
             else:
                 self._connections.throw_away(session)
 
+    def _failed(self, session: Session, error: Exception) -> Exception:
+        """What to raise for the error of a statement that was sent; its connection is not in use any more."""
+        if self._usable_after(error, session, transaction=False):
+            self._connections.give_back(session)
+        else:
+            self._connections.throw_away(session)
+        meaning = self._meaning(error)
+        return FastPathUnavailable(error) if meaning.worth_repeating else self._explained(error, meaning)
+
     def _usable_after(self, error: Exception, session: Session, transaction: bool) -> bool:
         """Whether the connection can go on being used; when it is lost, the idle ones are probably lost, too."""
         if isinstance(error, self.driver_errors) and self._meaning(error).ends_the_connection:
@@ -263,6 +305,18 @@ class Database(ABC):
             return DuplicateKey(str(error))
         kind = {Meaning.DEFECT: StatementRefused, Meaning.CONFLICT: DatabaseBusy}.get(meaning, DatabaseUnavailable)
         return kind(f"{self.place}: {error}")
+
+    @contextmanager
+    def transaction(self, session: Session) -> Iterator[None]:
+        """A transaction in the middle of work that is not one as a whole."""
+        session.execute(self.begin_sql)
+        try:
+            yield
+        except BaseException:
+            with suppress(*self.driver_errors):  # the connection is gone then, and the transaction with it
+                session.execute("ROLLBACK")
+            raise
+        session.execute("COMMIT")
 
     def limit_connections(self, most: int) -> None:
         """Use at most `most` at once in this process, whatever its threads do; see ConnectionPool.limit."""

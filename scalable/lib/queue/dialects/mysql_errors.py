@@ -15,15 +15,17 @@ BINARY_LOG_OF_STATEMENTS = (
     "its binary log is one of statements, which cannot hold the queue's; ask your host for binlog_format = ROW or "
     "MIXED, or leave BOT_DB_NAME empty to use the embedded SQLite file"
 )
+# A Galera node that lost its cluster, or is not ready yet.
+NOT_PREPARED = 1047
 # A column in an old character set (utf8mb3, latin1) cannot hold this text, or cannot be compared with it.
 TEXT_TOO_WIDE = (1267, 1270, 1271, 1366, 3854, 3988)
 _MEANINGS = {
     code: meaning
     for meaning, codes in {
         # Client error numbers of the MySQL manual (CR_*), and those of the server's that mean the connection is over.
-        # One to a Galera node that lost its cluster (1047) lives, but through a load balancer a new one leads to a node
-        # that works.
-        Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, 1047, 1927, 3169),
+        # One to a Galera node without its cluster lives, but through a load balancer a new one leads to a node that
+        # works.
+        Meaning.CONNECTION_LOST: (2006, 2013, 2014, 2055, 4031, ER.SERVER_SHUTDOWN, NOT_PREPARED, 1927, 3169),
         # 1213 deadlock, on Galera also at COMMIT, 1205 lock wait, 1020 record changed since last read, 1180 commit
         # failed, 3101 the same in a group, 1317 interrupted, 1412 and 1615 the table was changed meanwhile. 1050, 1060,
         # 1061: another process made the table, column or index first; repeated, it is found.

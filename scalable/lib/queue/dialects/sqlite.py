@@ -24,6 +24,7 @@ _ENDED = f"COALESCE(history, '') || COALESCE(reserved_at, {_NOW}) || '|' || {_NO
 # Times are UTC text with milliseconds, so that they sort, and read like MySQL's.
 _WORDS = {
     "now": _NOW,
+    "moment": _NOW,
     "in": "strftime('%Y-%m-%d %H:%M:%f', 'now', :{0} || ' seconds')",
     "ago": "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :{0} || ' seconds')",
     "minute_ago": "strftime('%Y-%m-%d %H:%M:00.000', 'now', '-' || :{0} || ' seconds')",

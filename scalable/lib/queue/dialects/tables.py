@@ -94,6 +94,8 @@ _JOB_COLUMNS = {
     "reserved_by": "{worker} NULL",
     "lease_token": "{token} NULL",
     "lease_expires_at": "{time} NULL",
+    # When the lease was first found to have run out; older than lease_expires_at: that of an earlier lease.
+    "lease_missed_at": "{time} NULL",
     # A line for every attempt that ended without success, see history.py.
     "history": "{text} NULL",
 }
@@ -140,6 +142,7 @@ MYSQL_TABLES = _tables(
         "turn": "INDEX turn (status, parked, priority, available_at, id)",
         "status_created": "INDEX status_created (status, created_at, id)",
         "open_lane": "INDEX open_lane (open_lane, id)",
+        "lane": "INDEX lane (lane, id)",
         "one_update": "UNIQUE INDEX one_update (update_id)",
         "one_running_per_lane": "UNIQUE INDEX one_running_per_lane (running_lane)",
     },
@@ -151,6 +154,7 @@ SQLITE_TABLES = _tables(
         "turn": "INDEX {index} ON {table} (status, parked, priority, available_at, id)",
         "status_created": "INDEX {index} ON {table} (status, created_at, id)",
         "open_lane": "INDEX {index} ON {table} (lane, id) WHERE status IN ('pending', 'processing')",
+        "lane": "INDEX {index} ON {table} (lane, id)",
         "one_update": "UNIQUE INDEX {index} ON {table} (update_id)",
         "one_running_per_lane": "UNIQUE INDEX {index} ON {table} (lane) WHERE status = 'processing'",
     },

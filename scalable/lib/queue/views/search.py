@@ -1,8 +1,8 @@
 """Finds jobs for an operator: newest first, by state, type, lane, number or error text, a page at a time.
 
 No index is kept for most of this, because every job would pay for it. A search walks back through the jobs instead, in
-bounded steps by primary key or through the index of a state, until the page is full or its time is over; the result
-holds where the next search goes on.
+bounded steps by primary key or through the index of a lane or a state, until the page is full or its time is over; the
+result holds where the next search goes on.
 """
 
 from __future__ import annotations
@@ -10,24 +10,29 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Optional
 
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.rows import AFTER_ALL, HIGHEST_ID, SUMMARY, summary
 from scalable.lib.queue.table import QueueTable
 
-BUDGET_SECONDS = 0.4
-# How many ids one step examines: few at first, more while the steps are quick.
+# How long one search goes on, and one that only begins: a page is opened with it, which then asks for more by itself.
+BUDGET_SECONDS, FIRST_BUDGET_SECONDS = 0.4, 0.02
+# How many ids one step examines: few at first, more while a step takes less than this share of the time there is.
 FIRST_STEP, LONGEST_STEP = 1_000, 32_000
-QUICK_SECONDS = 0.05
-# Ids of one state that are looked up together.
+QUICK_SHARE = 1 / 8
+# Ids of one state or lane that are looked up together.
 STATE_STEP = 2_000
+# (limit, before): the ids of that many jobs before that one, newest first; fewer only at the end.
+_Window = Callable[[int, Optional[int]], list[int]]
 _NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _BIGINT = range(-(2**63), 2**63)
 
 # What a filter adds to a statement, examined for each row of a step.
 _CONDITIONS = {
+    "status": "AND status = :status",
     "update_type": "AND update_type = :update_type",
     "lane": "AND lane = :lane",
     "error": "AND error_message LIKE :error ESCAPE '!'",
@@ -56,12 +61,22 @@ LIMIT :limit
 
 # The newest jobs of a state before a given one. By index status_created from its end.
 EARLIER_IN_STATE = """
-SELECT id, created_at
+SELECT id
 FROM {jobs} {use:status_created}
 WHERE status = :status
   AND created_at <= :created_at
   AND (created_at < :created_at OR id < :id)
 ORDER BY created_at DESC, id DESC
+LIMIT :limit
+"""
+
+# The newest jobs of a lane before a given one. By index lane from its end.
+EARLIER_IN_LANE = """
+SELECT id
+FROM {jobs} {use:lane}
+WHERE lane = :lane
+  AND id < :before
+ORDER BY id DESC
 LIMIT :limit
 """
 
@@ -142,14 +157,23 @@ class Search:
         self._table = table
         self._clock = clock
 
-    def find(self, wanted: Filter, limit: int, before: Optional[int] = None) -> Found:
-        """Up to `limit` jobs, from the newest, or from the one before `before`, back."""
+    def find(
+        self, wanted: Filter, limit: int, before: Optional[int] = None, budget_seconds: float = BUDGET_SECONDS
+    ) -> Found:
+        """Up to `limit` jobs, from the newest, or from the one before `before`, back.
+
+        No step through the jobs is begun after `budget_seconds`.
+        """
         exact = self._exact(wanted) if before is None else ()
-        walk = _Walk(limit, self._clock() + BUDGET_SECONDS)
-        if wanted.status is None:
+        walk = _Walk(limit, self._clock() + budget_seconds, budget_seconds * QUICK_SHARE)
+        if wanted.lane is not None:
+            self._through_lane(walk, wanted, wanted.lane, before)
+        elif wanted.status is not None:
+            self._through_state(walk, wanted, wanted.status, before)
+        elif wanted.in_a_row:
             self._through_all(walk, wanted, before)
         else:
-            self._through_state(walk, wanted, wanted.status, before)
+            self._newest(walk, before)
         return Found(tuple(walk.jobs[:limit]), walk.next_before, walk.is_full or walk.next_before is None, exact)
 
     def _exact(self, wanted: Filter) -> tuple[JobSummary, ...]:
@@ -159,52 +183,75 @@ class Search:
         found = [summary(row) for row in rows]
         return tuple(job for job in found if wanted.status in (None, job.status))
 
+    def _newest(self, walk: _Walk, before: Optional[int]) -> None:
+        last = HIGHEST_ID if before is None else before
+        walk.add(matching(self._table, WALK, Filter(), before=last, lowest=0, limit=walk.limit + 1)[0], last)
+        walk.stop(walk.jobs[walk.limit - 1].id if walk.is_full else None)
+
     def _through_all(self, walk: _Walk, wanted: Filter, before: Optional[int]) -> None:
         [(lowest, highest)] = self._table.rows(BOUNDS)
         if highest is None:
             return
         here = highest + 1 if before is None else min(before, highest + 1)
-        step = FIRST_STEP if wanted.in_a_row else here
+        step = FIRST_STEP
         while here > lowest and not walk.is_over(self._clock()):
             began = self._clock()
             bottom, room = max(here - step, lowest), walk.limit + 1
             found, seen = matching(self._table, WALK, wanted, before=here, lowest=bottom, limit=room)
             here = walk.add(found, seen[-1] if len(seen) == room else bottom)
-            if self._clock() - began < QUICK_SECONDS:
+            if self._clock() - began < walk.quick_seconds:
                 step = min(step * 2, LONGEST_STEP)
         walk.stop(here if here > lowest else None)
 
     def _through_state(self, walk: _Walk, wanted: Filter, status: str, before: Optional[int]) -> None:
         step = STATE_STEP if wanted.in_a_row else walk.limit + 1
-        window = self._window(status, step, before)
-        while window and not walk.is_over(self._clock()):
-            ids = [job_id for job_id, _ in window]
+        self._through_ids(walk, replace(wanted, status=None), step, before, partial(self._of_state, status))
+
+    def _through_lane(self, walk: _Walk, wanted: Filter, lane: str, before: Optional[int]) -> None:
+        rest = replace(wanted, lane=None)
+        step = STATE_STEP if rest.in_a_row or rest.status is not None else walk.limit + 1
+        self._through_ids(walk, rest, step, before, partial(self._of_lane, lane))
+
+    def _through_ids(self, walk: _Walk, wanted: Filter, step: int, before: Optional[int], window: _Window) -> None:
+        """Examine the ids that `window` gives, so many at a time."""
+        ids = window(step, before)
+        while ids and not walk.is_over(self._clock()):
             found, _ = matching(self._table, AMONG, wanted, ids=ids, limit=len(ids))
             order = {job_id: place for place, job_id in enumerate(ids)}
             last = walk.add(sorted(found, key=lambda job: order[job.id]), ids[-1])
             if walk.is_full:
                 walk.stop(last)
                 return
-            walk.stop(last if len(window) == step else None)
-            window = self._window(status, step, last) if len(window) == step else []
+            ids = window(step, last) if len(ids) == step else []
+            walk.stop(last if ids else None)
 
-    def _window(self, status: str, limit: int, before: Optional[int]) -> list[tuple[Any, ...]]:
+    def _of_lane(self, lane: str, limit: int, before: Optional[int]) -> list[int]:
+        last = HIGHEST_ID if before is None else before
+        rows = self._table.rows(EARLIER_IN_LANE, lane=lane, before=last, limit=limit)
+        return [job_id for (job_id,) in rows]
+
+    def _of_state(self, status: str, limit: int, before: Optional[int]) -> list[int]:
         if before is None:
             created_at, before = AFTER_ALL, HIGHEST_ID
         elif position := self._table.rows(POSITION, id=before):
             created_at = position[0][0]
         else:
             return []
-        return self._table.rows(EARLIER_IN_STATE, status=status, created_at=created_at, id=before, limit=limit)
+        rows = self._table.rows(EARLIER_IN_STATE, status=status, created_at=created_at, id=before, limit=limit)
+        return [job_id for (job_id,) in rows]
 
 
 class _Walk:
-    """One search: what it found, how long it may go on, and where the next page begins."""
+    """One search: what it found, how long it may go on, and where the next page begins.
 
-    def __init__(self, limit: int, until: float) -> None:
+    After a step of less than `quick_seconds` the next one may be longer.
+    """
+
+    def __init__(self, limit: int, until: float, quick_seconds: float) -> None:
         self.limit = limit
         self.jobs: list[JobSummary] = []
         self.next_before: Optional[int] = None
+        self.quick_seconds = quick_seconds
         self._until = until
 
     @property
@@ -227,7 +274,7 @@ class _Walk:
 
 
 def matching(table: QueueTable, step: str, wanted: Filter, **values: Any) -> tuple[list[JobSummary], list[int]]:
-    """The jobs of one step, WALK or AMONG, that fit the filter but for its state; and the ids of all rows it gave."""
+    """The jobs of one step, WALK or AMONG, that fit the filter; and the ids of all rows it gave."""
     conditions = _values(wanted)
     rows = table.rows(statement(step, conditions), **values, **conditions)
     fitting = [row for row in rows if wanted.number is None or _holds(row, wanted.number)]
@@ -241,7 +288,7 @@ def statement(step: str, conditions: dict[str, Any]) -> str:
 
 
 def _values(wanted: Filter) -> dict[str, Any]:
-    values: dict[str, Any] = {"update_type": wanted.update_type, "lane": wanted.lane}
+    values: dict[str, Any] = {"status": wanted.status, "update_type": wanted.update_type, "lane": wanted.lane}
     if wanted.number is not None:
         values["digits"] = str(wanted.number)
     if wanted.error is not None:
