@@ -14,6 +14,7 @@ from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.reply_sender import ReplySender
+from scalable.lib.worker.slot_group import SlotLimit, open_slots
 from scalable.lib.worker.wakeup import WaitForInterval
 
 LEASE_SECONDS = 60.0
@@ -60,7 +61,8 @@ def whole_worker(address: MySqlAddress, table: str, name: str, limit: int, race:
         if race.over:
             stop.request()
 
-    worker = LegacyBotWorker(queue, NothingRunner(), ReplySender(None), name, stop)
+    slots = open_slots(NothingRunner(), NothingRunner, lambda: ReplySender(None), stop, SlotLimit())
+    worker = LegacyBotWorker(queue, slots, name, stop)
     limits = Limits(max_seconds=LONGEST_SECONDS)
     race.ready()
     WorkerLoop(queue, worker, stop, WaitForInterval(1.0), limits=limits, progress=progress).run()

@@ -55,9 +55,10 @@ def main(arguments):
     installation = Installation(load_config(os.environ))
     level = installation.config.log_level
     configure_logging(quieter(level) if options.drain else level)
-    runner = installation.create_runner(ProcessReaper(options.lifeline))
+    reaper = ProcessReaper(options.lifeline)
+    runner = installation.create_runner(reaper)
     runner.check()
-    return run_worker_command(options, installation.pool_parts(), runner, installation.start_drain())
+    return run_worker_command(options, installation.pool_parts(), runner, reaper, installation.start_drain())
 
 
 if __name__ == "__main__":

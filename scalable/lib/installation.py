@@ -174,6 +174,7 @@ class Installation(Storage):
             self.reply_sender,
             self.data_folder.open_notifications,
             config.worker_pool_size,
+            config.worker_slots,
             config.worker_sleep_seconds,
             config.bot.timeout_seconds,
             str(config.scalable_folder / "worker.py"),

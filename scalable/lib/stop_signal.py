@@ -69,10 +69,10 @@ class StopSignal:
         """Whether to stop the bot that is running, too."""
         return self.requested and self._at_once
 
-    def wait(self, seconds: float, also: Optional[int] = None) -> bool:
-        """Sleep up to `seconds`; True once a stop is requested. Ends, too, when descriptor `also` has something."""
+    def wait(self, seconds: float, *also: int) -> bool:
+        """Sleep up to `seconds`; True once a stop is requested. Ends, too, when a descriptor in `also` can be read."""
         ends = time.monotonic() + seconds
-        descriptors = [self._reader.fileno(), *([] if also is None else [also])]
+        descriptors = [self._reader.fileno(), *also]
         while not self.requested:
             left = ends - time.monotonic()
             if left <= 0 or select.select(descriptors, [], [], min(left, PARENT_SECONDS))[0]:

@@ -169,6 +169,25 @@ class TestClaim:
         assert len(batch) == 3
         assert queue.counts() == Counts(pending=2, done=3)
 
+    def test_only_urgent_ones_are_claimed_when_asked_for(self, queue: DatabaseQueue) -> None:
+        enqueue(queue, 1)
+        for update_id, urgent_seconds in ((2, 150.0), (3, 30.0)):
+            queue.enqueue(Update("{}", update_id, "message", None, urgent_seconds))
+
+        claims = [queue.claim("worker a", LEASE_SECONDS, urgent_only=True) for _ in range(3)]
+
+        assert [[job.update_id for job in jobs] for jobs in claims] == [[3], [2], []]
+        assert claim(queue).update_id == 1
+
+    def test_an_urgent_one_waits_for_its_lane(self, queue: DatabaseQueue) -> None:
+        for update_id in (1, 2):
+            queue.enqueue(Update("{}", update_id, "message", "payment:7", 150.0))
+        first = claim(queue)
+
+        assert queue.claim("worker b", LEASE_SECONDS, urgent_only=True) == []
+        queue.complete(first.lease)
+        assert queue.claim("worker b", LEASE_SECONDS, urgent_only=True)[0].update_id == 2
+
     def test_the_attempt_is_counted_at_claim(self, queue: DatabaseQueue) -> None:
         job_id = enqueue(queue, 1)
 
@@ -282,6 +301,39 @@ class TestLease:
     def test_a_lease_on_a_job_that_does_not_exist_is_lost(self, queue: DatabaseQueue, verb: str) -> None:
         with pytest.raises(LeaseLost):
             CHANGES[verb](queue, Lease(999, "0" * 16, "worker a"))
+
+    def test_all_leases_of_a_worker_are_renewed_together(self, queue: DatabaseQueue) -> None:
+        for update_id in range(3):
+            enqueue(queue, update_id)
+        leases = [job.lease for job in queue.claim("worker a", LEASE_SECONDS, 2)] + [claim(queue).lease]
+        let_pass(queue, LEASE_SECONDS - 5)
+
+        assert queue.renew_many(leases, LEASE_SECONDS) == []
+        let_pass(queue, LEASE_SECONDS - 5)
+
+        assert queue.reap() == Reaped()
+        assert queue.complete_many(leases) == []
+
+    def test_renewing_many_tells_which_leases_were_lost_and_gives_none_of_them_back(self, queue: DatabaseQueue) -> None:
+        """Given one that another worker has, one that the same worker has anew, one that ended, and one that stays."""
+        for update_id in range(4):
+            enqueue(queue, update_id)
+        other, again, ended, stays = (job.lease for job in queue.claim("worker a", LEASE_SECONDS, 4))
+        queue.complete(ended)
+        for lost in (other, again):
+            queue.retry(lost, "exit code 1", 0)
+        taken = claim(queue, "worker b").lease
+        anew = claim(queue, "worker a").lease
+        assert (taken.job_id, anew.job_id) == (other.job_id, again.job_id)
+        let_pass(queue, LEASE_SECONDS - 5)
+
+        lost_leases = queue.renew_many([other, again, ended, stays, anew], LEASE_SECONDS)
+        let_pass(queue, LEASE_SECONDS - 5)
+
+        assert lost_leases == [other, again, ended]
+        assert queue.reap() == Reaped(retried=1)
+        assert queue.find(other.job_id).status == "pending"
+        assert queue.renew_many([], LEASE_SECONDS) == []
 
     def test_a_heartbeat_keeps_the_job_from_being_reaped(self, queue: DatabaseQueue) -> None:
         enqueue(queue, 1)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,14 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.runners.outcome import Kind
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.telegram.update import Update
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.reply_sender import ReplySender
+from scalable.lib.worker.slot import Report, Slot
+from scalable.lib.worker.slot_group import SlotGroup, SlotLimit
 from tests.support.fakes.second_reaper import LeaseWatch
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.every_bot import CALL, ORDINARY
@@ -216,6 +220,29 @@ WORKER = "worker-1"
 HASTE = 20
 
 
+def hasty_worker(queue: DatabaseQueue, runner: Runner) -> LegacyBotWorker:
+    stop = StopSignal()
+
+    def hasty_clock() -> float:
+        return time.monotonic() * HASTE
+
+    def create_slot(number: int, report: Callable[[Report], None]) -> Slot:
+        return Slot(number, runner, ReplySender(None), stop, report, hasty_clock)
+
+    return LegacyBotWorker(queue, SlotGroup(create_slot, SlotLimit(), hasty_clock), WORKER, stop, hasty_clock)
+
+
+def work_one(worker: LegacyBotWorker) -> Outcome:
+    """The outcome of one job, run in the worker's only slot."""
+    assert worker.claim(1) == 1
+    while True:
+        select.select([worker.slots.reports.fileno()], [], [], 0.01)
+        worker.keep_leases()
+        for end in worker.collect():
+            assert end.outcome is not None, end.error
+            return end.outcome
+
+
 @pytest.mark.parametrize(("bot", "mode", "status", "words"), rows(THROUGH_A_WORKER))
 def test_the_job_keeps_its_lease_and_ends_with_words_for_a_person(
     stage: Stage, tmp_path: Path, bot: str, mode: str, status: str, words: str
@@ -227,11 +254,9 @@ def test_the_job_keeps_its_lease_and_ends_with_words_for_a_person(
     job_id = queue.enqueue(Update(UPDATE)).job_id
 
     with place.runner(DEADLINES.get(bot, AMPLE_SECONDS)) as runner:
-        worker = LegacyBotWorker(
-            queue, runner, ReplySender(None), WORKER, StopSignal(), lambda: time.monotonic() * HASTE
-        )
+        worker = hasty_worker(queue, runner)
         with LeaseWatch(tmp_path / "queue", job_id, WORKER) as watch:
-            outcome = worker.work_one()
+            outcome = work_one(worker)
             delay_seconds = watch.delay_seconds()
 
         job = queue.find(job_id)
@@ -247,7 +272,7 @@ def test_the_job_keeps_its_lease_and_ends_with_words_for_a_person(
 
         place.write(ORDINARY)
         ordinary = queue.enqueue(Update(ORDINARY_UPDATE)).job_id
-        worker.work_one()
+        work_one(worker)
         worker.close()
         assert queue.find(ordinary).status == "done"
     queue.close()

@@ -23,9 +23,7 @@ from scalable.lib.pool.drain_lock import (
     take_drain_lock,
     write_report,
 )
-from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, WorkerLoop
-from scalable.lib.worker.reply_sender import ReplySender
 from scalable.lib.worker.wakeup import WaitForInterval
 from tests.support.fakes.worker_bench import FAILED, Bench
 from tests.support.servers.databases import let_pass
@@ -107,7 +105,7 @@ class Drains:
 
     def _claim_and_run(self) -> None:
         bench = self.bench
-        worker = LegacyBotWorker(bench.queue, bench.runner, ReplySender(None), "drain", bench.stop, bench.clock)
+        worker = bench.make_worker()
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         happen(self.at["before the last claim"])

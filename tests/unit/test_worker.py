@@ -15,14 +15,14 @@ from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.judgement import judge
 from scalable.lib.runners.run_result import End, RunResult
-from scalable.lib.worker.claim_buffer import LONGEST_BATCH_SECONDS
+from scalable.lib.worker.job_list import LONGEST_LIST_SECONDS
 from tests.support.fakes.worker_bench import DONE, FAILED, Bench
 
 TERMS = LeaseTerms()
 DEFAULT_TIME_LIMIT_SECONDS = 60.0  # BOT_LEGACY_TIMEOUT
 LEASE_LEFT = "SELECT (julianday(lease_expires_at) - julianday('now')) * 86400 FROM bot_jobs WHERE id = :id"
 DELAY = "SELECT (julianday(available_at) - julianday(updated_at)) * 86400 FROM bot_jobs WHERE id = :id"
-TAKE_AWAY = "UPDATE bot_jobs SET lease_token = 'another' WHERE id = :id"
+TAKE_AWAY = "UPDATE bot_jobs SET lease_token = 'another', reserved_by = 'worker-2' WHERE id = :id"
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def lease_left(bench: Bench, job_id: int) -> float:
 
 
 def test_an_empty_queue_is_no_work(bench: Bench):
-    assert bench.worker.work_one() is None
+    assert bench.work_one() is None
     assert bench.runner.payloads == []
 
 
 def test_a_job_whose_bot_succeeds_is_done(bench: Bench):
     [job_id] = bench.enqueue()
 
-    outcome = bench.worker.work_one()
+    outcome = bench.work_one()
 
     job = bench.job(job_id)
     assert outcome == judge(DONE)
@@ -56,12 +56,12 @@ def test_a_job_whose_bot_fails_is_tried_six_times_with_the_documented_delays(ben
     delays = []
 
     for _ in range(5):
-        assert bench.worker.work_one() == judge(FAILED)
+        assert bench.work_one() == judge(FAILED)
         assert bench.job(job_id).status == "pending"
-        assert bench.worker.work_one() is None  # it is not due yet
+        assert bench.work_one() is None  # it is not due yet
         delays.append(round(float(str(bench.sql(DELAY, id=job_id)[0][0])), 1))
         bench.sql("UPDATE bot_jobs SET available_at = created_at WHERE id = :id", id=job_id)
-    bench.worker.work_one()
+    bench.work_one()
 
     job = bench.job(job_id)
     assert delays == [5, 10, 20, 40, 80]
@@ -72,12 +72,12 @@ def test_a_job_whose_bot_fails_is_tried_six_times_with_the_documented_delays(ben
 def test_a_later_success_clears_the_error_of_the_attempt_before(bench: Bench):
     [job_id] = bench.enqueue()
     bench.runner.result = FAILED
-    bench.worker.work_one()
+    bench.work_one()
     assert bench.job(job_id).error_message == "exit code 1\nit went wrong"
     bench.sql("UPDATE bot_jobs SET available_at = created_at WHERE id = :id", id=job_id)
     bench.runner.result = DONE
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("done", None)
 
@@ -87,7 +87,7 @@ def test_every_way_to_fail_is_tried_again_and_says_why(bench: Bench, end: End):
     [job_id] = bench.enqueue()
     bench.runner.result = RunResult(end, 1.0, f"it {end.value}")
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert (bench.job(job_id).status, bench.job(job_id).error_message) == ("pending", f"it {end.value}")
 
@@ -96,7 +96,7 @@ def test_an_update_the_bot_refuses_is_failed_at_once(bench: Bench):
     [job_id] = bench.enqueue()
     bench.runner.result = RunResult(End.RESPONDED, 0.1, http_status=400)
 
-    bench.worker.work_one()
+    bench.work_one()
 
     job = bench.job(job_id)
     assert (job.status, job.attempts) == ("failed", 1)
@@ -108,7 +108,7 @@ def test_a_bot_that_asks_to_be_left_alone_is_not_run_sooner(bench: Bench, asked:
     [job_id] = bench.enqueue()
     bench.runner.result = RunResult(End.RESPONDED, 0.1, http_status=503, retry_after=asked)
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert round(float(str(bench.sql(DELAY, id=job_id)[0][0])), 1) == waits
 
@@ -141,7 +141,7 @@ def test_with_one_attempt_the_first_failure_is_the_end(tmp_path: Path):
     [job_id] = bench.enqueue()
     bench.runner.result = FAILED
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert bench.job(job_id).status == "failed"
 
@@ -152,7 +152,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(bench: Bench, result: RunR
     bench.runner.result = result
     bench.runner.during = lambda _: bench.sql(TAKE_AWAY, id=job_id)
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert bench.job(job_id).status == "processing"
     assert bench.sql("SELECT lease_token, error_message FROM bot_jobs") == [("another", None)]
@@ -170,7 +170,7 @@ def test_a_bot_whose_lease_was_taken_away_is_stopped_at_the_next_heartbeat(bench
 
     bench.runner.during = during
 
-    outcome = bench.worker.work_one()
+    outcome = bench.work_one()
 
     assert outcome is not None
     assert not outcome.succeeded
@@ -187,7 +187,7 @@ def test_the_database_going_away_while_a_job_is_finished_does_not_run_the_bot_tw
 
     bench.runner.during = during
 
-    assert bench.worker.work_one() == judge(DONE)
+    assert bench.work_one() == judge(DONE)
     assert bench.job(job_id).status == "done"
     assert len(bench.runner.payloads) == 1
     assert max(bench.stop.waits) == TERMS.retry_seconds
@@ -207,7 +207,7 @@ def test_a_finish_whose_answer_was_lost_on_the_way_counts(bench: Bench):
 
     bench.queue.complete = complete_but_hear_nothing
 
-    assert bench.worker.work_one() == judge(DONE)
+    assert bench.work_one() == judge(DONE)
     assert (bench.job(job_id).status, len(calls), len(bench.runner.payloads)) == ("done", 2, 1)
 
 
@@ -220,7 +220,7 @@ def test_a_worker_told_to_stop_while_the_database_is_away_leaves_the_job_to_its_
 
     bench.runner.during = during
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert bench.job(job_id).status == "processing"
     assert lease_left(bench, job_id) == pytest.approx(TERMS.lease_seconds, abs=5)
@@ -238,7 +238,7 @@ def test_heartbeats_extend_the_lease_while_the_bot_runs(bench: Bench):
             left.append(lease_left(bench, job_id))
 
     bench.runner.during = during
-    bench.worker.work_one()
+    bench.work_one()
 
     assert left[0] < 0  # it was not time yet
     assert left[1] == pytest.approx(TERMS.lease_seconds, abs=5)
@@ -261,7 +261,7 @@ def test_a_bot_is_ended_before_another_worker_can_have_its_job_when_the_heartbea
 
     bench.runner.during = during
 
-    outcome = bench.worker.work_one()
+    outcome = bench.work_one()
 
     assert outcome is not None
     assert not outcome.succeeded
@@ -281,12 +281,12 @@ def test_one_missed_heartbeat_is_no_reason_to_end_the_bot(bench: Bench):
 
     bench.runner.during = during
 
-    assert bench.worker.work_one() == judge(DONE)
+    assert bench.work_one() == judge(DONE)
     assert bench.job(job_id).status == "done"
 
 
 def test_however_long_an_outage_a_bot_with_the_default_time_limit_ends_by_itself():
-    assert TERMS.unrenewed_seconds > DEFAULT_TIME_LIMIT_SECONDS + LONGEST_BATCH_SECONDS
+    assert TERMS.unrenewed_seconds > DEFAULT_TIME_LIMIT_SECONDS + LONGEST_LIST_SECONDS
 
 
 def test_the_margin_is_longer_than_a_try_to_renew_that_gets_no_answer_and_the_end_of_a_bot():
@@ -313,7 +313,7 @@ def test_stopping_at_once_releases_the_job_with_its_attempt(bench: Bench, signal
 
     bench.runner.during = during
 
-    assert bench.worker.work_one() is None
+    assert bench.work_one() is None
     job = bench.job(job_id)
     assert (job.status, job.attempts) == ("pending", 0)
     assert bench.queue.claim("worker-2", 45)[0].attempt == 1
@@ -328,7 +328,7 @@ def test_a_graceful_stop_lets_the_bot_finish(bench: Bench):
 
     bench.runner.during = during
 
-    assert bench.worker.work_one() == judge(DONE)
+    assert bench.work_one() == judge(DONE)
     assert bench.job(job_id).status == "done"
 
 
@@ -337,7 +337,7 @@ def test_a_database_that_is_away_before_the_claim_is_the_callers_to_wait_for(ben
     bench.database.away = lambda: True
 
     with pytest.raises(DatabaseUnavailable):
-        bench.worker.work_one()
+        bench.work_one()
 
     assert bench.runner.payloads == []
 
@@ -360,9 +360,9 @@ def test_an_outcome_that_the_database_refuses_fails_its_job_and_no_other(
     bench.runner.result = result
     with monkeypatch.context() as patched:
         patched.setattr(bench.queue, verb, refuse)
-        bench.worker.work_one()
+        bench.work_one()
     bench.runner.result = DONE
-    assert bench.worker.work_one() == judge(DONE)
+    assert bench.work_one() == judge(DONE)
 
     job = bench.job(first)
     assert job.status == "failed"
@@ -379,8 +379,8 @@ def test_an_outcome_that_cannot_be_stored_at_all_is_left_to_its_lease(
     with monkeypatch.context() as patched:
         patched.setattr(bench.queue, "complete_many", refuse)
         patched.setattr(bench.queue, "fail", refuse)
-        bench.worker.work_one()
-    bench.worker.work_one()
+        bench.work_one()
+    bench.work_one()
 
     assert (bench.job(first).status, bench.job(second).status) == ("processing", "done")
     assert "job left to its lease" in caplog.text

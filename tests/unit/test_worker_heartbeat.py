@@ -50,6 +50,7 @@ def test_what_a_worker_did_is_counted_by_the_time_it_ends(bench: Bench):
 
     bench.loop(max_jobs=2)
     bench.runner.result = FAILED
+    bench.make_worker()
     bench.loop(max_jobs=1)
 
     assert (total(bench, "done"), total(bench, "retried"), total(bench, "failed")) == (2, 1, 0)

@@ -209,7 +209,9 @@ def test_a_drain_goes_on_after_a_job_it_lost_to_another_worker(bench: Bench):
     def during(tick: Callable[[], None]) -> None:
         ran.append(True)
         if len(ran) == 1:
-            bench.sql("UPDATE bot_jobs SET lease_token = 'another' WHERE status = 'processing'")
+            bench.sql(
+                "UPDATE bot_jobs SET lease_token = 'another', reserved_by = 'worker-2' WHERE status = 'processing'"
+            )
             bench.clock.advance(11)
             tick()
 
@@ -234,6 +236,7 @@ def test_a_worker_whose_bot_needs_a_new_process_ends_after_the_job_at_hand(bench
 
 def test_a_worker_that_has_lived_long_enough_ends_after_the_job_at_hand(bench: Bench):
     bench.enqueue(5)
+    bench.runner.result = RunResult(End.EXITED, 0.3, exit_code=0)  # so that it claims one at a time
 
     class Old(Recycling):
         def reason(self, runs: int) -> str | None:

@@ -11,7 +11,6 @@ import pytest
 
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.telegram.bot_api import BotApi
-from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.reply_sender import ReplySender
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, is_busy, refuses
 from tests.support.fakes.worker_bench import Bench
@@ -34,16 +33,16 @@ def api() -> Iterator[FakeBotApi]:
         yield api
 
 
-def worker_with(bench: Bench, api: FakeBotApi | None) -> LegacyBotWorker:
-    replies = ReplySender(BotApi(TOKEN, api.url) if api else None, bench.clock, bench.clock.advance)
-    return LegacyBotWorker(bench.queue, bench.runner, replies, "worker-1", bench.stop, bench.clock)
+def bench_with(bench: Bench, api: FakeBotApi | None) -> Bench:
+    bench.make_worker(ReplySender(BotApi(TOKEN, api.url) if api else None, bench.clock, bench.clock.advance))
+    return bench
 
 
 def test_the_call_is_made_and_the_job_is_done(bench: Bench, api: FakeBotApi):
     [job_id] = bench.enqueue()
     bench.runner.result = answered(CALL)
 
-    worker_with(bench, api).work_one()
+    bench_with(bench, api).work_one()
 
     (call,) = api.calls
     assert (call.method, call.parameters) == ("sendmessage", {"method": "sendMessage", "chat_id": 7, "text": "hi"})
@@ -54,7 +53,7 @@ def test_without_a_token_the_job_is_done_and_says_that_the_reply_was_not_sent(be
     [job_id] = bench.enqueue()
     bench.runner.result = answered(CALL)
 
-    worker_with(bench, None).work_one()
+    bench_with(bench, None).work_one()
 
     job = bench.job(job_id)
     assert (job.status, job.error_message) == ("done", "reply not sent: BOT_TOKEN is not set")
@@ -65,7 +64,7 @@ def test_a_refused_reply_is_noted_and_the_bot_is_not_run_again(bench: Bench, api
     bench.runner.result = answered(CALL)
     api.will("sendMessage", refuses("Bad Request: chat not found"))
 
-    worker_with(bench, api).work_one()
+    bench_with(bench, api).work_one()
 
     job = bench.job(job_id)
     assert (job.status, job.attempts) == ("done", 1)
@@ -76,7 +75,7 @@ def test_the_answer_of_a_bot_that_failed_is_not_sent(bench: Bench, api: FakeBotA
     bench.enqueue()
     bench.runner.result = answered(CALL, exit_code=1)
 
-    worker_with(bench, api).work_one()
+    bench_with(bench, api).work_one()
 
     assert api.calls == []
 
@@ -85,7 +84,7 @@ def test_a_type_that_telegram_would_not_read_is_not_read(bench: Bench, api: Fake
     bench.enqueue()
     bench.runner.result = answered(CALL, answer_type="text/html; charset=UTF-8")
 
-    worker_with(bench, api).work_one()
+    bench_with(bench, api).work_one()
 
     assert api.calls == []
 
@@ -95,15 +94,15 @@ def test_the_lease_is_kept_while_telegram_lets_us_wait(bench: Bench, api: FakeBo
     bench.runner.result = answered(CALL)
     api.will("sendMessage", is_busy(25))
     beats: list[float] = []
-    renew = bench.queue.renew
+    renew = bench.queue.renew_many
 
-    def counted(*arguments: object) -> None:
+    def counted(*arguments: object) -> object:
         beats.append(bench.clock.now)
-        renew(*arguments)  # type: ignore[arg-type]
+        return renew(*arguments)  # type: ignore[arg-type]
 
-    bench.queue.renew = counted  # type: ignore[method-assign]
+    bench.queue.renew_many = counted  # type: ignore[method-assign]
 
-    worker_with(bench, api).work_one()
+    bench_with(bench, api).work_one()
 
     assert len(beats) == 2
     assert (len(api.calls), bench.job(job_id).status) == (2, "done")
@@ -119,7 +118,7 @@ def test_a_stop_at_once_while_waiting_ends_the_wait_and_not_the_jobs_success(ben
 
     bench.runner.during = stop_soon
 
-    outcome = worker_with(bench, api).work_one()
+    outcome = bench_with(bench, api).work_one()
 
     job = bench.job(job_id)
     assert outcome is not None
@@ -128,11 +127,11 @@ def test_a_stop_at_once_while_waiting_ends_the_wait_and_not_the_jobs_success(ben
 
 def test_the_reply_of_a_batch_is_noted_with_its_own_job(bench: Bench):
     bench.enqueue(3)
-    worker = worker_with(bench, None)
+    bench_with(bench, None)
     for answer in (b"", CALL, b""):
         bench.runner.result = answered(answer)
-        worker.work_one()
-    worker.close()
+        bench.work_one()
+    bench.worker.close()
 
     assert [bench.job(number).error_message for number in (1, 2, 3)] == [
         None,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class PoolParts:
     """`queue` and `maintenance` are shared by all threads; each worker has a runner and a reply sender of its own.
 
-    `size` is the number of workers, `sleep_seconds` the pause between two snapshots of the queue when there is nothing
+    `size` is the number of workers, `slots` how many updates each of them runs at the same time (None: as many as are
+    useful), `sleep_seconds` the pause between two snapshots of the queue when there is nothing
     to do, `worker_script` the path of worker.py. Only a process that holds the pool's lock may call
     `open_notifications`; None means that there can be no socket. `alert` is called about once a minute, by one pool of
     all that share the queue; None when no alerts are set up.
@@ -32,6 +33,7 @@ class PoolParts:
     create_replies: Callable[[], ReplySender]
     open_notifications: Callable[[], Optional[NotificationSocket]]
     size: int
+    slots: Optional[int]
     sleep_seconds: float
     bot_timeout_seconds: float
     worker_script: str

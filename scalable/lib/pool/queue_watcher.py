@@ -65,8 +65,8 @@ class QueueWatcher:
 
     def _wait_for_notifications(self, seconds: float) -> None:
         ends = time.monotonic() + seconds
-        source = None if self.notifications is None else self.notifications.fileno()
-        while time.monotonic() < ends and not self._stop.wait(ends - time.monotonic(), also=source):
+        sources = [] if self.notifications is None else [self.notifications.fileno()]
+        while time.monotonic() < ends and not self._stop.wait(ends - time.monotonic(), *sources):
             count = 0 if self.notifications is None else self.notifications.take()
             for _ in range(count):
                 self.schedule.notified()

@@ -12,6 +12,7 @@ from scalable.lib.errors import ExitCode
 from scalable.lib.pool.drain_lock import DrainLock, DrainSession, write_report
 from scalable.lib.pool.parts import PoolParts
 from scalable.lib.process_name import process_name
+from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
@@ -19,21 +20,27 @@ from scalable.lib.worker.loop import Limits, Tally, WorkerLoop
 from scalable.lib.worker.process_end import END_SECONDS, end_within
 from scalable.lib.worker.progress_bar import ProgressBar
 from scalable.lib.worker.recycling import Recycling
+from scalable.lib.worker.slot_group import open_slots, slot_limit
 from scalable.lib.worker.wakeup import WaitForInterval, WaitForWakeup
 
 
 def run_worker_command(
-    options: argparse.Namespace, parts: PoolParts, runner: Runner, successor: Optional[Callable[[], None]] = None
+    options: argparse.Namespace,
+    parts: PoolParts,
+    runner: Runner,
+    reaper: ProcessReaper,
+    successor: Optional[Callable[[], None]] = None,
 ) -> int:
-    """Run one worker in this process; `successor` starts the next drain when there is more to do than one may.
+    """Run one worker in this process. `runner` is that of its first slot, `reaper` ends the bots of all of them.
 
-    Raises DatabaseUnavailable when the database is away at the start.
+    `successor` starts the next drain when there is more to do than one may. Raises DatabaseUnavailable when the
+    database is away at the start.
     """
-    replies = parts.create_replies()
     parts.queue.ensure_schema()
     stop = StopSignal(options.pool_pid)
     stop.listen()
-    worker = LegacyBotWorker(parts.queue, runner, replies, options.name or process_name(), stop)
+    slots = open_slots(runner, lambda: parts.create_runner(reaper), parts.create_replies, stop, slot_limit(parts.slots))
+    worker = LegacyBotWorker(parts.queue, slots, options.name or process_name(), stop)
     bar = ProgressBar(parts.queue.counts().pending if options.drain and sys.stderr.isatty() else 0)
     session = None
     if options.drain_lock is not None:
@@ -44,7 +51,7 @@ def run_worker_command(
         session.finish()
     if sys.stdout.isatty() and options.drain:
         print(f"{tally.runs} updates run, {tally.succeeded} done, {tally.runs - tally.succeeded} not yet")
-    if worker.retire_reason is not None and options.pool_pid is None and not options.drain and not stop.requested:
+    if slots.retire_reason is not None and options.pool_pid is None and not options.drain and not stop.requested:
         os.execv(sys.executable, [sys.executable, *sys.argv])  # there is no pool to start a new worker
     end_within(END_SECONDS, ExitCode.OK)
     return ExitCode.OK

@@ -33,7 +33,7 @@ class ClaimRequest:
     """Who wants jobs of how many lanes, and under a lease of how long.
 
     `jobs`: how many of these lanes in all; None: one of each. `leaves_half`: of fewer lanes than that, take half, so
-    that other workers find some.
+    that other workers find some. `urgent_only`: none without a deadline.
     """
 
     worker: str
@@ -41,6 +41,7 @@ class ClaimRequest:
     lanes: int
     jobs: Optional[int] = None
     leaves_half: bool = False
+    urgent_only: bool = False
 
     def without(self, claimed: list[ClaimedLane]) -> ClaimRequest:
         """What is missing when these were claimed."""
@@ -103,7 +104,8 @@ class _Claim:
         """The work on the database; begun anew after a conflict."""
         if self._table.database.claims_in_transaction():
             self.taken.clear()  # a conflict undid it all; without a transaction, what was taken stays taken
-        rows = session.rows(self._table.sql(sql.CANDIDATES), limit=self._most_candidates)
+        candidates = sql.URGENT_CANDIDATES if self._request.urgent_only else sql.CANDIDATES
+        rows = session.rows(self._table.sql(candidates), limit=self._most_candidates)
         self.candidates = [Candidate(row[0], row[5], row[-1]) for row in rows]
         free = [row for row in rows if row[-1] is None]
         wanted = self._request.lanes

@@ -157,14 +157,15 @@ class DatabaseQueue:
         """The usual `enqueue`, prepared for a process that does nothing else; None where that is not possible."""
         return self.database.prepared_insert(self.table.sql(sql.ENQUEUE))
 
-    def claim(self, worker: str, lease_seconds: float, limit: int = 1) -> list[ClaimedJob]:
+    def claim(self, worker: str, lease_seconds: float, limit: int = 1, urgent_only: bool = False) -> list[ClaimedJob]:
         """Up to `limit` due jobs, each under a lease of `lease_seconds` for `worker`; never two of one lane.
 
-        First those that are urgent, then those that have waited longest; a job whose lane is busy,
-        or has an earlier one waiting, is not due. The attempt is counted here, so that a job that kills its worker
-        uses its attempts up.
+        First those that are urgent, then those that have waited longest; with `urgent_only` none without a deadline. A
+        job whose lane is busy, or has an earlier one waiting, is not due. The attempt is counted here, so that a job
+        that kills its worker uses its attempts up.
         """
-        return [lane.jobs[0] for lane in claim_lanes(self.table, ClaimRequest(worker, lease_seconds, limit))]
+        request = ClaimRequest(worker, lease_seconds, limit, urgent_only=urgent_only)
+        return [lane.jobs[0] for lane in claim_lanes(self.table, request)]
 
     def claim_lanes(
         self, worker: str, lease_seconds: float, lanes: int, jobs: int, leaves_half: bool = False
@@ -185,6 +186,16 @@ class DatabaseQueue:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
         if not self.table.change(sql.RENEW, id=lease.job_id, token=lease.token, seconds=lease_seconds):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
+
+    def renew_many(self, leases: Sequence[Lease], lease_seconds: float) -> list[Lease]:
+        """The same for all leases of one worker, in one statement; those that were lost. Safe to repeat."""
+        if not leases:
+            return []
+        ids, worker = {lease.job_id for lease in leases}, leases[0].worker
+        if self.table.change(sql.RENEW_MANY, ids=ids, worker=worker, seconds=lease_seconds) == len(leases):
+            return []
+        held = set(self.table.rows(sql.HELD, ids=ids, limit=len(ids)))
+        return [lease for lease in leases if (lease.job_id, lease.token) not in held]
 
     def complete(self, lease: Lease, note: Optional[str] = None) -> None:
         """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost.

@@ -18,6 +18,8 @@ _TIME = "2026-01-01 00:00:00.000"
 STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "find what was stored": (sql.FIND_UPDATES, {"ids": [1, 2, 3], "limit": 32}),
     "claim": (sql.CANDIDATES, {"limit": 4}),
+    "claim urgent ones": (sql.URGENT_CANDIDATES, {"limit": 4}),
+    "renew": (sql.HELD, {"ids": [1, 2, 3], "limit": 3}),
     "park": (sql.BLOCKED, {"limit": 500}),
     "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
     "unpark": (sql.NEXT_IN_LANE, {"id_0": 1}),

@@ -91,6 +91,9 @@ LIMIT :limit
 {{lock}}
 """
 
+# The same without those that have no deadline.
+URGENT_CANDIDATES = CANDIDATES.replace("(0, 1, 2)", "(0, 1)")
+
 # Due jobs, with their lane and what blocks them: those that CANDIDATES would read in vain are to be parked.
 BLOCKED = f"""
 SELECT id, lane, {_BLOCKER} AS blocker
@@ -175,6 +178,24 @@ SET lease_expires_at = {in:seconds}, updated_at = {now}
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
+"""
+
+# The same for all leases of one worker. By primary key; a job that another worker has by now is not touched.
+RENEW_MANY = """
+UPDATE {jobs}
+SET lease_expires_at = {in:seconds}, updated_at = {now}
+WHERE id IN ({ids})
+  AND status = 'processing'
+  AND reserved_by = :worker
+"""
+
+# Whose leases were renewed, when some were not. By primary key.
+HELD = """
+SELECT id, lease_token
+FROM {jobs}
+WHERE id IN ({ids})
+  AND status = 'processing'
+LIMIT :limit
 """
 
 # The end of a job. By primary key; only for the lease that holds it. {alone} is ALONE, or nothing.

@@ -29,5 +29,13 @@ class Runner(ABC):
         """Why only another process can go on running the bot, in a few words; None: this one can."""
         return None
 
+    @property
+    def runs_side_by_side(self) -> bool:
+        """Whether the bot may be run at the same time by another runner of this process without having been asked."""
+        return True
+
+    def rest(self) -> None:  # noqa: B027 - most runners keep nothing
+        """Release what only makes the next run quicker, because none has come for a while; safe to repeat."""
+
     def close(self) -> None:  # noqa: B027 - most runners keep nothing
         """Release what is kept from one run to the next; safe to repeat, and another run may follow."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.queue.dialects.address import DatabaseAddress, MySqlAddress, SqliteAddress
@@ -38,6 +38,7 @@ class Config:
     bot_api_url: str
     alert_chat_id: str
     worker_pool_size: int
+    worker_slots: Optional[int]
     worker_sleep_seconds: float
     webhook_starts_drain: bool
     tick_token: str = field(repr=False)
@@ -96,12 +97,11 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         bot_api_url=value["BOT_API_URL"],
         alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
+        worker_slots=value["BOT_WORKER_SLOTS"],
         worker_sleep_seconds=value["BOT_WORKER_SLEEP"],
         webhook_starts_drain=value["BOT_WORKER_KICK"] == "1",
         tick_token=value["BOT_TICK_TOKEN"],
-        retry_policy=RetryPolicy(
-            value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"]
-        ),
+        retry_policy=_retry_policy(value),
         keep_done_seconds=value["BOT_KEEP_DONE_HOURS"] * 3600,
         keep_failed_seconds=value["BOT_KEEP_FAILED_DAYS"] * 86400,
         webhook_secret=value["BOT_WEBHOOK_SECRET"],
@@ -142,6 +142,10 @@ def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) ->
     if problems:
         raise ConfigurationError(*problems)
     return readings
+
+
+def _retry_policy(value: Mapping[str, Any]) -> RetryPolicy:
+    return RetryPolicy(value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"])
 
 
 def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:

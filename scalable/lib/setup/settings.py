@@ -122,6 +122,20 @@ def seconds(low: float, high: float) -> Converter:
     return convert
 
 
+def auto_or(otherwise: Converter) -> Converter:
+    """A converter for the word `auto`, which becomes None, or what `otherwise` takes."""
+
+    def convert(value: str) -> Any:
+        if value.lower() == "auto":
+            return None
+        try:
+            return otherwise(value)
+        except ValueError as error:
+            raise ValueError(f"auto, or {error}") from None
+
+    return convert
+
+
 def one_of(*choices: str) -> Converter:
     """A converter for one word of `choices`, upper or lower case."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scalable.lib.logs import LEVELS
 from scalable.lib.queue.dialects.address import parse_host
 from scalable.lib.runners.choose import MODES, without_password
-from scalable.lib.setup.settings import Setting, matching, one_of, seconds, text, whole_number
+from scalable.lib.setup.settings import Setting, auto_or, matching, one_of, seconds, text, whole_number
 from scalable.lib.telegram.lanes import ORDERS
 
 SETTINGS = (
@@ -71,8 +71,8 @@ SETTINGS = (
         "BOT_FASTCGI_SOCKET",
         text,
         "",
-        "For `fastcgi`: the host's PHP-FPM, `/path/to.sock` or `host:port`. Empty: every worker keeps a php-cgi "
-        "of its own.",
+        "For `fastcgi`: the host's PHP-FPM, `/path/to.sock` or `host:port`. Empty: every slot of a worker keeps "
+        "a php-cgi of its own.",
     ),
     Setting(
         "BOT_TOKEN",
@@ -94,7 +94,14 @@ SETTINGS = (
         "",
         "Where the bot itself writes when something goes wrong, and when it is right again; needs BOT_TOKEN.",
     ),
-    Setting("BOT_WORKER_POOL_SIZE", whole_number(1, 64), "4", "Workers that run at the same time."),
+    Setting("BOT_WORKER_POOL_SIZE", whole_number(1, 64), "4", "Worker processes that run at the same time."),
+    Setting(
+        "BOT_WORKER_SLOTS",
+        auto_or(whole_number(1, 64)),
+        "auto",
+        "Updates that each of them runs at the same time. `auto`: one, and up to 8 while the bot takes long and more "
+        "updates wait. A number: up to so many.",
+    ),
     Setting("BOT_WORKER_SLEEP", seconds(0.05, 60), "1", "Seconds an idle worker waits before it looks for work again."),
     Setting(
         "BOT_WORKER_KICK",

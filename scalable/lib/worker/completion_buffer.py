@@ -1,8 +1,7 @@
 """Stores how jobs ended, and retries while the database is away: the bot was run, and must not be run again.
 
-Jobs that succeeded one right after the other are stored together, when their batch is run, but within FLUSH_SECONDS: a
-quick bot would otherwise spend more time on that than on running. When a worker is killed before that, they are run
-again, like the job at hand.
+Jobs that succeeded are stored together, whichever slots ran them: a quick bot would otherwise spend more time on that
+than on running. When a worker is killed before that, they are run again, like the jobs at hand.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)
-FLUSH_SECONDS = 0.25
 # More than that are found by the next claim or snapshot.
 MOST_RETRIES_REMEMBERED = 1000
 # How long a worker that is told to stop goes on retrying to store outcomes.
@@ -47,7 +45,6 @@ class CompletionBuffer:
         self._clock = clock
         self._sleep = sleep
         self._done: list[tuple[ClaimedJob, Outcome]] = []
-        self._done_since = 0.0
         self._retries_due: list[float] = []  # a heap
 
     def record(self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None) -> None:
@@ -58,7 +55,7 @@ class CompletionBuffer:
         policy = self._queue.retry_policy
         error = outcome.explanation()
         if outcome.succeeded and note is None:
-            self._remember(job, outcome)
+            self._done.append((job, outcome))
         elif outcome.succeeded:
             if self._changed(job, lambda: self._queue.complete(job.lease, note)):
                 self._report([(job, outcome)], [])
@@ -75,13 +72,6 @@ class CompletionBuffer:
                 log.warning(
                     event("job will be retried", **self._facts(job, outcome), in_seconds=delay, cause=outcome.cause)
                 )
-
-    def _remember(self, job: ClaimedJob, outcome: Outcome) -> None:
-        if not self._done:
-            self._done_since = self._clock()
-        self._done.append((job, outcome))
-        if self._clock() - self._done_since >= FLUSH_SECONDS:
-            self.flush()
 
     def seconds_to_next_retry(self) -> float:
         """Until the first job that was put off here is due, so that no poll is needed for it; infinite without any."""
@@ -104,18 +94,6 @@ class CompletionBuffer:
         lost: list[Lease] = []
         if self._retry_until_stored(jobs, lambda: lost.extend(self._queue.complete_many([job.lease for job in jobs]))):
             self._report(done, lost)
-
-    def flush_if_possible(self) -> None:
-        """The same, tried once: for when a bot is running, and must not wait."""
-        if not self._done:
-            return
-        try:
-            lost = self._queue.complete_many([job.lease for job, _ in self._done])
-        except DatabaseUnavailable as error:
-            log.warning(event("done jobs not told yet", count=len(self._done), cause=error))
-            return
-        done, self._done = self._done, []
-        self._report(done, lost)
 
     def _report(self, done: list[tuple[ClaimedJob, Outcome]], lost: list[Lease]) -> None:
         for job, outcome in done:

@@ -1,54 +1,54 @@
-"""Renews the lease of the running job, and ends the bot when the lease cannot be kept."""
+"""Renews the leases of all jobs that a worker runs, together. What a lost one means for a bot, its slot knows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost, StoppedAtOnce
+from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import ClaimedJob
-from scalable.lib.stop_signal import StopSignal
+from scalable.lib.worker.job_list import JobList
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class LeaseRenewer:
-    """For one job, by the terms of its queue. `claimed_at`: when its lease began; `on_renewed`: after each renewal."""
+    """For one worker, by the terms of its queue. `on_renewed` is called after each renewal that was stored."""
 
     queue: DatabaseQueue
-    job: ClaimedJob
-    claimed_at: float
-    stop: StopSignal
     on_renewed: Callable[[], None]
-    clock: Callable[[], float]
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._terms = self.queue.lease_terms
-        self._renewed_at = self.claimed_at
-        self._renew_at = self.claimed_at + self._terms.renew_seconds
+        self._not_before = -math.inf
 
-    def renew_if_due(self) -> None:
-        """Renew when it is time. Raises LeaseLost, or StoppedAtOnce when that was requested.
-
-        LeaseLost also before another worker can have the job, when the database cannot be reached.
-        """
-        if self.stop.at_once:
-            raise StoppedAtOnce("asked to stop at once")
-        now = self.clock()
-        if now < self._renew_at:
+    def renew_if_due(self, lists: Iterable[JobList]) -> None:
+        """Renew all as soon as one of them is due. Never raises."""
+        running = [(each, job.lease) for each in lists if (job := each.running) is not None]
+        if not running or self.seconds_to_next([each for each, _ in running]) > 0:
             return
-        self._renew_at = now + self._terms.renew_seconds
+        now = self.clock()
+        self._not_before = now + self._terms.renew_seconds
         try:
-            self.queue.renew(self.job.lease, self._terms.lease_seconds)
-            self._renewed_at = now
-            self.on_renewed()
+            lost = self.queue.renew_many([lease for _, lease in running], self._terms.lease_seconds)
         except DatabaseUnavailable as error:
-            log.warning(event("heartbeat missed", id=self.job.id, cause=error))
-            if self.clock() >= self._renewed_at + self._terms.unrenewed_seconds:
-                raise LeaseLost("the database was away until another worker could soon have the job") from error
-            last_try_at = self._renewed_at + self._terms.unrenewed_seconds
-            self._renew_at = min(self.clock() + self._terms.retry_seconds, last_try_at)
+            log.warning(event("heartbeat missed", jobs=len(running), id=running[0][1].job_id, cause=error))
+            self._not_before = self.clock() + self._terms.retry_seconds
+            return
+        for jobs, lease in running:
+            if lease in lost:
+                jobs.lose(lease)
+            else:
+                jobs.renewed(now)
+        self.on_renewed()
+
+    def seconds_to_next(self, lists: Iterable[JobList]) -> float:
+        """Until the next renewal is due; infinite when nothing runs."""
+        oldest = min((each.renewed_at for each in lists), default=math.inf)
+        return max(oldest + self._terms.renew_seconds, self._not_before) - self.clock()

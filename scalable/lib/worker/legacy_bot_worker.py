@@ -1,117 +1,207 @@
-"""LegacyBotWorker: one job from claim to its end. A runner runs the bot, a CompletionBuffer stores outcomes."""
+"""LegacyBotWorker: claims jobs, hands them to its slots, keeps their leases, and stores how their runs ended.
+
+Everything that is asked of the database is asked here, in one thread, for all slots together.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Optional
 
-from scalable.lib.errors import LeaseLost, NoProcessLeft, StoppedAtOnce
+from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused, StoppedAtOnce
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
-from scalable.lib.runners.judgement import judge
-from scalable.lib.runners.outcome import Kind, Outcome
-from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
-from scalable.lib.worker.claim_buffer import ClaimBuffer
+from scalable.lib.worker.claim_size import MAX_BATCH, ClaimSize
 from scalable.lib.worker.completion_buffer import CompletionBuffer
+from scalable.lib.worker.job_list import JobList
 from scalable.lib.worker.lease_renewer import LeaseRenewer
-from scalable.lib.worker.reply_sender import Fate, ReplyResult, ReplySender
+from scalable.lib.worker.slot import RunEnd, Slot
+from scalable.lib.worker.slot_group import SlotGroup
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)
 
 
 class LegacyBotWorker:
-    """Claims a job, runs the bot, and stores the outcome. One thread, one connection."""
+    """One worker; its slots run the bot. All methods are for one thread.
+
+    `at_hand`: how many jobs it has claimed and neither stored nor given back.
+    """
 
     def __init__(
         self,
         queue: DatabaseQueue,
-        runner: Runner,
-        replies: ReplySender,
+        slots: SlotGroup,
         name: str,
         stop: StopSignal,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
+        self.slots = slots
         self.heartbeat = WorkerHeartbeat(queue, name, clock)
+        self.completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
         self._queue = queue
-        self._runner = runner
-        self._replies = replies
+        self._terms = queue.lease_terms
+        self._not_released: list[ClaimedJob] = []
         self._stop = stop
         self._clock = clock
-        self._claim_buffer = ClaimBuffer(queue, name, queue.lease_terms.lease_seconds, clock)
-        self.completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
+        self._size = ClaimSize()
+        self._more_may_be_due = True
+        self.at_hand = 0
+        self._renewer = LeaseRenewer(queue, self.heartbeat.beat_if_due, clock)
 
     @property
-    def retire_reason(self) -> Optional[str]:
-        """Why a new process should take over, in a few words; None: this one can go on."""
-        return self._runner.retire_reason
+    def runs_are_slow(self) -> bool:
+        """Whether more runs at the same time are useful: the last ones took long, or those at hand do."""
+        return self._size.runs_are_slow or self.slots.seconds_until_slow() <= 0
+
+    @property
+    def may_claim_more(self) -> bool:
+        """Whether the last claim left something, as far as is known, and a slot is free for it or may be opened."""
+        return self._more_may_be_due and self._slots_to_fill() > 0
+
+    def claim(self, most: float = math.inf, ends: float = math.inf) -> int:
+        """Claim jobs for the slots that are free, else for some that may be opened; how many were handed over.
+
+        `most` jobs at most; a slot begins none after `ends`. Raises DatabaseUnavailable, and NoProcessLeft when no slot
+        can be opened and none is busy.
+        """
+        slots, per_slot = self._slots_to_fill(), self._size.per_slot
+        wanted = int(min(per_slot * slots, MAX_BATCH, most))
+        if wanted <= 0:
+            return 0
+        self._release_all()  # what could not be released while the database was away
+        claimed_at = self._clock()
+        jobs = self._queue.claim(self.name, self._terms.lease_seconds, wanted)
+        self._more_may_be_due = len(jobs) == wanted
+        self._size.claimed(got_all=self._more_may_be_due)
+        if self.runs_are_slow:  # side by side, not one after the other
+            per_slot = max(1, math.ceil(len(jobs) / slots))
+        self._assign(jobs, per_slot, claimed_at, ends)
+        return len(jobs)
+
+    def _slots_to_fill(self) -> int:
+        return self.slots.free_count or (self.slots.can_open() if self.runs_are_slow else 0)
+
+    def claim_urgent(self, ends: float = math.inf) -> int:
+        """Claim an urgent job although no slot is free, and open one above the limit for it; 1, or 0 without any."""
+        if not self.slots.urgent_is_possible:
+            return 0
+        claimed_at = self._clock()
+        jobs = self._queue.claim(self.name, self._terms.lease_seconds, 1, urgent_only=True)
+        if jobs:
+            self._assign(jobs, 1, claimed_at, ends, is_urgent=True)
+        return len(jobs)
+
+    def collect(self) -> list[RunEnd]:
+        """Store what the slots have reported; retries until the database has stored it.
+
+        Raises NoProcessLeft when the host does not let the bot be started and no other slot runs it, and what is
+        unforeseen; everything else that was reported is stored before.
+        """
+        ended: list[RunEnd] = []
+        problem: Optional[BaseException] = None
+        for report, jobs in self.slots.take_reports():
+            for end in report.ended:
+                problem = self._record(end, report.slot) or problem
+            ended += report.ended
+            if report.is_last:
+                self._give_back(jobs)
+        if ended:
+            self._more_may_be_due = True  # of the lane of one of them, for one
+            self.completions.flush()
+        if problem is not None:
+            raise problem
+        return ended
+
+    def keep_leases(self) -> None:
+        """Renew the leases of what runs, and give back what was not begun in time. Never raises."""
+        self._renewer.renew_if_due(self.slots.lists)
+        for jobs in self.slots.lists:
+            if jobs.has_more and jobs.seconds_left <= 0:
+                self._give_back(jobs)
+
+    def seconds_to_next_check(self) -> float:
+        """Until `keep_leases` has something to do."""
+        lists = list(self.slots.lists)
+        waiting = (max(0.0, jobs.seconds_left) for jobs in lists if jobs.has_more)
+        return min([self._renewer.seconds_to_next(lists), *waiting])
+
+    def give_back(self) -> None:
+        """Give back every job that was not begun: the slots end with those at hand. Safe to repeat."""
+        self._release([])
+        for jobs in self.slots.lists:
+            self._give_back(jobs)
 
     def close(self) -> None:
-        """Store what is done, give back what was claimed and not run, and close the runner."""
-        self.completions.flush()
-        self._claim_buffer.give_back()
-        self._runner.close()
+        """Wait for the jobs at hand and store how they ended, then end the slots."""
+        self.give_back()
+        while self.slots.is_busy:
+            self._stop.wait(max(0.0, min(1.0, self.seconds_to_next_check())), self.slots.reports.fileno())
+            self.keep_leases()
+            self.collect()
+        self.slots.close()
 
-    def work_one(self) -> Optional[Outcome]:
-        """Work one due job; None when there was none, or when it was given back because of a stop at once.
+    def _assign(
+        self, jobs: Sequence[ClaimedJob], per_slot: int, claimed_at: float, ends: float, is_urgent: bool = False
+    ) -> None:
+        for first in range(0, len(jobs), per_slot):
+            part = jobs[first : first + per_slot]
+            try:
+                self.slots.assign(self._list(part, claimed_at, ends), is_urgent)
+                self.at_hand += len(part)
+            except NoProcessLeft as error:
+                self._release(jobs[first:])
+                if not self.slots.is_busy:
+                    raise
+                log.warning(event("slot not opened", worker=self.name, cause=error))
+                return
 
-        Raises DatabaseUnavailable before a job was run, and NoProcessLeft when it could not be; it is given back then.
-        """
-        if not self._claim_buffer.holds_more:
-            self.completions.flush()
-        job = self._claim_buffer.take()
-        if job is None:
-            return None
-        started = self._clock()
-        self.heartbeat.counters.waited(job.waited_seconds + started - self._claim_buffer.claimed_at)
-        if log.isEnabledFor(logging.DEBUG):  # a line for each update
-            log.debug(event("job claimed", id=job.id, attempt=job.attempt, worker=self.name))
-        tick = self._tick(job)
-        try:
-            outcome = judge(self._runner.run(job.payload, tick))
-            self._claim_buffer.ran(outcome.seconds)
-            self.completions.record(job, outcome, self._reply(job, outcome, tick))
-        except LeaseLost as error:
+    def _record(self, end: RunEnd, slot: Slot) -> Optional[BaseException]:
+        """Store how a run ended; the error that is to end this worker."""
+        job, error = end.job, end.error
+        self.at_hand -= 1
+        self.heartbeat.counters.waited(end.waited_seconds)
+        if end.outcome is not None:
+            self._size.ran(end.outcome.seconds)
+            self.completions.record(job, end.outcome, end.note)
+        elif isinstance(error, LeaseLost):
             log.warning(event("bot stopped", id=job.id, cause=error))
-            outcome = Outcome(Kind.DIED, str(error), self._clock() - started)
-        except StoppedAtOnce:
+        elif end.is_given_back:
             self.completions.release(job)
+        if isinstance(error, NoProcessLeft) and self.slots.refused(slot):
+            log.warning(event("slot closed", worker=self.name, cause=error))
             return None
-        except NoProcessLeft:
-            self.completions.release(job)
-            raise
-        if not self._claim_buffer.holds_more:
-            self.completions.flush()
-        return outcome
+        return None if isinstance(error, (LeaseLost, StoppedAtOnce)) else error
 
-    def _reply(self, job: ClaimedJob, outcome: Outcome, tick: Callable[[], None]) -> Optional[str]:
-        """Send what the bot answered; a note for the job when that was not possible. The job is done in either case."""
-        if not outcome.succeeded or not outcome.answer:
-            return None
+    def _give_back(self, jobs: JobList) -> None:
+        not_begun = jobs.take_back()
+        self.at_hand -= len(not_begun)
+        self._release(not_begun)
+
+    def _list(self, jobs: Sequence[ClaimedJob], claimed_at: float, ends: float) -> JobList:
+        return JobList(jobs, claimed_at, ends, self._terms.unrenewed_seconds, self._clock)
+
+    def _release(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Release jobs that were not run, the attempts refunded. Never raises: what is left is tried again."""
+        self._not_released += jobs
         try:
-            result = self._replies.send(outcome.answer, tick, outcome.answer_type)
-        except StoppedAtOnce as error:
-            result = ReplyResult(Fate.NOT_SENT, cause=str(error))
-        if result.fate is not Fate.NONE:
-            log.log(logging.INFO if result.note is None else logging.WARNING, result.log_line(id=job.id))
-        return result.note
+            self._release_all()
+        except DatabaseUnavailable as error:
+            log.warning(event("jobs not released yet", count=len(self._not_released), cause=error))
 
-    def _tick(self, job: ClaimedJob) -> Callable[[], None]:
-        """What is called about twice a second while the bot runs. A long run gives back the other jobs of the batch."""
-        renewer = LeaseRenewer(
-            self._queue, job, self._claim_buffer.claimed_at, self._stop, self.heartbeat.beat_if_due, self._clock
-        )
-
-        def tick() -> None:
-            renewer.renew_if_due()
-            if self._claim_buffer.is_over:
-                self.completions.flush_if_possible()
-                self._claim_buffer.give_back()
-
-        return tick
+    def _release_all(self) -> None:
+        while self._not_released:
+            job = self._not_released[-1]
+            try:
+                self._queue.release(job.lease)
+                log.debug(event("job released", id=job.id, worker=self.name))
+            except (LeaseLost, StatementRefused) as error:
+                log.warning(event("job not released", id=job.id, cause=error))
+            self._not_released.pop()

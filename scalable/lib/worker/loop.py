@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from scalable.lib.worker.wakeup import IdleWait
 
 log = logging.getLogger(__name__)
 LONGEST_DATABASE_WAIT_SECONDS = 15.0
+# How often a worker all of whose slots are busy looks whether it should open one more, or one for an urgent job.
+BUSY_CHECK_SECONDS = 0.25
 # A drain from cron gives up after so long without a database: cron starts the next one, and drains must not pile up.
 LONGEST_DRAIN_OUTAGE_SECONDS = 30.0
 
@@ -47,7 +50,8 @@ class WorkerLoop:
     """Runs a LegacyBotWorker until its limits or a stop.
 
     `maintenance` is for a worker without a pool to do it, `recycling` for one with a pool to replace it. `pause` is
-    called by a drain that has nothing to do: seconds until its next claim; None: it ends.
+    called by a drain that has nothing to do: seconds until its next claim; None: it ends. `on_last_claim` is called
+    once, when no job will be begun any more, though some may still run.
     """
 
     queue: DatabaseQueue
@@ -59,23 +63,33 @@ class WorkerLoop:
     progress: Callable[[Tally], None] = lambda _: None
     recycling: Optional[Recycling] = None
     pause: Callable[[], Optional[float]] = lambda: None
+    on_last_claim: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._may_log = OncePer(60, self.clock)
+        self._check_due = OncePer(BUSY_CHECK_SECONDS, self.clock)
+        self._tally = Tally()
+        self._ends = math.inf
         self._database_wait = 0.0
+        self._claim_again_at = 0.0
         self._away_since: Optional[float] = None
 
     def run(self) -> Tally:
-        """Work until a stop is requested or a limit is reached. The job at hand is always finished.
+        """Work until a stop is requested or a limit is reached. The jobs at hand are always finished.
 
         Raises DatabaseUnavailable only for a drain whose database stays away, and NoProcessLeft when the bot cannot be
         started: the end of this process may make room for the bot of another worker.
         """
-        ends = None if self.limits.max_seconds is None else self.clock() + self.limits.max_seconds
+        if self.limits.max_seconds is not None:
+            self._ends = self.clock() + self.limits.max_seconds
         self.worker.heartbeat.beat_and_flush_if_due()
         try:
-            return self._work(ends)
+            while self._step():
+                pass
+            self.on_last_claim()
+            self._finish()
+            return self._tally
         finally:
             self.worker.close()
             self.worker.heartbeat.close()
@@ -84,59 +98,110 @@ class WorkerLoop:
                     self.maintenance.close()
             self.queue.close()
 
-    def _work(self, ends: Optional[float]) -> Tally:
-        tally = Tally()
-        while not self.stop.requested and not self._is_reached(tally, ends):
+    def _step(self) -> bool:
+        """Store what was run, claim what may be run, and wait for what comes next; False: nothing is begun any more."""
+        self._collect()
+        if self.stop.requested or self._is_reached():
+            return False
+        claimed = pause_seconds = None
+        if self.clock() >= self._claim_again_at:
             try:
-                succeeded = self._step()
-                pause_seconds = self.pause() if succeeded is None and self.limits.drain else None
+                claimed = self._work_on_the_queue()
+                if not claimed and self.limits.drain and not self.worker.slots.is_busy:
+                    pause_seconds = self.pause()
+                    if pause_seconds is None:
+                        return False
             except (DatabaseUnavailable, SchemaMissing) as error:
-                self._wait_for_database(error, ends)
-                continue
-            if succeeded is not None:
-                tally = Tally(tally.runs + 1, tally.succeeded + succeeded)
-                self.progress(tally)
-            elif pause_seconds is not None:
-                self.stop.wait(self._within(ends, pause_seconds))
-            elif self.limits.drain:
-                break
-            else:
-                most_seconds = self._within(ends, self.worker.completions.seconds_to_next_retry())
-                self.idle_wait.wait(self.stop, most_seconds, self.queue.close)
-        return tally
+                self._put_off_claims(error)
+        if not (claimed and self.worker.may_claim_more):
+            self._wait(pause_seconds)
+        return True
 
-    def _step(self) -> Optional[bool]:
-        """Whether the bot succeeded; None when it was not run."""
+    def _collect(self) -> None:
+        self.worker.keep_leases()
+        for end in self.worker.collect():
+            if not end.is_given_back:
+                succeeded = end.outcome is not None and end.outcome.succeeded
+                self._tally = Tally(self._tally.runs + 1, self._tally.succeeded + succeeded)
+                self.progress(self._tally)
+
+    def _finish(self) -> None:
+        """Wait for the jobs at hand."""
+        self.worker.give_back()
+        while self.worker.slots.is_busy:
+            self._wait_for_reports(math.inf)
+            self._collect()
+
+    def _work_on_the_queue(self) -> Optional[int]:
+        """Maintain it and claim; how many jobs were claimed, None when there was no reason to claim."""
         if self.maintenance is not None:
             self.maintenance.run_if_due()
-        outcome = self.worker.work_one()
-        if self._database_wait:
+        claimed = self._claim()
+        if self._database_wait and claimed is not None:
             log.info(event("database is back", worker=self.worker.name))
             self._database_wait = 0.0
             self._away_since = None
             self._may_log = OncePer(60, self.clock)
         self.worker.heartbeat.beat_and_flush_if_due()
-        return None if outcome is None else outcome.succeeded
+        return claimed
 
-    def _wait_for_database(self, error: Exception, ends: Optional[float]) -> None:
+    def _claim(self) -> Optional[int]:
+        """For slots that are free, else for new ones when there may be more to do, else an urgent job."""
+        worker, most = self.worker, math.inf
+        if self.limits.max_jobs is not None:
+            most = self.limits.max_jobs - self._tally.runs - worker.at_hand
+        if worker.slots.free_count or worker.may_claim_more:
+            return worker.claim(most, self._ends)
+        if most <= 0 or not worker.runs_are_slow or not self._check_due():
+            return None
+        if worker.slots.can_open():
+            return worker.claim(most, self._ends) if self.idle_wait.take() else None
+        return worker.claim_urgent(self._ends) if self.idle_wait.may_be_due() else None
+
+    def _wait(self, pause_seconds: Optional[float]) -> None:
+        """Until there is a report, something may be due, or something is to be done by time."""
+        slots, now = self.worker.slots, self.clock()
+        if now < self._claim_again_at:
+            self._wait_for_reports(self._claim_again_at - now)
+        elif pause_seconds is not None:
+            self.stop.wait(self._within(pause_seconds))
+        elif not slots.is_busy:
+            most_seconds = self._within(self.worker.completions.seconds_to_next_retry())
+            self.idle_wait.wait(self.stop, most_seconds, self.queue.close)
+        elif not slots.free_count:
+            self._wait_for_reports(BUSY_CHECK_SECONDS if self.worker.runs_are_slow else slots.seconds_until_slow())
+        elif not slots.reports.are_there:
+            seconds = min(self.worker.completions.seconds_to_next_retry(), self.worker.seconds_to_next_check())
+            self.idle_wait.wait(self.stop, self._within(seconds), lambda: None, slots.reports)
+
+    def _wait_for_reports(self, seconds: float) -> None:
+        reports = self.worker.slots.reports
+        if not reports.are_there:
+            most_seconds = self._within(min(seconds, self.worker.seconds_to_next_check()))
+            self.stop.wait(most_seconds, reports.fileno())
+
+    def _put_off_claims(self, error: Exception) -> None:
+        """The database is away: wait longer and longer until the next claim. A drain without a job at hand gives up."""
         if self._may_log():
             state = error.state if isinstance(error, DatabaseUnavailable) else "away"
             log.error(event(f"database {state}, trying on", worker=self.worker.name, cause=error))
         self.queue.close()
-        self._away_since = self._away_since or self.clock()
-        if self.limits.drain and self.clock() - self._away_since > LONGEST_DRAIN_OUTAGE_SECONDS:
+        now = self.clock()
+        self._away_since = self._away_since or now
+        is_drain = self.limits.drain and not self.worker.slots.is_busy
+        if is_drain and now - self._away_since > LONGEST_DRAIN_OUTAGE_SECONDS:
             raise error
         self._database_wait = min(max(self._database_wait * 2, 0.5), LONGEST_DATABASE_WAIT_SECONDS)
-        self.stop.wait(self._within(ends, self._database_wait * random.uniform(0.5, 1.0)))  # nosec B311  # no secret
+        self._claim_again_at = now + self._database_wait * random.uniform(0.5, 1.0)  # nosec B311  # no secret
 
-    def _is_reached(self, tally: Tally, ends: Optional[float]) -> bool:
-        if self.limits.max_jobs is not None and tally.runs >= self.limits.max_jobs:
+    def _is_reached(self) -> bool:
+        if self.limits.max_jobs is not None and self._tally.runs >= self.limits.max_jobs:
             return True
-        cause = self.worker.retire_reason or (self.recycling and self.recycling.reason(tally.runs))
+        cause = self.worker.slots.retire_reason or (self.recycling and self.recycling.reason(self._tally.runs))
         if cause:
             log.info(event("worker makes way for a new one", worker=self.worker.name, cause=cause))
             return True
-        return ends is not None and self.clock() >= ends
+        return self.clock() >= self._ends
 
-    def _within(self, ends: Optional[float], seconds: float) -> float:
-        return seconds if ends is None else max(0.0, min(seconds, ends - self.clock()))
+    def _within(self, seconds: float) -> float:
+        return max(0.0, min(seconds, self._ends - self.clock()))

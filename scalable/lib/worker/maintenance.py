@@ -80,7 +80,11 @@ class Maintenance:
 
     def reap_worker(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
-        self._report(self._queue.reap(worker), f"worker {worker} died")
+        while True:
+            reaped = self._queue.reap(worker)
+            self._report(reaped, f"worker {worker} died")
+            if reaped == Reaped():  # a part at a time; others may have been faster
+                break
         self._registry.remove(worker)
 
     def refresh_workers(self, pool: str) -> None:

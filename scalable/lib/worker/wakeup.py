@@ -10,13 +10,17 @@ import contextlib
 import fcntl
 import os
 import random
+import select
 import struct
 import termios
 import time
 from collections.abc import Callable
-from typing import Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 from scalable.lib.stop_signal import StopSignal
+
+if TYPE_CHECKING:
+    from scalable.lib.worker.slot_group import Reports
 
 # An idle worker of a pool claims this rarely without having been woken, in case a wake-up was lost.
 LONGEST_IDLE_SECONDS = 300.0
@@ -30,14 +34,26 @@ class WaitForInterval:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
-        """Return when a claim may find something, when a stop is requested, and after `most_seconds` at the latest.
+    def wait(
+        self, stop: StopSignal, most_seconds: float, rest: Callable[[], None], reports: Optional[Reports] = None
+    ) -> None:
+        """Return when a claim may find something, when there are `reports`, when a stop is requested, and after
+        `most_seconds` at the latest.
 
         `rest` is called once when that lasts longer than REST_SECONDS.
         """
         if self._seconds > REST_SECONDS:
             rest()
-        stop.wait(min(self._seconds * random.uniform(0.8, 1.2), most_seconds))  # nosec B311  # no secret
+        pause_seconds = self._seconds * random.uniform(0.8, 1.2)  # nosec B311  # no secret
+        stop.wait(min(pause_seconds, most_seconds), *([] if reports is None else [reports.fileno()]))
+
+    def may_be_due(self) -> bool:
+        """Whether a worker all of whose slots are busy has a reason to claim. Nobody would tell it."""
+        return True
+
+    def take(self) -> bool:
+        """The same, for one that takes what is there: no other one needs to be woken for it."""
+        return True
 
 
 class WaitForWakeup:
@@ -46,21 +62,34 @@ class WaitForWakeup:
     def __init__(self, reader: int) -> None:
         self._reader = reader
 
-    def wait(self, stop: StopSignal, most_seconds: float, rest: Callable[[], None]) -> None:
+    def wait(
+        self, stop: StopSignal, most_seconds: float, rest: Callable[[], None], reports: Optional[Reports] = None
+    ) -> None:
         """As WaitForInterval.wait."""
-        if self._is_woken(stop, min(REST_SECONDS, most_seconds)) or most_seconds <= REST_SECONDS:
+        if self._is_woken(stop, min(REST_SECONDS, most_seconds), reports) or most_seconds <= REST_SECONDS:
             return
         rest()
-        self._is_woken(stop, min(LONGEST_IDLE_SECONDS, most_seconds) - REST_SECONDS)
+        self._is_woken(stop, min(LONGEST_IDLE_SECONDS, most_seconds) - REST_SECONDS, reports)
 
-    def _is_woken(self, stop: StopSignal, seconds: float) -> bool:
-        """Whether this worker was woken, or a stop was requested, within `seconds`."""
+    def may_be_due(self) -> bool:
+        """As WaitForInterval.may_be_due. The byte is left for a worker with a free slot."""
+        return bool(select.select([self._reader], [], [], 0)[0])
+
+    def take(self) -> bool:
+        """As WaitForInterval.take: reads a byte."""
+        with contextlib.suppress(BlockingIOError):  # there is none, or another worker read it
+            os.read(self._reader, 1)
+            return True
+        return False
+
+    def _is_woken(self, stop: StopSignal, seconds: float, reports: Optional[Reports]) -> bool:
+        """Whether this worker was woken, there is a report, or a stop was requested, within `seconds`."""
         ends = time.monotonic() + seconds
-        while not stop.wait(ends - time.monotonic(), also=self._reader):
+        sources = [self._reader, *([] if reports is None else [reports.fileno()])]
+        while not stop.wait(ends - time.monotonic(), *sources):
             if time.monotonic() >= ends:
                 return False
-            with contextlib.suppress(BlockingIOError):  # another worker read it
-                os.read(self._reader, 1)
+            if (reports is not None and reports.are_there) or self.take():
                 return True
         return True
 

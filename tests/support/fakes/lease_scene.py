@@ -24,6 +24,7 @@ from scalable.lib.worker.legacy_bot_worker import LegacyBotWorker
 from scalable.lib.worker.loop import Limits, WorkerLoop
 from scalable.lib.worker.maintenance import Maintenance
 from scalable.lib.worker.reply_sender import ReplySender
+from scalable.lib.worker.slot_group import SlotLimit, open_slots
 from scalable.lib.worker.wakeup import WaitForInterval
 
 # The product's own terms at a tenth of the time: one second here is ten there.
@@ -78,7 +79,9 @@ class Machine:
         self.queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY, TERMS)
         self._maintenance = Maintenance(self.queue, 3600, 3600)
         self._stop = StopSignal()
-        worker = LegacyBotWorker(self.queue, WaitingBot(name, bot_seconds, runs), ReplySender(None), name, self._stop)
+        bot = WaitingBot(name, bot_seconds, runs)
+        slots = open_slots(bot, lambda: bot, lambda: ReplySender(None), self._stop, SlotLimit())
+        worker = LegacyBotWorker(self.queue, slots, name, self._stop)
         loop = WorkerLoop(self.queue, worker, self._stop, WaitForInterval(0.1), Limits())
         self._threads = [threading.Thread(target=loop.run), threading.Thread(target=self._reap)]
 

@@ -76,6 +76,10 @@ class HttpRunner(Runner):
             answer_type=response.headers.get("content-type", ""),
         )
 
+    def rest(self) -> None:
+        """See Runner.rest."""
+        self._client.close()
+
     def close(self) -> None:
         """Close the connection that is kept; safe to repeat, and another run may follow."""
         self._client.close()

@@ -59,6 +59,10 @@ class FastCgiRunner(Runner):
             result, _ = self._attempt(request, started, tick)
         return result
 
+    def rest(self) -> None:
+        """See Runner.rest. A php-cgi of the slot's own is started again by the next run."""
+        self._server.close()
+
     def close(self) -> None:
         """See Runner.close."""
         self._server.close()

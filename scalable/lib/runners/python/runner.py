@@ -65,6 +65,11 @@ class PythonRunner(Runner):
             return "the bot did not stop when its time was over"
         return "the bot's file changed" if self.is_stale else None
 
+    @property
+    def runs_side_by_side(self) -> bool:
+        """See Runner.runs_side_by_side: an `async` function does, in its loop; of another one only its owner knows."""
+        return self._is_async
+
     def check(self) -> str:
         """Import the bot, and say how it is called. Raises BotMissing."""
         try:

@@ -10,7 +10,8 @@ import pytest
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.runners.run_result import End, RunResult
-from scalable.lib.worker.claim_buffer import LONGEST_BATCH_SECONDS, MAX_BATCH
+from scalable.lib.worker.claim_size import MAX_BATCH
+from scalable.lib.worker.job_list import LONGEST_LIST_SECONDS
 from tests.support.fakes.worker_bench import Bench
 
 
@@ -29,10 +30,10 @@ def test_after_one_claim_that_found_a_job_a_batch_is_a_fifth_of_a_second_of_work
 ) -> None:
     bench.enqueue(40)
     bench.runner.result = ended(run_seconds)
-    bench.worker.work_one()
+    bench.work_one()
     assert bench.queue.counts() == Counts(pending=39, done=1)
 
-    bench.worker.work_one()
+    bench.work_one()
 
     counts = bench.queue.counts()
     assert (counts.pending, counts.processing + counts.done) == (39 - claimed, claimed + 1)
@@ -50,7 +51,7 @@ def batches(bench: Bench, count: int) -> list[int]:
 
     bench.queue.claim = counted  # type: ignore[method-assign]
     while len(sizes) < count:
-        bench.worker.work_one()
+        bench.work_one()
     bench.queue.claim = claim  # type: ignore[method-assign]
     return sizes
 
@@ -84,7 +85,7 @@ def test_jobs_that_are_done_are_told_within_a_quarter_of_a_second(bench: Bench) 
     bench.runner.during = during
     started, before = bench.clock.now, bench.queue.counts().done
     for _ in range(6):
-        bench.worker.work_one()
+        bench.work_one()
         told.append((round(bench.clock.now - started, 2), bench.queue.counts().done - before))
 
     assert told[:4] == [(0.05, 0), (0.1, 0), (0.15, 0), (0.2, 0)]
@@ -95,10 +96,10 @@ def test_one_slow_run_makes_the_next_batches_small(bench: Bench) -> None:
     bench.enqueue(30)
     for seconds in (0.001, 0.25):
         bench.runner.result = ended(seconds)
-        bench.worker.work_one()
-    bench.worker.close()
+        bench.work_one()
+    bench.worker.give_back()
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert bench.queue.counts().processing == 0
 
@@ -106,11 +107,11 @@ def test_one_slow_run_makes_the_next_batches_small(bench: Bench) -> None:
 def test_jobs_of_a_batch_are_told_together_when_the_last_one_is_run(bench: Bench) -> None:
     bench.enqueue(6)
     bench.runner.result = ended(0.02)
-    bench.worker.work_one()
+    bench.work_one()
 
     done = []
     for _ in range(5):
-        bench.worker.work_one()
+        bench.work_one()
         done.append(bench.queue.counts().done)
 
     assert done == [1, 1, 1, 1, 6]
@@ -119,20 +120,20 @@ def test_jobs_of_a_batch_are_told_together_when_the_last_one_is_run(bench: Bench
 def test_a_job_of_a_batch_that_fails_is_told_at_once(bench: Bench) -> None:
     bench.enqueue(6)
     bench.runner.result = ended(0.02)
-    bench.worker.work_one()
-    bench.worker.work_one()
+    bench.work_one()
+    bench.work_one()
     bench.runner.result = RunResult(End.EXITED, 0.02, exit_code=1)
-    bench.worker.work_one()
+    bench.work_one()
 
-    assert bench.queue.counts() == Counts(pending=1, processing=4, done=1)
+    assert bench.queue.counts() == Counts(pending=1, processing=3, done=2)
     assert bench.job(3).error_message == "exit code 1"
 
 
 def test_a_bot_that_takes_long_lets_the_others_go_with_their_attempts_and_tells_what_is_done(bench: Bench) -> None:
     bench.enqueue(10)
     bench.runner.result = ended(0.01)
-    bench.worker.work_one()
-    bench.worker.work_one()
+    bench.work_one()
+    bench.work_one()
     seen: list[tuple[int, int]] = []
 
     def slow(tick: object) -> None:
@@ -143,17 +144,17 @@ def test_a_bot_that_takes_long_lets_the_others_go_with_their_attempts_and_tells_
             seen.append((counts.processing, counts.done))
 
     bench.runner.during = slow
-    bench.worker.work_one()
+    bench.work_one()
 
-    assert seen == [(9, 1), (9, 1), (1, 2)]
+    assert seen == [(8, 2), (1, 2), (1, 2)]
     assert all(job.attempts == 0 for job in bench.queue.newest(7))
 
 
 def test_a_database_that_is_away_while_a_bot_takes_long_does_not_hold_up_the_bot(bench: Bench) -> None:
     bench.enqueue(3)
     bench.runner.result = ended(0.03)
-    bench.worker.work_one()
-    bench.worker.work_one()
+    bench.work_one()
+    bench.work_one()
 
     def slow(tick: object) -> None:
         bench.database.away = lambda: True
@@ -163,7 +164,7 @@ def test_a_database_that_is_away_while_a_bot_takes_long_does_not_hold_up_the_bot
         bench.database.away = lambda: False
 
     bench.runner.during = slow
-    bench.worker.work_one()
+    bench.work_one()
 
     assert bench.queue.counts() == Counts(done=3)
     assert bench.stop.waits == []
@@ -183,11 +184,11 @@ def test_jobs_of_a_batch_that_lasts_too_long_are_given_back_between_two_runs(ben
     """Given a bot that became slow, but not so slow that one run of it takes long."""
     bench.enqueue(10)
     bench.runner.result = ended(0.001)
-    bench.worker.work_one()
+    bench.work_one()
     bench.runner.during = lambda _: bench.clock.advance(0.6)
     bench.runner.result = ended(0.6)
     for _ in range(3):
-        bench.worker.work_one()
+        bench.work_one()
 
     assert bench.queue.counts() == Counts(pending=6, done=4)
     assert all(job.attempts == 0 for job in bench.queue.newest(6))
@@ -196,12 +197,12 @@ def test_jobs_of_a_batch_that_lasts_too_long_are_given_back_between_two_runs(ben
 def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Bench) -> None:
     bench.enqueue(10)
     bench.runner.result = ended(0.001)
-    bench.worker.work_one()
-    bench.worker.work_one()
+    bench.work_one()
+    bench.work_one()
     held = bench.queue.counts().processing
-    bench.clock.advance(LONGEST_BATCH_SECONDS + 1)
+    bench.clock.advance(LONGEST_LIST_SECONDS + 1)
 
-    bench.worker.work_one()
+    bench.work_one()
 
     assert held == 9
     assert bench.queue.counts() == Counts(processing=8, done=2)  # claimed anew, after the old ones were given back
@@ -211,27 +212,27 @@ def test_jobs_held_through_an_outage_are_not_run_on_a_doubtful_lease(bench: Benc
 def test_what_cannot_be_given_back_while_the_database_is_away_is_given_back_with_the_next_try(bench: Bench) -> None:
     bench.enqueue(10)
     bench.runner.result = ended(0.001)
-    bench.worker.work_one()
-    bench.worker.work_one()
+    bench.work_one()
+    bench.work_one()
 
     bench.stop.request()
     bench.database.away = lambda: True
-    bench.worker.close()
+    bench.worker.give_back()
     bench.database.away = lambda: False
 
     assert bench.queue.counts() == Counts(processing=9, done=1)
-    bench.worker.close()
-    assert bench.queue.counts() == Counts(pending=8, processing=1, done=1)  # one was run, and could not be told
+    bench.worker.give_back()
+    assert bench.queue.counts() == Counts(pending=8, processing=1, done=1)  # one was run, and is not told yet
 
 
 def test_done_jobs_of_a_batch_whose_leases_are_lost_are_not_counted_as_done(bench: Bench) -> None:
     bench.enqueue(3)
     bench.runner.result = ended(0.03)
-    bench.worker.work_one()
-    bench.worker.work_one()
+    bench.work_one()
+    bench.work_one()
     bench.sql("UPDATE bot_jobs SET lease_token = 'another' WHERE id = 2")
 
-    bench.worker.work_one()
+    bench.work_one()
     bench.worker.heartbeat.close()
 
     assert bench.queue.counts() == Counts(processing=1, done=2)
@@ -241,16 +242,17 @@ def test_done_jobs_of_a_batch_whose_leases_are_lost_are_not_counted_as_done(benc
 def test_after_an_outage_a_worker_gives_back_what_it_had_claimed_before_it_claims_anything(bench: Bench) -> None:
     bench.enqueue(10)
     bench.runner.result = ended(0.001)
-    bench.worker.work_one()
-    bench.worker.work_one()
-    bench.worker.completions.flush()
-    bench.clock.advance(LONGEST_BATCH_SECONDS + 1)
+    bench.work_one()
+    bench.work_one()
+    bench.opened[0].report_now()
+    bench.worker.collect()
+    bench.clock.advance(LONGEST_LIST_SECONDS + 1)
 
     bench.database.away = lambda: True
     with pytest.raises(DatabaseUnavailable):
-        bench.worker.work_one()
+        bench.work_one()
     bench.database.away = lambda: False
-    bench.worker.work_one()
+    bench.work_one()
 
     released = bench.sql("SELECT COUNT(*) FROM bot_jobs WHERE history LIKE '%released%'")
     assert released == [(8,)]

@@ -1,0 +1,98 @@
+"""The jobs that a slot is handed together, shared by its thread, which runs them, and the worker's, which keeps leases.
+
+Each method is called by one of the two, and safe beside the other's: a job is taken out by the one or by the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+from scalable.lib.errors import LeaseLost
+from scalable.lib.queue.job import ClaimedJob, Lease
+
+# When it takes longer to run them, those that were not begun are given back: other workers may be idle.
+LONGEST_LIST_SECONDS = 1.0
+
+
+class JobList:
+    """Jobs in the order they are run. `claimed_at` is when their leases began; none is begun after `ends`.
+
+    `unrenewed_seconds`: see LeaseTerms.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[ClaimedJob],
+        claimed_at: float,
+        ends: float,
+        unrenewed_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.claimed_at = claimed_at
+        self.began = claimed_at
+        self.running: Optional[ClaimedJob] = None
+        self._waiting = deque(jobs)
+        self._begin_until = min(ends, claimed_at + LONGEST_LIST_SECONDS)
+        self._unrenewed_seconds = unrenewed_seconds
+        self._clock = clock
+        self._renewed_at = claimed_at
+        self._lost: set[Lease] = set()
+
+    # The slot's side
+
+    def begin_next(self) -> Optional[ClaimedJob]:
+        """The next job, which runs from now on; None when there is none, or it is too late for it."""
+        now = self._clock()
+        if now > self._begin_until:
+            return None
+        try:
+            job = self._waiting.popleft()
+        except IndexError:
+            return None
+        self.began, self.running = now, job
+        return job
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost when the job that runs is not this worker's any more, or may soon not be."""
+        job = self.running
+        if job is not None and job.lease in self._lost:
+            raise LeaseLost(f"job {job.id} is no longer leased to {job.lease.worker}")
+        if self._clock() >= self._renewed_at + self._unrenewed_seconds:
+            raise LeaseLost("the database was away until another worker could soon have the job")
+
+    # The worker's side
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are jobs that were not begun."""
+        return bool(self._waiting)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the jobs that were not begun are to be taken back."""
+        return self._begin_until - self._clock()
+
+    @property
+    def renewed_at(self) -> float:
+        """When its lease began, or was renewed last."""
+        return self._renewed_at
+
+    def take_back(self) -> list[ClaimedJob]:
+        """The jobs that were not begun; the slot will not run them."""
+        taken = []
+        while True:
+            try:
+                taken.append(self._waiting.pop())
+            except IndexError:
+                return taken
+
+    def renewed(self, at: float) -> None:
+        """Its running job's lease was renewed at that time."""
+        self._renewed_at = at
+
+    def lose(self, lease: Lease) -> None:
+        """That lease is lost: when its job runs, the bot is stopped."""
+        self._lost.add(lease)
