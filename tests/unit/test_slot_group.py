@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,9 +147,9 @@ def test_what_ended_in_several_slots_is_stored_in_one_statement_for_each_claim(b
     stored: list[int] = []
     complete_many = bench.queue.complete_many
 
-    def counted(leases: list[Lease]) -> list[Lease]:
+    def counted(leases: list[Lease], *others: Any) -> list[Lease]:
         stored.append(len(leases))
-        return complete_many(leases)
+        return complete_many(leases, *others)
 
     bench.queue.complete_many = counted  # type: ignore[assignment, method-assign]
     bench.runner.during = lambda _: None

@@ -188,9 +188,9 @@ def complete_lanes(
     except _NotAllHeld:
         pass
     lost: list[Lease] = []
-    for head in dict.fromkeys(_head(lease) for lease in done):
-        of_lane = [lease for lease in done if _head(lease) == head]
-        next_one = [lease for lease in going_on if _head(lease) == head]
+    for head in dict.fromkeys(lease.head for lease in done):
+        of_lane = [lease for lease in done if lease.head == head]
+        next_one = [lease for lease in going_on if lease.head == head]
         try:
             _complete(table, of_lane, next_one, lease_seconds)
         except _NotAllHeld:  # or this very change was made, and only its answer was lost
@@ -198,16 +198,12 @@ def complete_lanes(
     return lost
 
 
-def _head(lease: Lease) -> int:
-    return lease.held_by or lease.job_id
-
-
 def _complete(table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease], lease_seconds: float) -> None:
     token = done[0].token
     ids, next_ids = ([lease.job_id for lease in leases] for leases in (done, going_on))
 
     def work(session: Session) -> None:
-        ended = {_head(lease): lease.job_id for lease in done}
+        ended = {lease.head: lease.job_id for lease in done}
         if session.execute(table.sql(COMPLETE_RUNNING), ids=ids, token=token) != len(ended):
             raise _NotAllHeld
         held = len(ids) - len(ended)
@@ -217,7 +213,7 @@ def _complete(table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease
         if next_ids and session.execute(table.sql(MOVE_ON), **moved) != len(next_ids):
             raise _NotAllHeld
         for lease in going_on:
-            ended.pop(_head(lease), None)
+            ended.pop(lease.head, None)
         if ended:
             unpark_next(table, session, list(ended.values()))
 

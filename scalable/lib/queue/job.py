@@ -30,6 +30,11 @@ class Lease:
     worker: str = ""
     held_by: Optional[int] = None
 
+    @property
+    def head(self) -> int:
+        """The job that was claimed: the first of those that are run under one lease."""
+        return self.held_by or self.job_id
+
 
 @dataclass(frozen=True)
 class ClaimedJob:

@@ -85,15 +85,25 @@ class CompletionBuffer:
         if self._changed(job, lambda: self._queue.release(job.lease)):
             log.info(event("job released", id=job.id, worker=job.lease.worker))
 
-    def flush(self) -> None:
-        """Store every job that is done; retries until the database has stored them."""
+    def flush(self, next_lease: Callable[[Lease], Optional[Lease]] = lambda _: None) -> list[Lease]:
+        """Store every job that is done; retries until the database has stored them.
+
+        `next_lease`: of the job that is run next under the lease of a done one, which moves on to it. Returns those
+        that were lost instead.
+        """
         done, self._done = self._done, []
         if not done:
-            return
+            return []
         jobs = [job for job, _ in done]
+        leases = [job.lease for job in jobs]
+        going_on = [lease for lease in dict.fromkeys(map(next_lease, leases)) if lease is not None]
+        lease_seconds = self._queue.lease_terms.lease_seconds
         lost: list[Lease] = []
-        if self._retry_until_stored(jobs, lambda: lost.extend(self._queue.complete_many([job.lease for job in jobs]))):
+        if self._retry_until_stored(
+            jobs, lambda: lost.extend(self._queue.complete_many(leases, going_on, lease_seconds))
+        ):
             self._report(done, lost)
+        return [lease for lease in going_on if lease in lost]
 
     def _report(self, done: list[tuple[ClaimedJob, Outcome]], lost: list[Lease]) -> None:
         for job, outcome in done:

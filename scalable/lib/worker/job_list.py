@@ -40,20 +40,27 @@ class JobList:
         self._clock = clock
         self._renewed_at = claimed_at
         self._lost: set[Lease] = set()
+        self._left_out: set[int] = set()  # the first jobs of lanes
+        self._unreported = list(jobs)
 
     # The slot's side
 
     def begin_next(self) -> Optional[ClaimedJob]:
         """The next job, which runs from now on; None when there is none, or it is too late for it."""
         now = self._clock()
-        if now > self._begin_until:
-            return None
-        try:
-            job = self._waiting.popleft()
-        except IndexError:
-            return None
-        self.began, self.running = now, job
-        return job
+        while now <= self._begin_until:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                return None
+            if job.lease.head not in self._left_out:
+                self.began, self.running = now, job
+                return job
+        return None
+
+    def leave_lane(self, job: ClaimedJob) -> None:
+        """Run nothing more of that job's lane: it was no plain success, so it may have to be run again first."""
+        self._left_out.add(job.lease.head)
 
     def check_lease(self) -> None:
         """Raises LeaseLost when the job that runs is not this worker's any more, or may soon not be."""
@@ -82,12 +89,26 @@ class JobList:
 
     def take_back(self) -> list[ClaimedJob]:
         """The jobs that were not begun; the slot will not run them."""
-        taken = []
+        taken: list[ClaimedJob] = []
         while True:
             try:
-                taken.append(self._waiting.pop())
+                job = self._waiting.pop()
             except IndexError:
                 return taken
+            if job in self._unreported:
+                self._unreported.remove(job)
+                taken.append(job)
+
+    def reported(self, job: ClaimedJob, goes_on: bool) -> list[ClaimedJob]:
+        """Record that the slot told how `job` ended; the jobs of its lane that it leaves out unless it `goes_on`."""
+        self._unreported.remove(job)
+        left_out = [] if goes_on else [other for other in self._unreported if other.lease.head == job.lease.head]
+        self._unreported = [other for other in self._unreported if other not in left_out]
+        return left_out
+
+    def next_lease(self, lease: Lease) -> Optional[Lease]:
+        """That of the next job of the same lane of which nothing was reported; None: there is none here."""
+        return next((job.lease for job in self._unreported if job.lease.head == lease.head), None)
 
     def renewed(self, at: float) -> None:
         """Its running job's lease was renewed at that time."""

@@ -14,7 +14,7 @@ from typing import Optional
 from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused, StoppedAtOnce
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import ClaimedJob
+from scalable.lib.queue.job import ClaimedJob, Lease
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.worker.claim_size import MAX_BATCH, ClaimSize
 from scalable.lib.worker.completion_buffer import CompletionBuffer
@@ -78,13 +78,21 @@ class LegacyBotWorker:
             return 0
         self._release_all()  # what could not be released while the database was away
         claimed_at = self._clock()
-        jobs = self._queue.claim(self.name, self._terms.lease_seconds, wanted)
-        self._more_may_be_due = len(jobs) == wanted
+        lanes = self._claim_lanes(wanted, one_by_one=per_slot == 1)
+        count = sum(map(len, lanes))
+        self._more_may_be_due = count == wanted
         self._size.claimed(got_all=self._more_may_be_due)
         if self.runs_are_slow:  # side by side, not one after the other
-            per_slot = max(1, math.ceil(len(jobs) / slots))
-        self._assign(jobs, per_slot, claimed_at, ends)
-        return len(jobs)
+            per_slot = max(1, math.ceil(count / slots))
+        self._assign(lanes, per_slot, claimed_at, ends)
+        return count
+
+    def _claim_lanes(self, jobs: int, one_by_one: bool) -> list[Sequence[ClaimedJob]]:
+        """Jobs to be run, those of one lane together; `one_by_one`: one of a lane, the next one may run elsewhere."""
+        lease_seconds = self._terms.lease_seconds
+        if one_by_one or self.runs_are_slow:
+            return [[job] for job in self._queue.claim(self.name, lease_seconds, jobs)]
+        return [lane.jobs for lane in self._queue.claim_lanes(self.name, lease_seconds, jobs, jobs)]
 
     def _slots_to_fill(self) -> int:
         return self.slots.free_count or (self.slots.can_open() if self.runs_are_slow else 0)
@@ -96,7 +104,7 @@ class LegacyBotWorker:
         claimed_at = self._clock()
         jobs = self._queue.claim(self.name, self._terms.lease_seconds, 1, urgent_only=True)
         if jobs:
-            self._assign(jobs, 1, claimed_at, ends, is_urgent=True)
+            self._assign([jobs], 1, claimed_at, ends, is_urgent=True)
         return len(jobs)
 
     def collect(self) -> list[RunEnd]:
@@ -107,18 +115,33 @@ class LegacyBotWorker:
         """
         ended: list[RunEnd] = []
         problem: Optional[BaseException] = None
-        for report, jobs in self.slots.take_reports():
+        reports = self.slots.take_reports()
+        lists = [*self.slots.lists, *(jobs for _, jobs in reports)]
+        for report, jobs in reports:
             for end in report.ended:
+                if end.job.lease.held_by and not end.can_wait:
+                    self._flush(lists)  # so that this job has the lease itself
+                self._leave_out(jobs.reported(end.job, goes_on=end.can_wait))
                 problem = self._record(end, report.slot) or problem
             ended += report.ended
             if report.is_last:
                 self._give_back(jobs)
         if ended:
             self._more_may_be_due = True  # of the lane of one of them, for one
-            self.completions.flush()
+            self._flush(lists)
         if problem is not None:
             raise problem
         return ended
+
+    def _flush(self, lists: Sequence[JobList]) -> None:
+        """Store what is done; where more of a lane is run, its lease moves on to that."""
+
+        def next_lease(lease: Lease) -> Optional[Lease]:
+            return next(filter(None, (jobs.next_lease(lease) for jobs in lists)), None)
+
+        for lost in self.completions.flush(next_lease):
+            for jobs in lists:
+                jobs.lose(lost)
 
     def keep_leases(self) -> None:
         """Renew the leases of what runs, and give back what was not begun in time. Never raises."""
@@ -149,15 +172,20 @@ class LegacyBotWorker:
         self.slots.close()
 
     def _assign(
-        self, jobs: Sequence[ClaimedJob], per_slot: int, claimed_at: float, ends: float, is_urgent: bool = False
+        self,
+        lanes: Sequence[Sequence[ClaimedJob]],
+        per_slot: int,
+        claimed_at: float,
+        ends: float,
+        is_urgent: bool = False,
     ) -> None:
-        for first in range(0, len(jobs), per_slot):
-            part = jobs[first : first + per_slot]
+        lists = _whole_lanes(lanes, per_slot)
+        for number, part in enumerate(lists):
             try:
                 self.slots.assign(self._list(part, claimed_at, ends), is_urgent)
                 self.at_hand += len(part)
             except NoProcessLeft as error:
-                self._release(jobs[first:])
+                self._release([job for rest in lists[number:] for job in rest])
                 if not self.slots.is_busy:
                     raise
                 log.warning(event("slot not opened", worker=self.name, cause=error))
@@ -181,9 +209,11 @@ class LegacyBotWorker:
         return None if isinstance(error, (LeaseLost, StoppedAtOnce)) else error
 
     def _give_back(self, jobs: JobList) -> None:
-        not_begun = jobs.take_back()
-        self.at_hand -= len(not_begun)
-        self._release(not_begun)
+        self._leave_out(jobs.take_back())
+
+    def _leave_out(self, jobs: Sequence[ClaimedJob]) -> None:
+        self.at_hand -= len(jobs)
+        self._release(jobs)
 
     def _list(self, jobs: Sequence[ClaimedJob], claimed_at: float, ends: float) -> JobList:
         return JobList(jobs, claimed_at, ends, self._terms.unrenewed_seconds, self._clock)
@@ -203,5 +233,18 @@ class LegacyBotWorker:
                 self._queue.release(job.lease)
                 log.debug(event("job released", id=job.id, worker=self.name))
             except (LeaseLost, StatementRefused) as error:
-                log.warning(event("job not released", id=job.id, cause=error))
+                if job.lease.held_by:  # and it has not got the lease yet
+                    self._queue.let_go([job.lease])
+                else:
+                    log.warning(event("job not released", id=job.id, cause=error))
             self._not_released.pop()
+
+
+def _whole_lanes(lanes: Sequence[Sequence[ClaimedJob]], per_slot: int) -> list[list[ClaimedJob]]:
+    """Lists of at least `per_slot` jobs, but for the last one, in which the jobs of a lane are together."""
+    lists: list[list[ClaimedJob]] = []
+    for jobs in lanes:
+        if not lists or len(lists[-1]) >= per_slot:
+            lists.append([])
+        lists[-1] += jobs
+    return lists

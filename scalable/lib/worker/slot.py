@@ -124,6 +124,8 @@ class Slot:
         while (job := self._begin_next(jobs)) is not None:
             end = self._run(job, jobs)
             self._ended.append(end)
+            if not end.can_wait:
+                jobs.leave_lane(job)
             if end.ends_the_list or self.runner.retire_reason is not None:
                 break
             if jobs.has_more:
