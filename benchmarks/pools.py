@@ -19,8 +19,9 @@ from benchmarks.failed import BenchmarkFailed
 from benchmarks.jobs import new_job
 from benchmarks.machine import family
 from benchmarks.server import Server, open_queue
-from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
+from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.enqueue_batch import MOST_AT_ONCE
 from tests.support.servers.children import Child, tail
 
 TABLE = "bot_jobs"

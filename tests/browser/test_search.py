@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from scalable.lib.queue.database_queue import MOST_AT_ONCE
+from scalable.lib.queue.enqueue_batch import MOST_AT_ONCE
 from scalable.lib.telegram.update import Update
 from tests.browser.conftest import OpenPage, Place
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from scalable.lib.errors import DatabaseUnavailable, DuplicateKey, FastPathUnavailable, SchemaMissing
-from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
+from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.sent_statement import SentStatement
+from scalable.lib.queue.enqueue_batch import MOST_AT_ONCE
 from scalable.lib.queue.job import Counts
 from scalable.lib.telegram.update import Update
 

@@ -37,7 +37,7 @@ WORKERS = ("worker a", "worker b", "worker c")
 EVERYTHING = 1000
 # Short form, long form.
 EXAMPLES = {
-    "sqlite": (1000, 20_000),
+    "sqlite": (600, 20_000),
     "mariadb-10.5": (200, 3000),
     "mariadb-10.11": (200, 3000),
     "mysql-9.7": (200, 3000),

@@ -29,8 +29,9 @@ from scalable.lib.ingest.pipeline import Receiver
 from scalable.lib.ingest.plain_request import read_plain_request
 from scalable.lib.ingest.responses import stored
 from scalable.lib.logs import event
-from scalable.lib.queue.database_queue import MOST_AT_ONCE, DatabaseQueue
+from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.sent_statement import SentStatement
+from scalable.lib.queue.enqueue_batch import MOST_AT_ONCE
 from scalable.lib.telegram.update import Update
 
 log = logging.getLogger(__name__)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
-from scalable.lib.errors import DuplicateKey, FastPathUnavailable, JobNotFound, LeaseLost, SchemaMissing
-from scalable.lib.queue import history, maintenance, operator_actions
+from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
+from scalable.lib.queue import enqueue_batch, history, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.claim import ClaimRequest, claim_lanes
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.dialects.sent_statement import SentStatement
 from scalable.lib.queue.held_jobs import LET_GO, complete_lanes
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
@@ -52,8 +51,6 @@ MAX_ERROR_CHARACTERS = 4000
 RESUME_SECONDS = 10.0
 # Times a row is refused as a duplicate, and none with its update_id is found. One may be: it was pruned just then.
 MAX_UNEXPLAINED = 3
-# Jobs that one statement stores: a small share of the megabyte that some servers take in one packet.
-MOST_AT_ONCE = 32
 
 
 def open_database(address: DatabaseAddress) -> Database:
@@ -152,34 +149,9 @@ class DatabaseQueue:
                 if unexplained == MAX_UNEXPLAINED:
                     raise
 
-    def enqueue_many(self, jobs: Sequence[Update]) -> list[int]:
-        """Store 1 to MOST_AT_ONCE new pending jobs, in this order, by one statement, and commit; their ids.
-
-        Raises DuplicateKey when an update is there already or comes twice, and SchemaMissing; then none of them
-        was stored. ValueError for too many, and for a job without `update_id`: it could be stored twice.
-        """
-        insert, values = _many_rows(jobs)
-        if len(jobs) == 1:
-            text = self.table.sql(insert)
-            return [self.database.run(lambda session: session.insert(text, **values))]
-        returned = self.table.rows(insert, **values)
-        return _ids_of(jobs, returned or self.table.rows(sql.FIND_UPDATES, **_of_updates(jobs)))
-
-    def send_many(self, jobs: Sequence[Update]) -> Generator[SentStatement, None, list[int]]:
-        """`enqueue_many` for a thread that must not wait for the database: yields each statement that it has sent.
-
-        Go on when its answer is there, or close the generator when it is overdue. Raises as `enqueue_many`, and
-        FastPathUnavailable: call that one then; what was stored all the same is a duplicate there.
-        """
-        if not self.database.can_send:
-            raise FastPathUnavailable(f"{self.database.place}: every statement is waited for")
-        insert, values = _many_rows(jobs)
-        rows, job_id = yield from _answer(self.table.send(insert, **values))
-        if len(jobs) == 1:
-            return [job_id]
-        if not rows:
-            rows, _ = yield from _answer(self.table.send(sql.FIND_UPDATES, **_of_updates(jobs)))
-        return _ids_of(jobs, rows)
+    # Several at once: methods that are written down in enqueue_batch.py.
+    enqueue_many = enqueue_batch.enqueue_many
+    send_many = enqueue_batch.send_many
 
     def prepared_insert(self) -> Optional[PreparedInsert]:
         """The usual `enqueue`, prepared for a process that does nothing else; None where that is not possible."""
@@ -353,35 +325,6 @@ def _by_token(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
     for lease in leases:
         found.setdefault(lease.token, []).append(lease)
     return found
-
-
-def _many_rows(jobs: Sequence[Update]) -> tuple[str, dict[str, Any]]:
-    """The INSERT of 1 to MOST_AT_ONCE jobs, and its values."""
-    if not 1 <= len(jobs) <= MOST_AT_ONCE or any(job.update_id is None for job in jobs):
-        raise ValueError(f"{len(jobs)} jobs: expected 1 to {MOST_AT_ONCE}, each with an update_id")
-    if len(jobs) == 1:
-        return sql.ENQUEUE, new_row(jobs[0])
-    values = {f"{name}_{number}": value for number, job in enumerate(jobs) for name, value in new_row(job).items()}
-    return sql.enqueue_rows(len(jobs)), values
-
-
-def _of_updates(jobs: Sequence[Update]) -> dict[str, Any]:
-    return {"ids": [job.update_id for job in jobs], "limit": MOST_AT_ONCE}
-
-
-def _ids_of(jobs: Sequence[Update], rows: Sequence[tuple[Any, ...]]) -> list[int]:
-    """No server guarantees in all its modes which id each row of an INSERT has, so it told or was asked."""
-    ids = dict(rows)
-    return [ids[job.update_id] for job in jobs]
-
-
-def _answer(statement: SentStatement) -> Generator[SentStatement, None, tuple[list[tuple[Any, ...]], int]]:
-    try:
-        yield statement
-    except GeneratorExit:
-        statement.give_up()
-        raise
-    return statement.answer()
 
 
 def _short(error: str) -> str:

@@ -139,12 +139,12 @@ class QueueModel:
     def was_repeated(self, job_id: int, token: str, becomes: str) -> bool:
         """Whether this lease may have brought the job into the state it has: then saying so again does no harm."""
         job = self.jobs.get(job_id)
-        return job is not None and job.status == becomes and job.token == token
+        return job is not None and job.status == becomes and job.token == token and not job.is_held
 
     def end(self, job_id: int, status: str) -> None:
         """The job is over."""
-        self.jobs[job_id].status = status
-        self.jobs[job_id].processed_at = self.now
+        job = self.jobs[job_id]
+        job.status, job.processed_at, job.is_held = status, self.now, False
 
     def wait(self, job_id: int, seconds: float) -> None:
         """The job waits for its next attempt."""
