@@ -432,7 +432,9 @@ def test_a_tick_outlives_an_absence_of_the_database_and_finishes_its_jobs(server
     server = servers.get("mariadb-10.11")
     bot = python_bot(tmp_path, GATED_BOT)
     settings = database_settings(servers, server.name)
-    with Ticks(tmp_path, bot, **settings, BOT_WORKER_POOL_SIZE="2", BOT_WORKER_SLEEP="0.2") as ticks:
+    with Ticks(
+        tmp_path, bot, **settings, BOT_WORKER_POOL_SIZE="2", BOT_WORKER_SLOTS="1", BOT_WORKER_SLEEP="0.2"
+    ) as ticks:
         for number in (1, 2, 3):
             ticks.store(number)
         tick = ticks.start(*CRON, "--max-seconds", "40")

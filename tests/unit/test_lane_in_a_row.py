@@ -94,7 +94,7 @@ def test_one_that_fails_for_good_lets_the_others_go_on(bench: Bench) -> None:
         let_pass(bench.queue, 400)
         bench.make_worker()
 
-    assert bench.loop(drain=True).runs == 2
+    bench.loop(drain=True)
     assert ran(bench) == [1] * 6 + [2, 3]
     assert states(bench) == [(FAILED, 6), (DONE, 1), (DONE, 1)]
 
