@@ -10,7 +10,7 @@ import pytest
 
 from scalable.lib.errors import DatabaseBusy
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.dialects import database, mysql
+from scalable.lib.queue.dialects import database, mysql_session
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.dialects.mysql import MySqlDatabase
@@ -49,10 +49,10 @@ def address(server: DatabaseServer, servers: Servers) -> MySqlAddress:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statements wait for a lock for a second, and are not repeated for long."""
-    waits = f"lock_wait_timeout = {mysql.LOCK_WAIT_SECONDS}"
-    first, *others = mysql.SESSION
+    waits = f"lock_wait_timeout = {mysql_session.LOCK_WAIT_SECONDS}"
+    first, *others = mysql_session.SESSION
     assert waits in first
-    monkeypatch.setattr(mysql, "SESSION", (first.replace(waits, "lock_wait_timeout = 1"), *others))
+    monkeypatch.setattr(mysql_session, "SESSION", (first.replace(waits, "lock_wait_timeout = 1"), *others))
     monkeypatch.setattr(database, "LONGEST_CONFLICTS_SECONDS", 0.5)
 
 
