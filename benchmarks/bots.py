@@ -114,7 +114,6 @@ def _span(queue: DatabaseQueue) -> float:
 
 
 def _settings(server: Server, folder: Path, mode: str) -> dict[str, str]:
-    address = server.address
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -123,10 +122,7 @@ def _settings(server: Server, folder: Path, mode: str) -> dict[str, str]:
         "BOT_LEGACY_PATH": str(BOT),
         "BOT_LEGACY_MODE": mode,
         "BOT_WORKER_POOL_SIZE": str(WORKERS),
-        "BOT_DB_HOST": str(address.socket),
-        "BOT_DB_NAME": address.database,
-        "BOT_DB_USER": address.user,
-        "BOT_DB_PASS": address.password,
+        **server.settings,
     }
 
 

@@ -104,13 +104,7 @@ def _site(server: Server | None) -> Iterator[ServedSite]:
     settings = {"BOT_LEGACY_PATH": f"{BOT}:handle", "BOT_WORKER_POOL_SIZE": str(WORKERS), "BOT_WORKER_SLEEP": "1"}
     if server is not None:
         server.drop("bot_jobs", "bot_jobs_workers", "bot_jobs_minutes")
-        address = server.address
-        settings |= {
-            "BOT_DB_HOST": str(address.socket),
-            "BOT_DB_NAME": address.database,
-            "BOT_DB_USER": address.user,
-            "BOT_DB_PASS": address.password,
-        }
+        settings |= server.settings
     with TemporaryDirectory(prefix="bench-flood-") as folder, ServedSite(Path(folder), BOT, **settings) as site:
         yield site
 

@@ -161,7 +161,6 @@ def _start_of(pid: int) -> str | None:
 
 
 def _settings(server: Server, folder: Path, workers: int) -> dict[str, str]:
-    address = server.address
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -170,10 +169,7 @@ def _settings(server: Server, folder: Path, workers: int) -> dict[str, str]:
         "BOT_LEGACY_PATH": f"{BOT}:handle",
         "BOT_JOURNAL": str(folder / "journal"),
         "BOT_WORKER_POOL_SIZE": str(workers),
-        "BOT_DB_HOST": str(address.socket),
-        "BOT_DB_NAME": address.database,
-        "BOT_DB_USER": address.user,
-        "BOT_DB_PASS": address.password,
+        **server.settings,
     }
 
 

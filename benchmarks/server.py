@@ -43,6 +43,17 @@ class Server:
         """Of its process."""
         return self._server.process.pid
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The same as an owner sets it."""
+        address = self.address
+        return {
+            "BOT_DB_HOST": str(address.socket),
+            "BOT_DB_NAME": address.database,
+            "BOT_DB_USER": address.user,
+            "BOT_DB_PASS": address.password,
+        }
+
     def connect(self) -> pymysql.connections.Connection[Any]:
         """A connection past the queue, autocommit on and in UTC, as the queue's own are; the caller closes it."""
         connection = self._server.connect(self._database)

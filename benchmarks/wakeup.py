@@ -36,7 +36,6 @@ def run(server: Server, say: Callable[[str], None]) -> str:
 @contextmanager
 def _pool(server: Server, mode: str) -> Iterator[ServedSite]:
     server.drop(*TABLES)
-    address = server.address
     with (
         TemporaryDirectory(prefix="bench-wakeup-") as folder,
         ServedSite(
@@ -45,10 +44,7 @@ def _pool(server: Server, mode: str) -> Iterator[ServedSite]:
             BOT_LEGACY_MODE=mode,
             BOT_WORKER_POOL_SIZE="4",
             BOT_WORKER_SLEEP="1",
-            BOT_DB_HOST=str(address.socket),
-            BOT_DB_NAME=address.database,
-            BOT_DB_USER=address.user,
-            BOT_DB_PASS=address.password,
+            **server.settings,
         ) as site,
     ):
         yield site
@@ -115,17 +111,13 @@ def _idle(server: Server, say: Callable[[str], None]) -> str:
 def _threads_row(server: Server, say: Callable[[str], None]) -> list[str]:
     """Memory of `worker_pool.py --cron` when every one of its four workers has run a bot."""
     server.drop(*TABLES)
-    address = server.address
     with (
         TemporaryDirectory(prefix="bench-threads-") as folder,
         Ticks(
             Path(folder),
             BOT,
             BOT_WORKER_POOL_SIZE="4",
-            BOT_DB_HOST=str(address.socket),
-            BOT_DB_NAME=address.database,
-            BOT_DB_USER=address.user,
-            BOT_DB_PASS=address.password,
+            **server.settings,
         ) as ticks,
     ):
         for number in range(1, 101):

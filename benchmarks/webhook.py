@@ -152,10 +152,7 @@ def _site(server: Server) -> Iterator[tuple[Site, int]]:
         bot = home / "bot.py"
         bot.write_text(SLEEPING_BOT)
         settings = {
-            "BOT_DB_HOST": str(socket),
-            "BOT_DB_NAME": address.database,
-            "BOT_DB_USER": address.user,
-            "BOT_DB_PASS": address.password,
+            **server.settings,
             "BOT_LEGACY_TIMEOUT": "3600",
             "BOT_WORKER_POOL_SIZE": "1",
             "BOT_LOG_LEVEL": "WARNING",

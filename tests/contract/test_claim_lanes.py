@@ -24,8 +24,8 @@ def put_by_turns(queue: DatabaseQueue, lanes: int, count: int) -> list[list[int]
     return [list(of_lane) for of_lane in zip(*rows)]
 
 
-def claim(queue: DatabaseQueue, lanes: int = 8, jobs: int = 8, leaves_half: bool = False) -> list[ClaimedLane]:
-    return queue.claim_lanes("worker", LEASE_SECONDS, lanes, jobs, leaves_half)
+def claim(queue: DatabaseQueue, lanes: int = 8, jobs: int = 8) -> list[ClaimedLane]:
+    return queue.claim_lanes("worker", LEASE_SECONDS, lanes, jobs)
 
 
 def ids(lanes: list[ClaimedLane]) -> list[list[int]]:
@@ -57,13 +57,6 @@ class TestWhatIsClaimed:
         heads = [put(queue, f"chat:{number}", 2)[0] for number in range(3)]
 
         assert ids(claim(queue, lanes=3, jobs=3)) == [[head] for head in heads]
-
-    def test_of_few_lanes_half_are_left_to_other_workers(self, queue: DatabaseQueue) -> None:
-        rows = put_by_turns(queue, 5, 2)
-
-        assert ids(claim(queue, leaves_half=True)) == rows[:3]
-        assert ids(claim(queue, leaves_half=True)) == rows[3:4]
-        assert ids(claim(queue, leaves_half=True)) == rows[4:]
 
     @pytest.mark.parametrize("obstacle", ["a job that was tried", "a job that expires", "a job that is not due"])
     def test_a_job_that_must_run_alone_ends_the_row(self, queue: DatabaseQueue, obstacle: str) -> None:

@@ -174,7 +174,7 @@ def test_a_killed_pool_is_no_obstacle_and_the_next_one_takes_over(site: ServedSi
 @pytest.mark.parametrize("database", ["mariadb-10.11"], indirect=True)
 def test_a_pool_that_is_stopped_in_its_tracks_is_no_obstacle(site: ServedSite) -> None:
     """SIGSTOP, or a host that swaps: it holds the socket and says nothing. (In SQLite it may hold the only lock.)"""
-    os.kill(site.pool.pid, signal.SIGSTOP)
+    site.pool.freeze()
     try:
         alone = send(site, 1)
     finally:

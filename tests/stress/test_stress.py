@@ -35,12 +35,13 @@ def test_nothing_is_lost_reordered_or_run_beside_itself_while_everything_is_kill
 
 @pytest.mark.timeout(180)
 def test_the_whole_of_it_notices_when_lanes_are_not_kept(tmp_path: Path) -> None:
-    # Without lanes the same updates, hosts and bots break the order of busy chats at once; nothing has to be killed.
+    # Without lanes the same updates, hosts and bots break the order of busy chats; nothing has to be killed. Which
+    # of the two is seen depends on the speed of the machine; tests/unit/test_judge.py has each of them.
     need(cannot_run())
     need(available(SERVER))
 
     outcome = play(calm_plan(1), tmp_path, BOT_QUEUE_ORDER="none")
 
-    assert any("two live runs of a lane" in wrong for wrong in outcome.wrongs), report(outcome)
-    assert any("was over" in wrong for wrong in outcome.wrongs), report(outcome)
+    kinds = ("two live runs of a lane", "was over")
+    assert any(kind in wrong for wrong in outcome.wrongs for kind in kinds), report(outcome)
     assert not any("lost" in wrong for wrong in outcome.wrongs), report(outcome)

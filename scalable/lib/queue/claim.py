@@ -32,15 +32,13 @@ _Row = tuple[Any, ...]
 class ClaimRequest:
     """Who wants jobs of how many lanes, and under a lease of how long.
 
-    `jobs`: how many of these lanes in all; None: one of each. `leaves_half`: of fewer lanes than that, take half, so
-    that other workers find some. `urgent_only`: none without a deadline.
+    `jobs`: how many of these lanes in all; None: one of each. `urgent_only`: none without a deadline.
     """
 
     worker: str
     lease_seconds: float
     lanes: int
     jobs: Optional[int] = None
-    leaves_half: bool = False
     urgent_only: bool = False
 
     def without(self, claimed: list[ClaimedLane]) -> ClaimRequest:
@@ -95,8 +93,8 @@ class _Claim:
     @property
     def is_cut_short(self) -> bool:
         """Whether there may be more: it got none of its candidates, or blocked ones among them hide what comes next."""
-        if not self.taken or self._request.leaves_half:
-            return bool(self.candidates) and not self.taken
+        if not self.taken:
+            return bool(self.candidates)
         is_full = len(self.candidates) == self._most_candidates
         return is_full and any(candidate.blocker is not None for candidate in self.candidates)
 
@@ -109,8 +107,6 @@ class _Claim:
         self.candidates = [Candidate(row[0], row[5], row[-1]) for row in rows]
         free = [row for row in rows if row[-1] is None]
         wanted = self._request.lanes
-        if self._request.leaves_half and len(free) < wanted:
-            wanted = (len(free) + 1) // 2
         while free and len(self.taken) < wanted:
             missing = wanted - len(self.taken)
             self._take(session, free[:missing])

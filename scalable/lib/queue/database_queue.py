@@ -167,15 +167,12 @@ class DatabaseQueue:
         request = ClaimRequest(worker, lease_seconds, limit, urgent_only=urgent_only)
         return [lane.jobs[0] for lane in claim_lanes(self.table, request)]
 
-    def claim_lanes(
-        self, worker: str, lease_seconds: float, lanes: int, jobs: int, leaves_half: bool = False
-    ) -> list[ClaimedLane]:
+    def claim_lanes(self, worker: str, lease_seconds: float, lanes: int, jobs: int) -> list[ClaimedLane]:
         """The same of up to `lanes` lanes, and where they have more jobs due, those as well: up to `jobs` in all.
 
-        For a worker that runs the jobs of a lane one after the other, and tells complete_many. `leaves_half`: when
-        fewer lanes than that are due, it gets half of them, so that other workers find some.
+        For a worker that runs the jobs of a lane one after the other, and tells complete_many.
         """
-        return claim_lanes(self.table, ClaimRequest(worker, lease_seconds, lanes, jobs, leaves_half))
+        return claim_lanes(self.table, ClaimRequest(worker, lease_seconds, lanes, jobs))
 
     def let_go(self, leases: Sequence[Lease]) -> None:
         """Held jobs of claim_lanes will not be run under the lease of the one before them. Safe to repeat."""
@@ -220,7 +217,8 @@ class DatabaseQueue:
                 lost += complete_lanes(self.table, of_claim, moving.get(token, []), lease_seconds)
                 continue
             ids = [lease.job_id for lease in of_claim]
-            if len(ids) == 1 or self.table.change(sql.COMPLETE_MANY, ids=ids, token=token) < len(ids):
+            together = sql.COMPLETE_MANY.replace("{alone}", sql.ALONE)
+            if len(ids) == 1 or self.table.change(together, ids=ids, token=token) < len(ids):
                 lost += [lease for lease in of_claim if not self._completed(lease)]
         return lost
 

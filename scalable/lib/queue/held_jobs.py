@@ -51,46 +51,34 @@ ORDER BY id
 LIMIT :limit
 """
 
-# They may be skipped again; whoever claims the first of them holds them anew. By primary key.
-LET_GO = """
-UPDATE {jobs}
-SET lease_token = NULL, lease_expires_at = NULL, updated_at = {now}
-WHERE id IN ({ids})
+# A held job has the token of the lease and its end, and waits; one that was tried keeps the token alone.
+_IS_HELD = """WHERE id IN ({ids})
   AND status = 'pending'
   AND lease_token = :token
-  AND lease_expires_at IS NOT NULL
-"""
+  AND lease_expires_at IS NOT NULL"""
 
-# Jobs of one claim that run. By primary key; only for the lease that holds them.
-COMPLETE_RUNNING = """
-UPDATE {jobs}
-SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
-WHERE id IN ({ids})
-  AND status = 'processing'
-  AND lease_token = :token
+# They may be skipped again; whoever claims the first of them holds them anew. By primary key.
+LET_GO = f"""
+UPDATE {{jobs}}
+SET lease_token = NULL, lease_expires_at = NULL, updated_at = {{now}}
+{_IS_HELD}
 """
 
 # Those that were run behind them, right after that and in the same transaction. By primary key.
-COMPLETE_HELD = """
-UPDATE {jobs}
-SET status = 'done', attempts = attempts + 1, parked = 0, processed_at = {now}, updated_at = {now},
+COMPLETE_HELD = f"""
+UPDATE {{jobs}}
+SET status = 'done', attempts = attempts + 1, parked = 0, processed_at = {{now}}, updated_at = {{now}},
     error_message = NULL, lease_expires_at = NULL
-WHERE id IN ({ids})
-  AND status = 'pending'
-  AND lease_token = :token
-  AND lease_expires_at IS NOT NULL
+{_IS_HELD}
 """
 
 # The lease moves on to a held job, which runs now. By primary key; the one before it is done by then, and the unique
 # index one_running_per_lane makes sure of it. Others may be parked in the lane: the end of this run will see to it.
-MOVE_ON = """
-UPDATE {jobs}
-SET status = 'processing', attempts = attempts + 1, parked = 0, has_followers = 1, updated_at = {now},
-    lease_expires_at = {in:seconds}
-WHERE id IN ({ids})
-  AND status = 'pending'
-  AND lease_token = :token
-  AND lease_expires_at IS NOT NULL
+MOVE_ON = f"""
+UPDATE {{jobs}}
+SET status = 'processing', attempts = attempts + 1, parked = 0, has_followers = 1, updated_at = {{now}},
+    lease_expires_at = {{in:seconds}}
+{_IS_HELD}
 """
 
 # The jobs behind one that a dead worker held. By index open_lane.
@@ -104,24 +92,18 @@ LIMIT :limit
 
 # One of them may have killed the worker: an attempt of each is counted, and from then on each is run alone. By primary
 # key.
-COUNT_ATTEMPT = """
-UPDATE {jobs}
-SET attempts = attempts + 1, updated_at = {now}
-WHERE id IN ({ids})
-  AND status = 'pending'
-  AND lease_token = :token
-  AND lease_expires_at IS NOT NULL
+COUNT_ATTEMPT = f"""
+UPDATE {{jobs}}
+SET attempts = attempts + 1, updated_at = {{now}}
+{_IS_HELD}
 """
 
 # Its line in their history, and the end of being held. Apart from the above, because of a column that the statement has
 # just changed MySQL reads the new value, and SQLite the old one. By primary key.
-END_HOLD = """
-UPDATE {jobs}
-SET history = {history:entry}, lease_token = NULL, lease_expires_at = NULL, updated_at = {now}
-WHERE id IN ({ids})
-  AND status = 'pending'
-  AND lease_token = :token
-  AND lease_expires_at IS NOT NULL
+END_HOLD = f"""
+UPDATE {{jobs}}
+SET history = {{history:entry}}, lease_token = NULL, lease_expires_at = NULL, updated_at = {{now}}
+{_IS_HELD}
 """
 
 
@@ -204,7 +186,7 @@ def _complete(table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease
 
     def work(session: Session) -> None:
         ended = {lease.head: lease.job_id for lease in done}
-        if session.execute(table.sql(COMPLETE_RUNNING), ids=ids, token=token) != len(ended):
+        if session.execute(table.sql(sql.COMPLETE_MANY.replace("{alone}", "")), ids=ids, token=token) != len(ended):
             raise _NotAllHeld
         held = len(ids) - len(ended)
         if held and session.execute(table.sql(COMPLETE_HELD), ids=ids, token=token) != held:

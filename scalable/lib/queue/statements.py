@@ -208,14 +208,14 @@ WHERE id = :id
   {alone}
 """
 
-# The same for several jobs of one claim that no job is parked behind. By primary key.
+# The same for several jobs of one claim. By primary key. {alone} is ALONE, or nothing.
 COMPLETE_MANY = """
 UPDATE {jobs}
 SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
 WHERE id IN ({ids})
   AND status = 'processing'
   AND lease_token = :token
-  AND has_followers = 0
+  {alone}
 """
 
 FAIL = """

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 POLL_SECONDS = 0.02
+FREEZE_TIMEOUT_SECONDS = 20.0
 PORTS = (10_000, 32_000)
 # Not the chance of the tests, which each process of pytest may begin at the same number.
 _CHANCE = random.SystemRandom()
@@ -24,6 +25,10 @@ _CHANCE = random.SystemRandom()
 
 class DidNotStart(RuntimeError):
     """A server ended, or did not answer in time; the message carries the last lines of its log."""
+
+
+class DidNotStop(RuntimeError):
+    """A process went on after SIGSTOP; the message carries the states of its threads."""
 
 
 class Child:
@@ -89,6 +94,18 @@ class Child:
         if self._process is not None:
             self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """Stop the program in its tracks (SIGSTOP); returns once none of its threads can answer one more question.
+
+        Raises DidNotStop when one still runs after 20 seconds, FileNotFoundError when the program has ended.
+        """
+        self.send(signal.SIGSTOP)
+        deadline = time.monotonic() + FREEZE_TIMEOUT_SECONDS
+        while set(states := _thread_states(self.pid)) - set("TtZX"):
+            if time.monotonic() > deadline:
+                raise DidNotStop(f"{self._command[4]}: threads are {''.join(states)} after SIGSTOP, expected T")
+            time.sleep(POLL_SECONDS / 10)
+
     def kill(self) -> None:
         """End the program and all of its group with SIGKILL and wait for it; safe to repeat."""
         if self._process is None or not self._has_group:
@@ -112,6 +129,15 @@ class Child:
         """Stop the program and give up the starter thread; the object cannot start again."""
         self.stop()
         self._starter.shutdown()
+
+
+def _thread_states(pid: int) -> list[str]:
+    """One letter of proc(5) for each thread of a process that exists."""
+    states = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            states.append((thread / "stat").read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 def wait_until_ready(

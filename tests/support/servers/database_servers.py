@@ -83,8 +83,8 @@ class DatabaseServer:
         self.process.kill()
 
     def pause(self) -> None:
-        """Freeze the server (SIGSTOP): connections stay open and get no answers."""
-        self.process.send(signal.SIGSTOP)
+        """Freeze the server (SIGSTOP): connections stay open and get no answers from here on."""
+        self.process.freeze()
 
     def resume(self) -> None:
         """Let a paused server go on (SIGCONT)."""
