@@ -7,7 +7,7 @@ they no longer hold.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from scalable.lib.errors import JobNotFound, LeaseLost, WrongState
+from scalable.lib.queue import parking
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease
@@ -42,14 +43,20 @@ EXAMPLES = {
     "mariadb-10.11": (200, 3000),
     "mysql-9.7": (200, 3000),
 }
+# Of the same with floods: a part of it.
+FLOOD_EXAMPLES = {name: (short // 6, long // 6) for name, (short, long) in EXAMPLES.items()}
 some_lease = st.integers(0, 1000)
 some_job = st.integers(0, 1000)
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """A step is a verb; after it, the table and the model are compared job by job."""
+    """A step is a verb; after it, the table and the model are compared job by job.
+
+    `in_turn`: jobs are claimed in the order the model says, not only those that it says may be.
+    """
 
     queue: DatabaseQueue
+    in_turn: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +91,7 @@ class QueueMachine(RuleBasedStateMachine):
         claimed = self.queue.claim(worker, LEASE_SECONDS, limit)
         ids = [job.id for job in claimed]
         assert len(ids) <= limit
-        assert ids == expected[: len(ids)], f"claimed {ids}, in turn are {expected}"
+        self._compare_turn(ids, expected)
         assert ids or not expected, f"nothing was claimed, but {expected} may be"
         for job in claimed:
             self.model.claim(job.id, worker, job.lease.token, LEASE_SECONDS)
@@ -92,12 +99,17 @@ class QueueMachine(RuleBasedStateMachine):
             self.leases.append(job.lease)
         return claimed
 
+    def _compare_turn(self, claimed: list[int], expected: list[int]) -> None:
+        assert len(set(claimed)) == len(claimed)
+        in_turn = expected[: len(claimed)] if self.in_turn else sorted(set(claimed) & set(expected))
+        assert (claimed if self.in_turn else sorted(claimed)) == in_turn, f"claimed {claimed}, in turn are {expected}"
+
     @rule(worker=st.sampled_from(WORKERS), lanes=st.integers(1, 3), jobs=st.integers(1, 6))
     def claim_lanes(self, worker: str, lanes: int, jobs: int) -> None:
         expected = self.model.in_turn({job.id: job.available_at for job in self.queue.newest(EVERYTHING)})
         claimed = self.queue.claim_lanes(worker, LEASE_SECONDS, lanes, jobs)
         heads = [lane.jobs[0].id for lane in claimed]
-        assert heads == expected[: len(heads)]
+        self._compare_turn(heads, expected)
         assert len(heads) <= lanes
         assert heads or not expected
         assert sum(len(lane.jobs) for lane in claimed) <= max(jobs, len(heads))
@@ -305,16 +317,34 @@ def address(database_name: str, servers: Servers, tmp_path: Path) -> DatabaseAdd
     return servers.fresh_database(database_name)
 
 
-@pytest.mark.timeout(sized(180, 3600))
-def test_the_queue_does_what_its_model_says(address: DatabaseAddress, database_name: str) -> None:
+@pytest.fixture
+def queue(address: DatabaseAddress) -> Iterator[DatabaseQueue]:
     queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY, LeaseTerms(grace_seconds=0))
     queue.ensure_schema()
-    machine = type("Machine", (QueueMachine,), {"queue": queue})
+    yield queue
+    queue.close()
 
+
+@pytest.mark.timeout(sized(180, 3600))
+def test_the_queue_does_what_its_model_says(queue: DatabaseQueue, database_name: str) -> None:
+    run_machine(queue, in_turn=True, examples=sized(*EXAMPLES[database_name]))
+
+
+@pytest.mark.timeout(sized(180, 3600))
+def test_also_while_more_is_blocked_than_is_parked_at_once(
+    queue: DatabaseQueue, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "PARK_BATCH", 2)
+    monkeypatch.setattr(parking, "SMALL_PARK_BATCH", 1)
+
+    run_machine(queue, in_turn=False, examples=sized(*FLOOD_EXAMPLES[database_name]))
+
+
+def run_machine(queue: DatabaseQueue, *, in_turn: bool, examples: int) -> None:
     run_state_machine_as_test(
-        machine,
+        type("Machine", (QueueMachine,), {"queue": queue, "in_turn": in_turn}),
         settings=settings(
-            max_examples=sized(*EXAMPLES[database_name]),
+            max_examples=examples,
             stateful_step_count=sized(40, 60),
             deadline=None,
             derandomize=bool(os.environ.get("CI")),
@@ -323,4 +353,3 @@ def test_the_queue_does_what_its_model_says(address: DatabaseAddress, database_n
             database=None,
         ),
     )
-    queue.close()

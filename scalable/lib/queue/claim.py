@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Optional
 
 from scalable.lib.errors import DatabaseUnavailable
@@ -18,13 +19,14 @@ from scalable.lib.queue import statements as sql
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.held_jobs import hold_followers
 from scalable.lib.queue.job import ClaimedJob, ClaimedLane, Lease
+from scalable.lib.queue.lane_walk import LaneWalk
 from scalable.lib.queue.parking import Candidate, park_blocked
 from scalable.lib.queue.table import QueueTable
 
 log = logging.getLogger(__name__)
 # Claims that found candidates and lost every one of them to others, before there is said to be nothing.
 MAX_LOST_CLAIMS = 5
-# id, payload, attempts, update_id, update_type, lane, waited, blocker
+# id, payload, attempts, update_id, update_type, lane, waited
 _Row = tuple[Any, ...]
 
 
@@ -52,26 +54,43 @@ class ClaimRequest:
         return self.lanes <= 0 or (self.jobs is not None and self.jobs <= 0)
 
 
-def claim_lanes(table: QueueTable, request: ClaimRequest) -> list[ClaimedLane]:
-    """What may be run now, in order of priority; a job without a lane is a lane of its own."""
+def claim_lanes(table: QueueTable, walk: LaneWalk, request: ClaimRequest) -> list[ClaimedLane]:
+    """What may be run now, in order of priority; a job without a lane is a lane of its own.
+
+    While more blocked jobs are due than can be parked at once: also what `walk` finds behind them, in no order.
+    """
     claimed: list[ClaimedLane] = []
     lost_claims = 0
-    while True:
-        claim = _Claim(table, request)
-        try:
+    try:
+        while True:
+            claim = _Claim(table, request)
             table.database.run(claim.take, transaction=table.database.claims_in_transaction())
-            lanes = claim.lanes()
-            claimed, request = claimed + lanes, request.without(lanes)
+            claimed, request = claimed + claim.lanes(), request.without(claim.lanes())
             if not claim.is_cut_short or request.is_fulfilled or lost_claims == MAX_LOST_CLAIMS:
                 return claimed
             # Park the blocked ones, then claim again what comes behind them. None parked: other claimers were faster.
-            if not park_blocked(table, claim.candidates):
+            parked = park_blocked(table, claim.candidates, is_quick=bool(claimed), waits=False)
+            if (parked.is_flood or parked.is_left_out) and not request.urgent_only:
+                claimed += _claim_on_the_way(table, walk, request)
+                if claimed:
+                    return claimed
+            if parked.is_left_out:
+                parked = park_blocked(table, claim.candidates)
+            if not parked.jobs:
                 lost_claims += 1
-        except DatabaseUnavailable as error:
-            if not claimed:
-                raise
-            log.debug(event("claim cut short", jobs=len(claimed), cause=error))
-            return claimed
+    except DatabaseUnavailable as error:
+        if not claimed:
+            raise
+        log.debug(event("claim cut short", jobs=len(claimed), cause=error))
+        return claimed
+
+
+def _claim_on_the_way(table: QueueTable, walk: LaneWalk, request: ClaimRequest) -> list[ClaimedLane]:
+    claim = _Claim(table, request)
+    heads = table.database.run(lambda session: walk.free_heads(session, request.lanes))
+    work = partial(claim.take_of, heads)
+    table.database.run(work, transaction=table.database.claims_in_transaction())
+    return claim.lanes()
 
 
 class _Claim:
@@ -100,12 +119,15 @@ class _Claim:
 
     def take(self, session: Session) -> None:
         """The work on the database; begun anew after a conflict."""
-        if self._table.database.claims_in_transaction():
-            self.taken.clear()  # a conflict undid it all; without a transaction, what was taken stays taken
         candidates = sql.URGENT_CANDIDATES if self._request.urgent_only else sql.CANDIDATES
         rows = session.rows(self._table.sql(candidates), limit=self._most_candidates)
         self.candidates = [Candidate(row[0], row[5], row[-1]) for row in rows]
-        free = [row for row in rows if row[-1] is None]
+        self.take_of([row[:-1] for row in rows if row[-1] is None], session)
+
+    def take_of(self, free: list[_Row], session: Session) -> None:
+        """Take as many of these as are wanted, and hold those behind them."""
+        if self._table.database.claims_in_transaction():
+            self.taken.clear()  # a conflict undid it all; without a transaction, what was taken stays taken
         wanted = self._request.lanes
         while free and len(self.taken) < wanted:
             missing = wanted - len(self.taken)
@@ -141,7 +163,7 @@ class _Claim:
         return bool(matched)
 
     def _remember(self, rows: Iterable[_Row]) -> None:
-        for job_id, payload, attempts, update_id, update_type, lane, waited, _ in rows:
+        for job_id, payload, attempts, update_id, update_type, lane, waited in rows:
             lease = Lease(job_id, str(self._lease["token"]), str(self._lease["worker"]))
             self.taken[job_id] = ClaimedJob(
                 job_id, payload, attempts + 1, update_id, update_type, lane, lease, max(0, waited) / 1_000_000

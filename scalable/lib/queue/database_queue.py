@@ -28,6 +28,7 @@ from scalable.lib.queue.job import (
     Lease,
     ServerDescription,
 )
+from scalable.lib.queue.lane_walk import LaneWalk
 from scalable.lib.queue.lease_terms import USUAL_TERMS, LeaseTerms
 from scalable.lib.queue.new_row import new_row
 from scalable.lib.queue.notes import PAUSED, Notes
@@ -78,6 +79,7 @@ class DatabaseQueue:
         self.table = QueueTable(database, table)
         self.retry_policy = retry_policy
         self.lease_terms = lease_terms
+        self._lane_walk = LaneWalk(self.table)
 
     @cached_property
     def notes(self) -> Notes:
@@ -165,14 +167,14 @@ class DatabaseQueue:
         that kills its worker uses its attempts up.
         """
         request = ClaimRequest(worker, lease_seconds, limit, urgent_only=urgent_only)
-        return [lane.jobs[0] for lane in claim_lanes(self.table, request)]
+        return [lane.jobs[0] for lane in claim_lanes(self.table, self._lane_walk, request)]
 
     def claim_lanes(self, worker: str, lease_seconds: float, lanes: int, jobs: int) -> list[ClaimedLane]:
         """The same of up to `lanes` lanes, and where they have more jobs due, those as well: up to `jobs` in all.
 
         For a worker that runs the jobs of a lane one after the other, and tells complete_many.
         """
-        return claim_lanes(self.table, ClaimRequest(worker, lease_seconds, lanes, jobs))
+        return claim_lanes(self.table, self._lane_walk, ClaimRequest(worker, lease_seconds, lanes, jobs))
 
     def let_go(self, leases: Sequence[Lease]) -> None:
         """Held jobs of claim_lanes will not be run under the lease of the one before them. Safe to repeat."""
@@ -282,7 +284,7 @@ class DatabaseQueue:
         piled up would keep other lanes waiting.
         """
         ends = time.monotonic() + RESUME_SECONDS
-        while park_blocked(self.table) and time.monotonic() < ends:
+        while park_blocked(self.table).jobs and time.monotonic() < ends:
             pass
         return self.notes.delete(PAUSED)
 

@@ -22,6 +22,8 @@ from scalable.lib.queue.table import QueueTable
 # before, until the server has cleaned it up, so large steps put away a flood in one lane three times as fast as steps
 # of 500.
 PARK_BATCH = 5000
+# The same for one that has jobs to run already.
+SMALL_PARK_BATCH = 500
 # Lanes whose jobs are parked by one transaction: it keeps a row of each locked, which nobody can claim meanwhile.
 MOST_LANES = 50
 
@@ -35,18 +37,36 @@ class Candidate:
     blocker: Optional[int]
 
 
-def park_blocked(table: QueueTable, candidates: Iterable[Candidate] = ()) -> int:
-    """Park the blocked ones of the candidates, and of the next PARK_BATCH jobs that are due; how many.
+@dataclass(frozen=True)
+class Parked:
+    """What park_blocked did: how many jobs it parked. `is_flood`: there may be more that are due than it looked at.
 
-    One process at a time: others wait for it, and find the jobs parked.
+    `is_left_out`: another process was at it.
+    """
+
+    jobs: int = 0
+    is_flood: bool = False
+    is_left_out: bool = False
+
+
+def park_blocked(
+    table: QueueTable, candidates: Iterable[Candidate] = (), *, is_quick: bool = False, waits: bool = True
+) -> Parked:
+    """Park the blocked ones of the candidates, and of the next PARK_BATCH jobs that are due; of fewer when `is_quick`.
+
+    One process at a time: others wait for it, and find the jobs parked; without `waits` they leave it out.
     """
     database = table.database
+    batch = SMALL_PARK_BATCH if is_quick else PARK_BATCH
 
-    def work(session: Session) -> int:
-        with database.one_at_a_time(session, f"park {table.name}"):
-            due = [Candidate(*row) for row in session.rows(table.sql(sql.BLOCKED), limit=PARK_BATCH)]
+    def work(session: Session) -> Parked:
+        with database.one_at_a_time(session, f"park {table.name}", waits) as is_mine:
+            if not is_mine and not waits:
+                return Parked(is_left_out=True)
+            due = session.rows(table.sql(sql.DUE), limit=batch)
+            blocked = [*candidates, *_with_blockers(table, session, due)]
             lanes: dict[str, dict[int, int]] = {}
-            for job in (*candidates, *due):
+            for job in blocked:
                 if job.lane is not None and job.blocker is not None:
                     lanes.setdefault(job.lane, {})[job.job_id] = job.blocker
             rows = [sorted(blockers.items()) for blockers in lanes.values()]
@@ -54,9 +74,25 @@ def park_blocked(table: QueueTable, candidates: Iterable[Candidate] = ()) -> int
             for first in range(0, len(rows), MOST_LANES):
                 with database.transaction(session):
                     parked += _park(table, session, rows[first : first + MOST_LANES])
-            return parked
+            return Parked(parked, len(due) == batch)
 
     return database.run(work)
+
+
+def _with_blockers(table: QueueTable, session: Session, due: Sequence[tuple[int, Optional[str]]]) -> list[Candidate]:
+    """Due jobs, each with one of its lane that is before it; those that have none are left out."""
+    lanes = list({lane for _, lane in due if lane is not None})
+    first: dict[str, int] = {}
+    for start in range(0, len(lanes), MOST_LANES):
+        some = lanes[start : start + MOST_LANES]
+        values = {f"lane_{number}": lane for number, lane in enumerate(some)}
+        first.update(session.rows(table.sql(_open_in_lanes(len(some))), **values))
+    return [Candidate(job_id, lane, first[lane]) for job_id, lane in due if lane in first and first[lane] < job_id]
+
+
+@cache
+def _open_in_lanes(count: int) -> str:
+    return "\nUNION ALL".join(sql.OPEN_IN_LANE.replace("_0", f"_{number}") for number in range(count))
 
 
 def _park(table: QueueTable, session: Session, lanes: Sequence[Sequence[tuple[int, int]]]) -> int:

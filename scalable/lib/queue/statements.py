@@ -4,7 +4,7 @@
 are that clock plus and minus `:x` seconds (NULL for NULL), {minute_ago:x} is the beginning of the minute `:x` whole
 seconds ago, {age:x} is how many microseconds ago the time in column x was, {lock} is SKIP LOCKED where it exists, {ids}
 a list of ids. {open:x} is the lane of x while x is pending or processing, {running:x} while it is processing, each with
-an index of its own. {history:x} is the history of the job with the attempt that ends now, `:x` is its text.
+an index of its own; {indexed_lane:x} is the same to sort by. {history:x} is the history of the job with the attempt that ends now, `:x` is its text.
 {contains:c:x} is whether column c holds the text `:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how
 often `:x` seconds fit between 1970 and the time in column c. {use:x} names the index, {by_id} the primary key: the
 statistics of a table that fills and empties all day are always wrong, and a plan must not change because of them.
@@ -94,13 +94,33 @@ LIMIT :limit
 # The same without those that have no deadline.
 URGENT_CANDIDATES = CANDIDATES.replace("(0, 1, 2)", "(0, 1)")
 
-# Due jobs, with their lane and what blocks them: those that CANDIDATES would read in vain are to be parked.
-BLOCKED = f"""
-SELECT id, lane, {_BLOCKER} AS blocker
+# Due jobs with their lane: those that CANDIDATES would read in vain are to be parked.
+DUE = f"""
+SELECT id, lane
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {_DUE}
 ORDER BY priority, available_at, id
 LIMIT :limit
+"""
+
+# One of a lane that waits or runs: in the order of the index open_lane, the first. Once for a lane, not for each of its
+# jobs: what has just ended stands before it in the index until the server has cleaned up, and is read over every time.
+# For several, with other numbers.
+OPEN_IN_LANE = """
+SELECT * FROM (
+    SELECT ahead.lane, ahead.id
+    FROM {jobs} AS ahead {use:open_lane}
+    WHERE {open:ahead} = :lane_0
+    LIMIT 1) AS open_0"""
+
+# The first job of the lane that comes next by name, and whether it may be taken. By index open_lane, one row.
+HEAD_OF_NEXT_LANE = f"""
+SELECT id, payload, attempts, update_id, update_type, lane, {_WAITED} AS waited,
+    {_DUE} AND (expires_at IS NULL OR expires_at > {{now}}) AND NOT {PAUSED} AS is_free
+FROM {{jobs}} AS job {{use:open_lane}}
+WHERE {{open:job}} > :lane
+ORDER BY {{indexed_lane:job}}, id
+LIMIT 1
 """
 
 # The one that runs in a lane. By index one_running_per_lane.

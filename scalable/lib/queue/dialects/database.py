@@ -180,12 +180,13 @@ class Database(ABC):
     def schema_lock(self, session: Session, table: str) -> AbstractContextManager[None]:
         """Held while the schema is changed: processes that start together wait for each other where possible."""
 
-    def one_at_a_time(self, session: Session, work: str) -> AbstractContextManager[None]:
+    def one_at_a_time(self, session: Session, work: str, waits: bool = True) -> AbstractContextManager[bool]:
         """Held during work of this name: processes do it one after the other where possible. It is no guarantee.
 
-        SQLite has one writer at a time anyway.
+        False when another process is at it, and, with `waits`, still is after some seconds. SQLite has one writer at a
+        time anyway.
         """
-        return nullcontext()
+        return nullcontext(True)
 
     @abstractmethod
     def add_statements(self, table: str, columns: dict[str, str], indexes: dict[str, str]) -> list[str]:

@@ -53,6 +53,7 @@ _WORDS = {
     "slot": "(UNIX_TIMESTAMP({0}) DIV :{1})",
     "stamped": "CONCAT(NOW(3), ' ', :{0})",
     "open": "{0}.open_lane",
+    "indexed_lane": "{0}.open_lane",
     "running": "{0}.running_lane",
     "use": "FORCE INDEX ({0})",
     "by_id": "FORCE INDEX (PRIMARY)",
@@ -161,20 +162,21 @@ class MySqlDatabase(Database):
         with session.patient(), self._named_lock(session, f"scalable:{table}", SCHEMA_LOCK_SECONDS):
             yield
 
-    def one_at_a_time(self, session: Session, work: str) -> AbstractContextManager[None]:
+    def one_at_a_time(self, session: Session, work: str, waits: bool = True) -> AbstractContextManager[bool]:
         """By a lock of the whole server, where there is one. On Galera it is the node's own; two nodes do without."""
-        return self._named_lock(session, f"{self._address.database}: {work}", WORK_LOCK_SECONDS)
+        return self._named_lock(session, f"{self._address.database}: {work}", WORK_LOCK_SECONDS if waits else 0)
 
     @contextmanager
-    def _named_lock(self, session: Session, name: str, seconds: int) -> Iterator[None]:
+    def _named_lock(self, session: Session, name: str, seconds: int) -> Iterator[bool]:
         """The server's lock of this name; after `seconds` without it. Names have 64 characters at most (manual)."""
         name = name if len(name) <= 64 else sha256(name.encode()).hexdigest()
+        is_held_by_another = False
         try:
-            session.rows("SELECT GET_LOCK(:name, :seconds)", name=name, seconds=seconds)
+            is_held_by_another = session.rows("SELECT GET_LOCK(:name, :seconds)", name=name, seconds=seconds)[0][0] == 0
         except pymysql.err.NotSupportedError:
             log.debug(event("lock not supported", lock=name))
         try:
-            yield
+            yield not is_held_by_another
         finally:
             session.rows("SELECT RELEASE_LOCK(:name)", name=name)
 

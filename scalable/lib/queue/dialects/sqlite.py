@@ -36,6 +36,7 @@ _WORDS = {
     "stamped": f"{_NOW} || ' ' || :{{0}}",
     # The words of the partial indexes, without which SQLite would not use them.
     "open": "{0}.status IN ('pending', 'processing') AND {0}.lane",
+    "indexed_lane": "{0}.lane",
     "running": "{0}.status = 'processing' AND {0}.lane",
     "use": 'INDEXED BY "{table}_{0}"',
     "by_id": "NOT INDEXED",
