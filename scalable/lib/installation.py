@@ -178,6 +178,7 @@ class Installation(Storage):
             config.worker_sleep_seconds,
             config.bot.timeout_seconds,
             str(config.scalable_folder / "worker.py"),
+            self.data_folder.finishing_lock,
             alert,
         )
 

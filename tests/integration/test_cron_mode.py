@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machine import memory_megabytes
+from scalable.lib.pool.pool_lock import PoolLock
 from tests.integration.conftest import database_settings
 from tests.support.fakes.worker_killer import JOURNAL_BOT, children, read_journal
 from tests.support.generators.bots import python_bot
@@ -225,6 +226,31 @@ def test_four_slots_need_no_more_than_sixty_megabytes(make: MakeTicks) -> None:
 
 
 # --- more than one ---
+
+
+def test_while_the_last_jobs_of_a_tick_run_the_next_one_works_and_no_third_one(make: MakeTicks) -> None:
+    ticks = make(GATED_BOT)
+    lock = PoolLock(ticks.data_folder.pool_lock)
+    ticks.store(1)
+    first = ticks.start(*CRON, "--max-seconds", "2")
+    ticks.wait_for_file("started-1")
+    wait_until(lambda: lock.holder() is None, ticks.logs)
+    ticks.store(2)
+
+    second = ticks.start(*CRON, "--max-seconds", "2")
+
+    ticks.wait_for_file("started-2")
+    time.sleep(3)  # the time of the second one
+    ticks.store(3)
+    holder = lock.holder()
+    assert holder is not None
+    assert holder.pid == second.child.pid
+    third = ticks.run(*CRON)
+    assert (third.returncode, third.stdout, third.stderr) == (0, "", "")
+    assert ticks.states() == {1: "processing", 2: "processing", 3: "pending"}
+    (ticks.folder / "go").touch()
+    assert [first.end(), second.end()] == [0, 0]
+    assert ticks.states() == {1: "done", 2: "done", 3: "pending"}
 
 
 def test_an_overlapping_tick_is_a_silent_no_op(make: MakeTicks) -> None:

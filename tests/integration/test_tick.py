@@ -177,6 +177,21 @@ def test_a_job_longer_than_the_tick_is_finished_after_the_answer(make_web_host: 
     assert host.tick().body == b"ok 1 run, 1 done, 0 waiting\n"
 
 
+def test_while_the_last_job_of_a_tick_runs_the_next_tick_works(make_web_host: MakeHost) -> None:
+    host = make_web_host(GATED_BOT)
+    host.send(1)
+    assert b"still running" in host.tick(f"?token={TICK_TOKEN}&seconds=1").body
+    host.send(2)
+
+    answer = host.tick(f"?token={TICK_TOKEN}&seconds=1")
+
+    assert answer.body == b"ok 0 run, 0 done, 0 waiting, still running\n"
+    host.wait_for_bot(2)
+    assert host.tick(f"?token={TICK_TOKEN}&seconds=1").body == b"busy\n"
+    host.let_go()
+    host.wait_for_counts(done=2)
+
+
 def test_a_client_that_leaves_takes_nothing_with_it(make_web_host: MakeHost) -> None:
     host = make_web_host(GATED_BOT)
     host.send(1)

@@ -96,7 +96,11 @@ class Drains:
         assert self.drains < 10, "one drain after the other"
         self._claim_and_run()
         drain_session = self.drain_session(
-            self.bench.queue, _WatchedLock(lock, self), waits_for_retries=False, successor=self.start
+            self.bench.queue,
+            _WatchedLock(lock, self),
+            self.path.with_name("finishing"),
+            waits_for_retries=False,
+            successor=self.start,
         )
         happen(self.at["after the last claim"])
         drain_session.finish()
@@ -182,7 +186,7 @@ def drain_session(
 ) -> DrainSession:
     lock = take_drain_lock(folder / "lock")
     assert lock is not None
-    return DrainSession(bench.queue, lock, waits_for_retries, successor)
+    return DrainSession(bench.queue, lock, folder / "finishing", waits_for_retries, successor)
 
 
 def put_off(bench: Bench, seconds: float) -> None:

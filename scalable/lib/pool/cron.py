@@ -1,7 +1,7 @@
 """One tick of cron: a pool that runs for less than a minute, with one worker that has the slots of all.
 
 It does what the resident pool does: receives notifications of the webhook, runs due jobs, maintains the queue. When its
-time is over it begins no job, and ends with the last one that runs.
+time is over it begins no job, makes way for the next tick, and ends with the last job that runs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import ExitCode, NoProcessLeft
 from scalable.lib.logs import event
+from scalable.lib.pool.file_lock import take_file_lock
 from scalable.lib.pool.parts import PoolParts
 from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.pool.services import PoolServices
@@ -44,7 +45,8 @@ def run_cron(parts: PoolParts, max_seconds: float, lock_file: Path) -> int:
     tables or the data folder are wrong.
     """
     ends = time.monotonic() + max_seconds
-    if not PoolLock(lock_file).take(ensure=True):
+    lock = PoolLock(lock_file)
+    if not lock.take(ensure=True):
         return ExitCode.OK
     reaper = ProcessReaper()
     runner = parts.create_runner(reaper)
@@ -54,11 +56,7 @@ def run_cron(parts: PoolParts, max_seconds: float, lock_file: Path) -> int:
     stop = StopSignal()
     stop.listen()
     notifications = parts.open_notifications()
-    try:
-        exit_code = _CronPool(parts, runner, reaper, stop, ends, notifications).run()
-    finally:
-        if notifications is not None:
-            notifications.close()
+    exit_code = _CronPool(parts, runner, reaper, stop, ends, notifications, lock).run()
     end_within(END_SECONDS, exit_code)
     return exit_code
 
@@ -73,9 +71,11 @@ class _CronPool:
     stop: StopSignal
     ends: float
     notifications: Optional[NotificationSocket]
+    lock: PoolLock
 
     def __post_init__(self) -> None:
         self._name = process_name()
+        self._is_over = False
         self._services = PoolServices(self.parts, self._name, self.notifications)
         self._exit_code = ExitCode.OK
 
@@ -89,7 +89,7 @@ class _CronPool:
             self.stop.wait(self._seconds_left())
             thread.join()
         finally:
-            self._services.stop()
+            self._end_services()
         log.info(event("pool stopped", exit_code=int(self._exit_code)))
         return self._exit_code
 
@@ -106,7 +106,8 @@ class _CronPool:
             )
             worker = LegacyBotWorker(parts.queue, slots, name, stop)
             limits = Limits(max_seconds=self._seconds_left())
-            WorkerLoop(parts.queue, worker, stop, WaitForWakeup(self._services.wakeup_pipe.reader), limits).run()
+            idle_wait = WaitForWakeup(self._services.wakeup_pipe.reader)
+            WorkerLoop(parts.queue, worker, stop, idle_wait, limits, on_last_claim=self._make_way).run()
         except NoProcessLeft as error:
             log.error(event("worker ended", worker=name, cause=error))
             self._exit_code = ExitCode.NO_PROCESS_LEFT
@@ -115,6 +116,20 @@ class _CronPool:
             self._exit_code = ExitCode.UNEXPECTED
             self._services.maintenance.worker_died(name)
         stop.request()  # a bot that needs a new process has it in the next tick
+
+    def _make_way(self) -> None:
+        """Let the next tick work while the last jobs of this one run; not while those of another one do."""
+        if take_file_lock(self.parts.finishing_lock) is not None:
+            self._end_services()
+            self.lock.release()
+
+    def _end_services(self) -> None:
+        """Once nothing will be claimed any more; safe to repeat."""
+        if not self._is_over:
+            self._is_over = True
+            self._services.stop()
+            if self.notifications is not None:
+                self.notifications.close()
 
     def _seconds_left(self) -> float:
         return self.ends - time.monotonic()

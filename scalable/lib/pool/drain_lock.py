@@ -58,16 +58,18 @@ class DrainSession:
     """What a drain from the web does when it has nothing to do, and when it ends.
 
     `waits_for_retries`: it waits for jobs that were put off, because nothing else would run them. `successor` starts
-    another drain; None where a next one is started anyhow.
+    another drain; None where a next one is started anyhow. `finishing_lock`: see PoolParts.
     """
 
     queue: DatabaseQueue
     lock: DrainLock
+    finishing_lock: Path
     waits_for_retries: bool
     successor: Optional[Callable[[], None]]
 
     def __post_init__(self) -> None:
         self._shortest = SHORTEST_SECONDS
+        self._is_finished = False
 
     def pause_seconds(self) -> Optional[float]:
         """How long to wait before the next claim, after one that found nothing; None: the drain ends."""
@@ -77,8 +79,16 @@ class DrainSession:
         self._shortest = SHORTEST_SECONDS if due_in_seconds > 0 else min(self._shortest * 2, POLL_SECONDS)
         return min(max(due_in_seconds, self._shortest), POLL_SECONDS)
 
+    def make_way(self) -> None:
+        """Finish already, because only jobs that were begun are left to do; not while another drain is at its last."""
+        if take_file_lock(self.finishing_lock) is not None:
+            self.finish()
+
     def finish(self) -> None:
-        """Release the lock, then look at the queue once more; what is left is for the successor."""
+        """Release the lock, then look at the queue once more; what is left is for the successor. Safe to repeat."""
+        if self._is_finished:
+            return
+        self._is_finished = True
         self.lock.release()
         if self.successor is not None and self._work_is_left():
             self.successor()

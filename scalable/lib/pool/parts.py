@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.queue.database_queue import DatabaseQueue
@@ -22,7 +23,8 @@ class PoolParts:
 
     `size` is the number of workers, `slots` how many updates each of them runs at the same time (None: as many as are
     useful), `sleep_seconds` the pause between two snapshots of the queue when there is nothing
-    to do, `worker_script` the path of worker.py. Only a process that holds the pool's lock may call
+    to do, `worker_script` the path of worker.py. `finishing_lock` is held by the one tick or drain that only finishes
+    its last jobs: the next one works already. Only a process that holds the pool's lock may call
     `open_notifications`; None means that there can be no socket. `alert` is called about once a minute, by one pool of
     all that share the queue; None when no alerts are set up.
     """
@@ -37,4 +39,5 @@ class PoolParts:
     sleep_seconds: float
     bot_timeout_seconds: float
     worker_script: str
+    finishing_lock: Path
     alert: Optional[Callable[[], None]] = None

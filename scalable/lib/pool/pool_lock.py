@@ -30,10 +30,11 @@ class Holder:
 
 
 class PoolLock:
-    """Held from `take` to the end of the process. The file is opened close-on-exec: no worker inherits the lock."""
+    """Held from `take` to `release`, or the end of the process. Opened close-on-exec: no worker inherits the lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._descriptor: Optional[int] = None
 
     def take(self, ensure: bool = False) -> bool:
         """Whether this process has the lock from now on; False when another pool has it and `ensure` asks for no more.
@@ -46,9 +47,16 @@ class PoolLock:
                 return False
             pid = (self.holder() or Holder(None, None)).pid
             raise AlreadyRunning(f"a pool of this installation is running already (pid {pid or 'unknown'})", pid)
+        self._descriptor = descriptor
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         return True
+
+    def release(self) -> None:
+        """Another pool may have it from now on; safe to repeat."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def holder(self) -> Optional[Holder]:
         """What holds it now; None when it is free. Takes it shared for a moment, to be sure."""

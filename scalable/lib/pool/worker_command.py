@@ -44,7 +44,9 @@ def run_worker_command(
     bar = ProgressBar(parts.queue.counts().pending if options.drain and sys.stderr.isatty() else 0)
     session = None
     if options.drain_lock is not None:
-        session = DrainSession(parts.queue, DrainLock(options.drain_lock), options.wait_for_retries, successor)
+        session = DrainSession(
+            parts.queue, DrainLock(options.drain_lock), parts.finishing_lock, options.wait_for_retries, successor
+        )
     tally = _create_loop(options, parts, worker, stop, bar, session).run()
     bar.end()
     if session is not None and not stop.requested:
@@ -81,6 +83,7 @@ def _create_loop(
         progress=progress,
         recycling=Recycling() if has_pool else None,
         pause=(lambda: None) if session is None else session.pause_seconds,
+        on_last_claim=(lambda: None) if session is None else session.make_way,
     )
 
 

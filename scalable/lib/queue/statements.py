@@ -4,12 +4,12 @@
 are that clock plus and minus `:x` seconds (NULL for NULL), {minute_ago:x} is the beginning of the minute `:x` whole
 seconds ago, {age:x} is how many microseconds ago the time in column x was, {lock} is SKIP LOCKED where it exists, {ids}
 a list of ids. {open:x} is the lane of x while x is pending or processing, {running:x} while it is processing, each with
-an index of its own; {indexed_lane:x} is the same to sort by. {history:x} is the history of the job with the attempt that ends now, `:x` is its text.
-{contains:c:x} is whether column c holds the text `:x`, {stamped:x} is `:x` behind the time it is now, {slot:c:x} is how
-often `:x` seconds fit between 1970 and the time in column c. {use:x} names the index, {by_id} the primary key: the
-statistics of a table that fills and empties all day are always wrong, and a plan must not change because of them.
-{unsorted} keeps groups from being sorted for nothing. {id_step} is how far the ids that this server makes are apart.
-{returning} lets an INSERT return update_id and id of each row, where the server has that.
+an index of its own; {indexed_lane:x} is the same to sort by. {history:x} is the history of the job with the attempt
+that ends now, `:x` is its text. {contains:c:x} is whether column c holds the text `:x`, {stamped:x} is `:x` behind the
+time it is now, {slot:c:x} is how often `:x` seconds fit between 1970 and the time in column c. {use:x} names the index,
+{by_id} the primary key: the statistics of a table that fills and empties all day are always wrong, and a plan must not
+change because of them. {unsorted} keeps groups from being sorted for nothing. {id_step} is how far the ids that this
+server makes are apart. {returning} lets an INSERT return update_id and id of each row, where the server has that.
 Every change of state names the state it starts from, and the lease where one is needed; the caller checks the row
 count. That is what makes two of them at once safe: the second one matches no row.
 """

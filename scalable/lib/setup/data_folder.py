@@ -24,6 +24,7 @@ class DataFolder:
         self.database_note = path / ".ht-database"
         self.pool_lock = path / ".ht-pool.lock"
         self.drain_lock = path / ".ht-tick.lock"
+        self.finishing_lock = path / ".ht-finishing.lock"
         self.drain_log = path / ".ht-drain.log"
         self.notification_socket = path / ".ht-poke.sock"
         self.login_attempts = path / ".ht-logins"

@@ -51,7 +51,7 @@ class WorkerLoop:
 
     `maintenance` is for a worker without a pool to do it, `recycling` for one with a pool to replace it. `pause` is
     called by a drain that has nothing to do: seconds until its next claim; None: it ends. `on_last_claim` is called
-    once, when no job will be begun any more, though some may still run.
+    when its time is over and some jobs still run.
     """
 
     queue: DatabaseQueue
@@ -87,7 +87,8 @@ class WorkerLoop:
         try:
             while self._step():
                 pass
-            self.on_last_claim()
+            if not self.stop.requested and self.worker.slots.is_busy:
+                self.on_last_claim()
             self._finish()
             return self._tally
         finally:
