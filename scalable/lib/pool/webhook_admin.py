@@ -39,18 +39,25 @@ class WebhookAdmin:
         self._secret = secret
 
     def refresh_if_old(self) -> None:
-        """Ask Telegram, unless a process did within the last minute. Errors of Telegram are kept, not raised."""
+        """Ask Telegram, unless a process did within the last minute. Errors of Telegram are kept, not raised.
+
+        When the webhook is set or looked up meanwhile, that is what stays noted: this answer may be older.
+        """
         notes = self._notes.read()
         note = notes.get(WEBHOOK)
         if note is not None and note.age_seconds < WEBHOOK_PAUSE_SECONDS:
             return
-        seen = read_webhook(notes) or WebhookInfo()
-        if self._notes.write_if_unchanged(WEBHOOK, seen.to_text(), note):
-            self._ask(seen, QUIET_TIMEOUT_SECONDS)
+        last = read_webhook(notes) or WebhookInfo()
+        if self._notes.write_if_unchanged(WEBHOOK, last.to_text(), note):
+            mine = self._notes.read().get(WEBHOOK)
+            seen = self._ask(last, QUIET_TIMEOUT_SECONDS)
+            self._notes.write_if_unchanged(WEBHOOK, seen.to_text(), mine)
 
     def look_up(self) -> WebhookInfo:
         """Ask Telegram now."""
-        return self._ask(read_webhook(self._notes.read()) or WebhookInfo(), ASKED_TIMEOUT_SECONDS)
+        seen = self._ask(read_webhook(self._notes.read()) or WebhookInfo(), ASKED_TIMEOUT_SECONDS)
+        self._notes.write(WEBHOOK, seen.to_text())
+        return read_webhook(self._notes.read()) or seen
 
     def point_at(self, url: str, max_connections: int = MAX_CONNECTIONS) -> WebhookInfo:
         """Set the webhook to `url`, and note its address before.
@@ -85,11 +92,9 @@ class WebhookAdmin:
         return self.look_up()
 
     def _ask(self, last: WebhookInfo, timeout_seconds: float) -> WebhookInfo:
-        """What Telegram says, kept in the note of the webhook."""
+        """What Telegram says; when it says nothing, the `last` that is known, and why."""
         try:
             with closing(self._make_api(timeout_seconds)) as api:
-                seen = from_telegram(api.call("getWebhookInfo"), int(time.time()))
+                return from_telegram(api.call("getWebhookInfo"), int(time.time()))
         except (BotApiError, ConfigurationError) as error:
-            seen = last.in_trouble(str(error))
-        self._notes.write(WEBHOOK, seen.to_text())
-        return read_webhook(self._notes.read()) or seen
+            return last.in_trouble(str(error))
