@@ -82,6 +82,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/queue/maintenance.py": "jobs that nobody runs: leases that ended, deadlines, old rows",
     "scalable/lib/queue/schema.py": "creates the tables, once",
     "scalable/lib/queue/held_jobs.py": "several jobs of a lane under one lease: fewer statements, the same way",
+    "scalable/lib/queue/lane_walk.py": "another way to candidates, while a flood in one chat is put aside",
     "scalable/lib/queue/history.py": "for the dashboard: earlier runs of a job",
     "scalable/lib/queue/notes.py": "for the dashboard: short texts that all processes read",
     "scalable/lib/queue/operator_actions.py": "for the dashboard: what its owner does to jobs",

@@ -110,7 +110,6 @@ class DatabaseQueue:
     @cached_property
     def search(self) -> Search:
         """Finds jobs, a page at a time."""
-
         from scalable.lib.queue.views.search import Search
 
         return Search(self.table)

@@ -8,7 +8,6 @@ were run, all become done in one transaction; before one of them is retried, fai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from scalable.lib.queue import statements as sql
@@ -107,11 +106,6 @@ SET history = {{history:entry}}, lease_token = NULL, lease_expires_at = NULL, up
 """
 
 
-@cache
-def _behind(lanes: int) -> str:
-    return "\nUNION ALL".join(BEHIND.replace("_0", f"_{number}") for number in range(lanes))
-
-
 def hold_followers(
     table: QueueTable, session: Session, heads: Sequence[ClaimedJob], jobs: int, lease: dict[str, Any]
 ) -> dict[int, list[ClaimedJob]]:
@@ -128,7 +122,7 @@ def hold_followers(
         values |= {f"lane_{number}": lane, f"id_{number}": head.id}
     wanted: dict[str, list[int]] = {}
     refused: set[str] = set()
-    for job_id, lane, may_be_held in session.rows(table.sql(_behind(len(leading))), **values):
+    for job_id, lane, may_be_held in session.rows(table.sql(sql.for_each(BEHIND, len(leading))), **values):
         if may_be_held and lane not in refused:
             wanted.setdefault(lane, []).append(job_id)
         else:

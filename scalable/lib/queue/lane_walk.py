@@ -15,6 +15,17 @@ from scalable.lib.queue.table import QueueTable
 MOST_LANES = 50
 
 
+# The first job of the lane that comes next by name, and whether it may be taken. By index open_lane, one row.
+HEAD_OF_NEXT_LANE = f"""
+SELECT id, payload, attempts, update_id, update_type, lane, {sql.WAITED} AS waited,
+    {sql.IS_DUE} AND (expires_at IS NULL OR expires_at > {{now}}) AND NOT {sql.PAUSED} AS is_free
+FROM {{jobs}} AS job {{use:open_lane}}
+WHERE {{open:job}} > :lane
+ORDER BY {{indexed_lane:job}}, id
+LIMIT 1
+"""
+
+
 class LaneWalk:
     """Of one process. Each walk begins where the last one ended, so that every lane has its turn."""
 
@@ -27,7 +38,7 @@ class LaneWalk:
         found: list[tuple[Any, ...]] = []
         seen: set[str] = set()
         while len(found) < limit and len(seen) < MOST_LANES:
-            rows = session.rows(self._table.sql(sql.HEAD_OF_NEXT_LANE), lane=self._lane)
+            rows = session.rows(self._table.sql(HEAD_OF_NEXT_LANE), lane=self._lane)
             if not rows and not self._lane:
                 break
             self._lane = rows[0][5] if rows else ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Callable, Optional
 
 from scalable.lib.queue import statements as sql
@@ -64,9 +63,8 @@ def park_blocked(
             if not is_mine and not waits:
                 return Parked(is_left_out=True)
             due = session.rows(table.sql(sql.DUE), limit=batch)
-            blocked = [*candidates, *_with_blockers(table, session, due)]
             lanes: dict[str, dict[int, int]] = {}
-            for job in blocked:
+            for job in (*candidates, *_with_blockers(table, session, due)):
                 if job.lane is not None and job.blocker is not None:
                     lanes.setdefault(job.lane, {})[job.job_id] = job.blocker
             rows = [sorted(blockers.items()) for blockers in lanes.values()]
@@ -86,13 +84,8 @@ def _with_blockers(table: QueueTable, session: Session, due: Sequence[tuple[int,
     for start in range(0, len(lanes), MOST_LANES):
         some = lanes[start : start + MOST_LANES]
         values = {f"lane_{number}": lane for number, lane in enumerate(some)}
-        first.update(session.rows(table.sql(_open_in_lanes(len(some))), **values))
+        first.update(session.rows(table.sql(sql.for_each(sql.OPEN_IN_LANE, len(some))), **values))
     return [Candidate(job_id, lane, first[lane]) for job_id, lane in due if lane in first and first[lane] < job_id]
-
-
-@cache
-def _open_in_lanes(count: int) -> str:
-    return "\nUNION ALL".join(sql.OPEN_IN_LANE.replace("_0", f"_{number}") for number in range(count))
 
 
 def _park(table: QueueTable, session: Session, lanes: Sequence[Sequence[tuple[int, int]]]) -> int:
@@ -133,12 +126,7 @@ def unpark_next(table: QueueTable, session: Session, ended: Sequence[int]) -> No
     """Unpark the first waiting job of each lane of the jobs that ended, in their transaction."""
     values = {f"id_{number}": job_id for number, job_id in enumerate(ended)}
     while True:
-        waiting = {row[0] for row in session.rows(table.sql(_next_in_lanes(len(ended))), **values)}
+        waiting = {row[0] for row in session.rows(table.sql(sql.for_each(sql.NEXT_IN_LANE, len(ended))), **values)}
         # One may expire between the two statements; then the one after it is next.
         if not waiting or session.execute(table.sql(sql.UNPARK), ids=waiting) == len(waiting):
             return
-
-
-@cache
-def _next_in_lanes(count: int) -> str:
-    return "\nUNION ALL".join(sql.NEXT_IN_LANE.replace("_0", f"_{number}") for number in range(count))

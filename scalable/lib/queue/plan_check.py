@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue import held_jobs, maintenance, notes, operator_actions
+from scalable.lib.queue import held_jobs, lane_walk, maintenance, notes, operator_actions
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
@@ -22,7 +22,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "renew": (sql.HELD, {"ids": [1, 2, 3], "limit": 3}),
     "park": (sql.DUE, {"limit": 500}),
     "look for what blocks": (sql.OPEN_IN_LANE, {"lane_0": "chat:1"}),
-    "walk from lane to lane": (sql.HEAD_OF_NEXT_LANE, {"lane": "chat:1"}),
+    "walk from lane to lane": (lane_walk.HEAD_OF_NEXT_LANE, {"lane": "chat:1"}),
     "look into a lane": (sql.RUNNING_IN_LANE, {"lane": "chat:1"}),
     "unpark": (sql.NEXT_IN_LANE, {"id_0": 1}),
     "hold": (held_jobs.BEHIND, {"lane_0": "chat:1", "id_0": 1, "limit": 10}),

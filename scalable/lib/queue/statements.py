@@ -42,6 +42,12 @@ def enqueue_rows(count: int) -> str:
     return f"{_INTO}{','.join(rows)}\n{{returning}}"
 
 
+@cache
+def for_each(statement: str, count: int) -> str:
+    """A statement for one of something, for `count` of them; the parameters of each end in its number: `:id_0` …"""
+    return "\nUNION ALL".join(statement.replace("_0", f"_{number}") for number in range(count))
+
+
 # The jobs of some updates. By index one_update.
 FIND_UPDATES = """
 SELECT update_id, id
@@ -59,7 +65,7 @@ LIMIT 1
 """
 
 # What is due, by index turn: a range for each of the three priorities, each in the order of the index.
-_DUE = """status = 'pending'
+IS_DUE = """status = 'pending'
   AND parked = 0
   AND priority IN (0, 1, 2)
   AND available_at <= {now}"""
@@ -76,14 +82,14 @@ PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
 
 # How long a job has waited. What was parked is due from the end of the job before it on: its first run waited from its
 # arrival on. A run that ended, and a requeue, are in the history.
-_WAITED = "CASE WHEN lane IS NOT NULL AND history IS NULL THEN {age:created_at} ELSE {age:available_at} END"
+WAITED = "CASE WHEN lane IS NOT NULL AND history IS NULL THEN {age:created_at} ELSE {age:available_at} END"
 
 # Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
 # waiting for them.
 CANDIDATES = f"""
-SELECT id, payload, attempts, update_id, update_type, lane, {_WAITED} AS waited, {_BLOCKER} AS blocker
+SELECT id, payload, attempts, update_id, update_type, lane, {WAITED} AS waited, {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:turn}}
-WHERE {_DUE}
+WHERE {IS_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
   AND NOT {PAUSED}
 ORDER BY priority, available_at, id
@@ -98,30 +104,19 @@ URGENT_CANDIDATES = CANDIDATES.replace("(0, 1, 2)", "(0, 1)")
 DUE = f"""
 SELECT id, lane
 FROM {{jobs}} AS job {{use:turn}}
-WHERE {_DUE}
+WHERE {IS_DUE}
 ORDER BY priority, available_at, id
 LIMIT :limit
 """
 
-# One of a lane that waits or runs: in the order of the index open_lane, the first. Once for a lane, not for each of its
-# jobs: what has just ended stands before it in the index until the server has cleaned up, and is read over every time.
-# For several, with other numbers.
+# One of a lane that waits or runs: the first, in the order of the index open_lane. Once for a lane, not for each job:
+# what has just ended stands before it until the server has cleaned up, and is read over. For several, other numbers.
 OPEN_IN_LANE = """
 SELECT * FROM (
     SELECT ahead.lane, ahead.id
     FROM {jobs} AS ahead {use:open_lane}
     WHERE {open:ahead} = :lane_0
     LIMIT 1) AS open_0"""
-
-# The first job of the lane that comes next by name, and whether it may be taken. By index open_lane, one row.
-HEAD_OF_NEXT_LANE = f"""
-SELECT id, payload, attempts, update_id, update_type, lane, {_WAITED} AS waited,
-    {_DUE} AND (expires_at IS NULL OR expires_at > {{now}}) AND NOT {PAUSED} AS is_free
-FROM {{jobs}} AS job {{use:open_lane}}
-WHERE {{open:job}} > :lane
-ORDER BY {{indexed_lane:job}}, id
-LIMIT 1
-"""
 
 # The one that runs in a lane. By index one_running_per_lane.
 RUNNING_IN_LANE = """
