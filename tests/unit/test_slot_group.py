@@ -104,14 +104,17 @@ def test_a_slot_that_is_free_is_taken_before_another_one_is_opened(bench: Bench)
 
 
 def test_where_the_host_has_no_room_no_slot_is_opened(bench: Bench):
-    room = [False]
+    room = [0.0]
     bench.make_worker(limit=SlotLimit(8, 1, lambda: room[0]))
-    bench.enqueue(3)
+    bench.enqueue(4)
     bench.worker.claim()
     bench.clock.advance(SLOW_SECONDS)
 
     assert bench.worker.claim() == 0
-    room[0] = True
+    room[0] = 1.0
+    assert bench.worker.claim() == 1
+    room[0] = math.inf
+    bench.clock.advance(SLOW_SECONDS)
     assert bench.worker.claim() == 2
 
 

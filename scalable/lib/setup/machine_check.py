@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
+from scalable.lib.host_room import MEGABYTE, HostLimit, host_limits, runs_left
 from scalable.lib.setup.data_folder import DataFolder
 from scalable.lib.setup.files import mode_of
 from scalable.lib.setup.finding import Finding, error, ok, warning
 
 LITTLE_SPACE_BYTES = 50 * 1024 * 1024
 TRIAL_BYTES = 256 * 1024
-MEGABYTE = 1024 * 1024
 # Of one worker's Python and its bot; measured, see docs/hosting.md.
 MEMORY_OF_A_PROCESS = 128 * MEGABYTE
 # File systems whose locks are not reliable (sqlite.org/faq.html#q5).
@@ -93,33 +95,19 @@ def file_system_of(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) ->
     return kind
 
 
-def check_limits(pool_size: int) -> Finding:
-    """What this user may use, against what the pool needs: a process for each worker and one for its bot."""
-    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+def check_limits(pool_size: int, limits: Optional[Sequence[HostLimit]] = None) -> Finding:
+    """What this user may use, against what the pool needs at least: one run of the bot in each worker at a time.
+
+    `limits`: those of this host when they are not given.
+    """
+    known = host_limits() if limits is None else limits
+    seen = ", ".join(map(str, known)) or "none can be seen"
+    left = runs_left(known)
+    if left < pool_size:
+        room = f"{seen}: there is room for {left:.0f} more runs of the bot at a time, a tenth kept free"
+        return warning("limits", f"{room}; the pool has {pool_size} workers", "lower BOT_WORKER_POOL_SIZE")
     memory, _ = resource.getrlimit(resource.RLIMIT_AS)
-    running, needed = _own_threads(), 2 * pool_size + 3
-    seen = (
-        f"{running} processes and threads of {_limit(processes)}, "
-        f"memory of a process {_limit(memory, MEGABYTE)}{' MB' if memory != resource.RLIM_INFINITY else ''}"
-    )
-    if processes != resource.RLIM_INFINITY and processes - running < needed and os.geteuid() != 0:
-        return warning("limits", f"{seen}; the pool may need {needed} more", "lower BOT_WORKER_POOL_SIZE")
     if memory != resource.RLIM_INFINITY and memory < MEMORY_OF_A_PROCESS:
-        return warning("limits", f"{seen}, which may be too little", "ask the host for more memory")
-    return ok("limits", seen)
-
-
-def _limit(value: int, unit: int = 1) -> str:
-    return "unlimited" if value == resource.RLIM_INFINITY else str(value // unit)
-
-
-def _own_threads() -> int:
-    """How many threads this user has, which is what the kernel counts (getrlimit(2), RLIMIT_NPROC)."""
-    count = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if process.stat().st_uid == os.geteuid():
-                count += len(os.listdir(process / "task"))
-        except OSError:  # it ended meanwhile
-            continue
-    return count
+        why = f"a process may have {memory // MEGABYTE} MB of memory, which may be too little"
+        return warning("limits", why, "ask the host for more memory")
+    return ok("limits", f"{seen}; room for {left:.0f} more runs of the bot at a time" if known else seen)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Optional
 
 from scalable.lib.errors import NoProcessLeft
+from scalable.lib.host_room import HostRoom
 from scalable.lib.logs import event
 from scalable.lib.runners.runner import Runner
 from scalable.lib.stop_signal import StopSignal
@@ -77,21 +79,22 @@ class Reports:
 
 @dataclass(frozen=True)
 class SlotLimit:
-    """How many slots a worker may open. `most` at once; more than the first one only while `has_room` says so.
+    """How many slots a worker may open. `most` at once; more than the first one only where `runs_left` has room.
 
     `most_plain`: of a bot that does not run side by side without being asked to, see Runner.runs_side_by_side.
     """
 
     most: int = 1
     most_plain: int = 1
-    has_room: Callable[[], bool] = lambda: True
+    runs_left: Callable[[], float] = lambda: math.inf
 
 
-def slot_limit(slots: Optional[int], workers: int = 1, has_room: Callable[[], bool] = lambda: True) -> SlotLimit:
-    """Of `workers` workers together, for a BOT_WORKER_SLOTS of `slots`; None: auto."""
+def slot_limit(slots: Optional[int], workers: int = 1) -> SlotLimit:
+    """Of `workers` workers together, for a BOT_WORKER_SLOTS of `slots` (None: auto), as far as the host has room."""
+    runs_left = HostRoom().runs_left
     if slots is None:
-        return SlotLimit(MOST_AUTO_SLOTS * workers, workers, has_room)
-    return SlotLimit(slots * workers, slots * workers)
+        return SlotLimit(MOST_AUTO_SLOTS * workers, workers, runs_left)
+    return SlotLimit(slots * workers, slots * workers, runs_left)
 
 
 class SlotGroup:
@@ -146,9 +149,9 @@ class SlotGroup:
     def can_open(self) -> int:
         """How many more slots may be opened now."""
         missing = self._most - self._ordinary
-        if missing <= 0 or self._clock() < self._refused_until or not self._limit.has_room():
+        if missing <= 0 or self._clock() < self._refused_until:
             return 0
-        return missing
+        return int(min(missing, self._limit.runs_left()))
 
     @property
     def urgent_is_possible(self) -> bool:
