@@ -138,12 +138,22 @@ def test_the_same_calls_are_made_behind_the_queue(apaches: Apaches, tmp_path: Pa
     sent: list[int] = []
     with ServedSite(tmp_path, own, **settings) as site:
 
-        def deliver(update: Mapping[str, Any]) -> None:
+        def enqueue(update: Mapping[str, Any]) -> int:
             answer = site.send(update, X_Telegram_Bot_Api_Secret_Token=bot.secret)
             assert answer.status == 200, answer
-            sent.append(answer.json()["queued_job_id"])
+            job_id: int = answer.json()["queued_job_id"]
+            sent.append(job_id)
+            return job_id
 
-        have_conversations(bot, deliver, apaches.api)
+        def deliver(update: Mapping[str, Any]) -> None:
+            enqueue(update)
+
+        def deliver_and_wait(update: Mapping[str, Any]) -> None:
+            """The samples are of several lanes, and some of one person: without a queue they come one by one."""
+            job_id = enqueue(update)
+            wait_until(lambda: job_state(site, job_id) == "done", site.overview)
+
+        have_conversations(bot, deliver, apaches.api, deliver_and_wait)
         site.wait_for_counts(done=len(sent), total=len(sent))
         jobs = site.overview()["jobs"]
 
@@ -153,11 +163,16 @@ def test_the_same_calls_are_made_behind_the_queue(apaches: Apaches, tmp_path: Pa
     assert Counter(call.method for call in apaches.api.calls) == bot.calls
 
 
-def have_conversations(bot: Bot, deliver: Deliver, api: FakeBotApi) -> None:
-    """All chats at the same time, and the sample updates beside them."""
+def job_state(site: ServedSite, job_id: int) -> str | None:
+    states: dict[int, str] = {job["id"]: job["status"] for job in site.overview()["jobs"]}
+    return states.get(job_id)
+
+
+def have_conversations(bot: Bot, deliver: Deliver, api: FakeBotApi, deliver_sample: Deliver | None = None) -> None:
+    """All chats at the same time, and the sample updates beside them, one after the other."""
     with ThreadPoolExecutor(len(bot.chats) + 1) as people:
         talks = [people.submit(Person(number, deliver, api).talk, lines) for number, lines in enumerate(bot.chats, 1)]
-        samples = people.submit(lambda: [deliver(sample) for sample in SAMPLES])
+        samples = people.submit(lambda: [(deliver_sample or deliver)(sample) for sample in SAMPLES])
         for each in (*talks, samples):
             each.result(timeout=120)
 

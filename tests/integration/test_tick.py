@@ -226,7 +226,7 @@ def in_flight(
     request: pytest.FixtureRequest, make_wsgi_host: MakeWsgiHost
 ) -> tuple[WebHost, Ticks, int, Callable[[], bytes]]:
     """A tick whose bot runs: the drain's process id, and what the tick answers in the end."""
-    host, ticks = make_wsgi_host(GATED_BOT, request.param)
+    host, ticks = make_wsgi_host(GATED_BOT, request.param, BOT_WORKER_SLOTS="1")
     for number in (1, 2):
         host.send(number)
     answer = in_background(host.tick)

@@ -237,7 +237,7 @@ class TestHostileSurroundings:
             "--clear-groups",
             "--",
             "prlimit",
-            "--nproc=20",
+            "--nproc=22",
             "--",
             SYSTEM_PYTHON,
             str(plugin / "worker_pool.py"),

@@ -23,6 +23,10 @@ def story(*runs: Run, lane_of_two: str = LANE, **more: object) -> Story:
     return replace(Story({}, {}, runs, (), delay_seconds=1.0, lease_seconds=45.0), **{**kept, **more})
 
 
+# By the worker that KILL is of.
+IN_A_ROW = (run(1, 2.0, 2.2, worker=11), run(2, 2.3, 2.4, worker=11))
+
+
 def note(event: str, update: int, at: float, pid: int = 5) -> Note:
     return Note(event, update, LANE, pid, 10, at)
 
@@ -47,6 +51,7 @@ class TestTheRuns:
                 states={1: "failed", 2: "done"},
                 always_fail=frozenset({1}),
             ),
+            story(*IN_A_ROW, run(1, 4.0, 4.1), run(2, 4.2, 4.3)),
         ],
         ids=[
             "one after the other",
@@ -60,6 +65,7 @@ class TestTheRuns:
             "two lanes at once",
             "too late",
             "failed for good",
+            "both again, in order, after the death of the worker that ran one after the other",
         ],
     )
     def test_are_accepted(self, told: Story) -> None:
@@ -80,6 +86,12 @@ class TestTheRuns:
             (story(run(1, 1.0, 2.0), run(2, 1.5, 3.0)), "update 2 started before 1 was over"),
             (story(run(2, 1.0, 2.0), run(1, 3.0, 4.0)), "update 2 started before 1 was over"),
             (story(run(1, 1.0, 2.0), run(2, 3.0, 4.0), run(1, 50.0, 51.0)), "update 2 started before 1 was over"),
+            (story(*IN_A_ROW, run(1, 4.0, 4.1)), "update 2 started before 1 was over"),
+            (story(*IN_A_ROW, run(2, 4.0, 4.1), run(1, 4.2, 4.3)), "update 2 started before 1 was over"),
+            (
+                story(IN_A_ROW[0], run(2, 2.3, 2.4), run(1, 4.0, 4.1), run(2, 4.2, 4.3)),
+                "update 2 started before 1 was over",
+            ),
             (story(run(1, 1.0, 2.0), run(1, 5.0, 6.0), run(2, 7.0, 8.0)), "run again before its lease"),
             (
                 story(run(1, 1.0, 2.0), run(1, 50.0, 51.0), run(2, 51.0, 52.0), lease_seconds=float("inf")),
@@ -105,6 +117,9 @@ class TestTheRuns:
             "two at once",
             "an inversion",
             "an inversion by a late rerun",
+            "the second of a row not run again",
+            "a row run again in another order",
+            "a row of two workers",
             "a rerun before the lease ended",
             "a rerun without a reason",
             "a rerun without its delay",

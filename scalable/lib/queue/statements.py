@@ -116,7 +116,7 @@ SELECT * FROM (
     SELECT ahead.lane, ahead.id
     FROM {jobs} AS ahead {use:open_lane}
     WHERE {open:ahead} = :lane_0
-    LIMIT 1) AS open_0"""
+    LIMIT 1) AS found_0"""
 
 # The one that runs in a lane. By index one_running_per_lane.
 RUNNING_IN_LANE = """
