@@ -18,6 +18,7 @@ PARTS = {
     "growth": "Growth: what a job costs when there are many",
     "drain": "Drain: jobs per second, against huey and Celery",
     "lanes": "Lanes: jobs per second, by lanes and worker processes",
+    "slots": "Slots: 64 runs at once in two processes, and payments beside slow runs",
     "flood": "Flood: how long a chat waits beside another one's 100,000 updates",
     "enqueue": "Enqueue: what the queue adds to an INSERT",
     "bots": "Bots: updates per second through a real bot",

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -72,8 +73,13 @@ def _commit() -> str:
 
 def memory_megabytes(pid: int) -> float:
     """Proportional set size of a process and of all below it (proc(5), smaps_rollup): shared pages are counted once."""
+    return memory_megabytes_of(family(pid))
+
+
+def memory_megabytes_of(processes: Iterable[int]) -> float:
+    """The same of these processes."""
     kilobytes = 0
-    for process in family(pid):
+    for process in processes:
         with suppress(OSError):  # it ended meanwhile
             found = re.search(r"^Pss: +([0-9]+) kB", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
             kilobytes += int(found.group(1)) if found else 0

@@ -82,13 +82,18 @@ def version_1() -> Iterator[Path | None]:
 class Pool:
     """A running `worker_pool.py` of the project in `project`, with `workers` processes, on tables of its own."""
 
-    def __init__(self, server: Server, workers: int, folder: Path, project: Path = REPOSITORY) -> None:
+    def __init__(self, server: Server, workers: int, folder: Path, project: Path = REPOSITORY, **settings: str) -> None:
         self.queue = open_queue(server.address, TABLE)
         self._workers = workers
         self._log = folder / "pool.log"
         command = [sys.executable, str(project / "scalable" / "worker_pool.py")]
-        self._child = Child(command, log=self._log, environment=_settings(server, folder, workers))
+        self._child = Child(command, log=self._log, environment={**_settings(server, folder, workers), **settings})
         self._last_update = 0
+
+    @property
+    def pid(self) -> int:
+        """The process that started the workers."""
+        return self._child.pid
 
     def start(self) -> None:
         """Return once every worker is there. Raises BenchmarkFailed."""
@@ -140,11 +145,11 @@ class Pool:
 
 
 @contextmanager
-def running_pool(server: Server, workers: int, project: Path = REPOSITORY) -> Iterator[Pool]:
-    """A Pool on fresh tables, ended at the end."""
+def running_pool(server: Server, workers: int, project: Path = REPOSITORY, **settings: str) -> Iterator[Pool]:
+    """A Pool on fresh tables, ended at the end; `settings` beside the usual ones."""
     server.drop(*TABLES)
     with TemporaryDirectory(prefix="bench-pool-") as folder:
-        pool = Pool(server, workers, Path(folder), project)
+        pool = Pool(server, workers, Path(folder), project, **settings)
         try:
             pool.start()
             yield pool
