@@ -17,6 +17,7 @@ from benchmarks.machine import family, memory_megabytes_of
 from benchmarks.nothing_bot import FIRST_WATCHED
 from benchmarks.pools import REPOSITORY, START_SECONDS, TABLES, Pool, running_pool, version_1
 from benchmarks.server import Server
+from tests.support.servers.children import command_of
 from tests.support.servers.idle_installation import Ticks
 
 HERE = Path(__file__).parent
@@ -104,19 +105,12 @@ def _measure(server: Server, project: Path, workers: int) -> tuple[float, Used]:
 
 def _used(server: Server, pool: Pool) -> Used:
     processes = family(pool.pid)
-    python = [process for process in processes if b"python" in _command(process)]
+    python = [process for process in processes if "python" in command_of(process).split(" ")[0]]
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(CONNECTIONS)
         [(connections,)] = cursor.fetchall()
     others = 2  # this one, and the one that waits for the end of the drain
     return Used(memory_megabytes_of(python), int(connections) - others, len(processes))
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
-    except OSError:  # it ended meanwhile
-        return b""
 
 
 def _payments(server: Server, say: Callable[[str], None]) -> str:

@@ -14,6 +14,7 @@ import pytest
 from scalable.lib.queue.database_queue import POOL_CONNECTIONS
 from tests.integration.conftest import database_settings
 from tests.support.fakes.worker_killer import children
+from tests.support.servers.children import command_of
 from tests.support.servers.databases import Servers
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import wait_until
@@ -161,7 +162,7 @@ def test_what_a_killed_worker_was_running_is_run_again_at_once(make: Callable[..
     for update_id in range(1, SLOTS + 1):
         slots.send(update_id)
     slots.wait_for(lambda: len(slots.begun()) == SLOTS)
-    (worker,) = [child for child in children(slots.site.pool.pid) if "worker.py" in _command(child)]
+    (worker,) = [child for child in children(slots.site.pool.pid) if "worker.py" in command_of(child)]
     began = time.monotonic()
 
     os.kill(worker, signal.SIGKILL)
@@ -186,10 +187,3 @@ def test_sixteen_slots_of_two_workers_share_one_connection_each(servers: Servers
         slots.let_go()
 
     assert WORKERS <= count <= WORKERS + POOL_CONNECTIONS
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:  # it ended meanwhile
-        return ""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.places import REPOSITORY
-from tests.support.servers.children import Child, accepts_connections, tail
+from tests.support.servers.children import Child, accepts_connections, command_of, tail
 from tests.support.servers.databases import Servers
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import SYSTEM_PYTHON, copy_plugin, wait_until
@@ -360,4 +360,4 @@ def alive(pid: int) -> bool:
 
 def workers_of(pool: int) -> list[int]:
     """The workers among the pool's children."""
-    return [pid for pid in children_of(pool) if b"worker.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children_of(pool) if "worker.py" in command_of(pid)]

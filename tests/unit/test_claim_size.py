@@ -28,15 +28,15 @@ def bench(tmp_path: Path) -> Bench:
 def test_after_one_claim_that_found_a_job_a_batch_is_a_fifth_of_a_second_of_work(
     bench: Bench, run_seconds: float, claimed: int
 ) -> None:
-    bench.enqueue(40)
+    bench.enqueue(MAX_BATCH + 8)
     bench.runner.result = ended(run_seconds)
     bench.work_one()
-    assert bench.queue.counts() == Counts(pending=39, done=1)
+    assert bench.queue.counts() == Counts(pending=MAX_BATCH + 7, done=1)
 
     bench.work_one()
 
     counts = bench.queue.counts()
-    assert (counts.pending, counts.processing + counts.done) == (39 - claimed, claimed + 1)
+    assert (counts.pending, counts.processing + counts.done) == (MAX_BATCH + 7 - claimed, claimed + 1)
 
 
 def batches(bench: Bench, count: int) -> list[int]:

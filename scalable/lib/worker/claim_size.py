@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-MAX_BATCH = 32
+MAX_BATCH = 64
 HELD_SECONDS, MOST_HELD_SECONDS = 0.1, 0.5
 # A bot that takes longer mostly waits for others: a second one beside it costs little.
 SLOW_SECONDS = 0.05

@@ -131,6 +131,14 @@ class Child:
         self._starter.shutdown()
 
 
+def command_of(pid: int) -> str:
+    """The command line of a process, its words apart by spaces; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def _thread_states(pid: int) -> list[str]:
     """One letter of proc(5) for each thread of a process that exists."""
     states = []
