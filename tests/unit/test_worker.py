@@ -196,16 +196,17 @@ def test_the_database_going_away_while_a_job_is_finished_does_not_run_the_bot_tw
 
 def test_a_finish_whose_answer_was_lost_on_the_way_counts(bench: Bench):
     [job_id] = bench.enqueue()
-    complete = bench.queue.complete
+    complete_many = bench.queue.complete_many
     calls = []
 
-    def complete_but_hear_nothing(lease: object) -> None:
-        complete(lease)
-        calls.append(lease)
+    def complete_but_hear_nothing(*leases: object) -> object:
+        lost = complete_many(*leases)
+        calls.append(leases)
         if len(calls) == 1:
             raise DatabaseUnavailable("lost connection during query")
+        return lost
 
-    bench.queue.complete = complete_but_hear_nothing
+    bench.queue.complete_many = complete_but_hear_nothing
 
     assert bench.work_one() == judge(DONE)
     assert (bench.job(job_id).status, len(calls), len(bench.runner.payloads)) == ("done", 2, 1)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
-from scalable.lib.queue import enqueue_batch, history, maintenance, operator_actions
+from scalable.lib.queue import complete_batch, enqueue_batch, history, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.claim import ClaimRequest, claim_lanes
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.held_jobs import LET_GO, complete_lanes
+from scalable.lib.queue.held_jobs import LET_GO
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
     DONE,
@@ -27,6 +27,7 @@ from scalable.lib.queue.job import (
     JobSummary,
     Lease,
     ServerDescription,
+    by_token,
 )
 from scalable.lib.queue.lane_walk import LaneWalk
 from scalable.lib.queue.lease_terms import USUAL_TERMS, LeaseTerms
@@ -177,7 +178,7 @@ class DatabaseQueue:
 
     def let_go(self, leases: Sequence[Lease]) -> None:
         """Held jobs of claim_lanes will not be run under the lease of the one before them. Safe to repeat."""
-        for token, of_claim in _by_token(leases).items():
+        for token, of_claim in by_token(leases).items():
             self.table.change_ids(LET_GO, (lease.job_id for lease in of_claim), token=token)
 
     def renew(self, lease: Lease, lease_seconds: float) -> None:
@@ -202,33 +203,8 @@ class DatabaseQueue:
         """
         self._end_run(sql.COMPLETE, lease, DONE, note=note and _short(note))
 
-    def complete_many(
-        self, leases: Sequence[Lease], going_on: Sequence[Lease] = (), lease_seconds: float = 0.0
-    ) -> list[Lease]:
-        """Each run succeeded: processing → done; the leases that were lost. Safe to repeat. Most quickly of one claim.
-
-        Of a lane of claim_lanes: the jobs from the first to the last that was run, in one call. `going_on`: held jobs,
-        one of a lane, that are run next: their leases of `lease_seconds` begin. Needed before such a job is given
-        another end than this one, and for a run that takes long; when its lease is returned, it must not be run.
-        """
-        lost: list[Lease] = []
-        moving = _by_token(going_on)
-        for token, of_claim in _by_token(leases).items():
-            if token in moving or any(lease.held_by for lease in of_claim):
-                lost += complete_lanes(self.table, of_claim, moving.get(token, []), lease_seconds)
-                continue
-            ids = [lease.job_id for lease in of_claim]
-            together = sql.COMPLETE_MANY.replace("{alone}", sql.ALONE)
-            if len(ids) == 1 or self.table.change(together, ids=ids, token=token) < len(ids):
-                lost += [lease for lease in of_claim if not self._completed(lease)]
-        return lost
-
-    def _completed(self, lease: Lease) -> bool:
-        try:
-            self.complete(lease)
-            return True
-        except LeaseLost:
-            return False
+    # Several at once: methods that are written down in complete_batch.py.
+    complete_many = complete_batch.complete_many
 
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
@@ -316,14 +292,6 @@ class DatabaseQueue:
     def close(self) -> None:
         """Close this thread's connection; the queue stays usable."""
         self.database.close()
-
-
-def _by_token(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
-    """Leases by the claim they are from."""
-    found: dict[str, list[Lease]] = {}
-    for lease in leases:
-        found.setdefault(lease.token, []).append(lease)
-    return found
 
 
 def _short(error: str) -> str:

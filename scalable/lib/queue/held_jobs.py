@@ -12,8 +12,7 @@ from typing import Any
 
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.dialects.database import Session
-from scalable.lib.queue.job import DONE, PROCESSING, ClaimedJob, Lease
-from scalable.lib.queue.parking import unpark_next
+from scalable.lib.queue.job import ClaimedJob, Lease
 from scalable.lib.queue.table import QueueTable
 
 # More than any claim holds behind one job.
@@ -51,7 +50,7 @@ LIMIT :limit
 """
 
 # A held job has the token of the lease and its end, and waits; one that was tried keeps the token alone.
-_IS_HELD = """WHERE id IN ({ids})
+IS_HELD = """WHERE id IN ({ids})
   AND status = 'pending'
   AND lease_token = :token
   AND lease_expires_at IS NOT NULL"""
@@ -60,24 +59,7 @@ _IS_HELD = """WHERE id IN ({ids})
 LET_GO = f"""
 UPDATE {{jobs}}
 SET lease_token = NULL, lease_expires_at = NULL, updated_at = {{now}}
-{_IS_HELD}
-"""
-
-# Those that were run behind them, right after that and in the same transaction. By primary key.
-COMPLETE_HELD = f"""
-UPDATE {{jobs}}
-SET status = 'done', attempts = attempts + 1, parked = 0, processed_at = {{now}}, updated_at = {{now}},
-    error_message = NULL, lease_expires_at = NULL
-{_IS_HELD}
-"""
-
-# The lease moves on to a held job, which runs now. By primary key; the one before it is done by then, and the unique
-# index one_running_per_lane makes sure of it. Others may be parked in the lane: the end of this run will see to it.
-MOVE_ON = f"""
-UPDATE {{jobs}}
-SET status = 'processing', attempts = attempts + 1, parked = 0, has_followers = 1, updated_at = {{now}},
-    lease_expires_at = {{in:seconds}}
-{_IS_HELD}
+{IS_HELD}
 """
 
 # The jobs behind one that a dead worker held. By index open_lane.
@@ -94,7 +76,7 @@ LIMIT :limit
 COUNT_ATTEMPT = f"""
 UPDATE {{jobs}}
 SET attempts = attempts + 1, updated_at = {{now}}
-{_IS_HELD}
+{IS_HELD}
 """
 
 # Its line in their history, and the end of being held. Apart from the above, because of a column that the statement has
@@ -102,7 +84,7 @@ SET attempts = attempts + 1, updated_at = {{now}}
 END_HOLD = f"""
 UPDATE {{jobs}}
 SET history = {{history:entry}}, lease_token = NULL, lease_expires_at = NULL, updated_at = {{now}}
-{_IS_HELD}
+{IS_HELD}
 """
 
 
@@ -145,61 +127,6 @@ def _in_a_row(head: int, ids: list[int], held: list[tuple[Any, ...]], lease: dic
         mine = Lease(job_id, str(lease["token"]), str(lease["worker"]), head)
         jobs.append(ClaimedJob(job_id, payload, 1, update_id, update_type, lane, mine, max(0, waited) / 1_000_000))
     return jobs
-
-
-class _NotAllHeld(Exception):
-    """Some of the jobs are no longer held: nothing is changed."""
-
-
-def complete_lanes(
-    table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease], lease_seconds: float
-) -> list[Lease]:
-    """End the runs of jobs of one claim, and move their leases on to `going_on`; the leases that were lost.
-
-    All in one transaction; when a lease was lost, in one for each lane.
-    """
-    try:
-        _complete(table, done, going_on, lease_seconds)
-        return []
-    except _NotAllHeld:
-        pass
-    lost: list[Lease] = []
-    for head in dict.fromkeys(lease.head for lease in done):
-        of_lane = [lease for lease in done if lease.head == head]
-        next_one = [lease for lease in going_on if lease.head == head]
-        try:
-            _complete(table, of_lane, next_one, lease_seconds)
-        except _NotAllHeld:  # or this very change was made, and only its answer was lost
-            lost += _without_state(table, of_lane, DONE) + _without_state(table, next_one, PROCESSING)
-    return lost
-
-
-def _complete(table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease], lease_seconds: float) -> None:
-    token = done[0].token
-    ids, next_ids = ([lease.job_id for lease in leases] for leases in (done, going_on))
-
-    def work(session: Session) -> None:
-        ended = {lease.head: lease.job_id for lease in done}
-        if session.execute(table.sql(sql.COMPLETE_MANY.replace("{alone}", "")), ids=ids, token=token) != len(ended):
-            raise _NotAllHeld
-        held = len(ids) - len(ended)
-        if held and session.execute(table.sql(COMPLETE_HELD), ids=ids, token=token) != held:
-            raise _NotAllHeld
-        moved = {"ids": next_ids, "token": token, "seconds": lease_seconds}
-        if next_ids and session.execute(table.sql(MOVE_ON), **moved) != len(next_ids):
-            raise _NotAllHeld
-        for lease in going_on:
-            ended.pop(lease.head, None)
-        if ended:
-            unpark_next(table, session, list(ended.values()))
-
-    table.in_transaction(work)
-
-
-def _without_state(table: QueueTable, leases: Sequence[Lease], status: str) -> list[Lease]:
-    """Those of the leases whose job is not in that state by them."""
-    states = {lease: table.rows(sql.STATE, id=lease.job_id) for lease in leases}
-    return [lease for lease, rows in states.items() if not rows or tuple(rows[0]) != (status, lease.token)]
 
 
 def count_attempts_behind(table: QueueTable, session: Session, lane: str, job_id: int, token: str, entry: str) -> None:

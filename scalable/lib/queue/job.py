@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
@@ -34,6 +35,14 @@ class Lease:
     def head(self) -> int:
         """The job that was claimed: the first of those that are run under one lease."""
         return self.held_by or self.job_id
+
+
+def by_token(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
+    """Leases by the claim they are from."""
+    found: dict[str, list[Lease]] = {}
+    for lease in leases:
+        found.setdefault(lease.token, []).append(lease)
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""Completes several jobs of one worker at once: what it ran in a moment, whichever lanes that is of.
+
+Jobs that were held behind another one of their lane, see held_jobs.py, become done together with it; and its lease
+moves on to the next one that is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scalable.lib.errors import LeaseLost
+from scalable.lib.queue import statements as sql
+from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.held_jobs import IS_HELD
+from scalable.lib.queue.job import DONE, PROCESSING, Lease, by_token
+from scalable.lib.queue.parking import unpark_next
+from scalable.lib.queue.table import QueueTable
+
+if TYPE_CHECKING:
+    from scalable.lib.queue.database_queue import DatabaseQueue
+
+# Those that were run behind them, right after that and in the same transaction. By primary key.
+COMPLETE_HELD = f"""
+UPDATE {{jobs}}
+SET status = 'done', attempts = attempts + 1, parked = 0, processed_at = {{now}}, updated_at = {{now}},
+    error_message = NULL, lease_expires_at = NULL
+{IS_HELD}
+"""
+
+# The lease moves on to a held job, which runs now. By primary key; the one before it is done by then, and the unique
+# index one_running_per_lane makes sure of it. Others may be parked in the lane: the end of this run will see to it.
+MOVE_ON = f"""
+UPDATE {{jobs}}
+SET status = 'processing', attempts = attempts + 1, parked = 0, has_followers = 1, updated_at = {{now}},
+    lease_expires_at = {{in:seconds}}
+{IS_HELD}
+"""
+
+
+class _NotAllHeld(Exception):
+    """Some of the jobs are no longer held: nothing is changed."""
+
+
+def complete_many(
+    queue: DatabaseQueue, leases: Sequence[Lease], going_on: Sequence[Lease] = (), lease_seconds: float = 0.0
+) -> list[Lease]:
+    """Each run succeeded: processing → done; the leases that were lost. Safe to repeat. Most quickly of one claim.
+
+    Of a lane of claim_lanes: the jobs from the first to the last that was run, in one call. `going_on`: held jobs,
+    one of a lane, that are run next: their leases of `lease_seconds` begin. Needed before such a job is given
+    another end than this one, and for a run that takes long; when its lease is returned, it must not be run.
+    """
+    lost: list[Lease] = []
+    moving = by_token(going_on)
+    for token, of_claim in by_token(leases).items():
+        if token in moving or any(lease.held_by for lease in of_claim):
+            lost += _complete_lanes(queue.table, of_claim, moving.get(token, []), lease_seconds)
+            continue
+        lost += _complete_claim(queue, token, of_claim)
+    return lost
+
+
+def _complete_claim(queue: DatabaseQueue, token: str, leases: list[Lease]) -> list[Lease]:
+    """Jobs that were claimed themselves, by one claim: those without followers together, then those with some."""
+    ids = [lease.job_id for lease in leases]
+    alone = queue.table.change(sql.COMPLETE_MANY.replace("{alone}", sql.ALONE), ids=ids, token=token)
+    if alone == len(ids):
+        return []
+    held = set(queue.table.rows(sql.HELD, ids=ids, limit=len(ids)))
+    followed = [lease for lease in leases if (lease.job_id, token) in held]
+    lost = _complete_lanes(queue.table, followed, [], 0.0) if followed else []
+    if alone + len(followed) < len(ids):  # some were lost, or were completed by a call whose answer was
+        lost += [lease for lease in leases if lease not in followed and not _completed(queue, lease)]
+    return lost
+
+
+def _completed(queue: DatabaseQueue, lease: Lease) -> bool:
+    try:
+        queue.complete(lease)
+        return True
+    except LeaseLost:
+        return False
+
+
+def _complete_lanes(
+    table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease], lease_seconds: float
+) -> list[Lease]:
+    """End the runs of jobs of one claim, and move their leases on to `going_on`; the leases that were lost.
+
+    All in one transaction; when a lease was lost, in one for each lane.
+    """
+    try:
+        _complete(table, done, going_on, lease_seconds)
+        return []
+    except _NotAllHeld:
+        pass
+    lost: list[Lease] = []
+    for head in dict.fromkeys(lease.head for lease in done):
+        of_lane = [lease for lease in done if lease.head == head]
+        next_one = [lease for lease in going_on if lease.head == head]
+        try:
+            _complete(table, of_lane, next_one, lease_seconds)
+        except _NotAllHeld:  # or this very change was made, and only its answer was lost
+            lost += _without_state(table, of_lane, DONE) + _without_state(table, next_one, PROCESSING)
+    return lost
+
+
+def _complete(table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease], lease_seconds: float) -> None:
+    token = done[0].token
+    ids, next_ids = ([lease.job_id for lease in leases] for leases in (done, going_on))
+
+    def work(session: Session) -> None:
+        ended = {lease.head: lease.job_id for lease in done}
+        if session.execute(table.sql(sql.COMPLETE_MANY.replace("{alone}", "")), ids=ids, token=token) != len(ended):
+            raise _NotAllHeld
+        held = len(ids) - len(ended)
+        if held and session.execute(table.sql(COMPLETE_HELD), ids=ids, token=token) != held:
+            raise _NotAllHeld
+        moved = {"ids": next_ids, "token": token, "seconds": lease_seconds}
+        if next_ids and session.execute(table.sql(MOVE_ON), **moved) != len(next_ids):
+            raise _NotAllHeld
+        for lease in going_on:
+            ended.pop(lease.head, None)
+        if ended:
+            unpark_next(table, session, list(ended.values()))
+
+    table.in_transaction(work)
+
+
+def _without_state(table: QueueTable, leases: Sequence[Lease], status: str) -> list[Lease]:
+    """Those of the leases whose job is not in that state by them."""
+    states = {lease: table.rows(sql.STATE, id=lease.job_id) for lease in leases}
+    return [lease for lease, rows in states.items() if not rows or tuple(rows[0]) != (status, lease.token)]
