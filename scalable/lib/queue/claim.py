@@ -26,7 +26,9 @@ from scalable.lib.queue.table import QueueTable
 log = logging.getLogger(__name__)
 # Claims that found candidates and lost every one of them to others, before there is said to be nothing.
 MAX_LOST_CLAIMS = 5
-# id, payload, attempts, update_id, update_type, lane, waited
+# How many jobs of a lane are reckoned with where others wait behind the first one.
+JOBS_OF_A_LANE = 4
+# id, payload, attempts, update_id, update_type, lane, waited, has_followers
 _Row = tuple[Any, ...]
 
 
@@ -128,7 +130,7 @@ class _Claim:
         """Take as many of these as are wanted, and hold those behind them."""
         if self._table.database.claims_in_transaction():
             self.taken.clear()  # a conflict undid it all; without a transaction, what was taken stays taken
-        wanted = self._request.lanes
+        wanted = self._lanes_wanted(free)
         while free and len(self.taken) < wanted:
             missing = wanted - len(self.taken)
             self._take(session, free[:missing])
@@ -136,6 +138,18 @@ class _Claim:
         if self._request.jobs is not None and self.taken:
             heads = list(self.taken.values())
             self._followers = hold_followers(self._table, session, heads, self._request.jobs, self._lease)
+
+    def _lanes_wanted(self, free: list[_Row]) -> int:
+        """Fewer than may be when others wait behind the first ones: few lanes with some jobs are quicker than many."""
+        if self._request.jobs is None:
+            return self._request.lanes
+        jobs = lanes = 0
+        for row in free[: self._request.lanes]:
+            if jobs >= self._request.jobs:
+                break
+            jobs += JOBS_OF_A_LANE if row[-1] else 1
+            lanes += 1
+        return lanes
 
     def lanes(self) -> list[ClaimedLane]:
         """What was taken, by lane."""
@@ -163,7 +177,7 @@ class _Claim:
         return bool(matched)
 
     def _remember(self, rows: Iterable[_Row]) -> None:
-        for job_id, payload, attempts, update_id, update_type, lane, waited in rows:
+        for job_id, payload, attempts, update_id, update_type, lane, waited, _ in rows:
             lease = Lease(job_id, str(self._lease["token"]), str(self._lease["worker"]))
             self.taken[job_id] = ClaimedJob(
                 job_id, payload, attempts + 1, update_id, update_type, lane, lease, max(0, waited) / 1_000_000

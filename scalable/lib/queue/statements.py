@@ -87,7 +87,7 @@ WAITED = "CASE WHEN lane IS NOT NULL AND history IS NULL THEN {age:created_at} E
 # Who may be taken: the most pressing first, then those that have waited longest. {lock} keeps other claimers from
 # waiting for them.
 CANDIDATES = f"""
-SELECT id, payload, attempts, update_id, update_type, lane, {WAITED} AS waited, {_BLOCKER} AS blocker
+SELECT id, payload, attempts, update_id, update_type, lane, {WAITED} AS waited, has_followers, {_BLOCKER} AS blocker
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {IS_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
