@@ -79,6 +79,12 @@ class StopSignal:
                 break
         return self.requested
 
+    def wait_to_the_end(self, seconds: float, *also: int) -> None:
+        """The same for one that has to wait also after a stop was requested, then for half a second at most."""
+        if not self.wait(seconds, *also) or not also:
+            return
+        select.select(also, [], [], max(0.0, min(seconds, PARENT_SECONDS)))
+
     def _take(self, number: int) -> None:
         self._at_once = self._at_once or number == signal.SIGQUIT or (number == signal.SIGINT and self._requested)
         self._requested = True

@@ -79,7 +79,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/queue/dialects/prepared_insert.py": "another way in: CGI without most imports",
     "scalable/lib/queue/dialects/sent_statement.py": "for the pool's own server: an answer that is not waited for",
     "scalable/lib/queue/enqueue_batch.py": "for the pool's own server: several rows by one statement",
-    "scalable/lib/queue/complete_batch.py": "several jobs done at once: fewer statements, the same way",
+    "scalable/lib/queue/lease_batch.py": "several jobs renewed or done at once: fewer statements, the same way",
     "scalable/lib/queue/maintenance.py": "jobs that nobody runs: leases that ended, deadlines, old rows",
     "scalable/lib/queue/schema.py": "creates the tables, once",
     "scalable/lib/queue/held_jobs.py": "several jobs of a lane under one lease: fewer statements, the same way",

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.errors import LeaseLost
 from scalable.lib.queue.job import DONE, FAILED, PENDING, PROCESSING
+from scalable.lib.runners.judgement import judge
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.telegram.update import Update
 from scalable.lib.worker.job_list import LONGEST_LIST_SECONDS
+from scalable.lib.worker.slot import Report, RunEnd
 from tests.support.fakes.worker_bench import Bench
 from tests.support.servers.databases import let_pass
 
@@ -163,3 +166,21 @@ def test_a_stop_gives_back_what_was_not_begun_with_its_attempts(bench: Bench) ->
     assert ran(bench) == [1]
     assert states(bench) == [(DONE, 1), (PENDING, 0), (PENDING, 0), (PENDING, 0)]
     assert [job.id for job in bench.queue.claim("other", 60)] == [3]
+
+
+def test_the_lease_does_not_move_on_to_a_job_whose_bot_was_stopped(bench: Bench) -> None:
+    """It would be running for the table, and nowhere else, until its lease had ended."""
+    put(bench, 3)
+    ids = [job.id for job in reversed(bench.queue.newest(3))]
+    bench.worker.claim()
+    (jobs,) = bench.worker.slots.lists
+    ends = [job for job in (jobs.begin_next(), jobs.begin_next()) if job is not None]
+    assert [job.id for job in ends] == ids[:2]
+    slot = next(iter(bench.worker.slots._busy))
+    done = RunEnd(ends[0], 0.0, judge(QUICK))
+    bench.worker.slots.reports.put(Report(slot, [done, RunEnd(ends[1], 0.0, error=LeaseLost("away"))], is_last=True))
+
+    bench.worker.collect()
+
+    assert [bench.job(job_id).status for job_id in ids] == ["done", "pending", "pending"]
+    assert [job.id for job in bench.queue.claim("other", 45)] == ids[1:2]

@@ -142,3 +142,21 @@ def test_real_signals_are_heard_after_listen(number: int, at_once: bool):
 
     assert stop.wait(LONG_SECONDS) is True
     assert stop.at_once is at_once
+
+
+def test_who_waits_to_the_end_also_waits_after_a_stop_was_requested():
+    """Else a worker that waits for its last bots would use a whole core for it."""
+    stop = StopSignal()
+    stop.request()
+    reader, writer = os.pipe()
+    began = time.monotonic()
+
+    stop.wait_to_the_end(0.2, reader)
+    waited = time.monotonic() - began
+    os.write(writer, b"!")
+    stop.wait_to_the_end(30, reader)
+
+    assert waited >= 0.2
+    assert time.monotonic() - began < 15
+    os.close(reader)
+    os.close(writer)

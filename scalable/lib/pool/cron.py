@@ -117,11 +117,13 @@ class _CronPool:
             self._services.maintenance.worker_died(name)
         stop.request()  # a bot that needs a new process has it in the next tick
 
-    def _make_way(self) -> None:
-        """Let the next tick work while the last jobs of this one run; not while those of another one do."""
-        if take_file_lock(self.parts.finishing_lock) is not None:
-            self._end_services()
-            self.lock.release()
+    def _make_way(self) -> bool:
+        """Let the next tick work while the last jobs of this one run; False while those of another one do."""
+        if take_file_lock(self.parts.finishing_lock) is None:
+            return False
+        self._end_services()
+        self.lock.release()
+        return True
 
     def _end_services(self) -> None:
         """Once nothing will be claimed any more; safe to repeat."""

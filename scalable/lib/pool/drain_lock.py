@@ -69,7 +69,6 @@ class DrainSession:
 
     def __post_init__(self) -> None:
         self._shortest = SHORTEST_SECONDS
-        self._is_finished = False
 
     def pause_seconds(self) -> Optional[float]:
         """How long to wait before the next claim, after one that found nothing; None: the drain ends."""
@@ -79,16 +78,18 @@ class DrainSession:
         self._shortest = SHORTEST_SECONDS if due_in_seconds > 0 else min(self._shortest * 2, POLL_SECONDS)
         return min(max(due_in_seconds, self._shortest), POLL_SECONDS)
 
-    def make_way(self) -> None:
-        """Finish already, because only jobs that were begun are left to do; not while another drain is at its last."""
-        if take_file_lock(self.finishing_lock) is not None:
-            self.finish()
+    def make_way(self) -> bool:
+        """Finish already, as only jobs that were begun are left to do; False while another drain is at its last."""
+        if take_file_lock(self.finishing_lock) is None:
+            return False
+        self.finish()
+        return True
 
     def finish(self) -> None:
-        """Release the lock, then look at the queue once more; what is left is for the successor. Safe to repeat."""
-        if self._is_finished:
-            return
-        self._is_finished = True
+        """Release the lock, then look at the queue once more; what is left is for the successor. Safe to repeat.
+
+        To be repeated after the last job has ended: that may have let another one of its lane go on.
+        """
         self.lock.release()
         if self.successor is not None and self._work_is_left():
             self.successor()

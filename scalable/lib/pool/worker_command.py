@@ -83,7 +83,7 @@ def _create_loop(
         progress=progress,
         recycling=Recycling() if has_pool else None,
         pause=(lambda: None) if session is None else session.pause_seconds,
-        on_last_claim=(lambda: None) if session is None else session.make_way,
+        on_last_claim=(lambda: True) if session is None else session.make_way,
     )
 
 

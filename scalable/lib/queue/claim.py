@@ -137,7 +137,17 @@ class _Claim:
             free = free[missing:]
         if self._request.jobs is not None and self.taken:
             heads = list(self.taken.values())
-            self._followers = hold_followers(self._table, session, heads, self._request.jobs, self._lease)
+            self._followers = self._hold_followers(session, heads, self._request.jobs)
+
+    def _hold_followers(self, session: Session, heads: list[ClaimedJob], jobs: int) -> dict[int, list[ClaimedJob]]:
+        """Those behind `heads`; none when that fails although the heads are taken already, each by itself."""
+        try:
+            return hold_followers(self._table, session, heads, jobs, self._lease)
+        except self._table.database.driver_errors as error:
+            if self._table.database.claims_in_transaction():
+                raise
+            log.debug(event("no followers held", jobs=len(heads), cause=error))
+            return {}
 
     def _lanes_wanted(self, free: list[_Row]) -> int:
         """Fewer than may be when others wait behind the first ones: few lanes with some jobs are quicker than many."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
-from scalable.lib.queue import complete_batch, enqueue_batch, history, maintenance, operator_actions
+from scalable.lib.queue import enqueue_batch, history, lease_batch, maintenance, operator_actions
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.claim import ClaimRequest, claim_lanes
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
-from scalable.lib.queue.held_jobs import LET_GO
 from scalable.lib.queue.history import entry_text
 from scalable.lib.queue.job import (
     DONE,
@@ -27,7 +25,6 @@ from scalable.lib.queue.job import (
     JobSummary,
     Lease,
     ServerDescription,
-    by_token,
 )
 from scalable.lib.queue.lane_walk import LaneWalk
 from scalable.lib.queue.lease_terms import USUAL_TERMS, LeaseTerms
@@ -176,25 +173,10 @@ class DatabaseQueue:
         """
         return claim_lanes(self.table, self._lane_walk, ClaimRequest(worker, lease_seconds, lanes, jobs))
 
-    def let_go(self, leases: Sequence[Lease]) -> None:
-        """Held jobs of claim_lanes will not be run under the lease of the one before them. Safe to repeat."""
-        for token, of_claim in by_token(leases).items():
-            self.table.change_ids(LET_GO, (lease.job_id for lease in of_claim), token=token)
-
     def renew(self, lease: Lease, lease_seconds: float) -> None:
         """Let the lease run `lease_seconds` from now. Raises LeaseLost."""
         if not self.table.change(sql.RENEW, id=lease.job_id, token=lease.token, seconds=lease_seconds):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
-
-    def renew_many(self, leases: Sequence[Lease], lease_seconds: float) -> list[Lease]:
-        """The same for all leases of one worker, in one statement; those that were lost. Safe to repeat."""
-        if not leases:
-            return []
-        ids, worker = {lease.job_id for lease in leases}, leases[0].worker
-        if self.table.change(sql.RENEW_MANY, ids=ids, worker=worker, seconds=lease_seconds) == len(leases):
-            return []
-        held = set(self.table.rows(sql.HELD, ids=ids, limit=len(ids)))
-        return [lease for lease in leases if (lease.job_id, lease.token) not in held]
 
     def complete(self, lease: Lease, note: Optional[str] = None) -> None:
         """The bot handled the update: processing → done. Safe to repeat with the same lease. Raises LeaseLost.
@@ -203,8 +185,10 @@ class DatabaseQueue:
         """
         self._end_run(sql.COMPLETE, lease, DONE, note=note and _short(note))
 
-    # Several at once: methods that are written down in complete_batch.py.
-    complete_many = complete_batch.complete_many
+    # Several at once: methods that are written down in lease_batch.py.
+    let_go = lease_batch.let_go
+    renew_many = lease_batch.renew_many
+    complete_many = lease_batch.complete_many
 
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""

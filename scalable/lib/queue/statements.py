@@ -195,39 +195,11 @@ WHERE id = :id
   AND lease_token = :token
 """
 
-# The same for all leases of one worker. By primary key; a job that another worker has by now is not touched.
-RENEW_MANY = """
-UPDATE {jobs}
-SET lease_expires_at = {in:seconds}, updated_at = {now}
-WHERE id IN ({ids})
-  AND status = 'processing'
-  AND reserved_by = :worker
-"""
-
-# Whose leases were renewed, when some were not. By primary key.
-HELD = """
-SELECT id, lease_token
-FROM {jobs}
-WHERE id IN ({ids})
-  AND status = 'processing'
-LIMIT :limit
-"""
-
 # The end of a job. By primary key; only for the lease that holds it. {alone} is ALONE, or nothing.
 COMPLETE = """
 UPDATE {jobs}
 SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = :note, lease_expires_at = NULL
 WHERE id = :id
-  AND status = 'processing'
-  AND lease_token = :token
-  {alone}
-"""
-
-# The same for several jobs of one claim. By primary key. {alone} is ALONE, or nothing.
-COMPLETE_MANY = """
-UPDATE {jobs}
-SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
-WHERE id IN ({ids})
   AND status = 'processing'
   AND lease_token = :token
   {alone}

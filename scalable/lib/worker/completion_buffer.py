@@ -99,10 +99,11 @@ class CompletionBuffer:
         going_on = [lease for lease in dict.fromkeys(map(next_lease, leases)) if lease is not None]
         lease_seconds = self._queue.lease_terms.lease_seconds
         lost: list[Lease] = []
-        if self._retry_until_stored(
+        if not self._retry_until_stored(
             jobs, lambda: lost.extend(self._queue.complete_many(leases, going_on, lease_seconds))
         ):
-            self._report(done, lost)
+            return going_on
+        self._report(done, lost)
         return [lease for lease in going_on if lease in lost]
 
     def _report(self, done: list[tuple[ClaimedJob, Outcome]], lost: list[Lease]) -> None:

@@ -39,7 +39,7 @@ class JobList:
         self._unrenewed_seconds = unrenewed_seconds
         self._clock = clock
         self._renewed_at = claimed_at
-        self._lost: set[Lease] = set()
+        self._lost: set[int] = set()  # the first jobs of lanes
         self._left_out: set[int] = set()  # the first jobs of lanes
         self._unreported = list(jobs)
 
@@ -65,7 +65,7 @@ class JobList:
     def check_lease(self) -> None:
         """Raises LeaseLost when the job that runs is not this worker's any more, or may soon not be."""
         job = self.running
-        if job is not None and job.lease in self._lost:
+        if job is not None and job.lease.head in self._lost:
             raise LeaseLost(f"job {job.id} is no longer leased to {job.lease.worker}")
         if self._clock() >= self._renewed_at + self._unrenewed_seconds:
             raise LeaseLost("the database was away until another worker could soon have the job")
@@ -86,6 +86,12 @@ class JobList:
     def renewed_at(self) -> float:
         """When its lease began, or was renewed last."""
         return self._renewed_at
+
+    @property
+    def lease_to_renew(self) -> Optional[Lease]:
+        """That of the lane that runs: of its first job of which nothing was reported, as the others are held by it."""
+        running = self.running
+        return None if running is None else self.next_lease(running.lease)
 
     def take_back(self) -> list[ClaimedJob]:
         """The jobs that were not begun; the slot will not run them."""
@@ -115,5 +121,6 @@ class JobList:
         self._renewed_at = at
 
     def lose(self, lease: Lease) -> None:
-        """That lease is lost: when its job runs, the bot is stopped."""
-        self._lost.add(lease)
+        """That lease is lost: when its job runs, or one that it holds, the bot is stopped; no other one is begun."""
+        self._lost.add(lease.head)
+        self._left_out.add(lease.head)

@@ -30,7 +30,7 @@ class LeaseRenewer:
 
     def renew_if_due(self, lists: Iterable[JobList]) -> None:
         """Renew all as soon as one of them is due. Never raises."""
-        running = [(each, job.lease) for each in lists if (job := each.running) is not None]
+        running = [(each, lease) for each in lists if (lease := each.lease_to_renew) is not None]
         if not running or self.seconds_to_next([each for each, _ in running]) > 0:
             return
         now = self.clock()

@@ -49,6 +49,7 @@ class LegacyBotWorker:
         self._queue = queue
         self._terms = queue.lease_terms
         self._not_released: list[ClaimedJob] = []
+        self._release_again_at = 0.0
         self._stop = stop
         self._clock = clock
         self._size = ClaimSize()
@@ -90,7 +91,7 @@ class LegacyBotWorker:
     def _claim_lanes(self, jobs: int, one_by_one: bool) -> list[Sequence[ClaimedJob]]:
         """Jobs to be run, those of one lane together; `one_by_one`: one of a lane, the next one may run elsewhere."""
         lease_seconds = self._terms.lease_seconds
-        if one_by_one or self.runs_are_slow:
+        if one_by_one or self.runs_are_slow or self._queue.retry_policy.max_attempts == 1:
             return [[job] for job in self._queue.claim(self.name, lease_seconds, jobs)]
         return [lane.jobs for lane in self._queue.claim_lanes(self.name, lease_seconds, jobs, jobs)]
 
@@ -119,7 +120,7 @@ class LegacyBotWorker:
         lists = [*self.slots.lists, *(jobs for _, jobs in reports)]
         for report, jobs in reports:
             for end in report.ended:
-                if end.job.lease.held_by and not end.can_wait:
+                if end.job.lease.held_by and not end.can_wait and not isinstance(end.error, LeaseLost):
                     self._flush(lists)  # so that this job has the lease itself
                 self._leave_out(jobs.reported(end.job, goes_on=end.can_wait))
                 problem = self._record(end, report.slot) or problem
@@ -146,6 +147,8 @@ class LegacyBotWorker:
     def keep_leases(self) -> None:
         """Renew the leases of what runs, and give back what was not begun in time. Never raises."""
         self._renewer.renew_if_due(self.slots.lists)
+        if self._not_released and self._clock() >= self._release_again_at:
+            self._release([])
         for jobs in self.slots.lists:
             if jobs.has_more and jobs.seconds_left <= 0:
                 self._give_back(jobs)
@@ -153,7 +156,9 @@ class LegacyBotWorker:
     def seconds_to_next_check(self) -> float:
         """Until `keep_leases` has something to do."""
         lists = list(self.slots.lists)
-        waiting = (max(0.0, jobs.seconds_left) for jobs in lists if jobs.has_more)
+        waiting = [max(0.0, jobs.seconds_left) for jobs in lists if jobs.has_more]
+        if self._not_released:
+            waiting.append(max(0.0, self._release_again_at - self._clock()))
         return min([self._renewer.seconds_to_next(lists), *waiting])
 
     def give_back(self) -> None:
@@ -166,7 +171,7 @@ class LegacyBotWorker:
         """Wait for the jobs at hand and store how they ended, then end the slots."""
         self.give_back()
         while self.slots.is_busy:
-            self._stop.wait(max(0.0, min(1.0, self.seconds_to_next_check())), self.slots.reports.fileno())
+            self._stop.wait_to_the_end(max(0.0, min(1.0, self.seconds_to_next_check())), self.slots.reports.fileno())
             self.keep_leases()
             self.collect()
         self.slots.close()
@@ -224,6 +229,7 @@ class LegacyBotWorker:
         try:
             self._release_all()
         except DatabaseUnavailable as error:
+            self._release_again_at = self._clock() + self._terms.retry_seconds
             log.warning(event("jobs not released yet", count=len(self._not_released), cause=error))
 
     def _release_all(self) -> None:

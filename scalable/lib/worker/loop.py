@@ -51,7 +51,7 @@ class WorkerLoop:
 
     `maintenance` is for a worker without a pool to do it, `recycling` for one with a pool to replace it. `pause` is
     called by a drain that has nothing to do: seconds until its next claim; None: it ends. `on_last_claim` is called
-    when its time is over and some jobs still run.
+    while its time is over and some jobs still run, until it says True.
     """
 
     queue: DatabaseQueue
@@ -63,7 +63,7 @@ class WorkerLoop:
     progress: Callable[[Tally], None] = lambda _: None
     recycling: Optional[Recycling] = None
     pause: Callable[[], Optional[float]] = lambda: None
-    on_last_claim: Callable[[], None] = lambda: None
+    on_last_claim: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -87,8 +87,6 @@ class WorkerLoop:
         try:
             while self._step():
                 pass
-            if not self.stop.requested and self.worker.slots.is_busy:
-                self.on_last_claim()
             self._finish()
             return self._tally
         finally:
@@ -129,7 +127,10 @@ class WorkerLoop:
     def _finish(self) -> None:
         """Wait for the jobs at hand."""
         self.worker.give_back()
+        has_made_way = False
         while self.worker.slots.is_busy:
+            if not has_made_way and not self.stop.requested:
+                has_made_way = self.on_last_claim()
             self._wait_for_reports(math.inf)
             self._collect()
 
@@ -179,7 +180,7 @@ class WorkerLoop:
         reports = self.worker.slots.reports
         if not reports.are_there:
             most_seconds = self._within(min(seconds, self.worker.seconds_to_next_check()))
-            self.stop.wait(most_seconds, reports.fileno())
+            self.stop.wait_to_the_end(most_seconds, reports.fileno())
 
     def _put_off_claims(self, error: Exception) -> None:
         """The database is away: wait longer and longer until the next claim. A drain without a job at hand gives up."""

@@ -140,9 +140,9 @@ class SlotGroup:
 
     @property
     def retire_reason(self) -> Optional[str]:
-        """See Runner.retire_reason: the first one's, or that of one that is busy."""
-        for slot in (self._first, *self._busy):
-            if slot.runner.retire_reason is not None:
+        """See Runner.retire_reason: that of any open slot."""
+        for slot in (self._first, *self._free, *self._busy, self._urgent):
+            if slot is not None and slot.runner.retire_reason is not None:
                 return slot.runner.retire_reason
         return None
 

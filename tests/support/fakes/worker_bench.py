@@ -70,6 +70,10 @@ class ClockedStop(StopSignal):
         self.during_wait()
         return self.requested
 
+    def wait_to_the_end(self, seconds: float, *also: int) -> None:
+        """As `wait`."""
+        self.wait(seconds, *also)
+
 
 class ScriptedRunner(Runner):
     """A bot that answers as told; `during` happens while it runs and gets the tick to call."""

@@ -1,7 +1,7 @@
-"""Completes several jobs of one worker at once: what it ran in a moment, whichever lanes that is of.
+"""What is done to several leases of one worker at once: renewed, completed, let go, whichever lanes they are of.
 
 Jobs that were held behind another one of their lane, see held_jobs.py, become done together with it; and its lease
-moves on to the next one that is run.
+moves on to the next one that is run. The public functions are methods of DatabaseQueue.
 """
 
 from __future__ import annotations
@@ -12,13 +12,41 @@ from typing import TYPE_CHECKING
 from scalable.lib.errors import LeaseLost
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.dialects.database import Session
-from scalable.lib.queue.held_jobs import IS_HELD
+from scalable.lib.queue.held_jobs import IS_HELD, LET_GO
 from scalable.lib.queue.job import DONE, PROCESSING, Lease, by_token
 from scalable.lib.queue.parking import unpark_next
 from scalable.lib.queue.table import QueueTable
 
 if TYPE_CHECKING:
     from scalable.lib.queue.database_queue import DatabaseQueue
+
+# Extends all leases of one worker that are still held. By primary key; what another worker has by now is not touched.
+RENEW_MANY = """
+UPDATE {jobs}
+SET lease_expires_at = {in:seconds}, updated_at = {now}
+WHERE id IN ({ids})
+  AND status = 'processing'
+  AND reserved_by = :worker
+"""
+
+# Whose leases were renewed, when some were not. By primary key.
+HELD = """
+SELECT id, lease_token
+FROM {jobs}
+WHERE id IN ({ids})
+  AND status = 'processing'
+LIMIT :limit
+"""
+
+# The end of several jobs of one claim. By primary key; only for their own lease. {alone} is ALONE, or nothing.
+COMPLETE_MANY = """
+UPDATE {jobs}
+SET status = 'done', processed_at = {now}, updated_at = {now}, error_message = NULL, lease_expires_at = NULL
+WHERE id IN ({ids})
+  AND status = 'processing'
+  AND lease_token = :token
+  {alone}
+"""
 
 # Those that were run behind them, right after that and in the same transaction. By primary key.
 COMPLETE_HELD = f"""
@@ -40,6 +68,23 @@ SET status = 'processing', attempts = attempts + 1, parked = 0, has_followers = 
 
 class _NotAllHeld(Exception):
     """Some of the jobs are no longer held: nothing is changed."""
+
+
+def let_go(queue: DatabaseQueue, leases: Sequence[Lease]) -> None:
+    """Held jobs of claim_lanes will not be run under the lease of the one before them. Safe to repeat."""
+    for token, of_claim in by_token(leases).items():
+        queue.table.change_ids(LET_GO, (lease.job_id for lease in of_claim), token=token)
+
+
+def renew_many(queue: DatabaseQueue, leases: Sequence[Lease], lease_seconds: float) -> list[Lease]:
+    """`renew` all leases of one worker, in one statement; those that were lost. Safe to repeat."""
+    if not leases:
+        return []
+    ids, worker = {lease.job_id for lease in leases}, leases[0].worker
+    if queue.table.change(RENEW_MANY, ids=ids, worker=worker, seconds=lease_seconds) == len(leases):
+        return []
+    held = set(queue.table.rows(HELD, ids=ids, limit=len(ids)))
+    return [lease for lease in leases if (lease.job_id, lease.token) not in held]
 
 
 def complete_many(
@@ -64,10 +109,10 @@ def complete_many(
 def _complete_claim(queue: DatabaseQueue, token: str, leases: list[Lease]) -> list[Lease]:
     """Jobs that were claimed themselves, by one claim: those without followers together, then those with some."""
     ids = [lease.job_id for lease in leases]
-    alone = queue.table.change(sql.COMPLETE_MANY.replace("{alone}", sql.ALONE), ids=ids, token=token)
+    alone = queue.table.change(COMPLETE_MANY.replace("{alone}", sql.ALONE), ids=ids, token=token)
     if alone == len(ids):
         return []
-    held = set(queue.table.rows(sql.HELD, ids=ids, limit=len(ids)))
+    held = set(queue.table.rows(HELD, ids=ids, limit=len(ids)))
     followed = [lease for lease in leases if (lease.job_id, token) in held]
     lost = _complete_lanes(queue.table, followed, [], 0.0) if followed else []
     if alone + len(followed) < len(ids):  # some were lost, or were completed by a call whose answer was
@@ -112,7 +157,7 @@ def _complete(table: QueueTable, done: Sequence[Lease], going_on: Sequence[Lease
 
     def work(session: Session) -> None:
         ended = {lease.head: lease.job_id for lease in done}
-        if session.execute(table.sql(sql.COMPLETE_MANY.replace("{alone}", "")), ids=ids, token=token) != len(ended):
+        if session.execute(table.sql(COMPLETE_MANY.replace("{alone}", "")), ids=ids, token=token) != len(ended):
             raise _NotAllHeld
         held = len(ids) - len(ended)
         if held and session.execute(table.sql(COMPLETE_HELD), ids=ids, token=token) != held:
