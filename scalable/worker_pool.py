@@ -44,7 +44,7 @@ def main(arguments):
     configure_logging(quieter(config.log_level) if options.cron else config.log_level)
     queue = installation.queue()
     if options.status or options.health or options.stop:
-        return control_pool(options, folder.pool_lock, queue, config.bot.timeout_seconds)
+        return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)
     if options.cron:
         from scalable.lib.pool.cron import run_cron
 

@@ -268,6 +268,24 @@ def test_an_overlapping_tick_is_a_silent_no_op(make: MakeTicks) -> None:
     assert f"running already (pid {tick.child.pid})" in resident.stderr
 
 
+def test_a_tick_at_its_last_is_seen_by_status_and_ended_by_stop(make: MakeTicks) -> None:
+    ticks = make(GATED_BOT)
+    ticks.store(1)
+    tick = ticks.start(*CRON, "--max-seconds", "2")
+    ticks.wait_for_file("started-1")
+    wait_until(lambda: PoolLock(ticks.data_folder.pool_lock).holder() is None, ticks.logs)
+
+    status = ticks.run("worker_pool.py", "--status")
+    stopped = ticks.run("worker_pool.py", "--stop", "--at-once")
+
+    assert f"pid {tick.child.pid} only finishes its last updates" in status.stdout
+    assert (stopped.returncode, stopped.stdout.splitlines()[-1]) == (0, "it has ended")
+    assert tick.end() == 0
+    assert ticks.states() == {1: "pending"}
+    again = ticks.run("worker_pool.py", "--stop")
+    assert (again.returncode, again.stdout) == (0, "no pool of this installation is running\n")
+
+
 def test_a_tick_beside_a_resident_pool_is_a_silent_no_op(make: MakeTicks) -> None:
     ticks = make(GATED_BOT)
     ticks.store(1)

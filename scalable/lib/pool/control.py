@@ -19,24 +19,33 @@ STEP_SECONDS = 0.1
 ENDING_SECONDS = 20.0
 
 
-def control_pool(options: argparse.Namespace, lock: Path, queue: DatabaseQueue, bot_timeout_seconds: float) -> int:
-    """What --status, --health or --stop asks for; the exit code.
+def control_pool(
+    options: argparse.Namespace, lock: Path, finishing_lock: Path, queue: DatabaseQueue, bot_timeout_seconds: float
+) -> int:
+    """What --status, --health or --stop asks for; the exit code. `finishing_lock`: see PoolParts.
 
     --status gives 0 when the pool runs, --health when nothing is wrong, --stop when the pool has ended or none runs;
     else they give 1.
     """
     if options.status:
-        return _show_status(lock, queue)
+        return _show_status(lock, finishing_lock, queue)
     if options.health:
         reasons = check_health(queue)
         print("\n".join(in_words(reasons)))
         return ExitCode.UNEXPECTED if reasons else ExitCode.OK
-    return _stop_pool(lock, options.at_once, grace_seconds(bot_timeout_seconds) + ENDING_SECONDS)
+    running = [held for held in (lock, finishing_lock) if PoolLock(held).holder() is not None]
+    for held in running:
+        _stop_pool(held, options.at_once, grace_seconds(bot_timeout_seconds) + ENDING_SECONDS)
+    if not running:
+        print("no pool of this installation is running")
+    return ExitCode.OK
 
 
-def _show_status(lock: Path, queue: DatabaseQueue) -> int:
-    holder = PoolLock(lock).holder()
+def _show_status(lock: Path, finishing_lock: Path, queue: DatabaseQueue) -> int:
+    holder, finishing = PoolLock(lock).holder(), PoolLock(finishing_lock).holder()
     print("pool     not running here" if holder is None else f"pool     running, {_place(holder)}")
+    if finishing is not None:
+        print(f"         {_place(finishing)} only finishes its last updates")
     try:
         print("\n".join(_status_lines(holder, queue)))
     except ScalableError as error:
@@ -59,11 +68,10 @@ def _status_lines(holder: Holder | None, queue: DatabaseQueue) -> list[str]:
     return [*lines, f"queue    {counts.pending} pending, {counts.processing} processing, {counts.failed} failed"]
 
 
-def _stop_pool(lock: Path, at_once: bool, longest_seconds: float) -> int:
+def _stop_pool(lock: Path, at_once: bool, longest_seconds: float) -> None:
     holder = PoolLock(lock).holder()
-    if holder is None:
-        print("no pool of this installation is running")
-        return ExitCode.OK
+    if holder is None:  # it has ended just now
+        return
     if holder.pid is None or not holder.is_here:
         raise ScalableError(f"the pool runs on another machine ({_place(holder)}): run this command there")
     print(f"the pool (pid {holder.pid}) ends{' at once' if at_once else ' after the jobs at hand'} …", flush=True)
@@ -74,4 +82,3 @@ def _stop_pool(lock: Path, at_once: bool, longest_seconds: float) -> int:
             raise ScalableError(f"the pool (pid {holder.pid}) has not ended within {longest_seconds:.0f} s")
         time.sleep(STEP_SECONDS)
     print("it has ended")
-    return ExitCode.OK

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import ExitCode, NoProcessLeft
 from scalable.lib.logs import event
-from scalable.lib.pool.file_lock import take_file_lock
 from scalable.lib.pool.parts import PoolParts
 from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.pool.services import PoolServices
@@ -119,7 +118,7 @@ class _CronPool:
 
     def _make_way(self) -> bool:
         """Let the next tick work while the last jobs of this one run; False while those of another one do."""
-        if take_file_lock(self.parts.finishing_lock) is None:
+        if not PoolLock(self.parts.finishing_lock, tries=1).take(ensure=True):
             return False
         self._end_services()
         self.lock.release()

@@ -20,6 +20,7 @@ from typing import Optional
 from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
 from scalable.lib.logs import event
 from scalable.lib.pool.file_lock import take_file_lock
+from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.queue.database_queue import DatabaseQueue
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class DrainSession:
 
     def make_way(self) -> bool:
         """Finish already, as only jobs that were begun are left to do; False while another drain is at its last."""
-        if take_file_lock(self.finishing_lock) is None:
+        if not PoolLock(self.finishing_lock, tries=1).take(ensure=True):
             return False
         self.finish()
         return True

@@ -32,8 +32,10 @@ class Holder:
 class PoolLock:
     """Held from `take` to `release`, or the end of the process. Opened close-on-exec: no worker inherits the lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tries: int = TRIES) -> None:
+        """`tries`: how often `take` tries it while another process has it, see take_file_lock."""
         self._path = path
+        self._tries = tries
         self._descriptor: Optional[int] = None
 
     def take(self, ensure: bool = False) -> bool:
@@ -41,7 +43,7 @@ class PoolLock:
 
         Raises AlreadyRunning with the holder's pid otherwise, ConfigurationError when the file is unusable.
         """
-        descriptor = take_file_lock(self._path, "the pool's lock", TRIES)
+        descriptor = take_file_lock(self._path, "the pool's lock", self._tries)
         if descriptor is None:
             if ensure:
                 return False
