@@ -176,6 +176,7 @@ def _server_command(build: Build, run_folder: Path, socket_path: Path, port: int
         "--bind-address=127.0.0.1",
         f"--pid-file={run_folder}/server.pid",
         "--skip-name-resolve",
+        "--back-log=500",  # tests connect a hundred times at once; a full queue refuses at once on a socket
     ]
     if build.is_mysql:
         command += ["--mysqlx=OFF", "--disable-log-bin"]
