@@ -18,6 +18,7 @@ from benchmarks.figures import percentile, table, verdict
 from benchmarks.nothing_bot import FIRST_WATCHED
 from benchmarks.pools import BOT, START_SECONDS, enqueue, insert_bare_rows
 from benchmarks.server import NAME, Server
+from benchmarks.watched import seconds_to_begin
 from scalable.lib.installation import open_installation
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.rows import time_of
@@ -138,18 +139,11 @@ def _waits(site: ServedSite, ends: float) -> Iterator[float]:
     for number in range(FIRST_WATCHED, FIRST_WATCHED + OTHERS):
         site.send({"update_id": number, "message": {"message_id": 1, "date": 1, "chat": {"id": number}}})
         answered_ns = time.monotonic_ns()
-        while number not in _begun(journal):
-            if time.monotonic() > ends:
-                return
-            time.sleep(0.02)
-        yield max(0.0, (_begun(journal)[number] - answered_ns) / 1e9)
+        waited = seconds_to_begin(journal, number, answered_ns, ends)
+        if waited is None:
+            return
+        yield waited
         time.sleep(PAUSE_SECONDS)
-
-
-def _begun(journal: Path) -> dict[int, int]:
-    """When the bot got each of the watched updates, in nanoseconds."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    return {int(update): int(at) for update, at in map(str.split, lines)}
 
 
 def _row(name: str, flooded: Flooded) -> list[str]:

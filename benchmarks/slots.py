@@ -17,6 +17,7 @@ from benchmarks.machine import family, memory_megabytes_of
 from benchmarks.nothing_bot import FIRST_WATCHED
 from benchmarks.pools import REPOSITORY, START_SECONDS, TABLES, Pool, running_pool, version_1
 from benchmarks.server import Server
+from benchmarks.watched import seconds_to_begin
 from tests.support.servers.children import command_of
 from tests.support.servers.idle_installation import Ticks
 
@@ -155,14 +156,6 @@ def _waits(server: Server, arguments: list[str]) -> list[float]:
         for number in range(FIRST_WATCHED, FIRST_WATCHED + PAYMENTS):
             ticks.deliver_payment(number)
             stored_ns = time.monotonic_ns()
-            ends = time.monotonic() + BUSY_SECONDS
-            while (begun := _begun(journal).get(number)) is None and time.monotonic() < ends:
-                time.sleep(0.01)
-            waits.append(BUSY_SECONDS if begun is None else max(0.0, (begun - stored_ns) / 1e9))
+            waited = seconds_to_begin(journal, number, stored_ns, time.monotonic() + BUSY_SECONDS)
+            waits.append(BUSY_SECONDS if waited is None else waited)
     return waits
-
-
-def _begun(journal: Path) -> dict[int, int]:
-    """When the bot got each payment, in nanoseconds."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    return {int(number): int(at) for number, at in (line.split() for line in lines)}

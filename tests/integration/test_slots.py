@@ -20,6 +20,7 @@ from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import wait_until
 
 WORKERS, SLOTS = 2, 8
+MOST = WORKERS * SLOTS
 PATIENCE_SECONDS = 60.0
 # Says that it started; a payment and a quick text end at once, `hang` never, everything else when the test lets it.
 PHP_BOT = """<?php
@@ -62,6 +63,12 @@ class Slots:
         """An update of a chat of its own."""
         chat = {"id": update_id, "type": "private"}
         self._deliver({"update_id": update_id, "message": {"message_id": 1, "date": 1, "chat": chat, "text": text}})
+
+    def fill(self, and_waiting: int = 0) -> None:
+        """Every slot runs an update that waits, and so many more are in the queue."""
+        for update_id in range(1, MOST + and_waiting + 1):
+            self.send(update_id)
+        self.wait_for(lambda: len(self.begun()) == MOST)
 
     def pay(self, update_id: int) -> None:
         """A payment to be confirmed within ten seconds."""
@@ -113,31 +120,25 @@ def make(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> It
 @pytest.mark.parametrize("mode", MODES)
 def test_a_worker_runs_as_many_updates_at_the_same_time_as_it_has_slots(make: Callable[..., Slots], mode: str) -> None:
     slots = make(mode)
-    most = WORKERS * SLOTS
-    for update_id in range(1, most + 3):
-        slots.send(update_id)
+    slots.fill(and_waiting=2)
 
-    slots.wait_for(lambda: len(slots.begun()) == most)
-    assert slots.counts() == {"pending": 2, "processing": most}
+    assert slots.counts() == {"pending": 2, "processing": MOST}
     slots.let_go()
 
-    slots.wait_for(lambda: slots.counts() == {"done": most + 2})
-    assert [slots.runs(update_id) for update_id in slots.begun()] == [1] * (most + 2)
+    slots.wait_for(lambda: slots.counts() == {"done": MOST + 2})
+    assert [slots.runs(update_id) for update_id in slots.begun()] == [1] * (MOST + 2)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_payment_does_not_wait_for_slots_that_are_all_busy(make: Callable[..., Slots], mode: str) -> None:
     slots = make(mode)
-    most = WORKERS * SLOTS
-    for update_id in range(1, most + 2):
-        slots.send(update_id)
-    slots.wait_for(lambda: len(slots.begun()) == most)
+    slots.fill(and_waiting=1)
 
     for number in range(1, 6):
         slots.pay(1000 + number)
         slots.wait_for(lambda number=number: 1000 + number in slots.begun())  # type: ignore[misc]
 
-    slots.wait_for(lambda: slots.counts() == {"pending": 1, "processing": most, "done": 5})
+    slots.wait_for(lambda: slots.counts() == {"pending": 1, "processing": MOST, "done": 5})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -178,9 +179,7 @@ def test_sixteen_slots_of_two_workers_share_one_connection_each(servers: Servers
     slots = Slots(tmp_path, "fastcgi", **database_settings(servers, "mariadb-10.11"))
     name = slots.site.environment["BOT_DB_NAME"]
     with slots.site, servers.get("mariadb-10.11").connect() as connection, connection.cursor() as cursor:
-        for update_id in range(1, WORKERS * SLOTS + 1):
-            slots.send(update_id)
-        slots.wait_for(lambda: len(slots.begun()) == WORKERS * SLOTS)
+        slots.fill()
 
         cursor.execute("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = %s", (name,))
         [(count,)] = cursor.fetchall()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.servers.children import command_of
 from tests.support.servers.databases import let_leases_run_out
 from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, Ticks
 from tests.support.servers.site import wait_until
@@ -210,7 +211,4 @@ def has_taken_signals(pid: int) -> bool:
 
 def is_drain(pid: int) -> bool:
     """Whether it is a drain, and not the request that is just starting one."""
-    try:
-        return b"--flight" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    return "--flight" in command_of(pid).split()

@@ -32,6 +32,15 @@ def write(root: Path, folder: str, **files: str) -> None:
         (place / name.replace("__", ".")).write_text(f"{text}\n")
 
 
+def memory(
+    used: int, most: int, cache: str, used_name: str = "memory__current", most_name: str = "memory__max"
+) -> dict[str, str]:
+    """The files of a control group that say what it uses and may use, and how much of that is cache, all in MB."""
+    name, megabytes = cache.split()
+    statistics = f"anon 1\n{name} {int(megabytes) * MEGABYTE}"
+    return {used_name: str(used * MEGABYTE), most_name: str(most * MEGABYTE), "memory__stat": statistics}
+
+
 def shown(root: Path) -> list[str]:
     return [str(limit) for limit in host_limits(root)]
 
@@ -50,14 +59,7 @@ def test_the_machine_has_what_it_calls_available(root: Path) -> None:
 def test_a_control_group_of_version_2_and_those_above_it(root: Path) -> None:
     write(root, "proc/self", cgroup="0::/users/alice")
     write(root, "sys/fs/cgroup/users/alice", pids__current="7", pids__max="max", memory__max="max")
-    write(root, "sys/fs/cgroup/users", pids__current="40", pids__max="100")
-    write(
-        root,
-        "sys/fs/cgroup/users",
-        memory__current=str(700 * MEGABYTE),
-        memory__max=str(1000 * MEGABYTE),
-        memory__stat=f"anon 1\ninactive_file {200 * MEGABYTE}",
-    )
+    write(root, "sys/fs/cgroup/users", pids__current="40", pids__max="100", **memory(700, 1000, "inactive_file 200"))
 
     assert sorted(shown(root)) == ["40 of 100 processes and threads", "500 of 1000 MB memory"]
 
@@ -65,13 +67,8 @@ def test_a_control_group_of_version_2_and_those_above_it(root: Path) -> None:
 def test_control_groups_of_version_1(root: Path) -> None:
     write(root, "proc/self", cgroup="9:name=systemd:/\n8:pids:/alice\n4:cpu,memory:/alice\n0::/")
     write(root, "sys/fs/cgroup/pids/alice", pids__current="5", pids__max="50")
-    write(
-        root,
-        "sys/fs/cgroup/memory/alice",
-        memory__usage_in_bytes=str(300 * MEGABYTE),
-        memory__limit_in_bytes=str(512 * MEGABYTE),
-        memory__stat=f"total_inactive_file {100 * MEGABYTE}",
-    )
+    old_names = memory(300, 512, "total_inactive_file 100", "memory__usage_in_bytes", "memory__limit_in_bytes")
+    write(root, "sys/fs/cgroup/memory/alice", **old_names)
 
     assert sorted(shown(root)) == ["200 of 512 MB memory", "5 of 50 processes and threads"]
 

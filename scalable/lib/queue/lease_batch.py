@@ -29,8 +29,8 @@ WHERE id IN ({ids})
   AND reserved_by = :worker
 """
 
-# Whose leases were renewed, when some were not. By primary key.
-HELD = """
+# Which leases are those of running jobs, when some are not what was expected. By primary key.
+LEASES = """
 SELECT id, lease_token
 FROM {jobs}
 WHERE id IN ({ids})
@@ -83,7 +83,7 @@ def renew_many(queue: DatabaseQueue, leases: Sequence[Lease], lease_seconds: flo
     ids, worker = {lease.job_id for lease in leases}, leases[0].worker
     if queue.table.change(RENEW_MANY, ids=ids, worker=worker, seconds=lease_seconds) == len(leases):
         return []
-    held = set(queue.table.rows(HELD, ids=ids, limit=len(ids)))
+    held = set(queue.table.rows(LEASES, ids=ids, limit=len(ids)))
     return [lease for lease in leases if (lease.job_id, lease.token) not in held]
 
 
@@ -112,7 +112,7 @@ def _complete_claim(queue: DatabaseQueue, token: str, leases: list[Lease]) -> li
     alone = queue.table.change(COMPLETE_MANY.replace("{alone}", sql.ALONE), ids=ids, token=token)
     if alone == len(ids):
         return []
-    held = set(queue.table.rows(HELD, ids=ids, limit=len(ids)))
+    held = set(queue.table.rows(LEASES, ids=ids, limit=len(ids)))
     followed = [lease for lease in leases if (lease.job_id, token) in held]
     lost = _complete_lanes(queue.table, followed, [], 0.0) if followed else []
     if alone + len(followed) < len(ids):  # some were lost, or were completed by a call whose answer was

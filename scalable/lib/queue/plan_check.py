@@ -19,7 +19,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "find what was stored": (sql.FIND_UPDATES, {"ids": [1, 2, 3], "limit": 32}),
     "claim": (sql.CANDIDATES, {"limit": 4}),
     "claim urgent ones": (sql.URGENT_CANDIDATES, {"limit": 4}),
-    "renew": (lease_batch.HELD, {"ids": [1, 2, 3], "limit": 3}),
+    "renew": (lease_batch.LEASES, {"ids": [1, 2, 3], "limit": 3}),
     "park": (sql.DUE, {"limit": 500}),
     "look for what blocks": (sql.OPEN_IN_LANE, {"lane_0": "chat:1"}),
     "walk from lane to lane": (lane_walk.HEAD_OF_NEXT_LANE, {"lane": "chat:1"}),
