@@ -34,7 +34,7 @@ def test_a_worker_is_there_with_all_it_says_of_itself(registry: WorkerRegistry) 
     assert (worker.name, worker.host, worker.pid, worker.memory_kb) == (HEARTBEAT.name, "host", 4711, 20_000)
     assert (worker.runs, worker.succeeded, worker.retried, worker.failed) == (9, 6, 2, 1)
     assert worker.heartbeat_at - worker.started_at == timedelta(seconds=120)
-    assert worker.job_id is None
+    assert worker.job_ids == ()
 
 
 def test_a_pool_keeps_its_own_workers_alive_and_no_others(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
@@ -58,16 +58,19 @@ def test_a_later_beat_replaces_the_earlier_one(registry: WorkerRegistry) -> None
     assert (worker.runs, worker.memory_kb) == (10, None)
 
 
-def test_a_worker_is_shown_with_the_job_it_runs_at_this_moment(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
-    queue.enqueue(Update("{}"))
+def test_a_worker_is_shown_with_the_jobs_it_runs_at_this_moment(queue: DatabaseQueue, registry: WorkerRegistry) -> None:
+    """A worker has several slots: what one of them runs is not all of it."""
+    for _ in range(3):
+        queue.enqueue(Update("{}"))
     registry.record_heartbeat(HEARTBEAT)
     registry.record_heartbeat(replace(HEARTBEAT, name="another"))
 
-    (job,) = queue.claim(HEARTBEAT.name, LEASE_SECONDS)
-    assert {worker.name: worker.job_id for worker in registry.alive()} == {HEARTBEAT.name: job.id, "another": None}
+    jobs = queue.claim(HEARTBEAT.name, LEASE_SECONDS, 3)
+    running = {worker.name: sorted(worker.job_ids) for worker in registry.alive()}
+    assert running == {HEARTBEAT.name: [job.id for job in jobs], "another": []}
 
-    queue.complete(job.lease)
-    assert [worker.job_id for worker in registry.alive()] == [None, None]
+    queue.complete_many([job.lease for job in jobs])
+    assert [worker.job_ids for worker in registry.alive()] == [(), ()]
 
 
 def test_a_killed_worker_is_not_alive_any_more_after_its_time(queue: DatabaseQueue, registry: WorkerRegistry) -> None:

@@ -116,6 +116,7 @@ def test_the_json_shows_the_workers_that_are_alive(site: ServedSite) -> None:
         "failed",
         "memory_kb",
         "job_id",
+        "job_ids",
     } == set(first)
 
 

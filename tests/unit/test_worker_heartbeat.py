@@ -40,7 +40,7 @@ def test_a_worker_is_registered_before_its_first_job_and_gone_after_its_last(ben
 
     bench.loop(drain=True)
 
-    assert [(worker.name, worker.runs, worker.job_id) for worker in seen] == [("worker-1", 0, 1)]
+    assert [(worker.name, worker.runs, worker.job_ids) for worker in seen] == [("worker-1", 0, (1,))]
     assert alive(bench) == []
 
 

@@ -176,7 +176,8 @@ def _webhook_as_json(webhook: Optional[WebhookInfo]) -> Optional[dict[str, Any]]
 
 
 def _worker_as_json(worker: RegisteredWorker) -> dict[str, Any]:
-    return {**vars(worker), "started_at": iso(worker.started_at), "heartbeat_at": iso(worker.heartbeat_at)}
+    times = {"started_at": iso(worker.started_at), "heartbeat_at": iso(worker.heartbeat_at)}
+    return {**vars(worker), **times, "job_id": worker.job_ids[0] if worker.job_ids else None}
 
 
 def jobs_json(jobs: Iterable[JobSummary], found: Found) -> dict[str, Any]:

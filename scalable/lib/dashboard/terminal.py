@@ -33,7 +33,7 @@ def worker_lines(workers: Sequence[RegisteredWorker]) -> list[str]:
     rows: _Rows = [("worker", "pid", "runs now", "runs", "failed", "memory")]
     for worker in workers:
         memory = "" if worker.memory_kb is None else f"{worker.memory_kb // 1024} MB"
-        now = "idle" if worker.job_id is None else f"job {worker.job_id}"
+        now = f"job {', '.join(map(str, worker.job_ids))}" if worker.job_ids else "idle"
         rows.append((_printable(worker.name), str(worker.pid), now, str(worker.runs), str(worker.failed), memory))
     return _columns(rows) if workers else ["no worker is alive"]
 

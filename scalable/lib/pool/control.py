@@ -60,7 +60,7 @@ def _place(holder: Holder) -> str:
 def _status_lines(holder: Holder | None, queue: DatabaseQueue) -> list[str]:
     alive = queue.workers.alive()
     ours = [] if holder is None else [w for w in alive if w.pool.startswith(f"{holder.host}:{holder.pid}-")]
-    running = sum(worker.job_id is not None for worker in ours)
+    running = sum(bool(worker.job_ids) for worker in ours)
     counts = queue.counts()
     lines = [f"workers  {len(ours)}, {running} of them running the bot"] if holder is not None else []
     if len(alive) > len(ours):

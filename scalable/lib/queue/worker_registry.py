@@ -17,6 +17,7 @@ ALIVE_SECONDS = 90.0
 # Rows of workers that were killed are kept this long, to be shown.
 KEEP_GONE_SECONDS = 86_400.0
 MOST_WORKERS = 1000
+MOST_RUNNING = 10_000
 
 # A worker's own row; no other process writes it. By primary key.
 UPDATE_WORKER = """
@@ -70,7 +71,7 @@ WHERE name = :name
   AND heartbeat_at < {ago:seconds}
 """
 
-# What runs now. By index turn: the rows that are processing are about as many as the workers.
+# What runs now. By index turn: the rows that are processing are about as many as the open slots.
 RUNNING = """
 SELECT reserved_by, id
 FROM {jobs} {use:turn}
@@ -96,7 +97,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class RegisteredWorker:
-    """A worker as others see it; times are UTC by the database's clock, `job_id` is what it runs at this moment."""
+    """A worker as others see it; times are UTC by the database's clock, `job_ids` is what it runs at this moment."""
 
     name: str
     host: str
@@ -108,7 +109,7 @@ class RegisteredWorker:
     retried: int
     failed: int
     memory_kb: Optional[int]
-    job_id: Optional[int]
+    job_ids: tuple[int, ...]
 
     @property
     def pool(self) -> str:
@@ -135,10 +136,12 @@ class WorkerRegistry:
         self._table.change(DELETE_WORKER, name=worker)
 
     def alive(self, within_seconds: float = ALIVE_SECONDS) -> list[RegisteredWorker]:
-        """The workers that wrote their row in the last `within_seconds`, by name, with the job that each runs now."""
+        """The workers that wrote their row in the last `within_seconds`, by name, with the jobs that each runs now."""
         rows = self._table.rows(ALIVE, seconds=within_seconds, limit=MOST_WORKERS)
-        running = dict(reversed(self._table.rows(RUNNING, limit=MOST_WORKERS))) if rows else {}
-        return [RegisteredWorker(*with_times((*row, running.get(row[0])), 3, 4)) for row in rows]
+        running: dict[str, tuple[int, ...]] = {}
+        for name, job_id in sorted(self._table.rows(RUNNING, limit=MOST_RUNNING)) if rows else ():
+            running[name] = (*running.get(name, ()), job_id)
+        return [RegisteredWorker(*with_times((*row, running.get(row[0], ())), 3, 4)) for row in rows]
 
     def forget_gone(self, silent_seconds: float = KEEP_GONE_SECONDS) -> int:
         """Delete workers that have not written their row for `silent_seconds`; how many. Safe in several processes."""

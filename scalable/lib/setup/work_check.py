@@ -39,7 +39,7 @@ def _pool(storage: Storage) -> list[Finding]:
 
 def _workers(vitals: Vitals) -> Finding:
     last = vitals.notes.get(TOTALS)
-    running = sum(worker.job_id is not None for worker in vitals.workers)
+    running = sum(bool(worker.job_ids) for worker in vitals.workers)
     if vitals.workers:
         return ok("workers", f"{len(vitals.workers)} alive, {running} of them running the bot")
     if last is None:

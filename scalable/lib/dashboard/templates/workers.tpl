@@ -12,10 +12,11 @@
 <td data-label="{{t('host')}}">{{visible(worker.host)}}</td>
 <td data-label="{{t('pid')}}">{{worker.pid}}</td>
 <td data-label="{{t('now_runs')}}">\\
-% if worker.job_id is None:
+% if not worker.job_ids:
 <span class="calm">{{t('idle')}}</span>\\
-% else:
-<a href="{{page.base}}/job/{{worker.job_id}}">{{worker.job_id}}</a>\\
+% end
+% for job_id in worker.job_ids:
+<a href="{{page.base}}/job/{{job_id}}">{{job_id}}</a>
 % end
 </td>
 <td data-label="{{t('since')}}">{{!page.time(worker.started_at)}}</td>
