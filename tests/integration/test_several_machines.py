@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -37,6 +38,7 @@ NAMES = ("machine-a", "machine-b", "machine-c")
 UPDATES, LANES = 400, 40
 # The promise of README: from the death of a machine until what it held runs elsewhere.
 MOVES_WITHIN_SECONDS = 120.0
+ENDS_WITHIN_SECONDS = 10.0
 # By the clock that all processes share (CLOCK_MONOTONIC).
 BOT = """
 import fcntl, json, os, sys, time
@@ -92,8 +94,17 @@ class Machine:
         self.pool = Child(command, log=self.log, environment=environment)
 
     def pull_the_plug(self) -> None:
-        """Nothing of it lives when this returns."""
-        self.pool.kill()
+        """Nothing of it lives when this returns: its first process ends when all others have (pid_namespaces(7)).
+
+        /proc shows that one as ended (Z) when its first thread has, which is too early; a pidfd waits for all of them.
+        """
+        with ExitStack() as stack:
+            descriptors = [os.pidfd_open(process) for process in children(self.pool.pid)]
+            for descriptor in descriptors:
+                stack.callback(os.close, descriptor)
+            self.pool.kill()
+            for descriptor in descriptors:
+                assert select([descriptor], [], [], ENDS_WITHIN_SECONDS)[0], f"{self.name} lives on"
 
     def end_the_pool(self) -> None:
         """As its owner would; `unshare` itself ends at a signal and pulls the plug."""
