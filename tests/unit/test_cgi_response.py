@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES, CapturedOutput
-from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response, read_response
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, is_whole_success, parse_response, read_response
 from scalable.lib.runners.run_result import RunResult
 from tests.support.generators.fuzz_counts import fuzzed
 
@@ -118,3 +118,35 @@ def test_a_body_comes_out_as_it_went_in(status: int, body: bytes):
     head = f"Status: {status} Whatever\r\nContent-type: text/plain\r\n\r\n".encode()
 
     assert parse_response(head + body) == (status, {"content-type": "text/plain"}, body)
+
+
+@pytest.mark.parametrize(
+    ("output", "is_whole"),
+    [
+        (b"Content-Length: 2\r\n\r\nok", True),
+        (b"content-length:2\n\nok", True),
+        (b"Content-Length: 2\r\n\r\no", False),
+        (b"Content-Length: 2\r\n\r\nok and more", True),
+        (b"Content-Length: 0\r\n\r\n", True),
+        (b"Content-Length: 0\r\n", False),
+        (b"Content-type: text/html\r\n\r\nok", False),
+        (b"Status: 204 No Content\r\nContent-Length: 0\r\n\r\n", True),
+        (b"Status: 500 Oops\r\nContent-Length: 2\r\n\r\nno", False),
+        (b"Location: /x\r\nContent-Length: 0\r\n\r\n", False),
+        (b"Content-Length: two\r\n\r\nok", False),
+        (b"Content-Length: -1\r\n\r\nok", False),
+        ("Content-Length: \u0662\r\n\r\nok".encode(), False),
+        (b"", False),
+        (b"no headers", False),
+    ],
+)
+def test_an_answer_is_whole_when_its_length_says_so(output: bytes, is_whole: bool):
+    assert is_whole_success(captured(output)) is is_whole
+
+
+def test_a_long_answer_is_whole_only_when_all_of_it_came():
+    body = b"x" * (2 * HEAD_BYTES)
+    head = b"Content-Length: %d\r\n\r\n" % len(body)
+
+    assert is_whole_success(captured(head + body))
+    assert not is_whole_success(captured(head + body[1:]))

@@ -25,7 +25,8 @@ class BotSettings:
     """The settings of the bot.
 
     `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
-    Telegram would send as its secret token. `socket_folder` is private to this user.
+    Telegram would send as its secret token. `socket_folder` is private to this user. A bot that has answered may work
+    on until `background_seconds` after its start.
     """
 
     target: str = field(repr=False)
@@ -35,6 +36,7 @@ class BotSettings:
     fastcgi_socket: str
     secret: str = field(repr=False)
     socket_folder: Path
+    background_seconds: float = 0.0
 
     @property
     def chosen_mode(self) -> str:
@@ -121,7 +123,7 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
             if bot.fastcgi_socket
             else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
         )
-        return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment)
+        return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment, bot.background_seconds)
     from scalable.lib.runners.cli import CliRunner
 
     return CliRunner(file, bot.timeout_seconds, bot.php_binary, reaper=reaper)

@@ -55,7 +55,8 @@ def _kind_and_cause(result: RunResult) -> tuple[Kind, str]:
         told = f"HTTP status {result.http_status}"
     else:
         return _KINDS[result.end], result.cause
-    broken = fatal_error(result.logged, result.shown)
+    # What breaks off after the answer does not change that the update was served.
+    broken = None if result.works_on else fatal_error(result.logged, result.shown)
     return (Kind.FAILED, f"{broken} ({told})") if broken else (kind, told + meaning)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
+from scalable.lib.runners.working_on import WorkingOn
+
 
 class End(Enum):
     """How a run ended.
@@ -33,6 +35,7 @@ class RunResult:
     `answer` is what the web server would have got from the bot: the body of its response, or its standard output.
     Empty when there was none, or when it was larger than captured_output.HEAD_BYTES. `answer_type` is the Content-Type
     it was given with; None when there was no way to give one. `retry_after` is the header Retry-After.
+    `works_on`: the bot has answered, and has not ended.
     """
 
     end: End
@@ -46,6 +49,7 @@ class RunResult:
     logged: str = field(default="", repr=False)
     answer: bytes = field(default=b"", repr=False)
     answer_type: Optional[str] = None
+    works_on: Optional[WorkingOn] = field(default=None, repr=False)
 
 
 def ran_too_long(

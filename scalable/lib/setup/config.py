@@ -165,6 +165,7 @@ def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Pat
         fastcgi_socket=value["BOT_FASTCGI_SOCKET"],
         secret=value["BOT_WEBHOOK_SECRET"],
         socket_folder=data_dir,
+        background_seconds=value["BOT_LEGACY_BACKGROUND_SECONDS"],
     )
 
 

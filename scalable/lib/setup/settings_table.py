@@ -61,6 +61,12 @@ SETTINGS = (
         "BOT_LEGACY_TIMEOUT", seconds(0.1, 3600), "60", "Seconds the bot may take for one update before it is stopped."
     ),
     Setting(
+        "BOT_LEGACY_BACKGROUND_SECONDS",
+        seconds(0.1, 86400),
+        "300",
+        "Seconds after its start until which a bot may work on that has sent its whole answer (mode `fastcgi`).",
+    ),
+    Setting(
         "BOT_PHP_BINARY",
         text,
         "",

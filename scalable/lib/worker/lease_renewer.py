@@ -49,6 +49,6 @@ class LeaseRenewer:
         self.on_renewed()
 
     def seconds_to_next(self, lists: Iterable[JobList]) -> float:
-        """Until the next renewal is due; infinite when nothing runs."""
-        oldest = min((each.renewed_at for each in lists), default=math.inf)
+        """Until the next renewal is due; infinite when nothing runs that has a lease."""
+        oldest = min((each.renewed_at for each in lists if each.lease_to_renew is not None), default=math.inf)
         return max(oldest + self._terms.renew_seconds, self._not_before) - self.clock()

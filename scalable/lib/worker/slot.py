@@ -21,7 +21,9 @@ from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.runners.judgement import judge
 from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.runner import Runner
+from scalable.lib.runners.working_on import WorkingOn
 from scalable.lib.stop_signal import StopSignal
+from scalable.lib.worker.after_answer import check_stop, note_of, wait_for_end
 from scalable.lib.worker.job_list import JobList
 from scalable.lib.worker.reply_sender import Fate, ReplyResult, ReplySender
 
@@ -35,7 +37,7 @@ IDLE_SECONDS = 60.0
 class RunEnd:
     """How the run of `job` ended: with an `outcome`, and a `note` to keep with the job; or with the `error` it raised.
 
-    `waited_seconds`: from when the job was due to its run.
+    `waited_seconds`: from when the job was due to its run. `works_on`: the bot has answered, and has not ended.
     """
 
     job: ClaimedJob
@@ -43,6 +45,7 @@ class RunEnd:
     outcome: Optional[Outcome] = None
     note: Optional[str] = None
     error: Optional[BaseException] = None
+    works_on: Optional[WorkingOn] = None
 
     @property
     def can_wait(self) -> bool:
@@ -126,6 +129,9 @@ class Slot:
             self._ended.append(end)
             if not end.can_wait:
                 jobs.leave_lane(job)
+            if end.works_on is not None:
+                self._report_ended(is_last=False)
+                wait_for_end(end.works_on, job, self._stop)
             if end.ends_the_list or self.runner.retire_reason is not None:
                 break
             if jobs.has_more:
@@ -165,16 +171,19 @@ class Slot:
         def tick() -> None:
             self._tick(jobs)
 
+        works_on = None
         try:
-            outcome = judge(self.runner.run(job.payload, tick))
-            return RunEnd(job, waited_seconds, outcome, self._reply(job, outcome, tick))
+            result = self.runner.run(job.payload, tick)
+            outcome, works_on = judge(result), result.works_on
+            note = self._reply(job, outcome, tick)
+            note = note_of(outcome, note) if works_on else note
+            return RunEnd(job, waited_seconds, outcome, note, works_on=works_on)
         except BaseException as error:  # noqa: BLE001  # the worker decides, in its own thread
-            return RunEnd(job, waited_seconds, error=error)
+            return RunEnd(job, waited_seconds, error=error, works_on=works_on)
 
     def _tick(self, jobs: JobList) -> None:
         """Called about twice a second while the bot runs. Raises StoppedAtOnce or LeaseLost."""
-        if self._stop.at_once:
-            raise StoppedAtOnce("asked to stop at once")
+        check_stop(self._stop)
         jobs.check_lease()
         self._report_if_due()
 

@@ -57,6 +57,18 @@ def parse_response(head: bytes) -> tuple[int, dict[str, str], bytes]:
     return status, headers, head[found.end() :]
 
 
+def is_whole_success(output: CapturedOutput) -> bool:
+    """Whether it is a success of which nothing is missing, as its Content-Length says; False when it has none."""
+    head = bytes(output.head)
+    try:
+        status, headers, body = parse_response(head)
+    except NotACgiResponse:
+        return False
+    length = headers.get("content-length", "")
+    is_known = length.isascii() and length.isdigit() and 200 <= status < 300
+    return is_known and output.size - (len(head) - len(body)) >= int(length[:18])
+
+
 def _parse_headers(block: str) -> tuple[int, dict[str, str]]:
     headers: dict[str, str] = {}
     for line in block.replace("\r\n", "\n").split("\n") if block else ():  # not splitlines: a value may hold any byte

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.php.cgi_request import bot_variables, check_php_bot, request_variables
-from scalable.lib.runners.php.cgi_response import NotACgiResponse, read_response
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, is_whole_success, read_response
 from scalable.lib.runners.php.fastcgi_client import Answer, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import ProtocolStatus, begin_request, finish_request
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer
+from scalable.lib.runners.php.working_on import FastCgiWorkingOn
 from scalable.lib.runners.run_result import End, RunResult, ran_too_long
 from scalable.lib.runners.runner import Runner
 
@@ -27,7 +29,8 @@ REFUSALS: dict[int, str] = {
 class FastCgiRunner(Runner):
     """Sends each update to `server`. The status of the bot's response tells how it went, as it does Telegram.
 
-    `secret` is the webhook's; of `environment`, the owner's, the bot finds the BOT_* variables.
+    `secret` is the webhook's; of `environment`, the owner's, the bot finds the BOT_* variables. A bot that has answered
+    may work on until `background_seconds` after its start.
     """
 
     def __init__(
@@ -37,9 +40,11 @@ class FastCgiRunner(Runner):
         server: FastCgiServer,
         secret: str = "",
         environment: Mapping[str, str] = MappingProxyType({}),
+        background_seconds: float = 0.0,
     ) -> None:
         self._bot = bot
         self._timeout_seconds = timeout_seconds
+        self._background_seconds = max(background_seconds, timeout_seconds)
         self._server = server
         self._file: Optional[tuple[int, int]] = None
         variables = {**bot_variables(environment), **request_variables(bot, secret)}
@@ -76,13 +81,18 @@ class FastCgiRunner(Runner):
         except BotMissing as error:
             return RunResult(End.NOT_STARTED, time.monotonic() - started, str(error)), False
         try:
-            answer = connection.ask(request, deadline, tick)
+            answer = connection.ask(request, deadline, tick, is_whole_success)
         except BaseException:
             self._server.abandon(connection)
             raise
         if answer.ended is RequestEnd.IN_ORDER:
             self._server.release(connection, answer.is_reusable)
             return self._of_answer(answer, time.monotonic() - started), False
+        if answer.ended is RequestEnd.ANSWERED:
+            works_on = FastCgiWorkingOn(
+                self._server, connection, started, self._timeout_seconds, self._background_seconds
+            )
+            return replace(self._of_answer(answer, time.monotonic() - started), works_on=works_on), False
         if answer.ended is RequestEnd.CONNECTION_LOST:
             loss = self._server.lost(connection, answer)
             seconds = time.monotonic() - started

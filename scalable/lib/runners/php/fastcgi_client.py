@@ -5,6 +5,7 @@ Every end of a request becomes an Answer. Does not decide whether a request may 
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import socket
@@ -19,11 +20,18 @@ from scalable.lib.deadline import TICK_SECONDS
 from scalable.lib.runners.php.fastcgi_protocol import NotFastCgi, RecordReader, RecordType, read_end_request
 from scalable.lib.runners.run_result import joined
 
+# How long a request whose answer is whole may take to end before that is told: most end in the same moment.
+WHOLE_SECONDS = 0.25
+
 
 class RequestEnd(Enum):
-    """How a request ended: the server said so, the time was over, the connection closed, or it was no FastCGI."""
+    """How a request ended: the server said so, the time was over, the connection closed, or it was no FastCGI.
+
+    ANSWERED: it has not ended, but all of its answer is there.
+    """
 
     IN_ORDER = "in order"
+    ANSWERED = "answered"
     TOO_LATE = "too late"
     CONNECTION_LOST = "connection lost"
     NOT_FASTCGI = "not FastCGI"
@@ -75,17 +83,38 @@ class FastCgiConnection:
             os.set_blocking(printed, False)
             self._selector.register(printed, selectors.EVENT_READ)
 
-    def ask(self, request: bytes, deadline: float, tick: Callable[[], None]) -> Answer:
+    def ask(
+        self,
+        request: bytes,
+        deadline: float,
+        tick: Callable[[], None],
+        is_whole: Callable[[CapturedOutput], bool] = lambda _: False,
+    ) -> Answer:
         """Send `request` and read the answer, until `deadline` (time.monotonic).
 
         `tick` is called about twice a second; what it raises is passed on, and the connection is then only to be
-        closed. So it is after an answer that is not `is_reusable`.
+        closed. So it is after an answer that is not `is_reusable`. `is_whole` says of the output whether nothing is
+        missing of it: then the request may go on, see `go_on`.
         """
         self._answer = Answer()
+        self._is_whole = is_whole
         self._unsent = memoryview(request)
         self._has_end = False
         self._is_closed = False  # nothing more comes
         self._is_refused = False  # nothing more is taken
+        return self._until(deadline, tick)
+
+    def go_on(self, deadline: float, tick: Callable[[], None]) -> Answer:
+        """Of a request that ended as ANSWERED: the same answer, once the request has ended. Otherwise as `ask`."""
+        self._is_whole = lambda _: False
+        return self._until(deadline, tick)
+
+    def close(self) -> None:
+        """Close the connection; safe to repeat."""
+        self._selector.close()
+        self._link.close()
+
+    def _until(self, deadline: float, tick: Callable[[], None]) -> Answer:
         try:
             self._answer.ended = self._exchange(deadline, tick)
         except NotFastCgi as error:
@@ -94,24 +123,23 @@ class FastCgiConnection:
         self._answer.is_reusable = is_done and self._answer.ended is RequestEnd.IN_ORDER
         return self._answer
 
-    def close(self) -> None:
-        """Close the connection; safe to repeat."""
-        self._selector.close()
-        self._link.close()
-
     def _exchange(self, deadline: float, tick: Callable[[], None]) -> RequestEnd:
         self._send()
         if self._unsent:
             self._selector.modify(self._link, selectors.EVENT_READ | selectors.EVENT_WRITE)
         now = time.monotonic()
-        next_tick = now + TICK_SECONDS
+        next_tick, tell_at = now + TICK_SECONDS, math.inf
         while now < deadline:
-            moved = self._move(min(deadline, next_tick) - now)
+            moved = self._move(min(deadline, next_tick, tell_at) - now)
             if self._has_end:
                 return RequestEnd.IN_ORDER
             if self._is_closed or (not moved and self._is_gone()):
                 return RequestEnd.CONNECTION_LOST
             now = time.monotonic()
+            if now >= tell_at:
+                return RequestEnd.ANSWERED
+            if moved and tell_at == math.inf and self._is_whole(self._answer.output):
+                tell_at = now + WHOLE_SECONDS
             if now >= next_tick:
                 tick()
                 now = time.monotonic()

@@ -1,0 +1,199 @@
+"""A bot that sends its whole answer and works on has succeeded: it is done then, and not run again for what follows."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.fakes.worker_killer import children
+from tests.support.generators.reaped_bots import is_guard
+from tests.support.need import need
+from tests.support.servers.idle_installation import Ticks
+from tests.support.servers.php_fpm import php_fpm_available, start_php_fpm
+from tests.support.servers.site import wait_until
+
+# Writes a line when it begins, when it has answered and when it ends; works on until the file `go` is there. What it
+# does between the first two is in ANSWER.
+BOT = """<?php
+$update = json_decode(file_get_contents("php://input"), true);
+$id = $update["update_id"];
+function note($event) {
+    global $id;
+    file_put_contents(__DIR__ . "/journal", "$event $id\\n", FILE_APPEND | LOCK_EX);
+}
+note("began");
+ANSWER
+note("answered");
+for ($i = 0; $i < 1200 && !file_exists(__DIR__ . "/go"); $i++) {
+    usleep(50000);
+    clearstatcache();
+}
+note("ended");
+"""
+# As bots answer early that were written for any web server. PHP may buffer what they say (output_buffering in php.ini).
+FLUSH = "while (ob_get_level()) { ob_end_flush(); } flush();"
+ANSWERS = {
+    "ok": 'ignore_user_abort(true); header("Connection: close"); header("Content-Length: 2"); echo "ok"; ' + FLUSH,
+    "in two": 'header("Content-Length: 4"); echo "o"; flush(); echo "k\\r\\n"; ' + FLUSH,
+    "buffered": 'ob_start(); echo "{}"; header("Content-Length: " . ob_get_length()); ' + FLUSH,
+    "202": 'http_response_code(202); header("content-length:2"); echo "ok"; ' + FLUSH,
+    "more than said": 'header("Content-Length: 2"); echo "ok and more"; ' + FLUSH,
+}
+NOT_ANSWERS = {
+    "nothing": "",
+    "half": 'header("Content-Length: 20"); echo "ok"; ' + FLUSH,
+    "no length": 'echo "ok"; ' + FLUSH,
+    "500": 'http_response_code(500); header("Content-Length: 2"); echo "no"; ' + FLUSH,
+}
+LIMIT_SECONDS = "1.5"
+EVENTS = ("began", "answered", "ended")
+Make = Callable[..., Ticks]
+
+
+@pytest.fixture(params=["php-cgi", "php-fpm"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    """Makes an installation with a bot that answers so; runs may take LIMIT_SECONDS."""
+    with ExitStack() as stack:
+        settings = {"BOT_LEGACY_MODE": "fastcgi", "BOT_LEGACY_TIMEOUT": LIMIT_SECONDS, "BOT_WORKER_POOL_SIZE": "1"}
+        if request.param == "php-fpm":
+            need(php_fpm_available())
+            fpm = start_php_fpm(tmp_path, children=4)
+            stack.callback(fpm.stop)
+            settings["BOT_FASTCGI_SOCKET"] = str(fpm.socket)
+
+        def make(answer: str, **changes: str) -> Ticks:
+            bot = tmp_path / "bot.php"
+            bot.write_text(BOT.replace("ANSWER", answer))
+            return stack.enter_context(Ticks(tmp_path, bot, **{**settings, **changes}))
+
+        yield make
+
+
+def journal(ticks: Ticks) -> list[str]:
+    path = ticks.folder / "journal"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_for_line(ticks: Ticks, line: str) -> None:
+    wait_until(lambda: line in journal(ticks), lambda: (journal(ticks), ticks.logs()))
+
+
+def wait_beyond_the_limit(began: float) -> None:
+    wait_until(lambda: time.monotonic() > began + 2 * float(LIMIT_SECONDS), lambda: "")  # its time, not a race
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_it_is_done_when_it_has_answered_and_may_work_on_beyond_its_time(make: Make, answer: str) -> None:
+    ticks = make(answer)
+    ticks.store(1, chat=7)
+    began = time.monotonic()
+    pool = ticks.start("worker_pool.py")
+
+    ticks.wait_for_states({1: "done"})
+    ticks.deliver(2, chat=7)  # as Telegram, which has its answer
+    ticks.wait_for_states({1: "done", 2: "done"})
+    wait_beyond_the_limit(began)
+    assert journal(ticks) == ["began 1", "answered 1", "began 2", "answered 2"]
+    (ticks.folder / "go").touch()
+
+    wait_for_line(ticks, "ended 1")
+    wait_for_line(ticks, "ended 2")
+    wait_until(lambda: pool.out.count("bot ended after its answer") == 2, ticks.logs)
+    assert (ticks.attempts(), len(journal(ticks))) == ({1: 1, 2: 1}, 6)
+
+
+@pytest.mark.parametrize("answer", NOT_ANSWERS.values(), ids=NOT_ANSWERS)
+def test_one_that_has_not_given_a_whole_success_is_ended_at_its_time_and_fails(make: Make, answer: str) -> None:
+    ticks = make(answer, BOT_JOB_MAX_ATTEMPTS="1")
+    ticks.store(1)
+    ticks.start("worker_pool.py")
+
+    ticks.wait_for_states({1: "failed"})
+
+    assert "BOT_LEGACY_TIMEOUT" in (ticks.queue.newest(1)[0].error_message or "")
+
+
+def test_its_job_says_so(make: Make) -> None:
+    ticks = make(ANSWERS["ok"])
+    ticks.store(1)
+    ticks.start("worker_pool.py")
+
+    ticks.wait_for_states({1: "done"})
+
+    assert re.fullmatch(r"answered after 0\.[0-9] s, and worked on", ticks.queue.newest(1)[0].error_message or "")
+
+
+def test_one_that_ends_soon_after_its_answer_is_like_any_other(make: Make) -> None:
+    ticks = make(ANSWERS["ok"])
+    (ticks.folder / "go").touch()
+    ticks.store(1)
+    pool = ticks.start("worker_pool.py")
+
+    ticks.wait_for_states({1: "done"})
+
+    assert ticks.queue.newest(1)[0].error_message is None
+    assert "after its answer" not in pool.out
+
+
+def test_a_worker_that_is_killed_meanwhile_does_not_run_it_again(make: Make) -> None:
+    ticks = make(ANSWERS["ok"])
+    ticks.store(1, chat=7)
+    pool = ticks.start("worker_pool.py")
+    ticks.wait_for_states({1: "done"})
+
+    (worker,) = [child for child in children(pool.child.pid) if not is_guard(child)]
+    os.kill(worker, signal.SIGKILL)
+    ticks.deliver(2, chat=7)
+    ticks.wait_for_states({1: "done", 2: "done"})
+
+    assert ticks.attempts() == {1: 1, 2: 1}
+    assert journal(ticks).count("began 1") == 1
+
+
+def test_it_is_ended_at_the_second_limit(make: Make) -> None:
+    ticks = make(ANSWERS["ok"], BOT_LEGACY_BACKGROUND_SECONDS="2")
+    ticks.store(1)
+    pool = ticks.start("worker_pool.py")
+
+    wait_until(lambda: "(BOT_LEGACY_BACKGROUND_SECONDS)" in pool.out, ticks.logs)
+
+    assert (ticks.states(), ticks.attempts()) == ({1: "done"}, {1: 1})
+    ticks.deliver(2)  # its slot is of use again
+    ticks.wait_for_states({1: "done", 2: "done"})
+
+
+def test_a_stop_gives_it_the_time_of_a_run(make: Make) -> None:
+    ticks = make(ANSWERS["ok"])
+    ticks.store(1)
+    pool = ticks.start("worker_pool.py")
+    ticks.wait_for_states({1: "done"})
+
+    pool.child.send(signal.SIGTERM)
+
+    assert pool.end() == 0
+    assert "bot stopped after its answer" in pool.out
+    assert ticks.states() == {1: "done"}
+
+
+def test_a_tick_of_cron_lets_it_work_on_while_the_next_one_works(make: Make) -> None:
+    ticks = make(ANSWERS["ok"])
+    ticks.store(1, chat=7)
+    first = ticks.start("worker_pool.py", "--cron", "--max-seconds", "2")
+    ticks.wait_for_states({1: "done"})
+    wait_until(lambda: "finish" in ticks.run("worker_pool.py", "--status").stdout, ticks.logs)
+
+    second = ticks.start("worker_pool.py", "--cron", "--max-seconds", "10")
+    ticks.store(2, chat=7)
+    ticks.wait_for_states({1: "done", 2: "done"})
+    assert first.child.is_running()
+    (ticks.folder / "go").touch()
+
+    assert (first.end(), second.end()) == (0, 0)
+    assert sorted(journal(ticks)) == sorted(f"{event} {number}" for event in EVENTS for number in (1, 2))
