@@ -151,8 +151,14 @@ class Slot:
         try:
             return self._handed.get(timeout=IDLE_SECONDS)
         except Empty:
-            self.runner.rest()
+            self._rest()
         return None if self._number > 1 and self._leave() else self._handed.get()
+
+    def _rest(self) -> None:
+        try:
+            self.runner.rest()
+        except Exception:  # a slot without its thread would keep the next jobs for ever
+            log.exception(event("slot keeps what it could have released", slot=self._number))
 
     def _leave(self) -> bool:
         with self._leaving:
