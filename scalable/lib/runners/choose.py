@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from scalable.lib.runners.php.cgi_request import WebRequest
 from scalable.lib.runners.php.find_php import CGI, CLI
+from scalable.lib.runners.php.public_address import AddressNote
 from scalable.lib.runners.runner import Runner
 
 if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
@@ -25,7 +27,8 @@ class BotSettings:
     """The settings of the bot.
 
     `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
-    Telegram would send as its secret token. `socket_folder` is private to this user.
+    Telegram would send as its secret token. `socket_folder` is private to this user. `query` is what follows a `?` in
+    the path of a PHP bot; where people reach it is read from `address_note` and from where the `webhook_script` is.
     """
 
     target: str = field(repr=False)
@@ -35,6 +38,9 @@ class BotSettings:
     fastcgi_socket: str
     secret: str = field(repr=False)
     socket_folder: Path
+    query: str = field(default="", repr=False)
+    address_note: Path = Path()
+    webhook_script: Path = Path()
 
     @property
     def chosen_mode(self) -> str:
@@ -107,10 +113,12 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
         from scalable.lib.runners.python.runner import PythonRunner
 
         return PythonRunner(*function, bot.timeout_seconds)
+    note = AddressNote(bot.address_note, bot.webhook_script, file)
+    request = WebRequest(bot.secret, bot.query, note.read)
     if mode == "cgi":
         from scalable.lib.runners.php.cgi import CgiRunner
 
-        return CgiRunner(file, bot.timeout_seconds, bot.php_binary, bot.secret, environment, reaper=reaper)
+        return CgiRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper=reaper)
     if mode == "fastcgi":
         from scalable.lib.runners.php.fastcgi import FastCgiRunner
         from scalable.lib.runners.php.fpm import HostServer
@@ -121,10 +129,10 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
             if bot.fastcgi_socket
             else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
         )
-        return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment)
+        return FastCgiRunner(file, bot.timeout_seconds, server, request, environment)
     from scalable.lib.runners.cli import CliRunner
 
-    return CliRunner(file, bot.timeout_seconds, bot.php_binary, reaper=reaper)
+    return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper)
 
 
 def checked(runner: Runner) -> str:

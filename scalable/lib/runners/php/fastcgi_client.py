@@ -75,13 +75,15 @@ class FastCgiConnection:
             os.set_blocking(printed, False)
             self._selector.register(printed, selectors.EVENT_READ)
 
-    def ask(self, request: bytes, deadline: float, tick: Callable[[], None]) -> Answer:
+    def ask(
+        self, request: bytes, deadline: float, tick: Callable[[], None], errors: Optional[CapturedOutput] = None
+    ) -> Answer:
         """Send `request` and read the answer, until `deadline` (time.monotonic).
 
         `tick` is called about twice a second; what it raises is passed on, and the connection is then only to be
-        closed. So it is after an answer that is not `is_reusable`.
+        closed. So it is after an answer that is not `is_reusable`. `errors` takes the stream STDERR.
         """
-        self._answer = Answer()
+        self._answer = Answer(errors=errors or CapturedOutput())
         self._unsent = memoryview(request)
         self._has_end = False
         self._is_closed = False  # nothing more comes

@@ -21,10 +21,11 @@ from typing import Optional
 
 from scalable.lib.errors import BotMissing, NoProcessLeft
 from scalable.lib.host_limits import within_limits
-from scalable.lib.runners.php.cgi_request import php_environment
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
 from scalable.lib.runners.php.find_php import CGI, find_php
+from scalable.lib.runners.php.php_environment import php_environment
+from scalable.lib.runners.php.prelude import Prelude, prelude_for
 from scalable.lib.runners.process import TERM_SECONDS, has_ended, signal_name
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.sockets import short_address
@@ -40,7 +41,7 @@ class ResidentPhpCgi(FastCgiServer):
     """Starts php-cgi when a request needs it, and again after `max_requests`, or when it has ended.
 
     `folder` is private to its owner, and on a file system that has sockets. `environment` is the owner's, see
-    cgi_request.php_environment.
+    php_environment.
     """
 
     name = "php-cgi"
@@ -58,9 +59,22 @@ class ResidentPhpCgi(FastCgiServer):
         self._php_binary = php_binary
         self._max_requests = max_requests
         self._environment = {**php_environment(environment), "PHP_FCGI_MAX_REQUESTS": str(max_requests)}
+        self._bot: Optional[tuple[Path, Path]] = None
+        self._prelude = Prelude(problem="no bot is named")
         self._reaper = reaper
         self._process: Optional[_PhpCgi] = None
         self._served = 0
+
+    def serve(self, bot: Path, site: Path) -> None:
+        """See FastCgiServer.serve."""
+        if self._bot != (bot, site):
+            self.close()
+        self._bot = bot, site
+
+    @property
+    def prelude(self) -> Prelude:
+        """See FastCgiServer.prelude."""
+        return self._prelude
 
     def check(self) -> str:
         """See FastCgiServer.check."""
@@ -108,7 +122,10 @@ class ResidentPhpCgi(FastCgiServer):
         self._end(_PhpCgi.stop)
 
     def _start(self) -> _PhpCgi:
-        command = [find_php(self._php_binary, CGI).path, *OPTIONS]
+        php = find_php(self._php_binary, CGI)
+        if self._bot is not None:
+            self._prelude = prelude_for(php, *self._bot, self._environment)
+        command = [php.path, *OPTIONS, *self._prelude.options]
         try:
             listener, link = _private_connection(self._folder)
         except OSError as error:
