@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.runners.php.cgi_request import WebRequest
+from scalable.lib.runners.php.cgi_request import WebRequest, site_folder
 from scalable.lib.runners.php.find_php import CGI, CLI
 from scalable.lib.runners.php.public_address import AddressNote
 from scalable.lib.runners.runner import Runner
+from scalable.lib.usual_path import USUAL_PATH
 
 if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
+    from scalable.lib.runners.php.find_php import Php
+    from scalable.lib.runners.php.prelude import Prelude
     from scalable.lib.runners.process_reaper import ProcessReaper
 
 # As BOT_LEGACY_MODE names them; the first chooses by what BOT_LEGACY_PATH names.
@@ -133,6 +136,17 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
     from scalable.lib.runners.cli import CliRunner
 
     return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper)
+
+
+def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Prelude:
+    """How a worker with this environment starts `php` for the bot, a file."""
+    from scalable.lib.runners.php.php_environment import php_environment
+    from scalable.lib.runners.php.prelude import prelude_for
+
+    file = bot.file or Path()
+    site = site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read())
+    passed = {"PATH": USUAL_PATH, **environment} if php.interface == CLI else php_environment(environment)
+    return prelude_for(php, file, site, passed)
 
 
 def checked(runner: Runner) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from scalable.lib.runners.php.find_php import CLI, Php
+
 SECONDS = 10
 NAMES = ("auto_prepend_file", "disable_functions", "open_basedir", "user_ini.filename")
 MAX_BYTES = 65536
@@ -31,10 +33,12 @@ def ini_values(php: str, environment: tuple[tuple[str, str], ...]) -> Mapping[st
 
 
 @cache
-def can_read(php: str, open_basedir: str, file: Path, environment: tuple[tuple[str, str], ...]) -> bool:
+def can_read(php: Php, open_basedir: str, file: Path, environment: tuple[tuple[str, str], ...]) -> bool:
     """Whether the PHP program may read a script of ours under this open_basedir. Kept."""
-    options = as_options({"open_basedir": open_basedir})
-    return "No syntax errors" in _printed([php, *options, "-l", str(file)], environment)
+    command = [php.path, *as_options({"open_basedir": open_basedir})]
+    if php.interface == CLI:  # a script that it is given as an argument is read whatever open_basedir says
+        return _printed([*command, "-r", "echo @fopen($argv[1], 'r') ? 'yes' : '';", str(file)], environment) == "yes"
+    return "No syntax errors" in _printed([*command, "-l", str(file)], environment)
 
 
 def user_ini(folder: Path, site: Path, name: str) -> dict[str, str]:

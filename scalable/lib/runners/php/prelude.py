@@ -76,7 +76,7 @@ def _problem(php: Php, values: Mapping[str, str], own: Mapping[str, str], enviro
     if disabled:
         return f"disable_functions of php.ini names {', '.join(disabled)}"
     basedir = own.get("open_basedir") or values.get("open_basedir", "")
-    if basedir and not can_read(php.path, basedir, FILE, tuple(sorted(environment.items()))):
+    if basedir and not can_read(php, basedir, FILE, tuple(sorted(environment.items()))):
         return f"open_basedir of php.ini or .user.ini does not reach {FILE}"
     return ""
 
