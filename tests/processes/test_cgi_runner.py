@@ -32,7 +32,10 @@ def make(tmp_path: Path) -> Callable[..., CgiRunner]:
         bot.write_text("<?php")
         php = shell_bot(
             tmp_path,
-            ('if [ "$1" = -v ]; then echo "PHP 8.1.2 (cgi-fcgi) (built: Jan  1 2025)"; exit 0; fi\n' + code),
+            (
+                'if [ "$1" = -v ]; then echo "PHP 8.1.2 (cgi-fcgi) (built: Jan  1 2025)"; exit 0; fi\n'
+                'if [ "$1" = -i ]; then exit 0; fi\n' + code
+            ),
             "php-cgi",
         )
         return CgiRunner(bot, timeout_seconds, str(php), **rest)

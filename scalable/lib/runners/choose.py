@@ -24,6 +24,8 @@ MODES = ("auto", "cli", "cgi", "fastcgi", "http", "python")
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z_0-9]*)", re.DOTALL)
 
+_QUERY = re.compile(r"(?P<file>.+?\.(?:php[0-9]*|phtml))\?(?P<query>.*)", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class BotSettings:
@@ -82,10 +84,17 @@ def function_of(target: str) -> Optional[tuple[Path, str]]:
     return (Path(found.group("file")), found.group("function")) if found and not is_address(target) else None
 
 
+def split_query(target: str) -> tuple[str, str]:
+    """The file of a BOT_LEGACY_PATH such as `bot.php?s=k`, and its query; of any other the whole, and nothing."""
+    found = None if is_address(target) else _QUERY.fullmatch(target)
+    return (found.group("file"), found.group("query")) if found else (target, "")
+
+
 def without_password(target: str) -> str:
-    """The same for messages and logs: without user, password and query of an address, which may be a key."""
+    """The same for messages and logs: without user, password and query, which may be a key."""
     if not is_address(target):
-        return target
+        file, query = split_query(target)
+        return f"{file}?…" if query else file
     shown = re.sub(r"^(https?://)[^/?#]*@", r"\1…@", target, flags=re.IGNORECASE)
     return re.sub(r"\?.*", "?…", shown, flags=re.DOTALL)
 

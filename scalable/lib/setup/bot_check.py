@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
-from scalable.lib.errors import BotMissing, ConfigurationError
+from scalable.lib.errors import BotMissing, ConfigurationError, NoProcessLeft
 from scalable.lib.runners.choose import BotSettings, checked, create_runner, prelude_of
 from scalable.lib.runners.php.find_php import CGI, CLI, Php, find_php
 from scalable.lib.setup.files import read_start
@@ -73,7 +73,10 @@ def _prelude(bot: BotSettings, php: Optional[Php], environment: Mapping[str, str
     """Without the prelude a bot in mode cli finds no request, and of an error only status or exit code are known."""
     if php is None:
         return []
-    problem = prelude_of(bot, php, environment).problem
+    try:
+        problem = prelude_of(bot, php, environment).problem
+    except (OSError, NoProcessLeft) as error:
+        return [warning("php", f"{php.path} could not be asked for its settings: {error}")]
     if not problem:
         return []
     lost = "php://input is empty for the bot" if php.interface == CLI else "an error behind a status 200 is not seen"

@@ -14,7 +14,7 @@ from typing import Any, Optional
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.queue.dialects.address import DatabaseAddress, MySqlAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.runners.choose import BotSettings, is_address
+from scalable.lib.runners.choose import BotSettings, is_address, split_query
 from scalable.lib.runners.php.public_address import ADDRESS_NOTE
 from scalable.lib.setup.settings import Reading, read_settings, unknown_names
 from scalable.lib.setup.settings_file import read_settings_file
@@ -157,9 +157,7 @@ def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddre
 
 
 def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Path) -> BotSettings:
-    path, query = value["BOT_LEGACY_PATH"], ""
-    if not is_address(path):
-        path, _, query = path.partition("?")
+    path, query = split_query(value["BOT_LEGACY_PATH"])
     return BotSettings(
         target=path if is_address(path) else str(_absolute(scalable_folder, path)),
         mode=value["BOT_LEGACY_MODE"],

@@ -29,7 +29,7 @@ class PhpBot:
         self.data = folder / "data"
         self.data.mkdir()
         self.mode = mode
-        self._php = php
+        self.php = php
         self._fpm_socket = fpm_socket
         self._runners: list[Runner] = []
 
@@ -58,10 +58,10 @@ class PhpBot:
 
     def _make(self, timeout_seconds: float, request: WebRequest, environment: Mapping[str, str]) -> Runner:
         if self.mode == "cli":
-            return CliRunner(self.path, timeout_seconds, self._php, request, environment)
+            return CliRunner(self.path, timeout_seconds, self.php, request, environment)
         if self.mode == "cgi":
-            return CgiRunner(self.path, timeout_seconds, self._php, request, environment)
+            return CgiRunner(self.path, timeout_seconds, self.php, request, environment)
         if self.mode == "fpm":
             return FastCgiRunner(self.path, timeout_seconds, HostServer(self._fpm_socket), request, environment)
-        server = ResidentPhpCgi(self.data, self._php, environment=environment)
+        server = ResidentPhpCgi(self.data, self.php, environment=environment)
         return FastCgiRunner(self.path, timeout_seconds, server, request, environment)

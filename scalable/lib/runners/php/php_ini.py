@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from scalable.lib.host_limits import within_limits
 from scalable.lib.runners.php.find_php import CLI, Php
 
 SECONDS = 10
@@ -25,7 +26,10 @@ _NEVER = ("extension", "zend_extension", "user_ini.filename", "user_ini.cache_tt
 
 @cache
 def ini_values(php: str, environment: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """The values of NAMES that the PHP program has without a script; nothing when it does not tell. Kept."""
+    """The values of NAMES that the PHP program has without a script; nothing when it does not tell. Kept.
+
+    Raises OSError, or NoProcessLeft, when it cannot be asked just now; that is not kept.
+    """
     printed = _printed([php, "-i"], environment)
     pattern = _HTML if "<td" in printed else _TEXT
     found = {match["name"]: _as_text(match["value"]) for match in pattern.finditer(printed)}
@@ -34,7 +38,7 @@ def ini_values(php: str, environment: tuple[tuple[str, str], ...]) -> Mapping[st
 
 @cache
 def can_read(php: Php, open_basedir: str, file: Path, environment: tuple[tuple[str, str], ...]) -> bool:
-    """Whether the PHP program may read a script of ours under this open_basedir. Kept."""
+    """Whether the PHP program may read a script of ours under this open_basedir. Kept. Raises as ini_values."""
     command = [php.path, *as_options({"open_basedir": open_basedir})]
     if php.interface == CLI:  # a script that it is given as an argument is read whatever open_basedir says
         return _printed([*command, "-r", "echo @fopen($argv[1], 'r') ? 'yes' : '';", str(file)], environment) == "yes"
@@ -74,11 +78,16 @@ def _as_text(value: str) -> str:
 
 
 def _printed(command: list[str], environment: tuple[tuple[str, str], ...]) -> str:
-    """Empty when the program cannot be started, or does not end."""
     try:
-        answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, env=dict(environment)
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+        with within_limits():
+            answer = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=SECONDS,
+                check=False,
+                env=dict(environment),
+            )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{command[0]} did not say in {SECONDS} s what its settings are") from error
     return answer.stdout.decode("utf-8", "surrogateescape")

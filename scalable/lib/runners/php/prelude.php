@@ -53,8 +53,8 @@ final class ScalablePrelude
     {
         $told = self::told();
         // runners/php/prelude.py has the same list, and leaves the prelude out where one of these is disabled.
-        $needed = array('error_get_last', 'error_log', 'fopen', 'fwrite', 'fread', 'register_shutdown_function',
-            'rewind', 'stream_get_contents', 'stream_wrapper_register', 'stream_wrapper_restore',
+        $needed = array('error_get_last', 'error_log', 'fopen', 'fwrite', 'fread', 'http_response_code',
+            'register_shutdown_function', 'rewind', 'stream_get_contents', 'stream_wrapper_register', 'stream_wrapper_restore',
             'stream_wrapper_unregister');
         if (!isset($told['key']) || array_filter($needed, 'function_exists') !== $needed) {
             return false;
@@ -84,6 +84,9 @@ final class ScalablePrelude
     {
         if (function_exists('getmypid') && getmypid() !== self::$pid) { // a child that the bot forked
             return;
+        }
+        if (self::$isFinished && !headers_sent()) { // of an answer without a body nothing is on its way yet
+            http_response_code(self::$status === '' ? 200 : (int) self::$status);
         }
         $error = error_get_last();
         if ($error !== null && self::isFatal($error)) {
@@ -184,7 +187,7 @@ final class ScalablePrelude
 
     private static function responseCode()
     {
-        return function_exists('http_response_code') ? (string) http_response_code() : '';
+        return (string) http_response_code();
     }
 
     private static function report($fields)

@@ -21,7 +21,8 @@ PREPEND = "auto_prepend_file"
 # Without one of these the prelude does nothing; it has the same list.
 NEEDED = frozenset(
     [
-        *("error_get_last", "error_log", "fopen", "fwrite", "fread", "register_shutdown_function", "rewind"),
+        *("error_get_last", "error_log", "fopen", "fwrite", "fread", "http_response_code", "rewind"),
+        "register_shutdown_function",
         *("stream_get_contents", "stream_wrapper_register", "stream_wrapper_restore", "stream_wrapper_unregister"),
     ]
 )
@@ -54,6 +55,7 @@ def prelude_for(php: Php, bot: Path, site: Path, environment: Mapping[str, str])
     What the site's .user.ini files say reaches a `cli` by options, because it does not read them by itself; php-cgi
     does, but for one thing: an auto_prepend_file of theirs would take the place of the prelude, so then it is told all
     of them by options, too. They are read anew with every call; what php.ini says, once in the life of a process.
+    Raises OSError or NoProcessLeft when PHP cannot be asked for that.
     """
     values = ini_values(php.path, tuple(sorted(environment.items())))
     name = values.get("user_ini.filename", "")

@@ -31,7 +31,9 @@ from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.sockets import short_address
 
 # The bot's files are checked for every update, whatever php.ini says; a new version is to run at once.
-OPTIONS = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
+CHECK_FILES = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
+# What a bot logs belongs to its request, because the report of the prelude comes with it.
+OPTIONS = (*CHECK_FILES, "-d", "fastcgi.logging=1")
 # How long a killed process may take to be gone: a disk that hangs must not hang the worker.
 KILL_SECONDS = 5.0
 STEP_SECONDS = 0.002
@@ -122,10 +124,7 @@ class ResidentPhpCgi(FastCgiServer):
         self._end(_PhpCgi.stop)
 
     def _start(self) -> _PhpCgi:
-        php = find_php(self._php_binary, CGI)
-        if self._bot is not None:
-            self._prelude = prelude_for(php, *self._bot, self._environment)
-        command = [php.path, *OPTIONS, *self._prelude.options]
+        command = self._command()
         try:
             listener, link = _private_connection(self._folder)
         except OSError as error:
@@ -142,6 +141,15 @@ class ResidentPhpCgi(FastCgiServer):
             except NoProcessLeft:
                 link.close()
                 raise
+
+    def _command(self) -> list[str]:
+        php = find_php(self._php_binary, CGI)
+        if self._bot is not None:
+            try:
+                self._prelude = prelude_for(php, *self._bot, self._environment)
+            except OSError as error:
+                raise BotMissing(f"php-cgi could not be started: {error}") from error
+        return [php.path, *OPTIONS, *self._prelude.options]
 
     def _end(self, how: Callable[[_PhpCgi], Optional[int]]) -> Optional[int]:
         process, self._process = self._process, None

@@ -16,7 +16,7 @@ from scalable.lib.runners.run_result import ScriptEnd
 # Longer than any report: what is longer is no report, or was torn by what another process wrote meanwhile.
 MAX_BYTES = 16384
 # PHP's own names of the types of errors after which a script does not go on.
-_TYPES = {"4": "parse error", "16": "core error", "64": "compile error", "4096": "recoverable error"}
+_TYPES = {"4": "parse error", "4096": "recoverable fatal error"}
 
 
 def new_key() -> str:
