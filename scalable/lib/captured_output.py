@@ -32,8 +32,3 @@ class CapturedOutput:
     def text(self) -> str:
         """The end of the stream, for a person."""
         return bytes(self.tail).decode("utf-8", "replace").strip()
-
-    def kept(self) -> str:
-        """Its beginning and its end, to be searched."""
-        kept = self.head if self.is_whole else self.head + b"\n" + self.tail
-        return kept.decode("utf-8", "replace")

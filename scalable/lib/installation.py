@@ -56,7 +56,12 @@ class Installation(Storage):
         from scalable.lib.ingest.webhook_app import create_webhook_app
 
         return create_webhook_app(
-            self.queue, self.config.webhook_secret, self.config.queue_order, on_enqueued, start_drain
+            self.queue,
+            self.config.webhook_secret,
+            self.config.queue_order,
+            on_enqueued,
+            start_drain,
+            on_address=lambda url: self._note_address(request=url),
         )
 
     def cache_settings(self, seen: str) -> None:
@@ -160,7 +165,22 @@ class Installation(Storage):
 
     def maintenance(self) -> Maintenance:
         """The periodic work on the queue, with the ages of these settings."""
-        return Maintenance(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
+        ages = self.config.keep_done_seconds, self.config.keep_failed_seconds
+        return Maintenance(self.queue(), *ages, remember_address=self.remember_address)
+
+    def remember_address(self) -> None:
+        """Note for the runners of this machine where the webhook is and was. Raises DatabaseUnavailable."""
+        from scalable.lib.queue.views.webhook_info import read_webhook
+
+        info = read_webhook(self.queue().notes.read())
+        if info is not None:
+            self._note_address(webhook=info.url, before=info.before)
+
+    def _note_address(self, **urls: str) -> None:
+        try:
+            self.data_folder.remember_address(**urls)
+        except OSError as error:
+            log.warning(event("the webhook's address was not noted", folder=self.data_folder.path, cause=error))
 
     def pool_parts(self, alert: Optional[Callable[[], None]] = None) -> PoolParts:
         """What a pool or a worker is made of; a pool gives it `alert`."""

@@ -25,15 +25,21 @@ def warnings(folder: Path, source: str, mode: str = "cli", token: bool = True, h
     return [finding.seen for finding in findings if finding.verdict is Verdict.WARNING]
 
 
-def test_a_bot_that_would_find_no_update_is_told_what_to_set(tmp_path: Path):
-    (warning,) = warnings(tmp_path, READS_BODY)
-
-    assert warning.startswith("its file reads php://input, which is empty in mode cli: set BOT_LEGACY_MODE=fastcgi")
-
-
-@pytest.mark.parametrize("mode", ["cgi", "fastcgi"])
-def test_it_finds_its_update_when_it_is_run_as_by_the_web_server(tmp_path: Path, mode: str):
+@pytest.mark.parametrize("mode", ["cli", "cgi", "fastcgi"])
+def test_a_bot_finds_its_update_in_every_mode(tmp_path: Path, mode: str):
     assert warnings(tmp_path, READS_BODY, mode) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "lost"), [("cli", "php://input is empty"), ("fastcgi", "an error behind a status 200")]
+)
+def test_a_php_that_may_not_read_the_prelude_is_told(tmp_path: Path, mode: str, lost: str):
+    (tmp_path / ".user.ini").write_text(f"open_basedir = {tmp_path}\n")
+
+    (warning,) = warnings(tmp_path, READS_BODY, mode)
+
+    assert warning.startswith("open_basedir of php.ini or .user.ini does not reach ")
+    assert lost in warning
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_a_php_that_is_not_the_command_line_program_is_refused_and_told(tmp_path
     bot.write_text("<?php")
 
     with pytest.raises(BotMissing, match=r"expected PHP's command-line program, it is cgi-fcgi of PHP 8\.1\.2"):
-        bot_command(bot, str(fake_php(tmp_path, "cgi-fcgi")))
+        CliRunner(bot, AMPLE_SECONDS, str(fake_php(tmp_path, "cgi-fcgi"))).check()
 
 
 @pytest.mark.parametrize("named", ["no-such-program", "/", "/dev/null"])
@@ -126,7 +126,7 @@ def test_a_program_that_is_no_php_is_no_php(tmp_path: Path):
 
 def test_a_missing_bot_is_told_with_its_path_and_the_setting(tmp_path: Path):
     with pytest.raises(BotMissing, match=rf"BOT_LEGACY_PATH: there is no bot at {tmp_path}/bot\.php"):
-        bot_command(tmp_path / "bot.php")
+        CliRunner(tmp_path / "bot.php", AMPLE_SECONDS).check()
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "file/below", "."])

@@ -100,6 +100,9 @@ BESIDE_THE_WAY = {
     "scalable/lib/runners/*working_on.py": "a bot that has answered, and works on",
     "scalable/lib/worker/after_answer.py": "a bot that has answered, and works on",
     "scalable/lib/runners/process.py": "another runner: the bot as a program",
+    "scalable/lib/ingest/webhook_address.py": "how the webhook learns its own address",
+    "scalable/lib/runners/php/script_report.py": "how the script ended, as PHP itself reports it",
+    "scalable/lib/runners/php/p*.py": "how PHP is started, by whose settings, and what address the bot is told",
     "scalable/lib/runners/php/fpm.py": "how connections to PHP are kept",
 }
 # Modules whose tests are named by behaviour: a pattern, the tests, and why they are not named by the module.
@@ -129,7 +132,9 @@ TESTED_ELSEWHERE = {
     "scalable/lib/runners/run_result.py": ("tests/unit/test_judgement.py", "values only"),
     "scalable/lib/runners/python/*": ("tests/unit/test_python_*.py", "one subject in several files"),
     "scalable/lib/runners/php/f*.py": ("tests/integration/test_php_*.py", "needs a real PHP-FPM"),
-    "scalable/lib/runners/fatal_errors.py": ("tests/unit/test_judgement.py", "read by the judgement"),
+    "scalable/lib/runners/php/prelude.py": ("tests/integration/test_php_*.py", "needs real PHPs"),
+    "scalable/lib/runners/php/php_environment.py": ("tests/unit/test_cgi_request.py", "what PHP is told, too"),
+    "scalable/lib/runners/php/php_ini.py": ("tests/integration/test_php_*.py", "needs real PHPs"),
     "scalable/lib/runners/outcome.py": ("tests/unit/test_judgement.py", "values only"),
     "scalable/lib/worker/completion_buffer.py": ("tests/unit/test_worker.py", "tested with the worker it belongs to"),
     "scalable/lib/worker/job_list.py": ("tests/unit/test_worker.py", "tested with the worker it belongs to"),

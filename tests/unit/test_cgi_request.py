@@ -10,17 +10,18 @@ import pytest
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.php.cgi_request import (
-    bot_variables,
+    WebRequest,
     check_php_bot,
-    php_environment,
     request_variables,
 )
+from scalable.lib.runners.php.php_environment import bot_variables, php_environment
+from scalable.lib.runners.php.public_address import PublicAddress
 
 BOT = Path("/home/you/public_html/shop/bot.php")
 
 
 def test_a_request_is_the_post_of_json_that_telegram_makes():
-    variables = request_variables(BOT)
+    variables = request_variables(BOT, WebRequest(), PublicAddress())
 
     assert variables["REQUEST_METHOD"] == "POST"
     assert variables["CONTENT_TYPE"] == "application/json"
@@ -32,7 +33,7 @@ def test_a_request_is_the_post_of_json_that_telegram_makes():
 
 
 def test_permission_to_compress_the_answer_is_not_passed_on():
-    assert "HTTP_ACCEPT_ENCODING" not in request_variables(BOT)
+    assert "HTTP_ACCEPT_ENCODING" not in request_variables(BOT, WebRequest(), PublicAddress())
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_permission_to_compress_the_answer_is_not_passed_on():
     ],
 )
 def test_the_bot_finds_itself_where_the_panel_shows_it(bot: str, root: str, address: str):
-    variables = request_variables(Path(bot))
+    variables = request_variables(Path(bot), WebRequest(), PublicAddress())
 
     assert variables["SCRIPT_FILENAME"] == bot
     assert variables["DOCUMENT_ROOT"] == root
@@ -55,14 +56,14 @@ def test_the_bot_finds_itself_where_the_panel_shows_it(bot: str, root: str, addr
 
 
 def test_a_webhook_with_a_secret_brings_it_and_comes_from_telegram():
-    variables = request_variables(BOT, "s3cret_-")
+    variables = request_variables(BOT, WebRequest("s3cret_-"), PublicAddress())
 
     assert variables["HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"] == "s3cret_-"
     assert ipaddress.ip_address(variables["REMOTE_ADDR"]) in ipaddress.ip_network("149.154.160.0/20")
 
 
 def test_a_webhook_without_a_secret_could_be_called_by_anyone():
-    variables = request_variables(BOT)
+    variables = request_variables(BOT, WebRequest(), PublicAddress())
 
     assert "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN" not in variables
     assert variables["REMOTE_ADDR"] == "127.0.0.1"
@@ -131,3 +132,17 @@ def test_a_bot_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.
 
     with pytest.raises(BotMissing, match=rf"bot\.php may not be read by user {os.geteuid()}"):
         check_php_bot(bot)
+
+
+def test_the_query_and_the_address_are_those_of_the_bot_as_it_was():
+    address = PublicAddress("https", "shop.example", 8443, Path("/home/you/www"), "/k ü/bot.php")
+
+    variables = request_variables(Path("/home/you/www/shop/bot.php"), WebRequest(query="s=k&x=1"), address)
+
+    assert variables["QUERY_STRING"] == "s=k&x=1"
+    assert variables["REQUEST_URI"] == "/k%20%C3%BC/bot.php?s=k&x=1"
+    assert (variables["SCRIPT_NAME"], variables["DOCUMENT_ROOT"]) == ("/k ü/bot.php", "/home/you/www")
+    assert (variables["HTTP_HOST"], variables["SERVER_NAME"]) == ("shop.example:8443", "shop.example")
+    assert (variables["SERVER_PORT"], variables["HTTPS"]) == ("8443", "on")
+    plain = request_variables(BOT, WebRequest(), PublicAddress("http", "bot.test", 80))
+    assert ("HTTPS" in plain, plain["REQUEST_SCHEME"], plain["HTTP_HOST"]) == (False, "http", "bot.test")

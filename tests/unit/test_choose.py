@@ -65,6 +65,8 @@ def test_a_socket_that_cannot_be_one_is_told_before_anything_is_run():
         ("https://example.com/bot.php?key=hush&again=?", "https://example.com/bot.php?…"),
         ("../bot.php", "../bot.php"),
         ("../what?.php", "../what?.php"),
+        ("../bot.php?s=hush", "../bot.php?…"),
+        ("../bot.phtml?hush", "../bot.phtml?…"),
     ],
 )
 def test_user_password_and_query_of_an_address_are_not_shown(target: str, shown: str):

@@ -12,6 +12,7 @@ import pytest
 
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.php.cgi_request import WebRequest
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fastcgi_client import FastCgiConnection
 from scalable.lib.runners.php.fpm import HostServer
@@ -62,7 +63,8 @@ def test_the_update_and_the_variables_reach_the_server(bot: Path):
     environment = {"BOT_TOKEN": "1:x", "HOME": "/home/you"}
     with ScriptedServer(serve) as server:
         outcome = outcome_of(
-            FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address), "s3cret", environment), '{"t":"ї"}'
+            FastCgiRunner(bot, AMPLE_SECONDS, HostServer(server.address), WebRequest("s3cret"), environment),
+            '{"t":"ї"}',
         )
 
     request = seen[0]

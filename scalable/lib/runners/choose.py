@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from scalable.lib.runners.php.cgi_request import WebRequest, site_folder
 from scalable.lib.runners.php.find_php import CGI, CLI
+from scalable.lib.runners.php.public_address import AddressNote
 from scalable.lib.runners.runner import Runner
+from scalable.lib.usual_path import USUAL_PATH
 
 if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
+    from scalable.lib.runners.php.find_php import Php
+    from scalable.lib.runners.php.prelude import Prelude
     from scalable.lib.runners.process_reaper import ProcessReaper
 
 # As BOT_LEGACY_MODE names them; the first chooses by what BOT_LEGACY_PATH names.
@@ -19,14 +24,17 @@ MODES = ("auto", "cli", "cgi", "fastcgi", "http", "python")
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z_0-9]*)", re.DOTALL)
 
+_QUERY = re.compile(r"(?P<file>.+?\.(?:php[0-9]*|phtml))\?(?P<query>.*)", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class BotSettings:
     """The settings of the bot.
 
     `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
-    Telegram would send as its secret token. `socket_folder` is private to this user. A bot that has answered may work
-    on until `background_seconds` after its start.
+    Telegram would send as its secret token. `socket_folder` is private to this user. `query` is what follows a `?` in
+    the path of a PHP bot; where people reach it is read from `address_note` and from where the `webhook_script` is. A
+    bot that has answered may work on until `background_seconds` after its start.
     """
 
     target: str = field(repr=False)
@@ -36,6 +44,9 @@ class BotSettings:
     fastcgi_socket: str
     secret: str = field(repr=False)
     socket_folder: Path
+    query: str = field(default="", repr=False)
+    address_note: Path = Path()
+    webhook_script: Path = Path()
     background_seconds: float = 0.0
 
     @property
@@ -75,10 +86,17 @@ def function_of(target: str) -> Optional[tuple[Path, str]]:
     return (Path(found.group("file")), found.group("function")) if found and not is_address(target) else None
 
 
+def split_query(target: str) -> tuple[str, str]:
+    """The file of a BOT_LEGACY_PATH such as `bot.php?s=k`, and its query; of any other the whole, and nothing."""
+    found = None if is_address(target) else _QUERY.fullmatch(target)
+    return (found.group("file"), found.group("query")) if found else (target, "")
+
+
 def without_password(target: str) -> str:
-    """The same for messages and logs: without user, password and query of an address, which may be a key."""
+    """The same for messages and logs: without user, password and query, which may be a key."""
     if not is_address(target):
-        return target
+        file, query = split_query(target)
+        return f"{file}?…" if query else file
     shown = re.sub(r"^(https?://)[^/?#]*@", r"\1…@", target, flags=re.IGNORECASE)
     return re.sub(r"\?.*", "?…", shown, flags=re.DOTALL)
 
@@ -109,10 +127,12 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
         from scalable.lib.runners.python.runner import PythonRunner
 
         return PythonRunner(*function, bot.timeout_seconds)
+    note = AddressNote(bot.address_note, bot.webhook_script, file)
+    request = WebRequest(bot.secret, bot.query, note.read)
     if mode == "cgi":
         from scalable.lib.runners.php.cgi import CgiRunner
 
-        return CgiRunner(file, bot.timeout_seconds, bot.php_binary, bot.secret, environment, reaper=reaper)
+        return CgiRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper=reaper)
     if mode == "fastcgi":
         from scalable.lib.runners.php.fastcgi import FastCgiRunner
         from scalable.lib.runners.php.fpm import HostServer
@@ -123,10 +143,21 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
             if bot.fastcgi_socket
             else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
         )
-        return FastCgiRunner(file, bot.timeout_seconds, server, bot.secret, environment, bot.background_seconds)
+        return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, bot.background_seconds)
     from scalable.lib.runners.cli import CliRunner
 
-    return CliRunner(file, bot.timeout_seconds, bot.php_binary, reaper=reaper)
+    return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper)
+
+
+def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Prelude:
+    """How a worker with this environment starts `php` for the bot, a file."""
+    from scalable.lib.runners.php.php_environment import php_environment
+    from scalable.lib.runners.php.prelude import prelude_for
+
+    file = bot.file or Path()
+    site = site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read())
+    passed = {"PATH": USUAL_PATH, **environment} if php.interface == CLI else php_environment(environment)
+    return prelude_for(php, file, site, passed)
 
 
 def checked(runner: Runner) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Optional
 
-from scalable.lib.runners.fatal_errors import fatal_error
 from scalable.lib.runners.outcome import Kind, Outcome
-from scalable.lib.runners.run_result import End, RunResult
+from scalable.lib.runners.run_result import End, RunResult, ScriptEnd
 
 # EX_DATAERR of sysexits.h, "the input data was incorrect in some way": by it a bot reports that another try is no use.
 DATA_ERROR = 65
@@ -31,7 +30,10 @@ _KINDS = {
 
 
 def judge(result: RunResult) -> Outcome:
-    """Exit code 0 and any 2xx are success, as for Telegram, unless PHP says that the script broke off."""
+    """Exit code 0 and any 2xx are success, as for Telegram, unless PHP reports that the script broke off.
+
+    What the bot printed or logged decides nothing: people write it.
+    """
     kind, cause = _kind_and_cause(result)
     return Outcome(
         kind,
@@ -47,16 +49,20 @@ def judge(result: RunResult) -> Outcome:
 
 
 def _kind_and_cause(result: RunResult) -> tuple[Kind, str]:
+    report = result.report or ScriptEnd()
     if result.end is End.EXITED:
         kind, meaning = _of_exit_code(result.exit_code)
         told = f"exit code {result.exit_code}"
+        if kind is Kind.SUCCEEDED and report.status is not None:  # a PHP script that knows of no exit codes
+            kind, meaning = _of_status(report.status)
+            told += f", HTTP status {report.status}"
     elif result.end is End.RESPONDED:
         kind, meaning = _of_status(result.http_status or 0)
         told = f"HTTP status {result.http_status}"
     else:
         return _KINDS[result.end], result.cause
     # What breaks off after the answer does not change that the update was served.
-    broken = None if result.works_on else fatal_error(result.logged, result.shown)
+    broken = "" if result.works_on else report.fatal_error
     return (Kind.FAILED, f"{broken} ({told})") if broken else (kind, told + meaning)
 
 

@@ -10,17 +10,18 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import IO, Optional
 
 from scalable.lib.captured_output import CHUNK_BYTES, CapturedOutput
 from scalable.lib.deadline import TICK_SECONDS
 from scalable.lib.host_limits import within_limits
 from scalable.lib.runners.process_reaper import ProcessReaper
-from scalable.lib.runners.run_result import End, RunResult, joined, ran_too_long
+from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, joined, ran_too_long
 
 # More than a pipe holds: what is still there after so many comes from children the program left, not from itself.
 LAST_CHUNKS = 16
@@ -44,8 +45,8 @@ class ProcessEnd:
         """The ends of both outputs as text, one after the other."""
         return joined((self.stdout.text(), self.stderr.text()))
 
-    def result(self, timeout_seconds: float) -> RunResult:
-        """What it says of a run of the bot, of which the exit code tells how it went."""
+    def result(self, timeout_seconds: float, report: Optional[ScriptEnd] = None) -> RunResult:
+        """What it says of a run of the bot, of which the exit code tells how it went, and the `report` of PHP."""
         if self.timed_out:
             return ran_too_long(timeout_seconds, self.seconds, self.output, exit_code=self.returncode)
         was_killed = self.returncode < 0
@@ -55,8 +56,7 @@ class ProcessEnd:
             f"killed by {signal_name(-self.returncode)}" if was_killed else "",
             exit_code=self.returncode,
             output=self.output,
-            shown=self.stdout.text(),
-            logged=self.stderr.kept(),
+            report=report,
             answer=bytes(self.stdout.head) if self.stdout.is_whole else b"",
         )
 
@@ -77,14 +77,18 @@ def run_process(
     tick: Callable[[], None] = lambda: None,
     environment: Optional[Mapping[str, str]] = None,
     reaper: Optional[ProcessReaper] = None,
+    errors: Optional[CapturedOutput] = None,
+    input_is_file: bool = False,
 ) -> ProcessEnd:
     """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
 
     `environment` None: this process's own. `tick` is called about twice a second; what it raises ends the program and
-    is passed on. `reaper` ends the group when this process is killed meanwhile. Raises OSError when the program cannot
-    be started.
+    is passed on. `reaper` ends the group when this process is killed meanwhile. `errors` takes what the program writes
+    to standard error. `input_is_file`: its standard input can be read more than once. Raises OSError when the program
+    cannot be started.
     """
-    run = _Run(command, standard_input, folder, timeout_seconds, environment, reaper)
+    captured = CapturedOutput(), errors or CapturedOutput()
+    run = _Run(command, standard_input, folder, timeout_seconds, environment, reaper, captured, input_is_file)
     try:
         return run.to_its_end(tick)
     finally:
@@ -102,15 +106,18 @@ class _Run:
         timeout_seconds: float,
         environment: Optional[Mapping[str, str]],
         reaper: Optional[ProcessReaper],
+        captured: tuple[CapturedOutput, CapturedOutput],
+        input_is_file: bool,
     ) -> None:
         self._started = time.monotonic()
         self._deadline = self._started + timeout_seconds
-        self._unsent = memoryview(standard_input)
+        self._unsent = memoryview(b"" if input_is_file else standard_input)
         self._has_ended = False
         self._pidfd: Optional[int] = None
         self._reaper = reaper
-        self._process, self._stdin, *outputs = _start(command, folder, environment)
-        self._captured = {descriptor: CapturedOutput() for descriptor in outputs}
+        with _as_file(standard_input) if input_is_file else contextlib.nullcontext() as file:
+            self._process, self._stdin, *outputs = _start(command, folder, environment, file)
+        self._captured = dict(zip(outputs, captured))
         self._open = [self._stdin, *outputs]
         self._poll = select.poll()
 
@@ -214,10 +221,34 @@ class _Run:
             os.killpg(self._process.pid, number)
 
 
+def _as_file(content: bytes) -> IO[bytes]:
+    """A file that has no name, at its beginning: in memory where the system can do that, such as Linux from 3.17 on."""
+    with within_limits():
+        file = _open_memory() or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
+    try:
+        unwritten = memoryview(content)
+        while unwritten:
+            unwritten = unwritten[os.write(file.fileno(), unwritten) :]
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _open_memory() -> Optional[IO[bytes]]:
+    if not hasattr(os, "memfd_create"):
+        return None
+    try:
+        return open(os.memfd_create("update"), "r+b", buffering=0)
+    except OSError:
+        return None
+
+
 def _start(
-    command: Sequence[str], folder: Path, environment: Optional[Mapping[str, str]]
+    command: Sequence[str], folder: Path, environment: Optional[Mapping[str, str]], file: Optional[IO[bytes]]
 ) -> tuple[subprocess.Popen[bytes], int, int, int]:
-    """The program, and our ends of its three pipes, which never block.
+    """The program, and our ends of its three pipes, which never block. With a `file` that is its standard input.
 
     Raises NoProcessLeft or OSError, and leaves nothing open then.
     """
@@ -227,7 +258,13 @@ def _start(
     try:
         with within_limits():
             process = subprocess.Popen(
-                command, cwd=folder, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=environment
+                command,
+                cwd=folder,
+                stdin=stdin if file is None else file.fileno(),
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                env=environment,
             )
     except BaseException:
         for descriptor in (our_stdin, our_stdout, our_stderr):

@@ -27,11 +27,22 @@ class End(Enum):
 
 
 @dataclass(frozen=True)
+class ScriptEnd:
+    """What PHP itself reported of a script, see php/script_report.py.
+
+    `fatal_error` after which it did not go on, in one line; empty: there was none. `status` of its response; None when
+    it set none, which only a program can do.
+    """
+
+    fatal_error: str = ""
+    status: Optional[int] = None
+
+
+@dataclass(frozen=True)
 class RunResult:
     """`seconds` by a monotonic clock. `cause` is for a person, `output` the end of what was printed, in text.
 
-    `shown` and `logged` are where PHP tells of a fatal error: the end of what it printed or answered, and what was kept
-    of its standard error.
+    `report` is None where PHP reports nothing: it is not ours, or its script was killed.
     `answer` is what the web server would have got from the bot: the body of its response, or its standard output.
     Empty when there was none, or when it was larger than captured_output.HEAD_BYTES. `answer_type` is the Content-Type
     it was given with; None when there was no way to give one. `retry_after` is the header Retry-After.
@@ -45,8 +56,7 @@ class RunResult:
     http_status: Optional[int] = None
     retry_after: str = ""
     output: str = field(default="", repr=False)
-    shown: str = field(default="", repr=False)
-    logged: str = field(default="", repr=False)
+    report: Optional[ScriptEnd] = None
     answer: bytes = field(default=b"", repr=False)
     answer_type: Optional[str] = None
     works_on: Optional[WorkingOn] = field(default=None, repr=False)

@@ -6,15 +6,18 @@ What a bot needs is guessed from its text, so a guess is a warning at most, and 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Optional
 
-from scalable.lib.errors import BotMissing, ConfigurationError
-from scalable.lib.runners.choose import BotSettings, checked, create_runner
-from scalable.lib.runners.php.find_php import CGI, Php, find_php
+from scalable.lib.errors import BotMissing, ConfigurationError, NoProcessLeft
+from scalable.lib.runners.choose import BotSettings, checked, create_runner, prelude_of
+from scalable.lib.runners.php.find_php import CGI, CLI, Php, find_php
 from scalable.lib.setup.files import read_start
 from scalable.lib.setup.finding import Finding, error, ok, warning
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 MAX_SOURCE_BYTES = 4 * 1024 * 1024
 _READS_BODY = re.compile(r"php://input|HTTP_RAW_POST_DATA")
 _READS_STDIN = re.compile(r"\bSTDIN\b|php://stdin")
@@ -24,16 +27,17 @@ _ANSWERS = re.compile(r"""['"]method['"]\s*(?:=>|:|\]\s*=)""")
 _HANDLER = re.compile(r"^\s*(?:AddHandler|SetHandler|AddType)\b.*?php-?([5-9])\.?([0-9])", re.MULTILINE | re.IGNORECASE)
 
 
-def check_bot(bot: BotSettings, has_token: bool) -> list[Finding]:
-    """What was found; the first one says whether the bot can be run."""
+def check_bot(bot: BotSettings, has_token: bool, environment: Mapping[str, str] = NOTHING) -> list[Finding]:
+    """What was found, with the `environment` that a worker has; the first one says whether the bot can be run."""
     try:
-        findings = [ok("bot", f"will be run as: {checked(create_runner(bot, {}))}")]
+        findings = [ok("bot", f"will be run as: {checked(create_runner(bot, environment))}")]
     except (BotMissing, ConfigurationError) as problem:
         findings = [error("bot", str(problem))]
     php = _php(bot, findings)
     file = bot.file
     if file is not None:
-        findings += _source(bot, _read(file), has_token)
+        findings += _prelude(bot, php, environment)
+        findings += _source(_read(file), has_token)
         findings += _other_php(php, file)
     return findings
 
@@ -65,11 +69,22 @@ def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:
     return php
 
 
-def _source(bot: BotSettings, source: str, has_token: bool) -> list[Finding]:
+def _prelude(bot: BotSettings, php: Optional[Php], environment: Mapping[str, str]) -> list[Finding]:
+    """Without the prelude a bot in mode cli finds no request, and of an error only status or exit code are known."""
+    if php is None:
+        return []
+    try:
+        problem = prelude_of(bot, php, environment).problem
+    except (OSError, NoProcessLeft) as error:
+        return [warning("php", f"{php.path} could not be asked for its settings: {error}")]
+    if not problem:
+        return []
+    lost = "php://input is empty for the bot" if php.interface == CLI else "an error behind a status 200 is not seen"
+    return [warning("php", f"{problem}, so {lost}: allow it there, or let BOT_LEGACY_PATH be the bot's address")]
+
+
+def _source(source: str, has_token: bool) -> list[Finding]:
     findings = []
-    if bot.chosen_mode == "cli" and _READS_BODY.search(source) and not _READS_STDIN.search(source):
-        seen = "its file reads php://input, which is empty in mode cli"
-        findings.append(warning("bot", f"{seen}: set BOT_LEGACY_MODE=fastcgi, or let it read php://stdin"))
     if not has_token and _ANSWERS.search(source):
         seen = "its file seems to answer in the HTTP response ('method'), and nobody would send that on"
         findings.append(warning("bot", f"{seen}: set BOT_TOKEN"))

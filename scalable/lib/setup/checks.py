@@ -121,7 +121,7 @@ def find_all(config: Config, context: CheckContext = CheckContext(), dry_run: bo
     findings += [warning("settings", line) for line in config.warnings]
     findings.append(check_settings_file(config.settings_file))
     findings += check_environment(config.readings, config.scalable_folder, context.side)
-    findings += check_bot(config.bot, has_token=bool(config.bot_token))
+    findings += check_bot(config.bot, bool(config.bot_token), config.environment)
     findings.append(check_limits(config.worker_pool_size))
     storage = Storage(config)
     folder = check_data_folder(storage.data_folder)

@@ -14,7 +14,8 @@ from typing import Any, Optional
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.queue.dialects.address import DatabaseAddress, MySqlAddress, SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.runners.choose import BotSettings, is_address
+from scalable.lib.runners.choose import BotSettings, is_address, split_query
+from scalable.lib.runners.php.public_address import ADDRESS_NOTE
 from scalable.lib.setup.settings import Reading, read_settings, unknown_names
 from scalable.lib.setup.settings_file import read_settings_file
 from scalable.lib.setup.settings_rules import disagreements, idle_settings
@@ -156,7 +157,7 @@ def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddre
 
 
 def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Path) -> BotSettings:
-    path = value["BOT_LEGACY_PATH"]
+    path, query = split_query(value["BOT_LEGACY_PATH"])
     return BotSettings(
         target=path if is_address(path) else str(_absolute(scalable_folder, path)),
         mode=value["BOT_LEGACY_MODE"],
@@ -166,6 +167,9 @@ def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Pat
         secret=value["BOT_WEBHOOK_SECRET"],
         socket_folder=data_dir,
         background_seconds=value["BOT_LEGACY_BACKGROUND_SECONDS"],
+        query=query,
+        address_note=data_dir / ADDRESS_NOTE,
+        webhook_script=scalable_folder / "webhook_queue.py",
     )
 
 

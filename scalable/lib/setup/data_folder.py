@@ -5,6 +5,7 @@ Every name in it starts with `.ht`, which web servers refuse to serve even where
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -13,6 +14,7 @@ from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.ingest.pool_notification import NotificationSocket, notify_pool, open_notification_socket
+from scalable.lib.runners.php.public_address import ADDRESS_NOTE, noted_addresses
 from scalable.lib.setup.files import mode_of, user_name, write_file
 
 
@@ -28,6 +30,7 @@ class DataFolder:
         self.drain_log = path / ".ht-drain.log"
         self.notification_socket = path / ".ht-poke.sock"
         self.login_attempts = path / ".ht-logins"
+        self.address_note = path / ADDRESS_NOTE
         self._secret_file = path / ".ht-secret"
 
     def prepare(self) -> None:
@@ -61,6 +64,16 @@ class DataFolder:
                 "BOT_DB_* settings (the settings file reaches the web server, cron and the shell alike; variables of "
                 f"one of them do not). If you changed the database on purpose, delete {self.database_note}"
             )
+
+    def remember_address(self, **urls: str) -> None:
+        """Note addresses for the bot's request, by their names in public_address.ADDRESSES; an empty one tells nothing.
+
+        Without their queries, which may be secrets. Raises OSError.
+        """
+        noted = noted_addresses(self.address_note)
+        known = {**noted, **{name: url.partition("?")[0] for name, url in urls.items() if url}}
+        if known != noted:
+            write_file(self.address_note, json.dumps(known).encode())
 
     def notify_pool(self) -> None:
         """Tell the pool of this installation, if it runs on this machine, that there are new jobs."""

@@ -25,7 +25,8 @@ LEAD_SECONDS = 150.0
 class Maintenance:
     """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes.
 
-    The work of `every_minute` is done by one process of all, the leader; when it dies, another one takes the lead.
+    `remember_address` lets the runners of this machine know where Telegram reaches the bot. The other work of
+    `every_minute` is done by one process of all, the leader; when it dies, another one takes the lead.
     Every method raises DatabaseUnavailable, or SchemaMissing.
     """
 
@@ -35,11 +36,13 @@ class Maintenance:
         keep_done_seconds: float,
         keep_failed_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        remember_address: Callable[[], None] = lambda: None,
     ) -> None:
         self.leadership = Leadership(queue.table, process_name(), LEAD_SECONDS)
         self._queue = queue
         self._keep_done_seconds = keep_done_seconds
         self._keep_failed_seconds = keep_failed_seconds
+        self._remember_address = remember_address
         self._registry = queue.workers
         self._minutes = queue.minutes
         self._counters = Counters(queue.table, clock)
@@ -65,6 +68,7 @@ class Maintenance:
 
     def every_minute(self) -> None:
         """Adopt rows of another program, count the minutes that are over, and delete what is old."""
+        self._remember_address()  # on every machine, not only on the leader's
         if not self.leadership.take():
             return
         adopted = self._queue.adopt()

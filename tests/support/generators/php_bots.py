@@ -1,14 +1,19 @@
-"""PHP bots for the tests, run in every way there is: by php-cgi once per update, by a resident one, by PHP-FPM."""
+"""PHP bots for the tests, run in every way there is: as a program, by php-cgi once per update, by a resident one, by
+PHP-FPM.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from scalable.lib.runners.cli import CliRunner
 from scalable.lib.runners.php.cgi import CgiRunner
+from scalable.lib.runners.php.cgi_request import WebRequest
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fpm import HostServer
+from scalable.lib.runners.php.public_address import PublicAddress
 from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from scalable.lib.runners.runner import Runner
 
@@ -24,7 +29,7 @@ class PhpBot:
         self.data = folder / "data"
         self.data.mkdir()
         self.mode = mode
-        self._php = php
+        self.php = php
         self._fpm_socket = fpm_socket
         self._runners: list[Runner] = []
 
@@ -34,10 +39,12 @@ class PhpBot:
         timeout_seconds: float = AMPLE_SECONDS,
         secret: str = "",
         environment: Mapping[str, str] = NO_VARIABLES,
+        query: str = "",
+        find_address: Callable[[], PublicAddress] = PublicAddress,
     ) -> Runner:
         """A runner of this mode, for a bot with this code."""
         self.write(code)
-        self._runners.append(self._make(timeout_seconds, secret, environment))
+        self._runners.append(self._make(timeout_seconds, WebRequest(secret, query, find_address), environment))
         return self._runners[-1]
 
     def write(self, code: str) -> None:
@@ -49,10 +56,12 @@ class PhpBot:
         for runner in self._runners:
             runner.close()
 
-    def _make(self, timeout_seconds: float, secret: str, environment: Mapping[str, str]) -> Runner:
+    def _make(self, timeout_seconds: float, request: WebRequest, environment: Mapping[str, str]) -> Runner:
+        if self.mode == "cli":
+            return CliRunner(self.path, timeout_seconds, self.php, request, environment)
         if self.mode == "cgi":
-            return CgiRunner(self.path, timeout_seconds, self._php, secret, environment)
+            return CgiRunner(self.path, timeout_seconds, self.php, request, environment)
         if self.mode == "fpm":
-            return FastCgiRunner(self.path, timeout_seconds, HostServer(self._fpm_socket), secret, environment)
-        server = ResidentPhpCgi(self.data, self._php, environment=environment)
-        return FastCgiRunner(self.path, timeout_seconds, server, secret, environment)
+            return FastCgiRunner(self.path, timeout_seconds, HostServer(self._fpm_socket), request, environment)
+        server = ResidentPhpCgi(self.data, self.php, environment=environment)
+        return FastCgiRunner(self.path, timeout_seconds, server, request, environment)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,11 +63,11 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: boo
     `folder` takes configuration and log; `pool` are further lines of its pool; `mysql`: with PDO for MySQL. Its
     children run as this user. Raises DidNotStart with the end of the log.
     """
-    socket = Path(tempfile.mkdtemp(prefix="fpm-")) / "s"  # a socket path has 107 characters at most (unix(7))
+    path = Path(tempfile.mkdtemp(prefix="fpm-")) / "s"  # a socket path has 107 characters at most (unix(7))
     log = folder / "fpm.log"
     user = "user = root\ngroup = root" if os.geteuid() == 0 else ""
     (folder / "fpm.conf").write_text(
-        CONFIGURATION.format(folder=folder, user=user, socket=socket, children=children, pool=pool)
+        CONFIGURATION.format(folder=folder, user=user, socket=path, children=children, pool=pool)
     )
     root = private_root(NAME_WITH_MYSQL if mysql else NAME)
     command = private_command(root, PROGRAM)
@@ -77,11 +78,20 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: boo
         command += ["-d", f"extension={extension}.so"]
     command += ["--allow-to-run-as-root"] if os.geteuid() == 0 else []
     # TERM and not KILL: only the master gets the signal, and it has to end its own children.
-    fpm = PhpFpm(socket, log, Child(command, log=log, death_signal="TERM"))
+    fpm = PhpFpm(path, log, Child(command, log=log, death_signal="TERM"))
     try:
         fpm.process.start()
-        wait_until_ready(fpm.process, socket.exists, what="PHP-FPM", log=log, timeout_seconds=START_TIMEOUT_SECONDS)
+        # Its name is there a moment before anything listens at it.
+        wait_until_ready(
+            fpm.process, lambda: answers(path), what="PHP-FPM", log=log, timeout_seconds=START_TIMEOUT_SECONDS
+        )
     except BaseException:
         fpm.stop()
         raise
     return fpm
+
+
+def answers(path: Path) -> bool:
+    """Whether something listens at this Unix socket."""
+    with socket.socket(socket.AF_UNIX) as link:
+        return link.connect_ex(str(path)) == 0

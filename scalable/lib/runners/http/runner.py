@@ -71,7 +71,6 @@ class HttpRunner(Runner):
             http_status=response.status,
             retry_after=response.headers.get("retry-after", ""),
             output=response.body_end,
-            shown=response.body_end,
             answer=response.body if response.is_whole else b"",
             answer_type=response.headers.get("content-type", ""),
         )

@@ -8,19 +8,28 @@ from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.php.cgi_request import check_php_bot, php_environment, request_variables
+from scalable.lib.runners.php.cgi_request import (
+    PLAIN,
+    WebRequest,
+    check_php_bot,
+    request_variables,
+    site_folder,
+)
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, read_response
-from scalable.lib.runners.php.find_php import CGI, find_php
+from scalable.lib.runners.php.find_php import CGI, Php, find_php
+from scalable.lib.runners.php.php_environment import php_environment
+from scalable.lib.runners.php.prelude import prelude_for
+from scalable.lib.runners.php.script_report import ReportedOutput, new_key
 from scalable.lib.runners.process import ProcessEnd, run_process
 from scalable.lib.runners.process_reaper import ProcessReaper
-from scalable.lib.runners.run_result import End, RunResult
+from scalable.lib.runners.run_result import End, RunResult, ScriptEnd
 from scalable.lib.runners.runner import Runner
 
 
 class CgiRunner(Runner):
     """Starts php-cgi once per update. The status of the bot's response tells how it went, as it does Telegram.
 
-    `environment` is the owner's, of which cgi_request.php_environment passes a part on; `secret` is the webhook's.
+    `environment` is the owner's, of which php_environment passes a part on.
     """
 
     def __init__(
@@ -28,7 +37,7 @@ class CgiRunner(Runner):
         bot: Path,
         timeout_seconds: float,
         php_binary: str = "",
-        secret: str = "",
+        request: WebRequest = PLAIN,
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
     ) -> None:
@@ -36,35 +45,47 @@ class CgiRunner(Runner):
         self._bot = bot
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary
-        self._variables = {**php_environment(environment), **request_variables(bot, secret)}
+        self._environment = php_environment(environment)
+        self._request = request
 
     def check(self) -> str:
         """Which php-cgi will run the bot. Raises BotMissing."""
-        return f"{self._php_cgi()} as CGI, once per update, SCRIPT_FILENAME={self._bot}"
+        return f"{self._php_cgi().path} as CGI, once per update, SCRIPT_FILENAME={self._bot}"
 
     def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run."""
-        body = payload.encode("utf-8")
-        variables = {**self._variables, "CONTENT_LENGTH": str(len(body))}
+        body, key = payload.encode("utf-8"), new_key()
+        errors = ReportedOutput(key)
         try:
-            command = [self._php_cgi()]
-            end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, variables, self._reaper)
+            command, variables = self._command(key)
+            variables["CONTENT_LENGTH"] = str(len(body))
+            end = run_process(
+                command, body, self._bot.parent, self._timeout_seconds, tick, variables, self._reaper, errors
+            )
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
             return RunResult(End.NOT_STARTED, 0.0, str(error))
         except OSError as error:
             return RunResult(End.NOT_STARTED, 0.0, f"php-cgi could not be started: {error}")
-        return self._result(end)
+        errors.flush()
+        return self._result(end, errors.report)
 
-    def _php_cgi(self) -> str:
+    def _command(self, key: str) -> tuple[list[str], dict[str, str]]:
+        """The command, and the variables of its environment."""
+        php, address = self._php_cgi(), self._request.find_address()
+        prelude = prelude_for(php, self._bot, site_folder(self._bot, address), self._environment)
+        request = request_variables(self._bot, self._request, address)
+        return [php.path, *prelude.options], {**self._environment, **request, **prelude.told(key)}
+
+    def _php_cgi(self) -> Php:
         check_php_bot(self._bot)
-        return find_php(self._php_binary, CGI).path
+        return find_php(self._php_binary, CGI)
 
-    def _result(self, end: ProcessEnd) -> RunResult:
+    def _result(self, end: ProcessEnd, report: Optional[ScriptEnd]) -> RunResult:
         if end.timed_out or end.returncode < 0:
             return end.result(self._timeout_seconds)
         try:
             # The exit code is logged and does not count: web servers ignore it.
-            return read_response(end.stdout, end.stderr, end.seconds, exit_code=end.returncode)
+            return read_response(end.stdout, end.stderr, end.seconds, exit_code=end.returncode, report=report)
         except NotACgiResponse as error:
             cause = f"php-cgi gave no response: {error} (exit code {end.returncode})"
             return RunResult(End.NO_USABLE_ANSWER, end.seconds, cause, end.returncode, output=end.output)

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from scalable.lib.errors import BotMissing
 from scalable.lib.runners.bot_file import check_bot_file
-from scalable.lib.usual_path import USUAL_PATH
+from scalable.lib.runners.php.public_address import PublicAddress
 
 # Folders that panels show as a whole site. A bot below one gets its real address.
 SITE_FOLDERS = ("public_html", "httpdocs", "htdocs")
 # Bots that check the sender's address look for Telegram's networks (Bot API, webhooks: 149.154.160.0/20).
 TELEGRAM_ADDRESS = "149.154.167.220"
-# What of the owner's environment reaches PHP. Never HTTP_PROXY or the like: in CGI that is a header of the request.
-PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "PHPRC", "PHP_INI_SCAN_DIR")
-PASSED_PREFIX = "BOT_"
 
 
 def check_php_bot(bot: Path) -> os.stat_result:
@@ -33,51 +32,60 @@ def check_php_bot(bot: Path) -> os.stat_result:
     return state
 
 
-def request_variables(bot: Path, secret: str = "") -> dict[str, str]:
+@dataclass(frozen=True)
+class WebRequest:
+    """What a request to a bot has: the webhook's secret, the query of the bot's address, and where people reach it,
+    which may change while a worker lives.
+    """
+
+    secret: str = field(default="", repr=False)
+    query: str = field(default="", repr=False)
+    find_address: Callable[[], PublicAddress] = PublicAddress
+
+
+PLAIN = WebRequest()
+
+
+def request_variables(bot: Path, request: WebRequest, address: PublicAddress) -> dict[str, str]:
     """The variables of every request to `bot`, an absolute path; CONTENT_LENGTH is still to be added, in bytes.
 
     Only a request that carries the webhook's secret is known to come from Telegram, so only then it has its address.
     """
-    root = _site_folder(bot)
-    address = "/" + bot.relative_to(root).as_posix()
+    secret = request.secret
+    root = site_folder(bot, address)
+    path = address.path or "/" + bot.relative_to(root).as_posix()
     variables = {
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "SERVER_SOFTWARE": "scalable",
-        "SERVER_NAME": "localhost",
+        "SERVER_NAME": address.host,
         "SERVER_ADDR": "127.0.0.1",
-        "SERVER_PORT": "443",
-        "REQUEST_SCHEME": "https",
-        "HTTPS": "on",
+        "SERVER_PORT": str(address.port),
+        "REQUEST_SCHEME": address.scheme,
         "REQUEST_METHOD": "POST",
-        "REQUEST_URI": address,
-        "QUERY_STRING": "",
-        "SCRIPT_NAME": address,
+        "REQUEST_URI": quote(path) + (f"?{request.query}" if request.query else ""),
+        "QUERY_STRING": request.query,
+        "SCRIPT_NAME": path,
         "SCRIPT_FILENAME": str(bot),
         "DOCUMENT_ROOT": str(root),
         "REMOTE_ADDR": TELEGRAM_ADDRESS if secret else "127.0.0.1",
         "REMOTE_PORT": "443",
         "CONTENT_TYPE": "application/json",
-        "HTTP_HOST": "localhost",
+        "HTTP_HOST": address.authority,
         "HTTP_CONNECTION": "keep-alive",
         "REDIRECT_STATUS": "200",  # without it php-cgi refuses to work (cgi.force_redirect)
     }
+    if address.scheme == "https":  # web servers leave it out otherwise
+        variables["HTTPS"] = "on"
     if secret:
         variables["HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"] = secret
     return variables
 
 
-def php_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of `environment` a PHP process starts with: PASSED, and every BOT_* variable."""
-    passed = {name: value for name, value in environment.items() if name in PASSED}
-    return {"PATH": USUAL_PATH, **passed, **bot_variables(environment)}
-
-
-def bot_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """The BOT_* variables of `environment`, which a bot may read with getenv()."""
-    return {name: value for name, value in environment.items() if name.startswith(PASSED_PREFIX)}
-
-
-def _site_folder(bot: Path) -> Path:
-    """DOCUMENT_ROOT: the nearest folder above the bot that a panel shows as a site, otherwise the bot's own."""
+def site_folder(bot: Path, address: PublicAddress) -> Path:
+    """DOCUMENT_ROOT: where the address says, else the nearest folder above the bot that a panel shows as a site,
+    otherwise the bot's own.
+    """
+    if address.site is not None:
+        return address.site
     return next((folder for folder in bot.parents if folder.name in SITE_FOLDERS), bot.parent)

@@ -9,7 +9,7 @@ import re
 from typing import Optional
 
 from scalable.lib.captured_output import TAIL_BYTES, CapturedOutput
-from scalable.lib.runners.run_result import End, RunResult, joined
+from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, joined
 
 # Line ends as they come: PHP writes \r\n, other programs a bare \n.
 _END_OF_HEADERS = re.compile(rb"(?:\A|\r?\n)\r?\n")
@@ -22,9 +22,14 @@ class NotACgiResponse(ValueError):
 
 
 def read_response(
-    output: CapturedOutput, errors: CapturedOutput, seconds: float, printed: str = "", exit_code: Optional[int] = None
+    output: CapturedOutput,
+    errors: CapturedOutput,
+    seconds: float,
+    printed: str = "",
+    exit_code: Optional[int] = None,
+    report: Optional[ScriptEnd] = None,
 ) -> RunResult:
-    """The result of a run that answered with `output` and logged `errors`.
+    """The result of a run that answered with `output`, logged `errors`, and ended as PHP's `report` says.
 
     `printed` by any other process of the run is shown, and does not count. Raises NotACgiResponse with the reason.
     """
@@ -37,8 +42,7 @@ def read_response(
         http_status=status,
         retry_after=headers.get("retry-after", ""),
         output=joined((body_end, errors.text(), printed)),
-        shown=body_end,
-        logged=errors.kept(),
+        report=report,
         answer=body if output.is_whole else b"",
         answer_type=headers.get("content-type", ""),
     )

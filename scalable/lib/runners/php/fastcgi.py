@@ -10,13 +10,22 @@ from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.php.cgi_request import bot_variables, check_php_bot, request_variables
+from scalable.lib.runners.php.cgi_request import (
+    PLAIN,
+    WebRequest,
+    check_php_bot,
+    request_variables,
+    site_folder,
+)
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, is_whole_success, read_response
 from scalable.lib.runners.php.fastcgi_client import Answer, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import ProtocolStatus, begin_request, finish_request
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer
+from scalable.lib.runners.php.php_environment import bot_variables
+from scalable.lib.runners.php.public_address import PublicAddress
+from scalable.lib.runners.php.script_report import ReportedOutput, new_key
 from scalable.lib.runners.php.working_on import FastCgiWorkingOn
-from scalable.lib.runners.run_result import End, RunResult, ran_too_long
+from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, ran_too_long
 from scalable.lib.runners.runner import Runner
 
 REFUSALS: dict[int, str] = {
@@ -29,8 +38,8 @@ REFUSALS: dict[int, str] = {
 class FastCgiRunner(Runner):
     """Sends each update to `server`. The status of the bot's response tells how it went, as it does Telegram.
 
-    `secret` is the webhook's; of `environment`, the owner's, the bot finds the BOT_* variables. A bot that has answered
-    may work on until `background_seconds` after its start.
+    Of `environment`, the owner's, the bot finds the BOT_* variables. A bot that has answered may work on until
+    `background_seconds` after its start.
     """
 
     def __init__(
@@ -38,7 +47,7 @@ class FastCgiRunner(Runner):
         bot: Path,
         timeout_seconds: float,
         server: FastCgiServer,
-        secret: str = "",
+        request: WebRequest = PLAIN,
         environment: Mapping[str, str] = MappingProxyType({}),
         background_seconds: float = 0.0,
     ) -> None:
@@ -47,8 +56,10 @@ class FastCgiRunner(Runner):
         self._background_seconds = max(background_seconds, timeout_seconds)
         self._server = server
         self._file: Optional[tuple[int, int]] = None
-        variables = {**bot_variables(environment), **request_variables(bot, secret)}
-        self._beginning = begin_request(variables, server.keeps_connection)
+        self._request = request
+        self._environment = bot_variables(environment)
+        self._address: Optional[PublicAddress] = None
+        self._beginning = b""
 
     def check(self) -> str:
         """Who will run the bot. Raises BotMissing."""
@@ -58,10 +69,10 @@ class FastCgiRunner(Runner):
     def run(self, payload: str, tick: Callable[[], None] = lambda: None) -> RunResult:
         """See Runner.run."""
         started = time.monotonic()
-        request = self._beginning + finish_request(payload.encode("utf-8"))
-        result, had_not_begun = self._attempt(request, started, tick)
+        body = payload.encode("utf-8")
+        result, had_not_begun = self._attempt(body, started, tick)
         if had_not_begun:
-            result, _ = self._attempt(request, started, tick)
+            result, _ = self._attempt(body, started, tick)
         return result
 
     def rest(self) -> None:
@@ -72,27 +83,32 @@ class FastCgiRunner(Runner):
         """See Runner.close."""
         self._server.close()
 
-    def _attempt(self, request: bytes, started: float, tick: Callable[[], None]) -> tuple[RunResult, bool]:
+    def _attempt(self, body: bytes, started: float, tick: Callable[[], None]) -> tuple[RunResult, bool]:
         """The result, and whether it is certain that the bot had not begun though a connection was there."""
-        deadline = started + self._timeout_seconds
+        deadline, key = started + self._timeout_seconds, new_key()
+        errors = ReportedOutput(key)
         try:
             self._renew_when_replaced()
+            self._renew_when_moved()
             connection = self._server.connect(deadline)
         except BotMissing as error:
             return RunResult(End.NOT_STARTED, time.monotonic() - started, str(error)), False
         try:
-            answer = connection.ask(request, deadline, tick, is_whole_success)
+            request = self._beginning + finish_request(body, self._server.prelude.told(key))
+            answer = connection.ask(request, deadline, tick, errors, is_whole_success)
+            errors.flush()
         except BaseException:
             self._server.abandon(connection)
             raise
         if answer.ended is RequestEnd.IN_ORDER:
             self._server.release(connection, answer.is_reusable)
-            return self._of_answer(answer, time.monotonic() - started), False
+            return self._of_answer(answer, errors.report, time.monotonic() - started), False
         if answer.ended is RequestEnd.ANSWERED:
             works_on = FastCgiWorkingOn(
                 self._server, connection, started, self._timeout_seconds, self._background_seconds
             )
-            return replace(self._of_answer(answer, time.monotonic() - started), works_on=works_on), False
+            result = self._of_answer(answer, errors.report, time.monotonic() - started)
+            return replace(result, works_on=works_on), False
         if answer.ended is RequestEnd.CONNECTION_LOST:
             loss = self._server.lost(connection, answer)
             seconds = time.monotonic() - started
@@ -112,14 +128,24 @@ class FastCgiRunner(Runner):
             self._server.renew()
             self._file = file
 
-    def _of_answer(self, answer: Answer, seconds: float) -> RunResult:
+    def _renew_when_moved(self) -> None:
+        """The site's own folder may be known only now, and with it the .user.ini files that PHP is to heed."""
+        address = self._request.find_address()
+        if address != self._address:
+            self._server.serve(self._bot, site_folder(self._bot, address))
+            variables = {**self._environment, **request_variables(self._bot, self._request, address)}
+            self._beginning = begin_request(variables, self._server.keeps_connection)
+            self._address = address
+
+    def _of_answer(self, answer: Answer, report: Optional[ScriptEnd], seconds: float) -> RunResult:
         """Of a request that the server ended. Its exit status does not count: PHP's is 0, whatever exit() said."""
         name = self._server.name
         if answer.protocol_status != ProtocolStatus.REQUEST_COMPLETE:
             why = REFUSALS.get(answer.protocol_status, f"it refuses the request with status {answer.protocol_status}")
             return RunResult(End.NOT_STARTED, seconds, f"{name}: {why}", output=answer.text())
         try:
-            return read_response(answer.output, answer.errors, seconds, printed=answer.printed.text())
+            printed = answer.printed.text()
+            return read_response(answer.output, answer.errors, seconds, printed=printed, report=report)
         except NotACgiResponse as error:
             cause = f"{name} gave no response: {error}"
             return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=answer.text())

@@ -88,15 +88,16 @@ class FastCgiConnection:
         request: bytes,
         deadline: float,
         tick: Callable[[], None],
+        errors: Optional[CapturedOutput] = None,
         is_whole: Callable[[CapturedOutput], bool] = lambda _: False,
     ) -> Answer:
         """Send `request` and read the answer, until `deadline` (time.monotonic).
 
         `tick` is called about twice a second; what it raises is passed on, and the connection is then only to be
-        closed. So it is after an answer that is not `is_reusable`. `is_whole` says of the output whether nothing is
-        missing of it: then the request may go on, see `go_on`.
+        closed. So it is after an answer that is not `is_reusable`. `errors` takes the stream STDERR. `is_whole` says of
+        the output whether nothing is missing of it: then the request may go on, see `go_on`.
         """
-        self._answer = Answer()
+        self._answer = Answer(errors=errors or CapturedOutput())
         self._is_whole = is_whole
         self._unsent = memoryview(request)
         self._has_end = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
+from types import MappingProxyType
 
 VERSION = 1
 HEADER_BYTES = 8
@@ -54,9 +55,9 @@ def begin_request(variables: Mapping[str, str], keep_connection: bool) -> bytes:
     return _record(RecordType.BEGIN_REQUEST, begin) + b"".join(_params(variables.items()))
 
 
-def finish_request(body: bytes) -> bytes:
-    """The rest of a request: the length of its body, which only now is known, and the body."""
-    length = _record(RecordType.PARAMS, encode_pair("CONTENT_LENGTH", str(len(body))))
+def finish_request(body: bytes, variables: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """The rest of a request: the length of its body, which only now is known, more `variables`, and the body."""
+    length = b"".join(_params([("CONTENT_LENGTH", str(len(body))), *variables.items()]))
     stdin = b"".join(_pieces(RecordType.STDIN, body))
     # An empty record ends each of the two streams.
     return length + _record(RecordType.PARAMS, b"") + stdin + _record(RecordType.STDIN, b"")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
+from scalable.lib.runners.php.prelude import Prelude
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,14 @@ class FastCgiServer(ABC):
     @abstractmethod
     def lost(self, connection: FastCgiConnection, answer: Answer) -> Loss:
         """The connection closed before the request ended: find out why, and be ready for the next one."""
+
+    def serve(self, bot: Path, site: Path) -> None:  # noqa: B027 - nothing to do for PHP-FPM
+        """The bot of all requests to come, and the folder that is DOCUMENT_ROOT."""
+
+    @property
+    def prelude(self) -> Prelude:
+        """The prelude of the PHP behind the connection; one that tells nothing where it has none."""
+        return Prelude(problem="it is not started by a worker")
 
     def renew(self) -> None:  # noqa: B027 - nothing to do for PHP-FPM
         """Drop what is cached of the bot's files."""

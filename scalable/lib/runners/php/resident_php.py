@@ -21,16 +21,19 @@ from typing import Optional
 
 from scalable.lib.errors import BotMissing, NoProcessLeft
 from scalable.lib.host_limits import within_limits
-from scalable.lib.runners.php.cgi_request import php_environment
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
 from scalable.lib.runners.php.find_php import CGI, find_php
+from scalable.lib.runners.php.php_environment import php_environment
+from scalable.lib.runners.php.prelude import Prelude, prelude_for
 from scalable.lib.runners.process import TERM_SECONDS, has_ended, signal_name
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.sockets import short_address
 
 # The bot's files are checked for every update, whatever php.ini says; a new version is to run at once.
-OPTIONS = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
+CHECK_FILES = ("-d", "opcache.validate_timestamps=1", "-d", "opcache.revalidate_freq=0")
+# What a bot logs belongs to its request, because the report of the prelude comes with it.
+OPTIONS = (*CHECK_FILES, "-d", "fastcgi.logging=1")
 # How long a killed process may take to be gone: a disk that hangs must not hang the worker.
 KILL_SECONDS = 5.0
 STEP_SECONDS = 0.002
@@ -40,7 +43,7 @@ class ResidentPhpCgi(FastCgiServer):
     """Starts php-cgi when a request needs it, and again after `max_requests`, or when it has ended.
 
     `folder` is private to its owner, and on a file system that has sockets. `environment` is the owner's, see
-    cgi_request.php_environment.
+    php_environment.
     """
 
     name = "php-cgi"
@@ -58,9 +61,22 @@ class ResidentPhpCgi(FastCgiServer):
         self._php_binary = php_binary
         self._max_requests = max_requests
         self._environment = {**php_environment(environment), "PHP_FCGI_MAX_REQUESTS": str(max_requests)}
+        self._bot: Optional[tuple[Path, Path]] = None
+        self._prelude = Prelude(problem="no bot is named")
         self._reaper = reaper
         self._process: Optional[_PhpCgi] = None
         self._served = 0
+
+    def serve(self, bot: Path, site: Path) -> None:
+        """See FastCgiServer.serve."""
+        if self._bot != (bot, site):
+            self.close()
+        self._bot = bot, site
+
+    @property
+    def prelude(self) -> Prelude:
+        """See FastCgiServer.prelude."""
+        return self._prelude
 
     def check(self) -> str:
         """See FastCgiServer.check."""
@@ -108,7 +124,7 @@ class ResidentPhpCgi(FastCgiServer):
         self._end(_PhpCgi.stop)
 
     def _start(self) -> _PhpCgi:
-        command = [find_php(self._php_binary, CGI).path, *OPTIONS]
+        command = self._command()
         try:
             listener, link = _private_connection(self._folder)
         except OSError as error:
@@ -125,6 +141,15 @@ class ResidentPhpCgi(FastCgiServer):
             except NoProcessLeft:
                 link.close()
                 raise
+
+    def _command(self) -> list[str]:
+        php = find_php(self._php_binary, CGI)
+        if self._bot is not None:
+            try:
+                self._prelude = prelude_for(php, *self._bot, self._environment)
+            except OSError as error:
+                raise BotMissing(f"php-cgi could not be started: {error}") from error
+        return [php.path, *OPTIONS, *self._prelude.options]
 
     def _end(self, how: Callable[[_PhpCgi], Optional[int]]) -> Optional[int]:
         process, self._process = self._process, None

@@ -1,0 +1,92 @@
+"""How a PHP of ours is started with the prelude, prelude.php, before the bot, and what that is told of a run.
+
+The host's PHP-FPM has no prelude: a setting that comes with one request (PHP_VALUE) stays in the process that served it
+(https://bugs.php.net/bug.php?id=53611), so that every page of the site would be run behind the prelude, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote
+
+from scalable.lib.runners.php.find_php import CLI, Php
+from scalable.lib.runners.php.php_ini import as_options, can_read, ini_values, user_ini
+
+FILE = Path(__file__).with_name("prelude.php")
+VARIABLE = "SCALABLE_RUN"
+PREPEND = "auto_prepend_file"
+# Without one of these the prelude does nothing; it has the same list.
+NEEDED = frozenset(
+    [
+        *("error_get_last", "error_log", "fopen", "fwrite", "fread", "http_response_code", "rewind"),
+        "register_shutdown_function",
+        *("stream_get_contents", "stream_wrapper_register", "stream_wrapper_restore", "stream_wrapper_unregister"),
+    ]
+)
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Prelude:
+    """`options` of the PHP program, and the file that php.ini or a .user.ini puts before the bot.
+
+    `problem` says why this PHP does not take the prelude; empty when it does.
+    """
+
+    options: tuple[str, ...] = ()
+    prepend: str = ""
+    problem: str = ""
+
+    def told(self, key: str, request: Mapping[str, str] = NO_VARIABLES) -> dict[str, str]:
+        """The variable of one run. `key` is a secret of it; `request` is for PHP's `cli`, which knows none."""
+        if self.problem:
+            return {}
+        pairs = {"key": key, "prepend": self.prepend, **{f"server.{name}": text for name, text in request.items()}}
+        encoded = (f"{quote(name, safe='')}={_quoted(text)}" for name, text in pairs.items())
+        return {VARIABLE: "&".join(encoded)}
+
+
+def prelude_for(php: Php, bot: Path, site: Path, environment: Mapping[str, str]) -> Prelude:
+    """The Prelude for `bot`, of the folder `site` or one below it, by a `php` that starts with `environment`.
+
+    What the site's .user.ini files say reaches a `cli` by options, because it does not read them by itself; php-cgi
+    does, but for one thing: an auto_prepend_file of theirs would take the place of the prelude, so then it is told all
+    of them by options, too. They are read anew with every call; what php.ini says, once in the life of a process.
+    Raises OSError or NoProcessLeft when PHP cannot be asked for that.
+    """
+    values = ini_values(php.path, tuple(sorted(environment.items())))
+    name = values.get("user_ini.filename", "")
+    own = user_ini(bot.parent, site, name) if name else {}
+    replaces = php.interface == CLI or PREPEND in own
+    prepend = own.pop(PREPEND, "") or values.get(PREPEND, "")
+    options = as_options(own) if replaces else ()
+    if replaces and php.interface != CLI:
+        options += ("-d", "user_ini.filename=")
+    problem = _problem(php, values, own, environment)
+    if not problem:
+        options += as_options({PREPEND: f"'{FILE}'"})
+    return Prelude(options, _unquoted(prepend), problem)
+
+
+def _problem(php: Php, values: Mapping[str, str], own: Mapping[str, str], environment: Mapping[str, str]) -> str:
+    if not values:
+        return f"{php.path} -i does not tell its settings"
+    disabled = sorted(NEEDED & {name.strip() for name in values.get("disable_functions", "").split(",")})
+    if disabled:
+        return f"disable_functions of php.ini names {', '.join(disabled)}"
+    basedir = own.get("open_basedir") or values.get("open_basedir", "")
+    if basedir and not can_read(php, basedir, FILE, tuple(sorted(environment.items()))):
+        return f"open_basedir of php.ini or .user.ini does not reach {FILE}"
+    return ""
+
+
+def _unquoted(value: str) -> str:
+    text = value.strip("\"'")
+    return "" if text.lower() == "none" else text
+
+
+def _quoted(text: str) -> str:
+    return quote(text.encode("utf-8", "surrogateescape"), safe="")
