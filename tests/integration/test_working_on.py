@@ -46,10 +46,18 @@ ANSWERS = {
     "202": 'http_response_code(202); header("content-length:2"); echo "ok"; ' + FLUSH,
     "more than said": 'header("Content-Length: 2"); echo "ok and more"; ' + FLUSH,
 }
+# By a function that PHP has under PHP-FPM, and elsewhere behind the worker.
+FINISHES = {
+    "with a text": "echo 'ok'; fastcgi_finish_request();",
+    "without a text": "fastcgi_finish_request();",
+    "with a status": "http_response_code(204); fastcgi_finish_request();",
+    "buffered": "ob_start(); echo 'ok'; fastcgi_finish_request();",
+}
 NOT_ANSWERS = {
     "nothing": "",
     "half": 'header("Content-Length: 20"); echo "ok"; ' + FLUSH,
     "no length": 'echo "ok"; ' + FLUSH,
+    "500 and finished": "http_response_code(500); if (PHP_SAPI !== 'fpm-fcgi') { fastcgi_finish_request(); }",
     "500": 'http_response_code(500); header("Content-Length: 2"); echo "no"; ' + FLUSH,
 }
 LIMIT_SECONDS = "1.5"
@@ -57,11 +65,12 @@ EVENTS = ("began", "answered", "ended")
 Make = Callable[..., Ticks]
 
 
-@pytest.fixture(params=["php-cgi", "php-fpm"])
+@pytest.fixture(params=["fastcgi", "php-fpm", "cgi"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes an installation with a bot that answers so; runs may take LIMIT_SECONDS."""
     with ExitStack() as stack:
-        settings = {"BOT_LEGACY_MODE": "fastcgi", "BOT_LEGACY_TIMEOUT": LIMIT_SECONDS, "BOT_WORKER_POOL_SIZE": "1"}
+        mode = "fastcgi" if request.param == "php-fpm" else request.param
+        settings = {"BOT_LEGACY_MODE": mode, "BOT_LEGACY_TIMEOUT": LIMIT_SECONDS, "BOT_WORKER_POOL_SIZE": "1"}
         if request.param == "php-fpm":
             need(php_fpm_available())
             fpm = start_php_fpm(tmp_path, children=4)
@@ -91,7 +100,16 @@ def wait_beyond_the_limit(began: float) -> None:
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_it_is_done_when_it_has_answered_and_may_work_on_beyond_its_time(make: Make, answer: str) -> None:
-    ticks = make(answer)
+    works_on_beyond_its_time(make(answer))
+
+
+@pytest.mark.parametrize("answer", FINISHES.values(), ids=FINISHES)
+@pytest.mark.parametrize("make", ["fastcgi", "cgi", "cli"], indirect=True)
+def test_so_it_is_when_it_says_to_php_that_it_has_finished(make: Make, answer: str) -> None:
+    works_on_beyond_its_time(make(answer))
+
+
+def works_on_beyond_its_time(ticks: Ticks) -> None:
     ticks.store(1, chat=7)
     began = time.monotonic()
     pool = ticks.start("worker_pool.py")

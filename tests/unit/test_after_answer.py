@@ -22,6 +22,7 @@ class Works(WorkingOn):
     """Ends with `warning` after one tick; `seen` is what it was told about a stop."""
 
     def __init__(self, warning: str = "") -> None:
+        super().__init__(0.0, 1.0, 2.0)
         self.warning = warning
         self.seen: list[bool] = []
 
@@ -30,6 +31,12 @@ class Works(WorkingOn):
         tick()
         self.seen.append(is_stopping())
         return self.warning
+
+    def _follow(self, deadline: float, tick: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> str:
+        raise NotImplementedError
 
 
 def test_the_job_says_when_it_was_answered_beside_what_else_is_to_be_said() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scalable.lib.captured_output import HEAD_BYTES, TAIL_BYTES, CapturedOutput
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, is_whole_success, parse_response, read_response
+from scalable.lib.runners.php.script_report import ReportedOutput
 from scalable.lib.runners.run_result import RunResult
 from tests.support.generators.fuzz_counts import fuzzed
 
@@ -19,7 +20,9 @@ def captured(content: bytes) -> CapturedOutput:
 
 
 def read(output: bytes, errors: bytes = b"", printed: str = "") -> RunResult:
-    return read_response(captured(output), captured(errors), 1.5, printed)
+    logged = ReportedOutput("a key")
+    logged.add(errors)
+    return read_response(captured(output), logged, 1.5, printed)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
     if mode == "cgi":
         from scalable.lib.runners.php.cgi import CgiRunner
 
-        return CgiRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper=reaper)
+        return CgiRunner(
+            file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, bot.background_seconds
+        )
     if mode == "fastcgi":
         from scalable.lib.runners.php.fastcgi import FastCgiRunner
         from scalable.lib.runners.php.fpm import HostServer
@@ -146,7 +148,7 @@ def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Opti
         return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, bot.background_seconds)
     from scalable.lib.runners.cli import CliRunner
 
-    return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper)
+    return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, bot.background_seconds)
 
 
 def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Prelude:

@@ -15,7 +15,7 @@ from scalable.lib.runners.php.cgi_request import PLAIN, WebRequest, request_vari
 from scalable.lib.runners.php.find_php import Php, find_php
 from scalable.lib.runners.php.prelude import prelude_for
 from scalable.lib.runners.php.script_report import ReportedOutput, new_key
-from scalable.lib.runners.process import run_process
+from scalable.lib.runners.process import MayWorkOn, run_process
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
@@ -39,7 +39,8 @@ class CliRunner(Runner):
     """Starts the bot once per update, in the bot's own folder as a web server would.
 
     A bot in PHP is run behind the prelude, so that it finds the `request` it is made for, and `environment`, the
-    owner's. `reaper` ends a bot whose worker is killed; it is the caller's to close.
+    owner's. It may work on until `background_seconds` after its start when it has called fastcgi_finish_request().
+    `reaper` ends a bot whose worker is killed; it is the caller's to close.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class CliRunner(Runner):
         request: WebRequest = PLAIN,
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
+        background_seconds: float = 0.0,
     ) -> None:
         self._bot = bot
         self._timeout_seconds = timeout_seconds
@@ -57,6 +59,7 @@ class CliRunner(Runner):
         self._environment = {"PATH": USUAL_PATH, **environment}
         self._request = request
         self._reaper = reaper
+        self._background_seconds = max(background_seconds, timeout_seconds)
 
     def check(self) -> str:
         """The command it will run. Raises BotMissing."""
@@ -100,6 +103,7 @@ class CliRunner(Runner):
             self._reaper,
             errors,
             input_is_file=True,
+            may_work_on=MayWorkOn(self._background_seconds, lambda _: errors.has_answered),
         )
         errors.flush()
         return end.result(self._timeout_seconds, errors.report)

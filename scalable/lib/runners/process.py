@@ -6,6 +6,7 @@ Nothing the program does may hang the caller: flooding, never reading, ignoring 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -22,6 +23,7 @@ from scalable.lib.deadline import TICK_SECONDS
 from scalable.lib.host_limits import within_limits
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, joined, ran_too_long
+from scalable.lib.runners.working_on import WHOLE_SECONDS, WorkingOn
 
 # More than a pipe holds: what is still there after so many comes from children the program left, not from itself.
 LAST_CHUNKS = 16
@@ -31,14 +33,23 @@ CLOSED = -1
 
 
 @dataclass(frozen=True)
+class MayWorkOn:
+    """A program may go on until `background_seconds` after its start, once it `has_answered` by what it printed."""
+
+    background_seconds: float
+    has_answered: Callable[[CapturedOutput], bool]
+
+
+@dataclass(frozen=True)
 class ProcessEnd:
-    """`returncode` as subprocess has it: negative for a signal."""
+    """`returncode` as subprocess has it: negative for a signal, and 0 while the program `works_on`."""
 
     returncode: int
     timed_out: bool
     seconds: float
     stdout: CapturedOutput = field(repr=False)
     stderr: CapturedOutput = field(repr=False)
+    works_on: Optional[WorkingOn] = field(default=None, repr=False)
 
     @property
     def output(self) -> str:
@@ -57,6 +68,7 @@ class ProcessEnd:
             exit_code=self.returncode,
             output=self.output,
             report=report,
+            works_on=self.works_on,
             answer=bytes(self.stdout.head) if self.stdout.is_whole else b"",
         )
 
@@ -79,20 +91,25 @@ def run_process(
     reaper: Optional[ProcessReaper] = None,
     errors: Optional[CapturedOutput] = None,
     input_is_file: bool = False,
+    may_work_on: Optional[MayWorkOn] = None,
 ) -> ProcessEnd:
     """Run `command` in `folder` with `standard_input` for at most `timeout_seconds`, or end its whole group then.
 
     `environment` None: this process's own. `tick` is called about twice a second; what it raises ends the program and
     is passed on. `reaper` ends the group when this process is killed meanwhile. `errors` takes what the program writes
-    to standard error. `input_is_file`: its standard input can be read more than once. Raises OSError when the program
-    cannot be started.
+    to standard error. `input_is_file`: its standard input can be read more than once. `may_work_on`: whether this may
+    return before it ends. Raises OSError when the program cannot be started.
     """
     captured = CapturedOutput(), errors or CapturedOutput()
     run = _Run(command, standard_input, folder, timeout_seconds, environment, reaper, captured, input_is_file)
+    works_on: Optional[WorkingOn] = None
     try:
-        return run.to_its_end(tick)
+        end = run.to_its_end(tick, may_work_on)
+        works_on = end.works_on
+        return end
     finally:
-        run.close()
+        if works_on is None:
+            run.close()
 
 
 class _Run:
@@ -117,26 +134,43 @@ class _Run:
         self._reaper = reaper
         with _as_file(standard_input) if input_is_file else contextlib.nullcontext() as file:
             self._process, self._stdin, *outputs = _start(command, folder, environment, file)
+        self._outputs = captured
         self._captured = dict(zip(outputs, captured))
         self._open = [self._stdin, *outputs]
         self._poll = select.poll()
 
-    def to_its_end(self, tick: Callable[[], None]) -> ProcessEnd:
+    def to_its_end(self, tick: Callable[[], None], may_work_on: Optional[MayWorkOn] = None) -> ProcessEnd:
         self._begin()
-        timed_out = False
-        longest_wait = TICK_SECONDS if self._pidfd is not None else 0.02
-        while not self._is_over():
-            seconds_left = self._deadline - time.monotonic()
-            if seconds_left <= 0:
-                timed_out = True
-                break
-            self._serve_pipes(min(seconds_left, longest_wait))
-            tick()
+        if self._goes_on(self._deadline, tick, may_work_on) and may_work_on is not None:
+            seconds = time.monotonic() - self._started
+            timeout_seconds = self._deadline - self._started
+            works_on = _ProcessWorkingOn(self._started, timeout_seconds, may_work_on.background_seconds, self)
+            return ProcessEnd(0, False, seconds, *self._outputs, works_on)
+        timed_out = not self._is_over()
         self._end_group()
         self._serve_pipes(0)
         self._wait()
         seconds = time.monotonic() - self._started
-        return ProcessEnd(self._process.returncode, timed_out, seconds, *self._captured.values())
+        return ProcessEnd(self._process.returncode, timed_out, seconds, *self._outputs)
+
+    def wait(self, deadline: float, tick: Callable[[], None]) -> bool:
+        """Serve it until it ends, or until `deadline`; whether it has ended."""
+        self._goes_on(deadline, tick)
+        return self._is_over()
+
+    def _goes_on(self, deadline: float, tick: Callable[[], None], may_work_on: Optional[MayWorkOn] = None) -> bool:
+        """Serve it until it ends, until `deadline`, or until it has answered for a moment and goes on: then True."""
+        longest_wait = TICK_SECONDS if self._pidfd is not None else 0.02
+        tell_at = math.inf
+        while not self._is_over():
+            now = time.monotonic()
+            if now >= min(deadline, tell_at):
+                return now < deadline
+            self._serve_pipes(min(deadline, tell_at, now + longest_wait) - now)
+            tick()
+            if may_work_on is not None and tell_at == math.inf and may_work_on.has_answered(self._outputs[0]):
+                tell_at = time.monotonic() + WHOLE_SECONDS
+        return False
 
     def close(self) -> None:
         self._end_group()
@@ -219,6 +253,23 @@ class _Run:
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty, or has only zombies
             os.killpg(self._process.pid, number)
+
+
+@dataclass
+class _ProcessWorkingOn(WorkingOn):
+    """`run` goes on."""
+
+    run: _Run
+
+    def _follow(self, deadline: float, tick: Callable[[], None]) -> Optional[str]:
+        if not self.run.wait(deadline, tick):
+            return None
+        self.run.close()
+        return ""
+
+    def _end(self) -> str:
+        self.run.close()
+        return ""
 
 
 def _as_file(content: bytes) -> IO[bytes]:

@@ -64,7 +64,7 @@ SETTINGS = (
         "BOT_LEGACY_BACKGROUND_SECONDS",
         seconds(0.1, 86400),
         "300",
-        "Seconds after its start until which a bot may work on that has sent its whole answer (mode `fastcgi`).",
+        "Seconds after its start until which a PHP bot may work on that has given its whole answer.",
     ),
     Setting(
         "BOT_PHP_BINARY",

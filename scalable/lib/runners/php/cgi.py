@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
@@ -15,21 +16,22 @@ from scalable.lib.runners.php.cgi_request import (
     request_variables,
     site_folder,
 )
-from scalable.lib.runners.php.cgi_response import NotACgiResponse, read_response
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, has_answered, read_response
 from scalable.lib.runners.php.find_php import CGI, Php, find_php
 from scalable.lib.runners.php.php_environment import php_environment
 from scalable.lib.runners.php.prelude import prelude_for
 from scalable.lib.runners.php.script_report import ReportedOutput, new_key
-from scalable.lib.runners.process import ProcessEnd, run_process
+from scalable.lib.runners.process import MayWorkOn, ProcessEnd, run_process
 from scalable.lib.runners.process_reaper import ProcessReaper
-from scalable.lib.runners.run_result import End, RunResult, ScriptEnd
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 
 
 class CgiRunner(Runner):
     """Starts php-cgi once per update. The status of the bot's response tells how it went, as it does Telegram.
 
-    `environment` is the owner's, of which php_environment passes a part on.
+    `environment` is the owner's, of which php_environment passes a part on. A bot that has answered may work on until
+    `background_seconds` after its start.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class CgiRunner(Runner):
         request: WebRequest = PLAIN,
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
+        background_seconds: float = 0.0,
     ) -> None:
         self._reaper = reaper
         self._bot = bot
@@ -47,6 +50,7 @@ class CgiRunner(Runner):
         self._php_binary = php_binary
         self._environment = php_environment(environment)
         self._request = request
+        self._background_seconds = max(background_seconds, timeout_seconds)
 
     def check(self) -> str:
         """Which php-cgi will run the bot. Raises BotMissing."""
@@ -60,14 +64,22 @@ class CgiRunner(Runner):
             command, variables = self._command(key)
             variables["CONTENT_LENGTH"] = str(len(body))
             end = run_process(
-                command, body, self._bot.parent, self._timeout_seconds, tick, variables, self._reaper, errors
+                command,
+                body,
+                self._bot.parent,
+                self._timeout_seconds,
+                tick,
+                variables,
+                self._reaper,
+                errors,
+                may_work_on=MayWorkOn(self._background_seconds, lambda output: has_answered(output, errors)),
             )
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
             return RunResult(End.NOT_STARTED, 0.0, str(error))
         except OSError as error:
             return RunResult(End.NOT_STARTED, 0.0, f"php-cgi could not be started: {error}")
         errors.flush()
-        return self._result(end, errors.report)
+        return self._result(end, errors)
 
     def _command(self, key: str) -> tuple[list[str], dict[str, str]]:
         """The command, and the variables of its environment."""
@@ -80,12 +92,13 @@ class CgiRunner(Runner):
         check_php_bot(self._bot)
         return find_php(self._php_binary, CGI)
 
-    def _result(self, end: ProcessEnd, report: Optional[ScriptEnd]) -> RunResult:
+    def _result(self, end: ProcessEnd, errors: ReportedOutput) -> RunResult:
         if end.timed_out or end.returncode < 0:
             return end.result(self._timeout_seconds)
         try:
             # The exit code is logged and does not count: web servers ignore it.
-            return read_response(end.stdout, end.stderr, end.seconds, exit_code=end.returncode, report=report)
+            result = read_response(end.stdout, errors, end.seconds, exit_code=end.returncode)
+            return replace(result, works_on=end.works_on)
         except NotACgiResponse as error:
             cause = f"php-cgi gave no response: {error} (exit code {end.returncode})"
             return RunResult(End.NO_USABLE_ANSWER, end.seconds, cause, end.returncode, output=end.output)

@@ -9,7 +9,8 @@ import re
 from typing import Optional
 
 from scalable.lib.captured_output import TAIL_BYTES, CapturedOutput
-from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, joined
+from scalable.lib.runners.php.script_report import ReportedOutput
+from scalable.lib.runners.run_result import End, RunResult, joined
 
 # Line ends as they come: PHP writes \r\n, other programs a bare \n.
 _END_OF_HEADERS = re.compile(rb"(?:\A|\r?\n)\r?\n")
@@ -22,18 +23,16 @@ class NotACgiResponse(ValueError):
 
 
 def read_response(
-    output: CapturedOutput,
-    errors: CapturedOutput,
-    seconds: float,
-    printed: str = "",
-    exit_code: Optional[int] = None,
-    report: Optional[ScriptEnd] = None,
+    output: CapturedOutput, errors: ReportedOutput, seconds: float, printed: str = "", exit_code: Optional[int] = None
 ) -> RunResult:
-    """The result of a run that answered with `output`, logged `errors`, and ended as PHP's `report` says.
+    """The result of a run that answered with `output`, and logged and reported `errors`.
 
     `printed` by any other process of the run is shown, and does not count. Raises NotACgiResponse with the reason.
     """
-    status, headers, body = parse_response(bytes(output.head))
+    if errors.has_answered and not output.size:  # PHP sends the headers of an answer without a body when it ends
+        status, headers, body = (errors.report and errors.report.status) or 200, dict[str, str](), b""
+    else:
+        status, headers, body = parse_response(bytes(output.head))
     body_end = body[-TAIL_BYTES:].decode("utf-8", "replace").strip() if output.is_whole else output.text()
     return RunResult(
         End.RESPONDED,
@@ -42,7 +41,7 @@ def read_response(
         http_status=status,
         retry_after=headers.get("retry-after", ""),
         output=joined((body_end, errors.text(), printed)),
-        report=report,
+        report=errors.report,
         answer=body if output.is_whole else b"",
         answer_type=headers.get("content-type", ""),
     )
@@ -59,6 +58,13 @@ def parse_response(head: bytes) -> tuple[int, dict[str, str], bytes]:
         raise NotACgiResponse(f"no empty line ends its headers, in {len(head)} bytes" if head else "it is empty")
     status, headers = _parse_headers(head[: found.start()].decode("latin-1"))
     return status, headers, head[found.end() :]
+
+
+def has_answered(output: CapturedOutput, errors: ReportedOutput) -> bool:
+    """Whether the script has given its whole answer, and that is a success; it may work on."""
+    if not errors.has_answered:
+        return is_whole_success(output)
+    return not output.size or _END_OF_HEADERS.search(output.head) is not None
 
 
 def is_whole_success(output: CapturedOutput) -> bool:

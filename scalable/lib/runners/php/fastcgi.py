@@ -17,7 +17,7 @@ from scalable.lib.runners.php.cgi_request import (
     request_variables,
     site_folder,
 )
-from scalable.lib.runners.php.cgi_response import NotACgiResponse, is_whole_success, read_response
+from scalable.lib.runners.php.cgi_response import NotACgiResponse, has_answered, read_response
 from scalable.lib.runners.php.fastcgi_client import Answer, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import ProtocolStatus, begin_request, finish_request
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer
@@ -25,7 +25,7 @@ from scalable.lib.runners.php.php_environment import bot_variables
 from scalable.lib.runners.php.public_address import PublicAddress
 from scalable.lib.runners.php.script_report import ReportedOutput, new_key
 from scalable.lib.runners.php.working_on import FastCgiWorkingOn
-from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, ran_too_long
+from scalable.lib.runners.run_result import End, RunResult, ran_too_long
 from scalable.lib.runners.runner import Runner
 
 REFUSALS: dict[int, str] = {
@@ -95,19 +95,19 @@ class FastCgiRunner(Runner):
             return RunResult(End.NOT_STARTED, time.monotonic() - started, str(error)), False
         try:
             request = self._beginning + finish_request(body, self._server.prelude.told(key))
-            answer = connection.ask(request, deadline, tick, errors, is_whole_success)
+            answer = connection.ask(request, deadline, tick, errors, lambda output: has_answered(output, errors))
             errors.flush()
         except BaseException:
             self._server.abandon(connection)
             raise
         if answer.ended is RequestEnd.IN_ORDER:
             self._server.release(connection, answer.is_reusable)
-            return self._of_answer(answer, errors.report, time.monotonic() - started), False
+            return self._of_answer(answer, errors, time.monotonic() - started), False
         if answer.ended is RequestEnd.ANSWERED:
             works_on = FastCgiWorkingOn(
-                self._server, connection, started, self._timeout_seconds, self._background_seconds
+                started, self._timeout_seconds, self._background_seconds, self._server, connection
             )
-            result = self._of_answer(answer, errors.report, time.monotonic() - started)
+            result = self._of_answer(answer, errors, time.monotonic() - started)
             return replace(result, works_on=works_on), False
         if answer.ended is RequestEnd.CONNECTION_LOST:
             loss = self._server.lost(connection, answer)
@@ -137,15 +137,14 @@ class FastCgiRunner(Runner):
             self._beginning = begin_request(variables, self._server.keeps_connection)
             self._address = address
 
-    def _of_answer(self, answer: Answer, report: Optional[ScriptEnd], seconds: float) -> RunResult:
+    def _of_answer(self, answer: Answer, errors: ReportedOutput, seconds: float) -> RunResult:
         """Of a request that the server ended. Its exit status does not count: PHP's is 0, whatever exit() said."""
         name = self._server.name
         if answer.protocol_status != ProtocolStatus.REQUEST_COMPLETE:
             why = REFUSALS.get(answer.protocol_status, f"it refuses the request with status {answer.protocol_status}")
             return RunResult(End.NOT_STARTED, seconds, f"{name}: {why}", output=answer.text())
         try:
-            printed = answer.printed.text()
-            return read_response(answer.output, answer.errors, seconds, printed=printed, report=report)
+            return read_response(answer.output, errors, seconds, printed=answer.printed.text())
         except NotACgiResponse as error:
             cause = f"{name} gave no response: {error}"
             return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=answer.text())

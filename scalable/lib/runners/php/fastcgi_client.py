@@ -19,9 +19,7 @@ from scalable.lib.captured_output import CHUNK_BYTES, CapturedOutput
 from scalable.lib.deadline import TICK_SECONDS
 from scalable.lib.runners.php.fastcgi_protocol import NotFastCgi, RecordReader, RecordType, read_end_request
 from scalable.lib.runners.run_result import joined
-
-# How long a request whose answer is whole may take to end before that is told: most end in the same moment.
-WHOLE_SECONDS = 0.25
+from scalable.lib.runners.working_on import WHOLE_SECONDS
 
 
 class RequestEnd(Enum):
@@ -89,16 +87,16 @@ class FastCgiConnection:
         deadline: float,
         tick: Callable[[], None],
         errors: Optional[CapturedOutput] = None,
-        is_whole: Callable[[CapturedOutput], bool] = lambda _: False,
+        has_answered: Callable[[CapturedOutput], bool] = lambda _: False,
     ) -> Answer:
         """Send `request` and read the answer, until `deadline` (time.monotonic).
 
         `tick` is called about twice a second; what it raises is passed on, and the connection is then only to be
-        closed. So it is after an answer that is not `is_reusable`. `errors` takes the stream STDERR. `is_whole` says of
-        the output whether nothing is missing of it: then the request may go on, see `go_on`.
+        closed. So it is after an answer that is not `is_reusable`. `errors` takes the stream STDERR. `has_answered`
+        says of the output whether nothing is missing of it: then the request may go on, see `go_on`.
         """
         self._answer = Answer(errors=errors or CapturedOutput())
-        self._is_whole = is_whole
+        self._has_answered = has_answered
         self._unsent = memoryview(request)
         self._has_end = False
         self._is_closed = False  # nothing more comes
@@ -107,7 +105,7 @@ class FastCgiConnection:
 
     def go_on(self, deadline: float, tick: Callable[[], None]) -> Answer:
         """Of a request that ended as ANSWERED: the same answer, once the request has ended. Otherwise as `ask`."""
-        self._is_whole = lambda _: False
+        self._has_answered = lambda _: False
         return self._until(deadline, tick)
 
     def close(self) -> None:
@@ -139,7 +137,7 @@ class FastCgiConnection:
             now = time.monotonic()
             if now >= tell_at:
                 return RequestEnd.ANSWERED
-            if moved and tell_at == math.inf and self._is_whole(self._answer.output):
+            if moved and tell_at == math.inf and self._has_answered(self._answer.output):
                 tell_at = now + WHOLE_SECONDS
             if now >= next_tick:
                 tick()

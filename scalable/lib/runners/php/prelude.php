@@ -112,6 +112,7 @@ final class ScalablePrelude
         flush();
         self::$status = self::responseCode();
         self::report(array('end' => 'answered', 'status' => self::$status));
+        flush(); // which sends the report, too
         ob_start(array('ScalablePrelude', 'discard'));
         return true;
     }

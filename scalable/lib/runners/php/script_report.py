@@ -27,12 +27,14 @@ def new_key() -> str:
 class ReportedOutput(CapturedOutput):
     """What a PHP with the prelude writes to standard error; `report` is what it said of the run, None: nothing.
 
+    `has_answered`: the script told PHP that its answer is whole, which is a success; it may work on.
     `flush` when nothing more comes: until then the beginning of a report is held back.
     """
 
     def __init__(self, key: str) -> None:
         super().__init__()
         self.report: Optional[ScriptEnd] = None
+        self.has_answered = False
         self._begin = f"[{key}:".encode()
         self._whole = re.compile(rb"\[%b:([\w%%&=.~-]*)\]\n?" % key.encode())
         self._held = b""
@@ -67,6 +69,7 @@ class ReportedOutput(CapturedOutput):
         fields = dict(parse_qsl(found.group(1).decode("ascii"), keep_blank_values=True, errors="replace"))
         last = self.report or ScriptEnd()
         status = fields.get("status", "")
+        self.has_answered |= fields.get("end") == "answered" and status[:1] in ("", "2")
         self.report = ScriptEnd(
             last.fatal_error or _fatal_error(fields),
             int(status) if status.isdigit() else last.status,
