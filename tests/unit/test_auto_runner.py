@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.errors import BotUnsuitable
-from scalable.lib.runners.auto_runner import CHECK_SECONDS, AutoRunner
+from scalable.lib.runners.auto_runner import AutoRunner
 from scalable.lib.runners.php.bot_source import BotSource
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
-from tests.support.fakes.clock import FakeClock
 
 POLLS, READS = "<?php getUpdates();", "<?php file_get_contents('php://input');"
 
@@ -37,9 +36,8 @@ class Bot:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "bot.php"
-        self.clock = FakeClock()
         self.built: list[NamedRunner] = []
-        self.runner = AutoRunner(self.file, self._decide, self._build, self.clock)
+        self.runner = AutoRunner(self.file, self._decide, self._build)
 
     def _decide(self, source: BotSource) -> str:
         if source.signs.polls is not None:
@@ -51,7 +49,6 @@ class Bot:
         return self.built[-1]
 
     def ran_by(self) -> str:
-        self.clock.advance(CHECK_SECONDS)
         return self.runner.run("{}").output
 
 
@@ -97,16 +94,6 @@ def test_a_source_that_becomes_unsuitable_is_not_run_until_it_changes_again(bot:
 
     bot.file.write_text(READS)
     assert bot.ran_by() == "body"
-
-
-def test_the_files_are_looked_at_once_a_second(bot: Bot) -> None:
-    bot.file.write_text(READS)
-    bot.ran_by()
-    bot.file.write_text(POLLS)
-
-    assert bot.runner.run("{}").output == "body"
-    with pytest.raises(BotUnsuitable):
-        bot.ran_by()
 
 
 def test_before_the_first_look_there_is_nothing_to_close(bot: Bot) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Optional, TypeVar
@@ -10,9 +9,6 @@ from typing import Generic, Optional, TypeVar
 from scalable.lib.runners.php.bot_source import BotSource, read_bot_source
 from scalable.lib.runners.run_result import RunResult
 from scalable.lib.runners.runner import Runner
-
-# Between two checks whether the files are the same.
-CHECK_SECONDS = 1.0
 
 Way = TypeVar("Way")
 
@@ -29,13 +25,10 @@ class AutoRunner(Runner, Generic[Way]):
         file: Path,
         decide: Callable[[BotSource], Way],
         build: Callable[[Way], Runner],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file = file
         self._decide = decide
         self._build = build
-        self._clock = clock
-        self._checked_at = 0.0
         self._source: Optional[BotSource] = None
         self._way: Optional[Way] = None
         self._runner: Optional[Runner] = None
@@ -69,11 +62,10 @@ class AutoRunner(Runner, Generic[Way]):
             self._runner.close()
 
     def _right_runner(self) -> Runner:
-        now, runner, source = self._clock(), self._runner, self._source
-        is_fresh = now - self._checked_at < CHECK_SECONDS
-        if runner is not None and source is not None and (is_fresh or source.is_current):
+        """Of the files as they are now: an update that a changed bot ignored would be lost, and asking costs less."""
+        runner, source = self._runner, self._source
+        if runner is not None and source is not None and source.is_current:
             return runner
-        self._checked_at = now
         self._source = read_bot_source(self._file)
         return self._renewed(self._source)
 
