@@ -102,10 +102,10 @@ def _url(text: str) -> str:
 
 
 def print_findings(findings: Sequence[Finding]) -> int:
-    """Print them; the exit code they mean: that of the pool, when only the bot is wrong."""
+    """Print them; the exit code they mean: that of the pool, when only the bot or its PHP is."""
     print("\n".join([*(finding.line for finding in findings), "", conclusion(findings)]))
     wrong = {finding.subject for finding in findings if finding.verdict is Verdict.ERROR}
-    if wrong == {"bot"}:
+    if wrong and wrong <= {"bot", "php"}:
         return ExitCode.BOT_MISSING
     return ExitCode.BAD_CONFIGURATION if wrong else ExitCode.OK
 
