@@ -57,8 +57,11 @@ def main(arguments):
     configure_logging(quieter(level) if options.drain else level)
     reaper = ProcessReaper(options.lifeline)
     runner = installation.create_runner(reaper)
+    parts = installation.pool_parts()
+    if options.pool_pid is None:
+        parts.hold.holds()  # so that the page tells why nothing is run; with a pool, that does it
     runner.check()
-    return run_worker_command(options, installation.pool_parts(), runner, reaper, installation.start_drain())
+    return run_worker_command(options, parts, runner, reaper, installation.start_drain())
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main(arguments):
         from scalable.lib.pool.cron import run_cron
 
         return run_cron(installation.pool_parts(installation.alert()), options.max_seconds, folder.pool_lock)
-    installation.check_bot()
+    installation.check_bot(may_be_held=True)
     if not PoolLock(folder.pool_lock).take(options.ensure):
         return 0
     return run_pool(

@@ -41,6 +41,10 @@ class BotMissing(ScalableError):
     exit_code = ExitCode.BOT_MISSING
 
 
+class BotUnsuitable(BotMissing):
+    """No way to run the bot is certain to run its updates; none is claimed until the bot or the settings change."""
+
+
 class NoProcessLeft(ScalableError):
     """The system starts no more processes or threads for this user just now; the bot was not run."""
 

@@ -5,6 +5,7 @@ What only some processes need is imported by the method that makes it, because a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from scalable.lib.errors import BotUnsuitable
 from scalable.lib.logs import event
 from scalable.lib.setup.config import Config, load_config
 from scalable.lib.setup.storage import Storage
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from scalable.lib.ingest.poller import Poller
     from scalable.lib.ingest.pool_gateway import Gateway
     from scalable.lib.ingest.wsgi import Wsgi
+    from scalable.lib.pool.bot_hold import BotHold
     from scalable.lib.pool.drain_starter import DrainStarter
     from scalable.lib.pool.parts import PoolParts
     from scalable.lib.pool.web_server import WebServer
     from scalable.lib.pool.webhook_admin import WebhookAdmin
+    from scalable.lib.runners.bot_secret import BotSecret
     from scalable.lib.runners.process_reaper import ProcessReaper
     from scalable.lib.runners.runner import Runner
     from scalable.lib.setup.checks import CheckReport
@@ -120,6 +124,7 @@ class Installation(Storage):
             self.bot_api if config.bot_token else None,
             config.webhook_secret,
             self.run_checks,
+            self.secret_of_bot,
         )
 
     def run_checks(self, url: str, server: str, way: str) -> CheckReport:
@@ -145,17 +150,45 @@ class Installation(Storage):
 
     # Workers
 
-    def check_bot(self) -> None:
-        """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot."""
+    def check_bot(self, may_be_held: bool = False) -> None:
+        """Raises BotMissing or ConfigurationError when a worker that started now could not run the bot.
+
+        `may_be_held`: not BotUnsuitable, for a pool that holds its updates then.
+        """
         from scalable.lib.runners.choose import checked
 
-        checked(self.create_runner())
+        with contextlib.suppress(*[BotUnsuitable] if may_be_held else []):
+            checked(self.create_runner())
+
+    def bot_hold(self) -> BotHold:
+        """What says whether workers may be started, by the settings and the bot as they are when it is asked."""
+        from scalable.lib.pool.bot_hold import BotHold
+        from scalable.lib.runners.choose import decided
+        from scalable.lib.runners.php.find_php import forget_php
+
+        def check(anew: bool) -> None:
+            if anew:
+                forget_php()
+            now = load_config(self.config.environment, self.config.scalable_folder)
+            decided(now.bot, own_address=self.own_address)
+
+        return BotHold(self.queue(), self._place, check)
+
+    def own_address(self) -> str:
+        """The bot's own address, where Telegram brought updates before it brought them here; empty: not known."""
+        from scalable.lib.setup.addresses import own_address
+
+        return own_address(self.config, self)
+
+    @property
+    def _place(self) -> str:
+        return f"{self.config.scalable_folder} on {socket.gethostname()}"
 
     def create_runner(self, reaper: Optional[ProcessReaper] = None) -> Runner:
         """What runs the bot; `reaper` ends its processes when this one is killed."""
         from scalable.lib.runners.choose import create_runner
 
-        return create_runner(self.config.bot, self.config.environment, reaper)
+        return create_runner(self.config.bot, self.config.environment, reaper, self.own_address)
 
     def reply_sender(self) -> ReplySender:
         """What sends the bot's HTTP answers to Telegram. Raises ConfigurationError for a wrong BOT_TOKEN or address."""
@@ -199,6 +232,7 @@ class Installation(Storage):
             config.bot.timeout_seconds,
             str(config.scalable_folder / "worker.py"),
             self.data_folder.finishing_lock,
+            self.bot_hold(),
             alert,
         )
 
@@ -236,8 +270,7 @@ class Installation(Storage):
             return None
         from scalable.lib.pool.alerts import Alerts
 
-        place = f"{config.scalable_folder} on {socket.gethostname()}"
-        return Alerts(self.queue(), self.bot_api(), config.alert_chat_id, place, webhook.refresh_if_old).check
+        return Alerts(self.queue(), self.bot_api(), config.alert_chat_id, self._place, webhook.refresh_if_old).check
 
     # Commands in a shell
 
@@ -247,7 +280,13 @@ class Installation(Storage):
             return None
         from scalable.lib.pool.webhook_admin import WebhookAdmin
 
-        return WebhookAdmin(self.queue(), self.bot_api, self.config.webhook_secret)
+        return WebhookAdmin(self.queue(), self.bot_api, self.config.webhook_secret, self.secret_of_bot)
+
+    def secret_of_bot(self) -> BotSecret:
+        """Which secret token the bot itself expects of Telegram."""
+        from scalable.lib.runners.bot_secret import secret_of
+
+        return secret_of(self.config.bot)
 
     def poller(self) -> Poller:
         """What fetches updates without a webhook."""

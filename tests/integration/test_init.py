@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pty
 import re
+import select
 import shutil
 import stat
 import subprocess
@@ -51,6 +53,34 @@ def run(site: Path, *arguments: str, script: str = "config.py", **variables: str
         check=False,
         env={"PATH": os.environ["PATH"], "BOT_LEGACY_PATH": "../bot.py", **variables},
     )
+
+
+def at_a_terminal(site: Path, *answers: str) -> str:
+    """What `init` shows to somebody who sits there and answers."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        arguments = [sys.executable, str(site / "scalable" / "config.py"), "init"]
+        os.execve(sys.executable, arguments, {"PATH": os.environ["PATH"], "BOT_LEGACY_PATH": "../bot.php"})
+    shown = b""
+    left = list(answers)
+    try:
+        while part := _read(terminal):
+            shown += part
+            if left and shown.count(b"Its value") == len(answers) - len(left) + 1:
+                os.write(terminal, left.pop(0).encode() + b"\n")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    return shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    ready, _, _ = select.select([terminal], [], [], 60)
+    assert ready, "it says nothing any more"
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Linux tells the end of the other side like that
+        return b""
 
 
 def settings(site: Path) -> dict[str, str]:
@@ -146,9 +176,90 @@ def test_a_php_bot_that_reads_its_update_from_the_request_is_run_as_it_is_used_t
 
     done = run(site, "init", BOT_LEGACY_PATH="../bot.php")
 
-    assert settings(site)["BOT_LEGACY_MODE"] == "fastcgi"
+    assert set(settings(site)) == set(INVENTED), "how it is run is seen again whenever a worker starts"
     assert done.returncode == 0
-    assert "which is empty in mode cli" not in done.stdout
+    assert re.search(r"^ok +bot: will be run as: \S+php-cgi\S*, kept running by the worker", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'if(($_SERVER["HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"]??"")!=="hush-mine")exit;',
+        "require 'config.php'; hash_equals(SECRET, $_SERVER['HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN'] ?? '') or die;",
+        "$key = 'hush-mine'; if ($key != $_SERVER['HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN']) { header('x'); exit; }",
+    ],
+)
+def test_f4_the_secret_that_the_bot_compares_is_kept_and_not_shown(site: Path, code: str) -> None:
+    (site / "config.php").write_text("<?php const SECRET = 'hush-mine';")
+    (site / "bot.php").write_text(f"<?php {code} file_get_contents('php://input');")
+
+    done = run(site, "init", BOT_LEGACY_PATH="../bot.php")
+
+    assert settings(site)["BOT_WEBHOOK_SECRET"] == "hush-mine"
+    assert done.returncode == 0, done
+    assert "BOT_WEBHOOK_SECRET is the one that the bot compares (bot.php, line 1)" in done.stdout
+    assert "BOT_WEBHOOK_SECRET is new" not in done.stdout
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_f4_a_secret_that_is_not_in_the_source_is_not_invented(site: Path) -> None:
+    code = (
+        "if ($_SERVER['HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN'] !== getenv('S')) exit; file_get_contents('php://input');"
+    )
+    (site / "bot.php").write_text(f"<?php {code}")
+
+    done = run(site, "init", BOT_LEGACY_PATH="../bot.php")
+
+    assert "BOT_WEBHOOK_SECRET" not in settings(site)
+    assert "BOT_WEBHOOK_SECRET stays empty: the bot compares the secret token itself (bot.php, line 1)" in done.stdout
+    assert done.returncode == 4, "its updates would wait"
+
+    with (site / "scalable" / ".htenv").open("a") as file:
+        file.write("BOT_WEBHOOK_SECRET=hush-owners\n")
+    again = run(site, "init", BOT_LEGACY_PATH="../bot.php")
+    assert again.returncode == 0, again
+    assert "hush" not in again.stdout
+
+
+def test_f4_at_a_terminal_the_owner_is_asked_for_it(site: Path) -> None:
+    code = (
+        "if ($_SERVER['HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN'] !== getenv('S')) exit; file_get_contents('php://input');"
+    )
+    (site / "bot.php").write_text(f"<?php {code}")
+
+    shown = at_a_terminal(site, "not possible!", "hush-owners")
+
+    assert settings(site)["BOT_WEBHOOK_SECRET"] == "hush-owners"
+    assert "Telegram takes 1 to 256 of A-Z" in shown
+    assert "hush" not in shown
+
+
+def test_f1_a_bot_that_reads_its_update_in_another_file_is_run_as_under_its_web_server(site: Path) -> None:
+    (site / "lib.php").write_text("<?php if (file_get_contents('php://input') === '') die('Input is empty!');")
+    (site / "bot.php").write_text('<?php require __DIR__."/lib.php";')
+
+    done = run(site, "init", BOT_LEGACY_PATH="../bot.php")
+
+    assert done.returncode == 0, done
+    assert "kept running by the worker (FastCGI)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("while (true) { foreach (getUpdates() as $u) run($u); }", "fetches its updates itself"),
+        ("if(($_GET['s']??'')!=='k')exit; file_get_contents('php://input');", "does nothing without its query"),
+        ("if (PHP_SAPI !== 'litespeed') exit; file_get_contents('php://input');", "asks which interface PHP has"),
+    ],
+)
+def test_where_nothing_is_certain_to_run_the_bot_it_says_so_and_fails(site: Path, code: str, words: str) -> None:
+    (site / "bot.php").write_text(f"<?php {code}")
+
+    done = run(site, "init", BOT_LEGACY_PATH="../bot.php")
+
+    assert done.returncode == 4
+    assert f"error    bot: the bot {words}" in done.stdout
+    assert "1 thing to put right." in done.stdout
 
 
 def test_modes_and_line_ends_that_suexec_refuses_are_put_right(site: Path) -> None:

@@ -96,6 +96,50 @@ def test_rollback_goes_back_to_the_bot_and_keeps_the_types_of_updates(site: Serv
     assert "note: this address is not webhook_queue.py" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("check", "given", "said"),
+    [
+        (
+            "'hush-mine' !== $_SERVER['HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN']",
+            "hush-mine",
+            "a secret token was set: it is the",
+        ),
+        (
+            "getenv('S') !== $_SERVER['HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN']",
+            "hush-secret",
+            "a secret token was set: the bot",
+        ),
+        ("$argc > 1", None, "no secret token was set: the bot was not seen to compare one"),
+    ],
+)
+def test_f4_rollback_gives_telegram_the_secret_that_the_bot_knows_or_none(
+    tmp_path: Path, telegram: FakeBotApi, check: str, given: str | None, said: str
+) -> None:
+    bot = tmp_path / "bot.php"
+    bot.write_text(f"<?php if ({check}) exit;")
+    settings = {"BOT_TOKEN": TOKEN, "BOT_API_URL": telegram.url, "BOT_WEBHOOK_SECRET": "hush-secret"}
+    site = ServedSite(tmp_path, bot, **settings)
+    command(site, "set", OURS)
+    assert sent(telegram, "setwebhook")["secret_token"] == "hush-secret"
+
+    done = command(site, "rollback")
+
+    assert telegram.webhook_url == BOTS_OWN
+    assert sent(telegram, "setwebhook").get("secret_token") == given
+    assert f"note: {said}" in done.stdout
+
+
+def test_f34_set_over_a_webhook_with_a_certificate_of_its_own_warns(site: ServedSite, telegram: FakeBotApi) -> None:
+    telegram.webhook_facts = {"has_custom_certificate": True}
+    there = command(site, "set", OURS)
+    telegram.webhook_facts = {}
+    back = command(site, "rollback")
+
+    assert "warning: the webhook had a certificate of its own, and Telegram has forgotten it" in there.stdout
+    assert "warning: this address had a certificate of its own" in back.stdout
+    assert "certificate" not in command(site, "set", OURS).stdout
+
+
 def test_rollback_goes_to_the_address_that_is_named(site: ServedSite, telegram: FakeBotApi) -> None:
     command(site, "rollback", "https://example.com/other.php")
 

@@ -84,7 +84,7 @@ def test_a_bot_that_fails_twice_then_succeeds(make_site: MakeSite, tmp_path: Pat
 
 @pytest.mark.parametrize("database", DATABASES)
 def test_a_bot_that_always_fails_ends_failed_and_runs_again_after_retry(make_site: MakeSite, database: str) -> None:
-    site = make_site(PHP_BOT, database, BOT_JOB_MAX_ATTEMPTS="2")
+    site = make_site(PHP_BOT, database, BOT_JOB_MAX_ATTEMPTS="2", BOT_LEGACY_MODE="cli")
     site.start_pool()
     site.send(message(1, "/fail"))
     site.wait_for_counts(failed=1)

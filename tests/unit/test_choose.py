@@ -19,7 +19,7 @@ def bot(target: str, mode: str = "auto", socket: str = "", folder: Path = Path("
 @pytest.mark.parametrize(
     ("target", "mode", "runner"),
     [
-        ("/b/bot.php", "auto", "CliRunner"),
+        ("/b/bot.php", "auto", "AutoRunner"),
         ("/b/bot.py", "auto", "CliRunner"),
         ("/b/bot", "auto", "CliRunner"),
         ("/b/bot.php", "cli", "CliRunner"),
@@ -38,7 +38,8 @@ def test_path_and_mode_choose_the_runner(target: str, mode: str, runner: str):
 @pytest.mark.parametrize(
     ("target", "mode", "socket", "interface"),
     [
-        ("/b/bot.php", "auto", "", CLI),
+        ("/b/bot.php", "auto", "", None),
+        ("/b/bot.php", "cli", "", CLI),
         ("/b/bot.py", "auto", "", None),
         ("/b/bot.php", "cgi", "", CGI),
         ("/b/bot.php", "fastcgi", "", CGI),

@@ -40,7 +40,7 @@ def test_without_any_setting_the_documented_defaults_are_used(tmp_path: Path):
 
     assert config.database == SqliteAddress(tmp_path / ".htdata" / ".ht-queue.sqlite3")
     assert config.bot.target == str(tmp_path.parent / "bot.php")
-    assert (config.bot.chosen_mode, config.bot.timeout_seconds) == ("cli", 60.0)
+    assert (config.bot.chosen_mode, config.bot.is_decided_by_source, config.bot.timeout_seconds) == ("auto", True, 60.0)
     assert (config.bot_token, config.bot_api_url) == ("", "https://api.telegram.org")
     assert config.retry_policy == RetryPolicy(max_attempts=6, base_seconds=5, max_seconds=300)
     assert (config.queue_table, config.worker_pool_size, config.worker_sleep_seconds) == ("bot_jobs", 4, 1.0)
@@ -68,7 +68,7 @@ def test_paths_are_relative_to_the_plugin_and_absolute_ones_stay(tmp_path: Path)
 @pytest.mark.parametrize(
     ("path", "mode", "target", "chosen"),
     [
-        ("../bot.php", "auto", "{up}/bot.php", "cli"),
+        ("../bot.php", "auto", "{up}/bot.php", "auto"),
         ("../bot.php", "fastcgi", "{up}/bot.php", "fastcgi"),
         ("../bot.py:handle", "auto", "{up}/bot.py:handle", "python"),
         ("https://example.com/bot.php?a=b", "auto", "https://example.com/bot.php?a=b", "http"),

@@ -43,7 +43,16 @@ class History:
         self.spawn_tries = 0
         self.died: list[str] = []
         self.problem: ScalableError | None = None
-        self.pool = WorkerPool(size, self._spawn, GRACE_SECONDS, self.died.append, self.clock, check=self._check)
+        self.holds = False
+        self.pool = WorkerPool(
+            size,
+            self._spawn,
+            GRACE_SECONDS,
+            self.died.append,
+            self.clock,
+            check=self._check,
+            may_start=lambda: not self.holds,
+        )
 
     def _spawn(self, name: str) -> FakeChild:
         self.spawn_tries += 1
@@ -92,6 +101,44 @@ def test_all_workers_are_started_at_once_each_with_a_name_of_its_own():
     assert len(history.children) == 4
     assert len({child.name for child in history.children}) == 4
     assert history.pool.state is State.RUNNING
+
+
+def test_while_updates_are_held_no_worker_is_started_and_the_pool_stays():
+    history = History()
+    history.holds = True
+    waits = [history.tick(1.0) for _ in range(100)]
+
+    assert (history.spawn_tries, history.pool.state) == (0, State.RUNNING)
+    assert min(waits) >= 0.5, "it does not ask again and again"
+
+    history.holds = False
+    history.tick(1.0)
+    assert len(history.alive()) == 2
+
+
+def test_workers_that_find_the_bot_unsuitable_are_started_again_when_it_is_not_any_more(history: History):
+    history.holds = True
+    for child in history.children:
+        child.exit_code = ExitCode.BOT_MISSING
+    for _ in range(100):
+        history.tick(1.0)
+    assert history.alive() == []
+
+    history.holds = False
+    history.tick(1.0)
+    history.tick(1.0)
+    assert len(history.alive()) == 2
+
+
+def test_a_pool_that_holds_updates_can_be_stopped():
+    history = History()
+    history.holds = True
+    history.tick()
+
+    history.pool.handle(TERM)
+    history.tick()
+
+    assert (history.pool.state, history.pool.exit_code) == (State.STOPPED, ExitCode.OK)
 
 
 def test_workers_that_live_are_left_alone(history: History):

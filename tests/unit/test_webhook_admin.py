@@ -6,28 +6,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from scalable.lib.pool.webhook_admin import WebhookAdmin
 from scalable.lib.queue.views.webhook_info import read_webhook
+from scalable.lib.runners.bot_secret import BotSecret
 from tests.support.fakes.worker_bench import Bench
 
 OLD, NEW = "https://example.com/bot.php", "https://example.com/scalable/webhook_queue.py"
 
 
 class SlowTelegram:
-    """Answers getWebhookInfo with what is true when it is asked; `before_answer` happens before that arrives."""
+    """Answers getWebhookInfo with what is true when it is asked; `before_answer` happens before that arrives.
+
+    A webhook loses its certificate when it is set without one, as at Telegram.
+    """
 
     def __init__(self) -> None:
         self.url = OLD
+        self.has_certificate = False
+        self.secret: object = None
         self.before_answer: list[Callable[[], None]] = []
 
     def call(self, method: str, parameters: dict[str, Any] | None = None) -> object:
         if method == "setWebhook":
-            self.url = (parameters or {})["url"]
+            self.url, self.has_certificate = (parameters or {})["url"], False
+            self.secret = (parameters or {}).get("secret_token")
             return True
-        url = self.url
+        url, has_certificate = self.url, self.has_certificate
         if self.before_answer:
             self.before_answer.pop()()
-        return {"url": url, "pending_update_count": 0}
+        return {"url": url, "pending_update_count": 0, "has_custom_certificate": has_certificate}
 
     def close(self) -> None:
         """Nothing is open."""
@@ -57,3 +66,66 @@ def test_in_the_background_it_is_asked_once_and_the_answer_is_kept(tmp_path: Pat
     seen = read_webhook(queue.notes.read())
     assert seen is not None
     assert seen.url == OLD
+
+
+# F4: the bot's own address gets the secret token that the bot knows, or none
+
+
+def admin_for(folder: Path, telegram: SlowTelegram, known: str) -> WebhookAdmin:
+    queue = Bench(folder).queue
+    return WebhookAdmin(queue, lambda _: telegram, "ours", lambda: BotSecret(known, "why", "bot.php"))  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("known", ["mine", ""])
+def test_f4_a_rollback_gives_the_secret_that_the_bot_knows_or_none_and_says_which(tmp_path: Path, known: str) -> None:
+    telegram = SlowTelegram()
+    admin = admin_for(tmp_path, telegram, known)
+    assert admin.point_at(NEW).secret is None
+    assert telegram.secret == "ours"
+
+    pointed = admin.point_back(OLD)
+
+    assert telegram.secret == (known or None)
+    assert pointed.secret == BotSecret(known, "why", "bot.php")
+    assert pointed.seen.url == OLD
+
+
+@pytest.mark.parametrize("url", [OLD, f"{OLD}?key=1", "https://example.org/a/bot.php"])
+def test_f4_set_to_the_bots_own_address_is_a_rollback_too(tmp_path: Path, url: str) -> None:
+    telegram = SlowTelegram()
+
+    assert admin_for(tmp_path, telegram, "mine").point_at(url).secret is not None
+    assert telegram.secret == "mine"
+
+
+# F34: a certificate of its own gets lost
+
+
+def test_f34_a_certificate_that_gets_lost_is_told_and_so_is_one_that_is_needed_again(tmp_path: Path) -> None:
+    telegram = SlowTelegram()
+    telegram.has_certificate = True
+    admin = admin_for(tmp_path, telegram, "")
+
+    there = admin.point_at(NEW)
+    back = admin.point_back(OLD)
+
+    assert (there.had_certificate, there.needs_certificate) == (True, False)
+    assert there.seen.before == OLD, "and the address is kept as it was"
+    assert (back.had_certificate, back.needs_certificate) == (False, True)
+
+
+def test_f34_a_webhook_that_was_taken_away_remembers_it(tmp_path: Path) -> None:
+    telegram = SlowTelegram()
+    telegram.has_certificate = True
+    admin = admin_for(tmp_path, telegram, "")
+
+    assert admin.take_away().before == OLD
+    assert admin.point_back(OLD).needs_certificate
+
+
+def test_f34_without_one_nothing_is_told(tmp_path: Path) -> None:
+    admin = admin_for(tmp_path, SlowTelegram(), "")
+
+    for pointed in (admin.point_at(NEW), admin.point_back(OLD)):
+        assert not pointed.had_certificate
+        assert not pointed.needs_certificate

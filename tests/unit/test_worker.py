@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused
+from scalable.lib.errors import BotUnsuitable, DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused
 from scalable.lib.queue.dialects.database import LONGEST_CONFLICTS_SECONDS
 from scalable.lib.queue.dialects.mysql_session import LOCK_WAIT_SECONDS, READ_SECONDS
 from scalable.lib.queue.lease_terms import LeaseTerms
@@ -128,6 +128,22 @@ def test_a_bot_the_host_does_not_let_be_started_costs_no_attempt_and_ends_the_wo
     assert (bench.job(job_id).status, bench.job(job_id).attempts) == ("pending", 0)
     assert bench.queue.counts().pending == 2
     assert bench.runner.closed
+
+
+def test_a_bot_that_nothing_is_certain_to_run_costs_no_attempt_and_ends_the_worker(bench: Bench):
+    """As after the owner uploaded another one, under a worker that runs."""
+    bench.enqueue(2)
+
+    def during(_: object) -> None:
+        raise BotUnsuitable("it polls")
+
+    bench.runner.during = during
+
+    with pytest.raises(BotUnsuitable, match="it polls"):
+        bench.loop()
+
+    assert bench.queue.counts().pending == 2
+    assert [bench.job(job_id).attempts for job_id in (1, 2)] == [0, 0]
 
 
 def test_a_worker_that_ends_lets_go_of_the_bot(bench: Bench):

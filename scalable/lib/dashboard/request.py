@@ -20,6 +20,7 @@ from scalable.lib.queue.job import JobSummary
 
 if TYPE_CHECKING:  # they load HTTP and TLS, and all the checks
     from scalable.lib.pool.webhook_admin import MakeApi
+    from scalable.lib.runners.bot_secret import SecretOfBot
     from scalable.lib.setup.checks import CheckReport
 
 METHODS = ("GET", "HEAD", "POST")
@@ -46,6 +47,7 @@ class DashboardSettings:
 
     `make_api` is None without a BOT_TOKEN: then Telegram cannot be asked about the webhook. `run_checks` is given the
     address of the folder scalable/, the web server's name and how it runs this; None: there is no page for it.
+    `secret_of_bot` tells which secret token the bot itself compares.
     """
 
     token: str = field(repr=False, default="")
@@ -56,6 +58,7 @@ class DashboardSettings:
     make_api: Optional[MakeApi] = field(repr=False, default=None)
     webhook_secret: str = field(repr=False, default="")
     run_checks: Optional[Callable[[str, str, str], CheckReport]] = field(repr=False, default=None)
+    secret_of_bot: Optional[SecretOfBot] = field(repr=False, default=None)
 
     @property
     def has_password(self) -> bool:

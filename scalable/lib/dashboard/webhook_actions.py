@@ -10,7 +10,7 @@ from scalable.lib.dashboard.access import address_of
 from scalable.lib.dashboard.request import DashboardRequest
 from scalable.lib.errors import BotApiError, ConfigurationError
 from scalable.lib.logs import event
-from scalable.lib.pool.webhook_admin import MakeApi, WebhookAdmin, is_address
+from scalable.lib.pool.webhook_admin import MakeApi, Pointed, WebhookAdmin, is_address
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.views.webhook_info import read_webhook
 
@@ -25,7 +25,7 @@ class WebhookActions:
     def __init__(self, request: DashboardRequest, queue: DatabaseQueue, make_api: MakeApi) -> None:
         self._request = request
         self._queue = queue
-        self._admin = WebhookAdmin(queue, make_api, request.settings.webhook_secret)
+        self._admin = WebhookAdmin(queue, make_api, request.settings.webhook_secret, request.settings.secret_of_bot)
 
     def act(self, name: str) -> HTTPResponse:
         """One of webhook-check, webhook-set and webhook-back; the two that change something ask first."""
@@ -39,12 +39,12 @@ class WebhookActions:
         if not is_address(url):
             return request.refuse(400, "bad_url")
         try:
-            self._admin.point_at(url)
+            pointed = self._admin.point_back(url) if name == "webhook-back" else self._admin.point_at(url)
         except (BotApiError, ConfigurationError) as error:
             log.warning(event("webhook not set", address=address_of(request.environ), cause=error))
             return request.refuse(502, "webhook_refused", why=str(error))
         log.warning(event("webhook set by hand", address=address_of(request.environ)))
-        return request.redirect("/?did=webhook_set&n=0")
+        return request.redirect(f"/?did={_done(pointed)}&n=0")
 
     def _ask(self, name: str) -> HTTPResponse:
         page = self._request.page()
@@ -52,3 +52,12 @@ class WebhookActions:
         seen = read_webhook(self._queue.notes.read())
         url = here if name == "webhook-set" else seen.before if seen else ""
         return self._request.html(200, "webhook_ask.tpl", page, question=page.t(_QUESTIONS[name]), action=name, url=url)
+
+
+def _done(pointed: Pointed) -> str:
+    """What the page says was done: whether the bot's own address got a secret token, and which certificate is lost."""
+    if pointed.needs_certificate or pointed.had_certificate:
+        return "webhook_set_certificate"
+    if pointed.secret is None:
+        return "webhook_set"
+    return "webhook_back_secret" if pointed.secret.token else "webhook_back_plain"

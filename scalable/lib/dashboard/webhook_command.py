@@ -13,7 +13,7 @@ from scalable.lib.queue.views.webhook_info import WebhookInfo
 
 if TYPE_CHECKING:  # they load HTTP and TLS, which --help does not need
     from scalable.lib.ingest.poller import Poller
-    from scalable.lib.pool.webhook_admin import WebhookAdmin
+    from scalable.lib.pool.webhook_admin import Pointed, WebhookAdmin
 
 # Telegram's own limits (Bot API, setWebhook), and what shared hosts allow (CloudLinux: 20 entry processes, then 508).
 MIN_CONNECTIONS, MAX_CONNECTIONS, HOSTS_BEAR = 1, 100, 20
@@ -72,16 +72,37 @@ def administer(
     """The same for one `command`, which is set, info, delete or rollback."""
     admin = _known(webhook)
     queue.ensure_schema()
+    lines: list[str] = []
     if command == "info":
         seen = admin.look_up()
     elif command == "delete":
         seen = admin.take_away()
-    elif command == "rollback":
-        seen = admin.point_at(_checked(url or admin.look_up().before, command))
     else:
-        seen = admin.point_at(_checked(url, command), max_connections)
-    print("\n".join([*webhook_lines(seen), *advice(seen)]))
+        is_rollback = command == "rollback"
+        address = _checked(url or (admin.look_up().before if is_rollback else ""), command)
+        pointed = admin.point_back(address) if is_rollback else admin.point_at(address, max_connections)
+        seen, lines = pointed.seen, what_was_set(pointed)
+    print("\n".join([*webhook_lines(seen), *lines, *advice(seen)]))
     return ExitCode.UNEXPECTED if command == "info" and seen.trouble else ExitCode.OK
+
+
+def what_was_set(pointed: Pointed) -> list[str]:
+    """Which secret token was given to the bot's own address, and whether a certificate got lost; a line each."""
+    lines = []
+    if pointed.secret is not None:
+        did = "a secret token was set" if pointed.secret.token else "no secret token was set"
+        lines.append(f"note: {did}: {pointed.secret.why}")
+    if pointed.needs_certificate:
+        lines.append(
+            "warning: this address had a certificate of its own, which Telegram has forgotten: call setWebhook "
+            "yourself, with url and certificate, or it delivers nothing there"
+        )
+    elif pointed.had_certificate:
+        lines.append(
+            "warning: the webhook had a certificate of its own, and Telegram has forgotten it: the new address has to "
+            "have one that Telegram trusts, and to go back you have to give the old one again"
+        )
+    return lines
 
 
 def _known(webhook: Optional[WebhookAdmin]) -> WebhookAdmin:

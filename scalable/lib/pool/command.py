@@ -91,11 +91,10 @@ def run_pool(
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
-    `check` raises ScalableError when workers that started now would find the settings or the bot wrong.
-    Raises DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
+    `check` raises ScalableError when workers that started now would find the settings or the bot wrong. Raises
+    DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
-    name = process_name()
-    services = PoolServices(parts, name, parts.open_notifications())
+    services = PoolServices(parts, name := process_name(), parts.open_notifications())
     parts.queue.database.limit_connections(POOL_CONNECTIONS)
     parts.queue.ensure_schema()
     pool = WorkerPool(
@@ -105,6 +104,7 @@ def run_pool(
         services.maintenance.worker_died,
         name=name,
         check=check,
+        may_start=lambda: not parts.hold.holds(),
     )
     pool.listen(has_terminal=sys.stdin is not None and sys.stdin.isatty())
     log.info(event("pool started", pid=os.getpid(), workers=parts.size, database=parts.queue.database.place))

@@ -6,6 +6,7 @@ time is over it begins no job, makes way for the next tick, and ends with the la
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.errors import ExitCode, NoProcessLeft
+from scalable.lib.errors import BotUnsuitable, ExitCode, NoProcessLeft
 from scalable.lib.logs import event
 from scalable.lib.pool.parts import PoolParts
 from scalable.lib.pool.pool_lock import PoolLock
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # For the worker, and for all the rest.
 CONNECTIONS = 2
+# How often a tick that holds its updates looks whether it still has to.
+HELD_SECONDS = 1.0
 
 
 def run_cron(parts: PoolParts, max_seconds: float, lock_file: Path) -> int:
@@ -49,7 +52,8 @@ def run_cron(parts: PoolParts, max_seconds: float, lock_file: Path) -> int:
         return ExitCode.OK
     reaper = ProcessReaper()
     runner = parts.create_runner(reaper)
-    runner.check()
+    with contextlib.suppress(BotUnsuitable):  # the tick holds the updates, and tells it
+        runner.check()
     parts.queue.database.limit_connections(CONNECTIONS)
     parts.queue.ensure_schema()
     stop = StopSignal()
@@ -96,6 +100,8 @@ class _CronPool:
         """Run the worker, in its own thread."""
         parts, name, stop = self.parts, f"{self._name}/1", self.stop
         try:
+            if self._is_held_to_the_end():
+                return
             slots = open_slots(
                 self.runner,
                 lambda: parts.create_runner(self.reaper),
@@ -107,14 +113,23 @@ class _CronPool:
             limits = Limits(max_seconds=self._seconds_left())
             idle_wait = WaitForWakeup(self._services.wakeup_pipe.reader)
             WorkerLoop(parts.queue, worker, stop, idle_wait, limits, on_last_claim=self._make_way).run()
-        except NoProcessLeft as error:
+        except (BotUnsuitable, NoProcessLeft) as error:
             log.error(event("worker ended", worker=name, cause=error))
-            self._exit_code = ExitCode.NO_PROCESS_LEFT
+            self._exit_code = error.exit_code
         except Exception:  # the top of the thread; in a process of its own the worker would end like that
             log.exception(event("worker ended", worker=name))
             self._exit_code = ExitCode.UNEXPECTED
             self._services.maintenance.worker_died(name)
         stop.request()  # a bot that needs a new process has it in the next tick
+
+    def _is_held_to_the_end(self) -> bool:
+        """Wait while no way to run the bot is certain; whether that is so until the time is over."""
+        while self.parts.hold.holds():
+            if self.stop.requested or self._seconds_left() <= 0:
+                self._exit_code = ExitCode.BOT_MISSING
+                return True
+            self.stop.wait(max(0.0, min(HELD_SECONDS, self._seconds_left())))
+        return False
 
     def _make_way(self) -> bool:
         """Let the next tick work while the last jobs of this one run; False while those of another one do."""

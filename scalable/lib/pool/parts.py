@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from scalable.lib.pool.bot_hold import BotHold
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.runner import Runner
@@ -22,9 +23,9 @@ class PoolParts:
     """`queue` and `maintenance` are shared by all threads; each worker has a runner and a reply sender of its own.
 
     `size` is the number of workers, `slots` how many updates each of them runs at the same time (None: as many as are
-    useful), `sleep_seconds` the pause between two snapshots of the queue when there is nothing
-    to do, `worker_script` the path of worker.py. `finishing_lock` is held by the one tick or drain that only finishes
-    its last jobs: the next one works already. Only a process that holds the pool's lock may call
+    useful), `sleep_seconds` the pause between two snapshots of the queue when there is nothing to do, `worker_script`
+    the path of worker.py. `finishing_lock` is held by the one tick or drain that only finishes its last jobs: the next
+    one works already. `hold` says whether workers may be started. Only a process that holds the pool's lock may call
     `open_notifications`; None means that there can be no socket. `alert` is called about once a minute, by one pool of
     all that share the queue; None when no alerts are set up.
     """
@@ -40,4 +41,5 @@ class PoolParts:
     bot_timeout_seconds: float
     worker_script: str
     finishing_lock: Path
+    hold: BotHold
     alert: Optional[Callable[[], None]] = None

@@ -30,6 +30,7 @@ REPLACEABLE_SECONDS = 5.0
 STEADY_SECONDS = 2.0
 KILL_WAIT_SECONDS = 5.0
 LONGEST_TICK_SECONDS = 1.0
+HELD_SECONDS = 1.0
 # Sent by the kernel when a child ends; it only has to end the pool's wait.
 _WAKE = signal.SIGCHLD
 
@@ -61,7 +62,8 @@ class _Slot:
 class WorkerPool:
     """Keeps `size` workers alive until told to stop. `grace_seconds`: how long a stop waits for jobs at hand.
 
-    `check` raises ScalableError when new workers could not start; then the old ones are not replaced.
+    `check` raises ScalableError when new workers could not start; then the old ones are not replaced. While `may_start`
+    says no, none is started; it is asked every HELD_SECONDS.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class WorkerPool:
         clock: Callable[[], float] = time.monotonic,
         name: str = "",
         check: Callable[[], object] = lambda: None,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         self.state = State.RUNNING
         self.exit_code = ExitCode.OK
@@ -85,6 +88,7 @@ class WorkerPool:
         self._deadline = 0.0  # of the workers that were told to end
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._check = check
+        self._may_start = may_start
         self._hangup_stops = False
         self._to_replace: list[_Slot] = []
         self._replaced: Optional[_Slot] = None
@@ -164,6 +168,9 @@ class WorkerPool:
             self._start(slot)
 
     def _start(self, slot: _Slot) -> None:
+        if not self._may_start():
+            slot.respawn_at = self._clock() + HELD_SECONDS
+            return
         slot.generation += 1
         slot.name = f"{self.name}/{slot.number}.{slot.generation}"
         slot.started = self._clock()

@@ -13,7 +13,8 @@ from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
-_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS)
+HELD = "held"
+_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, HELD)
 MAX_CHARACTERS = 4000
 # `2026-01-01 12:00:00.000`
 _STAMP = 23
@@ -21,7 +22,7 @@ _STAMP = 23
 # All of them, each by primary key.
 READ_NOTES = (
     "\nUNION ALL\n".join(f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in _NAMES)
-    + "\nLIMIT 5"
+    + f"\nLIMIT {len(_NAMES)}"
 )
 
 # Both by primary key. Two writers at once: the row is one of theirs, as a whole.

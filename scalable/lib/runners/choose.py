@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -15,6 +15,8 @@ from scalable.lib.runners.runner import Runner
 from scalable.lib.usual_path import USUAL_PATH
 
 if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
+    from scalable.lib.runners.php.auto_mode import Circumstances
+    from scalable.lib.runners.php.bot_source import BotSource
     from scalable.lib.runners.php.find_php import Php
     from scalable.lib.runners.php.prelude import Prelude
     from scalable.lib.runners.process_reaper import ProcessReaper
@@ -25,6 +27,11 @@ _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z_0-9]*)", re.DOTALL)
 
 _QUERY = re.compile(r"(?P<file>.+?\.(?:php[0-9]*|phtml))\?(?P<query>.*)", re.DOTALL)
+OwnAddress = Callable[[], str]
+
+
+def _unknown() -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,17 @@ class BotSettings:
 
     @property
     def chosen_mode(self) -> str:
-        """The mode; `auto` is decided by the target."""
-        if self.mode != "auto":
+        """The mode; `auto` is decided by the target, and of a PHP file by its source, see `decided`."""
+        if self.mode != "auto" or self.is_decided_by_source:
             return self.mode
         if is_address(self.target):
             return "http"
         return "python" if function_of(self.target) else "cli"
+
+    @property
+    def is_decided_by_source(self) -> bool:
+        """Whether how it is run depends on what is in its file."""
+        return self.mode == "auto" and self.php_script is not None
 
     @property
     def file(self) -> Optional[Path]:
@@ -65,6 +77,11 @@ class BotSettings:
             return None
         function = function_of(self.target)
         return function[0] if function else Path(self.target)
+
+    @property
+    def php_script(self) -> Optional[Path]:
+        """The bot's own file where that is one of PHP; else None."""
+        return Path(self.target) if self.target.endswith(".php") and not is_address(self.target) else None
 
     @property
     def php_interface(self) -> Optional[str]:
@@ -112,12 +129,51 @@ def mismatch(target: str, mode: str) -> Optional[str]:
     return None
 
 
-def create_runner(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[ProcessReaper] = None) -> Runner:
+def decided(bot: BotSettings, source: Optional[BotSource] = None, own_address: OwnAddress = _unknown) -> BotSettings:
+    """The same with a mode, where that depends on the bot's `source` (read now when it is not given).
+
+    Raises BotUnsuitable, with the reason, when nothing is certain to run its updates.
+    """
+    if not bot.is_decided_by_source or bot.php_script is None:
+        return bot
+    from scalable.lib.runners.php.auto_mode import choose_way
+    from scalable.lib.runners.php.bot_source import read_bot_source
+
+    way = choose_way(source or read_bot_source(bot.php_script), circumstances(bot, own_address))
+    return replace(bot, mode=way.mode, target=way.address or bot.target, php_binary=way.php or bot.php_binary)
+
+
+def circumstances(bot: BotSettings, own_address: OwnAddress = _unknown) -> Circumstances:
+    """What the settings say to the choice of a mode."""
+    from scalable.lib.runners.php.auto_mode import Circumstances
+
+    return Circumstances(bot.php_binary, bot.fastcgi_socket, bot.secret, bool(bot.query), own_address)
+
+
+def create_runner(
+    bot: BotSettings,
+    environment: Mapping[str, str],
+    reaper: Optional[ProcessReaper] = None,
+    own_address: OwnAddress = _unknown,
+) -> Runner:
     """The Runner for these settings; nothing is started yet.
 
     A PHP bot finds in its environment what it needs of `environment`, the owner's. `reaper` ends the bot when this
-    process is killed. Raises ConfigurationError for a BOT_FASTCGI_SOCKET that cannot be one.
+    process is killed. `own_address` tells where the bot's web server has it, as far as that is known. Raises
+    ConfigurationError for a BOT_FASTCGI_SOCKET that cannot be one.
     """
+    if bot.is_decided_by_source and bot.php_script is not None:
+        from scalable.lib.runners.auto_runner import AutoRunner
+
+        return AutoRunner(
+            bot.php_script,
+            lambda source: decided(bot, source, own_address),
+            lambda way: _create(way, environment, reaper),
+        )
+    return _create(bot, environment, reaper)
+
+
+def _create(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[ProcessReaper]) -> Runner:
     mode, file, function = bot.chosen_mode, bot.file, function_of(bot.target)
     if file is None:
         from scalable.lib.runners.http.runner import HttpRunner

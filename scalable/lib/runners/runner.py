@@ -21,7 +21,8 @@ class Runner(ABC):
         """Run the bot with one update; whatever the bot does is in the result.
 
         `tick` is called about twice a second while the bot runs; what it raises ends the run and is passed on.
-        Raises NoProcessLeft when the host does not let the bot be started; then it was not run.
+        Raises NoProcessLeft when the host does not let the bot be started, and BotUnsuitable when no way to run it is
+        certain; then it was not run.
         """
 
     @property

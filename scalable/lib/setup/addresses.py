@@ -1,10 +1,15 @@
-"""Guesses the addresses of the webhook and of the bot. A guess is only shown to the owner."""
+"""The addresses of the webhook and of the bot, known or guessed. A guess is only shown to the owner."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
 from typing import Optional
+
+from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
+from scalable.lib.queue.views.webhook_info import read_webhook
+from scalable.lib.setup.config import Config
+from scalable.lib.setup.storage import Storage
 
 WEBHOOK_SCRIPT = "webhook_queue.py"
 UNKNOWN = "YOUR-DOMAIN"
@@ -30,6 +35,20 @@ def bot_address(folder: Path, bot: Optional[Path], current: str, before: str) ->
         if url and WEBHOOK_SCRIPT not in url:
             return url
     return f"{_guess(folder.parent)}{bot.name if bot else 'bot.php'}"
+
+
+def own_address(config: Config, storage: Storage) -> str:
+    """The bot's own address, where Telegram brings updates or brought them before; empty: not known."""
+    try:
+        seen = read_webhook(storage.queue().notes.read())
+    except (ConfigurationError, DatabaseUnavailable, SchemaMissing, OSError):
+        return ""
+    return known_bot_address(config.bot.php_script, seen.url, seen.before) if seen else ""
+
+
+def known_bot_address(bot: Optional[Path], current: str, before: str) -> str:
+    """The one of these addresses that is certainly of the bot's own file; empty when neither is."""
+    return next((url for url in (current, before) if url and _folder_of(url, bot)), "")
 
 
 def _folder_of(url: str, bot: Optional[Path]) -> str:

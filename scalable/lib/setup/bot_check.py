@@ -1,35 +1,45 @@
 """Checks the bot: how it will be run, by which PHP, and whether that suits what its file says.
 
-What a bot needs is guessed from its text, so a guess is a warning at most, and names the text it was made from.
+What a bot needs is read from its source; where that is not certain, it is a warning at most, and names the place.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing, ConfigurationError, NoProcessLeft
-from scalable.lib.runners.choose import BotSettings, checked, create_runner, prelude_of
-from scalable.lib.runners.php.find_php import CGI, CLI, Php, find_php
+from scalable.lib.runners.choose import BotSettings, checked, create_runner, decided, prelude_of
+from scalable.lib.runners.php.auto_mode import secret_problem
+from scalable.lib.runners.php.bot_source import BotSource, read_bot_source
+from scalable.lib.runners.php.find_php import CLI, Php, find_php
 from scalable.lib.setup.files import read_start
 from scalable.lib.setup.finding import Finding, error, ok, warning
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 MAX_SOURCE_BYTES = 4 * 1024 * 1024
-_READS_BODY = re.compile(r"php://input|HTTP_RAW_POST_DATA")
-_READS_STDIN = re.compile(r"\bSTDIN\b|php://stdin")
 # A method call as an answer: json_encode(['method' => 'sendMessage', …]), {"method": …}, or $reply['method'] = …
 _ANSWERS = re.compile(r"""['"]method['"]\s*(?:=>|:|\]\s*=)""")
 # As cPanel, CloudLinux and Plesk write it into .htaccess: x-httpd-ea-php81, x-httpd-alt-php74, php82-script.
 _HANDLER = re.compile(r"^\s*(?:AddHandler|SetHandler|AddType)\b.*?php-?([5-9])\.?([0-9])", re.MULTILINE | re.IGNORECASE)
 
 
-def check_bot(bot: BotSettings, has_token: bool, environment: Mapping[str, str] = NOTHING) -> list[Finding]:
-    """What was found, with the `environment` that a worker has; the first one says whether the bot can be run."""
+def check_bot(
+    bot: BotSettings,
+    has_token: bool,
+    environment: Mapping[str, str] = NOTHING,
+    own_address: Callable[[], str] = lambda: "",
+) -> list[Finding]:
+    """What was found, with the `environment` that a worker has; the first one says whether the bot can be run.
+
+    `own_address` tells where the bot's web server has it, as far as that is known.
+    """
+    source = read_bot_source(bot.php_script) if bot.php_script is not None else None
     try:
+        bot = decided(bot, source, own_address)
         findings = [ok("bot", f"will be run as: {checked(create_runner(bot, environment))}")]
     except (BotMissing, ConfigurationError) as problem:
         findings = [error("bot", str(problem))]
@@ -37,24 +47,38 @@ def check_bot(bot: BotSettings, has_token: bool, environment: Mapping[str, str] 
     file = bot.file
     if file is not None:
         findings += _prelude(bot, php, environment)
-        findings += _source(_read(file), has_token)
+        if source is not None and not bot.is_decided_by_source:
+            findings += _what_it_expects(bot, source)
+        findings += _answers(_read(file), has_token)
         findings += _other_php(php, file)
     return findings
 
 
-def better_mode(bot: BotSettings) -> Optional[str]:
-    """`fastcgi` for a PHP file that reads its update as under a web server, where php-cgi is there; else None."""
-    file = bot.file
-    if file is None or file.suffix != ".php" or bot.chosen_mode != "cli":
-        return None
-    source = _read(file)
-    if not _READS_BODY.search(source) or _READS_STDIN.search(source):
-        return None
-    try:
-        find_php(bot.php_binary, CGI)
-    except BotMissing:
-        return None
-    return "fastcgi"
+def _what_it_expects(bot: BotSettings, source: BotSource) -> list[Finding]:
+    """What a bot that is run in `bot.mode` expects besides its update, and may not find."""
+    signs, found = source.signs, []
+    if signs.query and not bot.query:
+        keys = "&".join(f"{key}=…" for key in signs.query if key) or "…"
+        seen = f"its file reads its query ($_GET in {next(iter(signs.query.values()))}), and there is none"
+        found.append(
+            warning("bot", seen, f"if its webhook had one, write it: BOT_LEGACY_PATH=…/{source.file.name}?{keys}")
+        )
+    problem = secret_problem(source, bot.secret)
+    if problem is not None:
+        found.append((error if signs.secret_values else warning)("bot", problem))
+    elif signs.secret is not None and not signs.secret_values:
+        seen = f"it compares the secret token itself ({signs.secret}); BOT_WEBHOOK_SECRET has to be the one it has"
+        found.append(ok("bot", seen))
+    if signs.polls is not None and signs.body is None and signs.stdin is None:
+        seen = f"it fetches its updates itself (getUpdates in {signs.polls}), and would not take those of the queue"
+        found.append(warning("bot", seen))
+    if bot.mode == "cli" and signs.interface is not None and signs.stdin is None:
+        seen = f"it asks which interface PHP has ({signs.interface}), and in mode cli that is none of a web server"
+        found.append(warning("bot", seen, "leave BOT_LEGACY_MODE out"))
+    if signs.sets_webhook is not None and signs.method is None and not signs.query:
+        seen = f"it calls setWebhook ({signs.sets_webhook})"
+        found.append(warning("bot", seen, "if it does so with every update, each one leads the webhook away from here"))
+    return found
 
 
 def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:
@@ -83,12 +107,11 @@ def _prelude(bot: BotSettings, php: Optional[Php], environment: Mapping[str, str
     return [warning("php", f"{problem}, so {lost}: allow it there, or let BOT_LEGACY_PATH be the bot's address")]
 
 
-def _source(source: str, has_token: bool) -> list[Finding]:
-    findings = []
-    if not has_token and _ANSWERS.search(source):
-        seen = "its file seems to answer in the HTTP response ('method'), and nobody would send that on"
-        findings.append(warning("bot", f"{seen}: set BOT_TOKEN"))
-    return findings
+def _answers(source: str, has_token: bool) -> list[Finding]:
+    if has_token or not _ANSWERS.search(source):
+        return []
+    seen = "its file seems to answer in the HTTP response ('method'), and nobody would send that on"
+    return [warning("bot", f"{seen}: set BOT_TOKEN")]
 
 
 def _other_php(php: Optional[Php], file: Path) -> list[Finding]:

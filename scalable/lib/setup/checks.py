@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scalable.lib.errors import ConfigurationError, ExitCode
+from scalable.lib.setup.addresses import own_address
 from scalable.lib.setup.bot_check import check_bot
 from scalable.lib.setup.config import SCALABLE_FOLDER, Config, load_config
 from scalable.lib.setup.database_check import check_database
@@ -55,7 +56,7 @@ class CheckReport:
 def run_check_command(
     arguments: Sequence[str], environment: Mapping[str, str], scalable_folder: Path = SCALABLE_FOLDER
 ) -> int:
-    """Print settings and findings; 0 when everything needed is right, 2 when something is wrong.
+    """Print settings and findings; 0 when everything needed is right, 4 when the bot is wrong, 2 when more is.
 
     Creates the data folder, and without --dry-run the tables, when they are missing: the same the pool would do.
     """
@@ -75,7 +76,8 @@ def run_check_command(
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="config.py",
-        description="Shows the settings and checks this installation. Exit code 0 or 2.",
+        description="Shows the settings and checks this installation. Exit code 0, 4 when only "
+        "the bot cannot be run, or 2.",
         epilog="config.py init makes the settings file and puts modes and first lines in order; config.py uninstall "
         "tells what to remove.",
     )
@@ -100,9 +102,11 @@ def _url(text: str) -> str:
 
 
 def print_findings(findings: Sequence[Finding]) -> int:
-    """Print them; the exit code they mean."""
+    """Print them; the exit code they mean: that of the pool, when only the bot or its PHP is."""
     print("\n".join([*(finding.line for finding in findings), "", conclusion(findings)]))
-    wrong = any(finding.verdict is Verdict.ERROR for finding in findings)
+    wrong = {finding.subject for finding in findings if finding.verdict is Verdict.ERROR}
+    if wrong and wrong <= {"bot", "php"}:
+        return ExitCode.BOT_MISSING
     return ExitCode.BAD_CONFIGURATION if wrong else ExitCode.OK
 
 
@@ -121,9 +125,9 @@ def find_all(config: Config, context: CheckContext = CheckContext(), dry_run: bo
     findings += [warning("settings", line) for line in config.warnings]
     findings.append(check_settings_file(config.settings_file))
     findings += check_environment(config.readings, config.scalable_folder, context.side)
-    findings += check_bot(config.bot, bool(config.bot_token), config.environment)
-    findings.append(check_limits(config.worker_pool_size))
     storage = Storage(config)
+    findings += check_bot(config.bot, bool(config.bot_token), config.environment, lambda: own_address(config, storage))
+    findings.append(check_limits(config.worker_pool_size))
     folder = check_data_folder(storage.data_folder)
     findings += folder
     if folder[0].verdict is not Verdict.ERROR:

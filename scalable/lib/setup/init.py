@@ -21,13 +21,13 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.views.webhook_info import WebhookInfo
 from scalable.lib.setup.addresses import UNKNOWN, bot_address, webhook_address
-from scalable.lib.setup.bot_check import better_mode
 from scalable.lib.setup.checks import find_all, print_findings
 from scalable.lib.setup.config import SCALABLE_FOLDER, Config, load_config, settings_path
 from scalable.lib.setup.finding import Finding, error, ok, warning
 from scalable.lib.setup.script_repair import repair_scripts
-from scalable.lib.setup.settings_file import write_settings_file
+from scalable.lib.setup.settings_file import read_settings_file, write_settings_file
 from scalable.lib.setup.storage import Storage
+from scalable.lib.setup.webhook_secret import NAME, Secret, ask_at_terminal, secret_to_write
 from scalable.lib.telegram.bot_api import BotApi
 
 _TABLE_SUFFIXES = ("", "_meta", "_workers", "_minutes")
@@ -65,17 +65,16 @@ def _check_owner(folder: Path) -> None:
 
 def _write_settings(environment: Mapping[str, str], folder: Path) -> list[Finding]:
     path = settings_path(environment, folder)
-    more = {}
-    # A BOT_CONFIG may name the file that is made here; without it, settings can be read before there is a file.
-    if not path.exists() and not environment.get("BOT_CONFIG"):
-        mode = better_mode(load_config(environment, folder).bot)
-        more = {"BOT_LEGACY_MODE": mode} if mode else {}
-    written = write_settings_file(path, folder / ".htenv.example", environment, more)
+    present = read_settings_file(path) if path.exists() else {}
+    is_open = NAME not in present and not environment.get(NAME)
+    secret = secret_to_write(environment, folder, ask_at_terminal()) if is_open else Secret(None)
+    given = {} if secret.token == "" else {NAME: secret.token}
+    written = write_settings_file(path, folder / ".htenv.example", environment, given)
     findings = [ok("settings", f"{name} written to {path}") for name in written]
-    if "BOT_WEBHOOK_SECRET" in written:
-        seen = "BOT_WEBHOOK_SECRET is new: updates without it are refused, and wait at Telegram, until the webhook is"
+    if NAME in written and not given:
+        seen = f"{NAME} is new: updates without it are refused, and wait at Telegram, until the webhook is"
         findings.append(warning("settings", f"{seen} set (again) with the command below"))
-    return findings
+    return [*findings, *secret.findings]
 
 
 def _next_steps(config: Config) -> list[str]:

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Optional
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.setup.files import PRIVATE_MODE, mode_of, write_file
@@ -48,17 +49,22 @@ def _line_of(string: str, line: int) -> int:
 
 
 def write_settings_file(
-    path: Path, example: Path, environment: Mapping[str, str], more: Mapping[str, str]
+    path: Path, example: Path, environment: Mapping[str, str], given: Mapping[str, Optional[str]]
 ) -> list[str]:
     """Make the settings file, or add to it what it lacks; the names that were written. Safe to repeat.
 
-    `example`: what a new file begins with. `environment`: names that are set there are not written. `more`: values for
-    a new file besides. Raises ConfigurationError when a file cannot be read or written.
+    `example`: what a new file begins with. `environment`: names that are set there are not written. `given`: values
+    in the place of new passwords; None: that one is not written. Raises ConfigurationError when a file cannot be read
+    or written.
     """
     is_new = not path.exists()
     present = {} if is_new else read_settings_file(path)
-    wanted = {**{name: secrets.token_urlsafe(RANDOM_BYTES) for name in INVENTED}, **(more if is_new else {})}
-    missing = {name: value for name, value in wanted.items() if name not in present and not environment.get(name)}
+    wanted = {**{name: secrets.token_urlsafe(RANDOM_BYTES) for name in INVENTED}, **given}
+    missing = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and name not in present and not environment.get(name)
+    }
     if missing or is_new:
         _write(path, _with_values(_read(example if is_new else path), missing))
     elif mode_of(path) & 0o077:

@@ -55,7 +55,7 @@ SETTINGS = (
         "auto",
         "How the bot is run: `cli`, the update on standard input; `fastcgi` or `cgi`, a PHP bot as the web server "
         "would run it; `http`, posted to the address; `python`, the function called. `auto`: `http` for an "
-        "address, `python` for a function, else `cli`.",
+        "address, `python` for a function, what its source asks for with a PHP file, else `cli`.",
     ),
     Setting(
         "BOT_LEGACY_TIMEOUT", seconds(0.1, 3600), "60", "Seconds the bot may take for one update before it is stopped."

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Optional
 
-from scalable.lib.errors import LeaseLost, NoProcessLeft, StoppedAtOnce
+from scalable.lib.errors import BotUnsuitable, LeaseLost, NoProcessLeft, StoppedAtOnce
 from scalable.lib.host_limits import within_limits
 from scalable.lib.logs import event
 from scalable.lib.queue.job import ClaimedJob
@@ -55,7 +55,7 @@ class RunEnd:
     @property
     def is_given_back(self) -> bool:
         """Whether the bot was not run to its end, through no fault of the job's."""
-        return isinstance(self.error, (StoppedAtOnce, NoProcessLeft))
+        return isinstance(self.error, (StoppedAtOnce, NoProcessLeft, BotUnsuitable))
 
     @property
     def ends_the_list(self) -> bool:

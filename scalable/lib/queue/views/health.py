@@ -13,17 +13,19 @@ from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.notes import PAUSED, TOTALS, WEBHOOK, Note
 from scalable.lib.queue.views.browse import Waiting
+from scalable.lib.queue.views.hold import read_hold
 from scalable.lib.queue.views.minutes import ALL_IN_ONE, Minute
 from scalable.lib.queue.views.webhook_info import read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
 HOUR = 3600.0
-DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, FAILURES, BAD_WEBHOOK = (
+DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, IS_HELD, FAILURES, BAD_WEBHOOK = (
     "database",
     "no_tables",
     "no_worker",
     "waiting",
     "paused",
+    "held",
     "failed",
     "webhook",
 )
@@ -99,6 +101,7 @@ def read_vitals(queue: DatabaseQueue) -> Vitals:
 def verdict(vitals: Vitals, thresholds: Thresholds) -> tuple[Reason, ...]:
     """What is wrong with these, worst first."""
     found = (
+        _held(vitals),
         _no_worker(vitals, thresholds),
         _paused(vitals),
         _waiting(vitals, thresholds),
@@ -111,9 +114,19 @@ def verdict(vitals: Vitals, thresholds: Thresholds) -> tuple[Reason, ...]:
 def _no_worker(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
     """A host with only cron has no worker between two runs: there a recent note of maintenance is enough."""
     note = vitals.notes.get(TOTALS)
+    if read_hold(vitals.notes) is not None:  # which is why there is none
+        return None
     if vitals.workers or (note is not None and note.age_seconds < thresholds.silent_seconds):
         return None
     return Reason(NO_WORKER, "no worker is alive: start worker_pool.py, or look at the crontab")
+
+
+def _held(vitals: Vitals) -> Optional[Reason]:
+    hold = read_hold(vitals.notes)
+    if hold is None:
+        return None
+    text = f"no update is run since {hold.since}: {hold.reason}"
+    return Reason(IS_HELD, text, {"time": hold.since, "cause": hold.reason})
 
 
 def _paused(vitals: Vitals) -> Optional[Reason]:
@@ -125,9 +138,11 @@ def _paused(vitals: Vitals) -> Optional[Reason]:
 
 
 def _waiting(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
-    """While the queue is paused all jobs wait; that does not mean that workers are stuck."""
+    """While the queue is paused or held all jobs wait; that does not mean that workers are stuck."""
     seconds = vitals.waiting.seconds
     if seconds is None or seconds <= thresholds.waiting_seconds or PAUSED in vitals.notes:
+        return None
+    if read_hold(vitals.notes) is not None:
         return None
     return Reason(
         WAITING,

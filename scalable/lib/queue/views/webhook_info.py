@@ -10,6 +10,8 @@ from typing import Any, Optional
 from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Note
 
 MAX_TEXT_CHARACTERS = 600
+# Behind an address, which has no space in it.
+_WITH_CERTIFICATE = " with a certificate"
 # The shortest time between two calls.
 WEBHOOK_PAUSE_SECONDS = 60.0
 
@@ -19,7 +21,8 @@ class WebhookInfo:
     """Times in seconds since 1970, as Telegram gives them; `seen_at` None: never asked with success.
 
     `url` empty: there is no webhook. `pending`: updates that wait at Telegram. `trouble`: why the last question brought
-    no answer, empty when it did. `before`: where the webhook pointed before it was set from here, empty when unknown.
+    no answer, empty when it did. `before`: where the webhook pointed before it was set from here, empty when unknown;
+    `before_had_certificate`: it had one of its own there.
     `allowed_updates`: the types Telegram brings, empty for its usual ones. `has_certificate`: it has one of its own.
     """
 
@@ -33,6 +36,7 @@ class WebhookInfo:
     before: str = ""
     allowed_updates: tuple[str, ...] = ()
     has_certificate: bool = False
+    before_had_certificate: bool = False
 
     @property
     def seen(self) -> Optional[datetime]:
@@ -56,7 +60,12 @@ class WebhookInfo:
 
     def to_text(self) -> str:
         """For the note."""
-        return json.dumps({name: value for name, value in asdict(self).items() if name != "before"})
+        return json.dumps({name: value for name, value in asdict(self).items() if not name.startswith("before")})
+
+
+def before_text(info: WebhookInfo) -> str:
+    """For the note of where the webhook pointed before."""
+    return info.url + (_WITH_CERTIFICATE if info.has_certificate else "")
 
 
 def read_webhook(notes: dict[str, Note]) -> Optional[WebhookInfo]:
@@ -67,7 +76,9 @@ def read_webhook(notes: dict[str, Note]) -> Optional[WebhookInfo]:
     try:
         value: Any = json.loads(note.text)
         value["allowed_updates"] = tuple(value.get("allowed_updates", ()))
-        return WebhookInfo(**value, before=before.text if before else "")
+        url, _, rest = (before.text if before else "").partition(_WITH_CERTIFICATE)
+        had_certificate = before is not None and before.text != url + rest
+        return WebhookInfo(**value, before=url, before_had_certificate=had_certificate)
     except (ValueError, TypeError, AttributeError):
         return None
 

@@ -64,6 +64,44 @@ def find_php(named: str = "", interface: str = CLI) -> Php:
     raise BotMissing(REMEDIES[interface])
 
 
+@cache
+def php_cgi_like(php: Php) -> Optional[Php]:
+    """php-cgi of the same version as `php`, to the second number, or None. The answer is kept."""
+    beside = _php_cgi_beside(php)
+    if beside is not None:
+        return beside
+    branch = php.version.rpartition(".")[0]
+    for candidate in _candidates(CGI):
+        found = ask_php(candidate)
+        if found is not None and (found.interface, found.version.rpartition(".")[0]) == (CGI, branch):
+            return found
+    return None
+
+
+@cache
+def extensions_of(php: Php) -> frozenset[str]:
+    """The extensions this PHP has loaded, in lower case; none when it does not say. The answer is kept."""
+    lines = _printed([php.path, "-m"]).splitlines()
+    return frozenset(line.strip().lower() for line in lines if line.strip() and not line.startswith("["))
+
+
+@cache
+def names_in(php: Php, extensions: frozenset[str]) -> frozenset[str]:
+    """Functions and classes of these extensions of a PHP of the interface CLI, in lower case. The answer is kept."""
+    code = (
+        "foreach (array_slice($argv, 1) as $name) { $e = new ReflectionExtension($name); "
+        'echo implode("\\n", array_merge(array_keys($e->getFunctions()), $e->getClassNames())), "\\n"; }'
+    )
+    printed = _printed([php.path, "-r", code, "--", *sorted(extensions)]) if extensions else ""
+    return frozenset(printed.lower().split())
+
+
+def forget_php() -> None:
+    """Look for PHP anew: somebody may have installed it meanwhile."""
+    for kept in (find_php, php_cgi_like, extensions_of, names_in):
+        kept.cache_clear()
+
+
 def _named(named: str, interface: str) -> Php:
     path = shutil.which(named) or named
     found = ask_php(path)

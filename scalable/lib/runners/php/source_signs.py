@@ -1,0 +1,275 @@
+"""The signs by which a PHP bot shows what it needs: one after the other, from the tokens of its files.
+
+Each sign is a place in the source, for messages. A sign that cannot be read for certain is not made up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional
+
+from scalable.lib.runners.php.constant_text import (
+    Values,
+    arguments,
+    evaluate,
+    group_end,
+    operands,
+    statement_end,
+)
+from scalable.lib.runners.php.tokens import Kind, Token
+
+SECRET_HEADERS = ("HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN", "X-TELEGRAM-BOT-API-SECRET-TOKEN")
+# PHP's names of interfaces that a bot may ask for (php.net, php_sapi_name).
+INTERFACES = frozenset(
+    [
+        "cli",
+        "cli-server",
+        "cgi",
+        "cgi-fcgi",
+        "fpm",
+        "fpm-fcgi",
+        "apache",
+        "apache2handler",
+        "apache2filter",
+        "litespeed",
+        "embed",
+        "phpdbg",
+    ]
+)
+_COMPARISONS = ("===", "!==", "==", "!=", "<>")
+_COMPARING = ("hash_equals", "strcmp", "strcasecmp", "strncmp", "in_array")
+_POLLING = re.compile(r"(?:^|/)getupdates(?![a-z])", re.IGNORECASE)
+_SETTING = re.compile(r"(?:^|/)setwebhook(?![a-z])", re.IGNORECASE)
+_BODY = re.compile(r"php://input", re.IGNORECASE)
+_STDIN = re.compile(r"php://stdin", re.IGNORECASE)
+# An `if` that ends the script does so within so many tokens: a status, a header, a text.
+_SOON = 40
+
+
+class Place(NamedTuple):
+    """A line of a file, as people call it."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+@dataclass
+class Signs:
+    """What was seen first of each kind, None: nothing.
+
+    `body`, `stdin`: it reads php://input, standard input. `query`: by key where in the query it looks, "" for all of
+    it; `query_gate`: without the query it does nothing. `interface`: it asks which interface PHP has, and `interfaces`
+    are those it names. `method`: it looks at REQUEST_METHOD. `polls`: it calls getUpdates. `sets_webhook`: it calls
+    setWebhook. `secret`: it looks at the header with the secret token, and compares it with one of `secret_values`, if
+    these are in the source. `names`: what it calls functions, classes and constants by, in lower case.
+    """
+
+    body: Optional[Place] = None
+    stdin: Optional[Place] = None
+    query: dict[str, Place] = field(default_factory=dict)
+    query_gate: Optional[Place] = None
+    interface: Optional[Place] = None
+    interfaces: set[str] = field(default_factory=set)
+    method: Optional[Place] = None
+    polls: Optional[Place] = None
+    sets_webhook: Optional[Place] = None
+    secret: Optional[Place] = None
+    secret_values: set[str] = field(default_factory=set, repr=False)
+    names: set[str] = field(default_factory=set, repr=False)
+
+
+def read_signs(
+    signs: Signs,
+    values: Values,
+    file: str,
+    place: Callable[[int], Place],
+    is_own: bool,
+    tokens: Sequence[Token],
+    numbers: range,
+) -> None:
+    """Add what the tokens of these `numbers` show. `is_own`: of the bot itself, not of a library it brings along."""
+    reader = _Reader(signs, values, file, place, is_own, tokens)
+    for number in numbers:
+        reader.read(number)
+
+
+@dataclass
+class _Reader:
+    signs: Signs
+    values: Values
+    file: str
+    place: Callable[[int], Place]
+    is_own: bool
+    tokens: Sequence[Token]
+
+    def read(self, at: int) -> None:
+        """The token `at`."""
+        token = self.tokens[at]
+        if token.kind is Kind.NAME:
+            self._name(at, token.text.rpartition("\\")[2])
+        elif token.kind is Kind.VARIABLE:
+            self._variable(at, token.text)
+        elif token.kind in (Kind.TEXT, Kind.PIECES):
+            self._text(at, token.text)
+        elif token.text in _COMPARISONS and self.is_own:
+            self._compared(operands(self.tokens, at))
+
+    # What is seen, and where
+
+    def _see(self, sign: str, at: int, in_libraries: bool = False) -> None:
+        if (self.is_own or in_libraries) and getattr(self.signs, sign) is None:
+            setattr(self.signs, sign, self.place(self.tokens[at].at))
+
+    def _see_query(self, at: int, key: str) -> None:
+        if self.is_own:
+            self.signs.query.setdefault(key, self.place(self.tokens[at].at))
+
+    def _text(self, at: int, text: str) -> None:
+        if _BODY.match(text):
+            self._see("body", at, in_libraries=True)
+        elif _STDIN.match(text):
+            self._see("stdin", at)
+        elif text.upper() in SECRET_HEADERS:
+            self._see("secret", at)
+        elif text == "REQUEST_METHOD":
+            self._see("method", at)
+        elif text == "QUERY_STRING":
+            self._see_query(at, "")
+        elif _POLLING.search(text):
+            self._see("polls", at)
+        elif _SETTING.search(text):
+            self._see("sets_webhook", at)
+
+    def _variable(self, at: int, name: str) -> None:
+        if name in ("$_GET", "$_REQUEST"):
+            self._see_query(at, self._key(at + 1))
+        elif name == "$HTTP_RAW_POST_DATA":
+            self._see("body", at, in_libraries=True)
+        elif self._is(at + 1, "=") and not self._is(at - 1, "->", "?->", "::"):
+            self._assigned(name, self.tokens[at + 2 : statement_end(self.tokens, at + 2)])
+        elif self._is(at + 1, ".=", "+=", "??="):
+            self.values.assign(name, None)
+
+    def _name(self, at: int, name: str) -> None:
+        word = name.lower()
+        self.signs.names.add(word)
+        is_called = self._is(at + 1, "(") and not self._is(at - 1, "function")
+        if name == "STDIN":
+            self._see("stdin", at)
+        elif name == "PHP_SAPI" or (word == "php_sapi_name" and is_called):
+            self._see("interface", at)
+            self._interfaces(at)
+        elif word in ("getupdates", "handlegetupdates") and is_called:
+            self._see("polls", at)
+        elif word == "setwebhook" and is_called:
+            self._see("sets_webhook", at)
+        elif name == "INPUT_GET":
+            self._see_query(at, self._literal(at + 2) or "")
+        elif word in ("define", "const"):
+            self._constant(at, word)
+        elif word in _COMPARING and is_called and self.is_own:
+            self._compared(arguments(self.tokens, at + 1)[:2])
+        elif word in ("if", "elseif") and self._is(at + 1, "(") and self.is_own:
+            self._condition(at)
+
+    def _is(self, at: int, *texts: str) -> bool:
+        if not 0 <= at < len(self.tokens):
+            return False
+        return self.tokens[at].kind in (Kind.OPERATOR, Kind.NAME) and self.tokens[at].text in texts
+
+    def _literal(self, at: int) -> Optional[str]:
+        return self.tokens[at].text if at < len(self.tokens) and self.tokens[at].kind is Kind.TEXT else None
+
+    def _key(self, at: int) -> str:
+        """Of `["key"]`, or of `['key']`; "" of anything else."""
+        return (self._literal(at + 1) or "") if self._is(at, "[") and self._is(at + 2, "]") else ""
+
+    # Constants and variables
+
+    def _constant(self, at: int, word: str) -> None:
+        if word == "const" and self._is(at + 2, "="):
+            end = statement_end(self.tokens, at + 3)
+            self._assigned(self.tokens[at + 1].text, self.tokens[at + 3 : end])
+        elif word == "define" and self._is(at + 1, "("):
+            parts = arguments(self.tokens, at + 1)
+            if len(parts) > 1 and len(parts[0]) == 1:
+                self._assigned(parts[0][0].text, parts[1])
+
+    def _assigned(self, name: str, expression: Sequence[Token]) -> None:
+        is_header = self._is_header(expression)
+        self.values.assign(name, SECRET_HEADERS[0] if is_header else evaluate(expression, self.file, self.values))
+
+    # Which interface of PHP
+
+    def _interfaces(self, at: int) -> None:
+        """Those named in the same statement, or in the cases of a switch or match."""
+        begin = end = at
+        while begin > 0 and not self._is(begin - 1, ";", "{", "}"):
+            begin -= 1
+        while end < len(self.tokens) and not self._is(end, ";", "{", "}"):
+            end += 1
+        if self._is(begin, "switch") or any(self._is(number, "match") for number in range(begin, at)):
+            end = group_end(self.tokens, end) if self._is(end, "{") else end
+        if self.is_own:
+            words = {token.text for token in self.tokens[begin:end] if token.kind is Kind.TEXT}
+            self.signs.interfaces |= words & INTERFACES
+
+    # The secret token
+
+    def _compared(self, sides: Sequence[Sequence[Token]]) -> None:
+        """When one side is the header, the other may be the secret: a text, or texts of a list."""
+        if len(sides) != 2 or self._is_header(sides[0]) == self._is_header(sides[1]):
+            return
+        other = sides[1] if self._is_header(sides[0]) else sides[0]
+        if other and other[0].kind is Kind.OPERATOR and other[0].text == "[":
+            found = [evaluate(part, self.file, self.values) for part in arguments(other, 0)]
+        else:
+            found = [evaluate(other, self.file, self.values)]
+        self.signs.secret_values |= {text for text in found if text}
+
+    def _is_header(self, expression: Sequence[Token]) -> bool:
+        """Whether it is made of the header itself, or of a variable that was set to it."""
+        for token in expression:
+            if token.kind is Kind.TEXT and token.text.upper() in SECRET_HEADERS:
+                return True
+            if token.kind is Kind.VARIABLE and self.values.of(token.text) == SECRET_HEADERS[0]:
+                return True
+        return False
+
+    # A query without which nothing is done
+
+    def _condition(self, at: int) -> None:
+        """`if (… !== $_GET[…]) exit;`, or `if ($_GET[…] == …) { … php://input … }`."""
+        behind = group_end(self.tokens, at + 1)
+        condition = self.tokens[at + 2 : behind - 1]
+        if not any(_is_of_the_query(token) for token in condition):
+            return
+        end = group_end(self.tokens, behind) if self._is(behind, "{") else statement_end(self.tokens, behind)
+        body = self.tokens[behind:end]
+        if any(_is_negation(token) for token in condition):
+            is_gate = any(_ends_the_script(token) for token in body[:_SOON])
+        else:
+            is_gate = any(token.kind is Kind.TEXT and _BODY.match(token.text) for token in body)
+        if is_gate:
+            self._see("query_gate", at)
+
+
+def _is_of_the_query(token: Token) -> bool:
+    if token.kind is Kind.VARIABLE:
+        return token.text in ("$_GET", "$_REQUEST")
+    return (token.kind is Kind.NAME and token.text == "INPUT_GET") or token[:2] == (Kind.TEXT, "QUERY_STRING")
+
+
+def _is_negation(token: Token) -> bool:
+    if token.kind is Kind.NAME:
+        return token.text.lower() == "empty"
+    return token.kind is Kind.OPERATOR and token.text in ("!", "!==", "!=", "<>")
+
+
+def _ends_the_script(token: Token) -> bool:
+    return token.kind is Kind.NAME and token.text.lower() in ("exit", "die", "return")
