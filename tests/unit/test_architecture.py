@@ -87,6 +87,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/queue/history.py": "for the dashboard: earlier runs of a job",
     "scalable/lib/queue/notes.py": "for the dashboard: short texts that all processes read",
     "scalable/lib/queue/operator_actions.py": "for the dashboard: what its owner does to jobs",
+    "scalable/lib/queue/requeue.py": "for the dashboard: failed jobs run again",
     "scalable/lib/queue/views/*.py": "for the dashboard: what its pages ask",
     "scalable/lib/queue/counters.py": "for the dashboard: what each worker counted",
     "scalable/lib/queue/worker_registry.py": "for the dashboard: which workers there are",

@@ -141,11 +141,13 @@ class DashboardRequest:
         return self.page(here, part if part in parts else "", self._notice())
 
     def _notice(self) -> str:
-        """What the action did that led here: the text `did_…` that `?did=…&n=…` names."""
-        key, number = f"did_{self.query.did}", str(self.query.n)
-        if not self.language.has(key) or not (number.isascii() and number.isdigit() and len(number) < 19):
+        """What the action did that led here: the text `did_…` that `?did=…&n=…` names; `late`: how many came too late
+        for their order."""
+        key, number, late = f"did_{self.query.did}", _read_number(self.query.n), _read_number(self.query.late)
+        if not self.language.has(key) or number is None:
             return ""
-        return self.language.text(key, id=number, n=int(number))
+        text = self.language.text(key, id=str(number), n=number)
+        return f"{text} {self.language.text('did_late', n=late)}" if late else text
 
     def html(self, status: int, template: str, page: Page, **values: Any) -> HTTPResponse:
         """A page, compressed when the browser can read that; a part of one only when it has changed."""
@@ -198,6 +200,12 @@ class DashboardRequest:
         """`https` or `http`, as the browser came, a proxy in between or not."""
         forwarded = self.environ.get("HTTP_X_FORWARDED_PROTO", "")
         return "https" if "https" in (self.environ.get("wsgi.url_scheme"), forwarded) else "http"
+
+
+def _read_number(text: object) -> Optional[int]:
+    """The whole number of a query, 0 or more; None for anything else."""
+    number = str(text)
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
 
 
 def _json(status: int, body: dict[str, Any]) -> HTTPResponse:

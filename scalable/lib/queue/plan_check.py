@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue import held_jobs, lane_walk, lease_batch, maintenance, notes, operator_actions
+from scalable.lib.queue import held_jobs, lane_walk, lease_batch, maintenance, notes, requeue
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
@@ -57,8 +57,9 @@ PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "earlier of a state": (search.EARLIER_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 50}),
     "earlier of a lane": (search.EARLIER_IN_LANE, {"lane": "chat:1", "before": 100, "limit": 50}),
     "place of a job": (search.POSITION, {"id": 1}),
-    "next failed": (operator_actions.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
-    "newest id": (operator_actions.NEWEST_ID, {}),
+    "next failed": (requeue.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
+    "newest id": (requeue.NEWEST_ID, {}),
+    "newer ones that ran": (requeue.LAST_THAT_RAN, {"lane_0": "chat:1", "id_0": 1, "limit": 100}),
 }
 
 
