@@ -56,7 +56,7 @@ class Installation(Storage):
         from scalable.lib.ingest.webhook_app import create_webhook_app
 
         return create_webhook_app(
-            self.queue, self.config.webhook_secret, self.config.queue_order, on_enqueued, start_drain
+            self.own_queue, self.config.webhook_secret, self.config.queue_order, on_enqueued, start_drain
         )
 
     def cache_settings(self, seen: str) -> None:
@@ -163,12 +163,13 @@ class Installation(Storage):
         return Maintenance(self.queue(), self.config.keep_done_seconds, self.config.keep_failed_seconds)
 
     def pool_parts(self, alert: Optional[Callable[[], None]] = None) -> PoolParts:
-        """What a pool or a worker is made of; a pool gives it `alert`."""
+        """What a pool or a worker is made of; a pool gives it `alert`. Raises DatabaseUnavailable, and
+        ConfigurationError where the table is that of another bot."""
         from scalable.lib.pool.parts import PoolParts
 
         config = self.config
         return PoolParts(
-            self.queue(),
+            self.own_queue(),
             self.maintenance(),
             self.create_runner,
             self.reply_sender,
@@ -192,7 +193,7 @@ class Installation(Storage):
         prefix, config = "/scalable", self.config
         webhook = f"{prefix}/webhook_queue.py"
         receiver = BatchReceiver(
-            webhook, self.queue, config.webhook_secret, config.queue_order, self.data_folder.notify_pool
+            webhook, self.own_queue, config.webhook_secret, config.queue_order, self.data_folder.notify_pool
         )
         return WebServer(self.create_site(prefix), listen, receiver)
 
@@ -233,7 +234,7 @@ class Installation(Storage):
         """What fetches updates without a webhook."""
         from scalable.lib.ingest.poller import Poller
 
-        return Poller(self.queue(), self.bot_api, self.config.queue_order, self.data_folder.notify_pool)
+        return Poller(self.own_queue(), self.bot_api, self.config.queue_order, self.data_folder.notify_pool)
 
     def bot_api(self, timeout_seconds: float = API_SECONDS) -> BotApi:
         """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""

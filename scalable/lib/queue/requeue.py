@@ -147,7 +147,8 @@ def requeue_all(
     HOLD_SECONDS. Until the last step no job of the others runs: a newer one of its lane would go before the jobs that
     a later step finds.
     """
-    requeued, looked_at, overtaken, held, ends = 0, 0, 0, [], time.monotonic() + seconds
+    requeued, looked_at, overtaken, ends = 0, 0, 0, time.monotonic() + seconds
+    held: list[int] = []
     while True:
         batch = requeue_matching(queue, wanted, STEP, after, until_id)
         requeued, looked_at, after = requeued + batch.requeued, looked_at + batch.looked_at, batch.after
@@ -210,10 +211,12 @@ def _overtaken(table: QueueTable, ids: Sequence[int]) -> int:
     lanes: dict[str, list[int]] = {}
     for lane, job_id in table.rows(LANES_OF, ids=list(ids), limit=len(ids)):
         lanes.setdefault(lane, []).append(job_id)
-    names, last_that_ran = list(lanes), {}
+    names = list(lanes)
+    last_that_ran: dict[str, Optional[int]] = {}
     for start in range(0, len(names), LANES):
         some = names[start : start + LANES]
-        values = {f"lane_{number}": lane for number, lane in enumerate(some)}
-        values |= {f"id_{number}": lanes[lane][0] for number, lane in enumerate(some)}
+        values: dict[str, object] = {"limit": JOBS_OF_A_LANE}
+        for number, lane in enumerate(some):
+            values |= {f"lane_{number}": lane, f"id_{number}": lanes[lane][0]}
         last_that_ran.update(table.rows(sql.for_each(LAST_THAT_RAN, len(some)), limit=JOBS_OF_A_LANE, **values))
     return sum(job_id < (last_that_ran.get(lane) or 0) for lane, ids in lanes.items() for job_id in ids)

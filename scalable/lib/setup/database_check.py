@@ -9,6 +9,7 @@ import contextlib
 import os
 
 from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavailable, ScalableError, SchemaMissing
+from scalable.lib.queue.bot_identity import confirm_bot
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SOCKET_PLACES, DatabaseAddress, MySqlAddress
 from scalable.lib.queue.plan_check import slow_plans
@@ -34,7 +35,7 @@ def check_database(storage: Storage, address: DatabaseAddress, pool_size: int, d
         table, clock = _table(queue), check_clock(queue)
         findings += [table, clock]
         if table.verdict is not Verdict.ERROR:
-            findings += [*_slow_plans(queue), _depth(queue)]
+            findings += [_bot(storage, queue), *_slow_plans(queue), _depth(queue)]
     except DatabaseUnavailable as problem:
         findings += [error("database", str(problem)), *_local_socket(address)]
     except ConfigurationError as problem:
@@ -69,6 +70,16 @@ def _table(queue: DatabaseQueue) -> Finding:
         return error("table", str(problem))
     made = "" if before == SCHEMA_VERSION else " (made just now)" if before is None else f" (brought up from {before})"
     return ok("table", f"{queue.table.name}, version {SCHEMA_VERSION}{made}")
+
+
+def _bot(storage: Storage, queue: DatabaseQueue) -> Finding:
+    """Whether the table is for this bot, and not for that of another installation."""
+    mine = storage.bot_identity()
+    try:
+        doubt = confirm_bot(queue.table, mine)
+    except ConfigurationError as problem:
+        return error("bot of table", str(problem))
+    return ok("bot of table", mine.name) if doubt is None else warning("bot of table", doubt)
 
 
 def _planned_changes(queue: DatabaseQueue) -> list[Finding]:
