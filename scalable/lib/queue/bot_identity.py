@@ -84,9 +84,9 @@ def _stored(table: QueueTable, mine: BotIdentity) -> str:
 
 def _refusal(table: QueueTable, mine: BotIdentity, other: BotIdentity) -> str:
     return (
-        f"table {table.name!r} in {table.database.place} is used by {other.name}, and this is {mine.name}: each would "
-        "run updates of the other. Give one of them another BOT_QUEUE_TABLE, or another database; if this bot is to take "
-        f"the place of {other.number}, run config.py --replace-bot"
+        f"table {table.name!r} in {table.database.place} is used by {other.name}, and this is {mine.name}: "
+        "each would run updates of the other. Give one of them another BOT_QUEUE_TABLE, or another database; if this "
+        f"bot is to take the place of {other.number}, run config.py --replace-bot"
     )
 
 
