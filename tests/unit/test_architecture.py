@@ -77,6 +77,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/ingest/after*.py": "work after the response, where no pool runs",
     "scalable/lib/queue/dialects/address.py": "how an address is spelled",
     "scalable/lib/queue/dialects/prepared_insert.py": "another way in: CGI without most imports",
+    "scalable/lib/queue/dialects/sqlite_file.py": "whether somebody put another file in the place of ours",
     "scalable/lib/queue/dialects/sent_statement.py": "for the pool's own server: an answer that is not waited for",
     "scalable/lib/queue/enqueue_batch.py": "for the pool's own server: several rows by one statement",
     "scalable/lib/queue/lease_batch.py": "several jobs renewed or done at once: fewer statements, the same way",

@@ -218,5 +218,5 @@ def _overtaken(table: QueueTable, ids: Sequence[int]) -> int:
         values: dict[str, object] = {"limit": JOBS_OF_A_LANE}
         for number, lane in enumerate(some):
             values |= {f"lane_{number}": lane, f"id_{number}": lanes[lane][0]}
-        last_that_ran.update(table.rows(sql.for_each(LAST_THAT_RAN, len(some)), limit=JOBS_OF_A_LANE, **values))
+        last_that_ran.update(table.rows(sql.for_each(LAST_THAT_RAN, len(some)), **values))
     return sum(job_id < (last_that_ran.get(lane) or 0) for lane, ids in lanes.items() for job_id in ids)
