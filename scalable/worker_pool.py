@@ -46,6 +46,7 @@ def main(arguments):
     queue = installation.queue()
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)
+    installation.tell_what_is_left_behind()
     if options.cron:
         from scalable.lib.pool.cron import run_cron
 

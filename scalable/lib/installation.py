@@ -115,6 +115,7 @@ class Installation(Storage):
             self.bot_api if config.bot_token else None,
             config.webhook_secret,
             self.run_checks,
+            lambda: forgotten.updates if (forgotten := self.left_behind()) is not None else 0,
         )
 
     def run_checks(self, url: str, server: str, way: str) -> CheckReport:
@@ -184,6 +185,12 @@ class Installation(Storage):
         )
 
     # The pool
+
+    def tell_what_is_left_behind(self) -> None:
+        """A line of the log, when updates wait where nobody looks any more."""
+        forgotten = self.left_behind()
+        if forgotten is not None:
+            log.warning(event("updates left behind", count=forgotten.updates, cause=forgotten.text))
 
     def web_server(self, listen: str) -> WebServer:
         """Webhook, dashboard and tick beside the pool, at `listen`, HOST:PORT. Raises ConfigurationError."""

@@ -46,6 +46,7 @@ class DashboardSettings:
 
     `make_api` is None without a BOT_TOKEN: then Telegram cannot be asked about the webhook. `run_checks` is given the
     address of the folder scalable/, the web server's name and how it runs this; None: there is no page for it.
+    `left_behind`: how many updates wait where the queue was before.
     """
 
     token: str = field(repr=False, default="")
@@ -56,6 +57,7 @@ class DashboardSettings:
     make_api: Optional[MakeApi] = field(repr=False, default=None)
     webhook_secret: str = field(repr=False, default="")
     run_checks: Optional[Callable[[str, str, str], CheckReport]] = field(repr=False, default=None)
+    left_behind: Callable[[], int] = field(repr=False, default=lambda: 0)
 
     @property
     def has_password(self) -> bool:
@@ -138,7 +140,11 @@ class DashboardRequest:
     def live_page(self, here: str, parts: tuple[str, ...] = ("live",)) -> Page:
         """The same of a page that renews itself by asking for one of `parts`, and that an action may have led to."""
         part = str(self.query.part)
-        return self.page(here, part if part in parts else "", self._notice())
+        return self.page(here, part if part in parts else "", self._notice() or self._left_behind())
+
+    def _left_behind(self) -> str:
+        number = 0 if self.visitor.is_stranger else self.settings.left_behind()
+        return self.language.text("left_behind", n=number) if number else ""
 
     def _notice(self) -> str:
         """What the action did that led here: the text `did_…` that `?did=…&n=…` names; `late`: how many came too late

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.queue.bot_identity import replace_bot
+from scalable.lib.queue.sqlite_space import compact
 from scalable.lib.setup.bot_check import check_bot
 from scalable.lib.setup.config import SCALABLE_FOLDER, Config, load_config
 from scalable.lib.setup.database_check import check_database
@@ -70,9 +71,11 @@ def run_check_command(
         missing_package(problem)  # raises the error again for a module that is not ours
         return print_findings(_check_files_of(scalable_folder, CheckContext()))
     print("\n".join(settings_lines(config)) + "\n")
+    storage = Storage(config)
     if options.replace_bot:
-        storage = Storage(config)
         replace_bot(storage.queue().table, storage.bot_identity())
+    if options.compact:
+        compact(storage.queue().database)
     return print_findings(find_all(config, CheckContext(url=options.url or ""), options.dry_run))
 
 
@@ -97,6 +100,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--replace-bot",
         action="store_true",
         help="the queue's table was for another bot, and is for this one from now on",
+    )
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="give the room that deleted jobs took in the SQLite file back to the disk",
     )
     return parser.parse_args(arguments)
 

@@ -12,6 +12,7 @@ from scalable.lib.queue.bot_identity import BotIdentity, confirm_bot
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.setup.config import Config
 from scalable.lib.setup.data_folder import DataFolder
+from scalable.lib.setup.left_behind import LeftBehind, find_left_behind
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ class Storage:
                 log.warning(event("bot of the table looked at", cause=doubt))
             self._is_own = True
         return queue
+
+    def left_behind(self) -> Optional[LeftBehind]:
+        """Updates that wait where nobody looks any more, since the queue was moved to a server."""
+        return find_left_behind(self.data_folder.embedded_database, self._config.database, self._config.queue_table)
 
     def bot_identity(self) -> BotIdentity:
         """Which bot this installation is for, as far as its settings say."""
