@@ -1,4 +1,4 @@
-"""What the dashboard says when it cannot be shown: a database that is away, one that refuses, a setting that is wrong."""
+"""What the dashboard says when it cannot be shown: the database is away or refuses, or a setting is wrong."""
 
 from __future__ import annotations
 
