@@ -47,6 +47,7 @@ application = lazy_application(build)
 def main(arguments):
     """Work until told to stop, or until a limit of the command line is reached; see --help."""
     from scalable.lib.installation import Installation
+    from scalable.lib.log_file import bounded_log
     from scalable.lib.setup.config import load_config
     from scalable.lib.pool.worker_command import parse_worker_options, run_worker_command
     from scalable.lib.runners.process_reaper import ProcessReaper
@@ -54,7 +55,7 @@ def main(arguments):
     options = parse_worker_options(arguments)
     installation = Installation(load_config(os.environ))
     level = installation.config.log_level
-    configure_logging(quieter(level) if options.drain else level)
+    configure_logging(quieter(level) if options.drain else level, before_line=bounded_log())
     reaper = ProcessReaper(options.lifeline)
     runner = installation.create_runner(reaper)
     parts = installation.pool_parts()

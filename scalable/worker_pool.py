@@ -22,6 +22,7 @@ if not __name__.startswith("scalable."):
 # --- end of the start block ---
 import os
 
+from scalable.lib.log_file import bounded_log
 from scalable.lib.logs import configure_logging, quieter
 
 
@@ -41,10 +42,11 @@ def main(arguments):
 
     options, installation = parse_pool_options(arguments), open_installation()
     config, folder = installation.config, installation.data_folder
-    configure_logging(quieter(config.log_level) if options.cron else config.log_level)
+    configure_logging(quieter(config.log_level) if options.cron else config.log_level, before_line=bounded_log())
     queue = installation.queue()
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)
+    installation.tell_what_is_left_behind()
     if options.cron:
         from scalable.lib.pool.cron import run_cron
 

@@ -60,7 +60,7 @@ class Installation(Storage):
         from scalable.lib.ingest.webhook_app import create_webhook_app
 
         return create_webhook_app(
-            self.queue,
+            self.own_queue,
             self.config.webhook_secret,
             self.config.queue_order,
             on_enqueued,
@@ -125,6 +125,7 @@ class Installation(Storage):
             config.webhook_secret,
             self.run_checks,
             self.secret_of_bot,
+            lambda: forgotten.updates if (forgotten := self.left_behind()) is not None else 0,
         )
 
     def run_checks(self, url: str, server: str, way: str) -> CheckReport:
@@ -216,12 +217,13 @@ class Installation(Storage):
             log.warning(event("the webhook's address was not noted", folder=self.data_folder.path, cause=error))
 
     def pool_parts(self, alert: Optional[Callable[[], None]] = None) -> PoolParts:
-        """What a pool or a worker is made of; a pool gives it `alert`."""
+        """What a pool or a worker is made of; a pool gives it `alert`. Raises DatabaseUnavailable, and
+        ConfigurationError where the table is that of another bot."""
         from scalable.lib.pool.parts import PoolParts
 
         config = self.config
         return PoolParts(
-            self.queue(),
+            self.own_queue(),
             self.maintenance(),
             self.create_runner,
             self.reply_sender,
@@ -238,6 +240,12 @@ class Installation(Storage):
 
     # The pool
 
+    def tell_what_is_left_behind(self) -> None:
+        """A line of the log, when updates wait where nobody looks any more."""
+        forgotten = self.left_behind()
+        if forgotten is not None:
+            log.warning(event("updates left behind", count=forgotten.updates, cause=forgotten.text))
+
     def web_server(self, listen: str) -> WebServer:
         """Webhook, dashboard and tick beside the pool, at `listen`, HOST:PORT. Raises ConfigurationError."""
         from scalable.lib.ingest.batch_receiver import BatchReceiver
@@ -246,7 +254,7 @@ class Installation(Storage):
         prefix, config = "/scalable", self.config
         webhook = f"{prefix}/webhook_queue.py"
         receiver = BatchReceiver(
-            webhook, self.queue, config.webhook_secret, config.queue_order, self.data_folder.notify_pool
+            webhook, self.own_queue, config.webhook_secret, config.queue_order, self.data_folder.notify_pool
         )
         return WebServer(self.create_site(prefix), listen, receiver)
 
@@ -292,7 +300,7 @@ class Installation(Storage):
         """What fetches updates without a webhook."""
         from scalable.lib.ingest.poller import Poller
 
-        return Poller(self.queue(), self.bot_api, self.config.queue_order, self.data_folder.notify_pool)
+        return Poller(self.own_queue(), self.bot_api, self.config.queue_order, self.data_folder.notify_pool)
 
     def bot_api(self, timeout_seconds: float = API_SECONDS) -> BotApi:
         """The Bot API, each call of at most so many seconds. Raises ConfigurationError; BOT_TOKEN must be set."""

@@ -17,8 +17,8 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LINE, TIME = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"
 
 
-def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Send every log line of this process to `stream` (default: standard error), in UTC.
+def configure_logging(level: str, stream: TextIO | None = None, before_line: Callable[[], None] = lambda: None) -> None:
+    """Send every log line of this process to `stream` (default: standard error), in UTC, each after `before_line`.
 
     `level` is one of LEVELS. Safe to repeat: the last call wins. Standard error is right everywhere: a shell shows
     it, cron mails it, Apache and Passenger write it to the site's error log.
@@ -27,6 +27,10 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
 
     class Lines(logging.StreamHandler):  # type: ignore[type-arg]
         """Drops a line that cannot be written: the default would write a traceback of it to a disk that is full."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            before_line()
+            super().emit(record)
 
         def handleError(self, record: logging.LogRecord) -> None:
             if not isinstance(sys.exc_info()[1], OSError):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from scalable.lib.dashboard import actions, requeue_matching
+from scalable.lib.dashboard import actions
 from scalable.lib.ingest.wsgi import mount
 from scalable.lib.pool.web_server import WebServer
+from scalable.lib.queue import requeue
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import Counts
 from scalable.lib.telegram.update import Update
@@ -86,7 +87,7 @@ def test_progress_is_shown_and_goes_on_by_itself_or_by_a_button(
     tmp_path: Path, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each request may do ten jobs here, so that there is something to see."""
-    monkeypatch.setattr(requeue_matching, "STEP", 10)
+    monkeypatch.setattr(requeue, "STEP", 10)
     monkeypatch.setattr(actions, "STEP_SECONDS", 0.0)
     client = Client(tmp_path)
     server = WebServer(mount({"dashboard.py": client.app}), "127.0.0.1:0")

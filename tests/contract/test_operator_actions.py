@@ -12,7 +12,7 @@ from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts
 from scalable.lib.queue.notes import paused
-from scalable.lib.queue.operator_actions import Position, read_position
+from scalable.lib.queue.requeue import Position, let_run, read_position
 from scalable.lib.queue.views.search import Filter
 from scalable.lib.telegram.update import Update
 
@@ -141,6 +141,7 @@ class TestRequeueMatching:
         fail(queue, 10)
         until = queue.newest_id()
         first = queue.requeue_matching(Filter(status="failed"), 5, None, until)
+        let_run(queue, first.held)
         for job in queue.claim("worker", LEASE_SECONDS, limit=5):
             queue.fail(job.lease, "again")
         fail(queue, 1)  # and a new one

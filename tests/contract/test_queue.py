@@ -422,7 +422,7 @@ class TestRequeue:
         for job in queue.claim("worker a", LEASE_SECONDS, limit=5):
             queue.complete(job.lease)
 
-        assert queue.requeue_failed() == 240
+        assert queue.requeue_failed().requeued == 240
         assert queue.counts() == Counts(pending=245, done=5)
 
     @pytest.mark.parametrize("state", ["pending", "processing", "done"])

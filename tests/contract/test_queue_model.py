@@ -21,7 +21,9 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, PENDING, PROCESSING, ClaimedJob, Lease
 from scalable.lib.queue.lease_terms import LeaseTerms
+from scalable.lib.queue.requeue import HOLD_SECONDS, let_run
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.views.search import Filter
 from scalable.lib.telegram.update import Update
 from tests.support.generators.long_tests import sized
 from tests.support.judges.queue_model import QUANTUM_SECONDS, QueueModel
@@ -252,8 +254,9 @@ class QueueMachine(RuleBasedStateMachine):
         candidates = self.model.in_state(FAILED, EXPIRED) or list(self.model.jobs)
         job_id = candidates[which % len(candidates)]
         if self.model.jobs[job_id].status in (FAILED, EXPIRED):
-            self.queue.requeue(job_id)
+            is_overtaken = self.queue.requeue(job_id)
             self.model.requeue(job_id)
+            assert is_overtaken == bool(self.model.overtaken([job_id]))
         else:
             with pytest.raises(WrongState):
                 self.queue.requeue(job_id)
@@ -266,9 +269,29 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def requeue_failed(self) -> None:
         failed = self.model.in_state(FAILED)
-        assert self.queue.requeue_failed() == len(failed)
+        batch = self.queue.requeue_failed()
         for job_id in failed:
             self.model.requeue(job_id)
+        assert (batch.requeued, batch.overtaken) == (len(failed), self.model.overtaken(failed))
+
+    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 2), ends=st.booleans())
+    def requeue_failed_in_steps(self, worker: str, limit: int, ends: bool) -> None:
+        """With claims between the steps; where it does not end, its jobs wait until they are due by themselves."""
+        failed, held, after, until = self.model.in_state(FAILED), [], None, self.queue.newest_id()
+        while True:
+            step = self.queue.requeue_matching(Filter(status=FAILED), limit, after, until)
+            after = step.after
+            ids = step.held if after else [job_id for job_id in failed if job_id not in held]
+            for job_id in ids:
+                self.model.requeue(job_id, HOLD_SECONDS if after else 0)
+            assert step.overtaken == self.model.overtaken(ids)
+            held += step.held
+            if after is None or not ends:
+                break
+            self._claim(worker, 1)
+        if after is None:
+            let_run(self.queue, held)
+            self.model.let_run(held)
 
     @rule()
     def prune(self) -> None:

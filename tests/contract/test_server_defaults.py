@@ -80,7 +80,7 @@ def test_a_full_lane_drains_whatever_the_servers_defaults_are(
             queue.complete(job.lease)
 
         assert queue.counts().done == 60
-        assert queue.requeue_failed() == 0
+        assert queue.requeue_failed().requeued == 0
         assert queue.prune(done_seconds=0, failed_seconds=0) >= 0
         assert len(queue.newest(5)) == 5
         queue.close()

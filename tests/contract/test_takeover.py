@@ -12,8 +12,8 @@ import pytest
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Database
+from scalable.lib.queue.far_times import ADOPTED_LEASE_SECONDS
 from scalable.lib.queue.job import Adopted, Counts, Reaped
-from scalable.lib.queue.maintenance import ADOPTED_LEASE_SECONDS
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.schema import missing_statements
 from scalable.lib.queue.views.search import Filter

@@ -15,7 +15,7 @@ from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.pool.web_server import parse_listen
 from scalable.lib.queue.dialects.address import parse_host
 from scalable.lib.queue.history import read_history
-from scalable.lib.queue.operator_actions import read_position
+from scalable.lib.queue.requeue import read_position
 from scalable.lib.queue.views.search import read_filter
 from scalable.lib.runners.http.runner import HttpRunner
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, parse_response

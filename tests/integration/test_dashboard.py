@@ -190,6 +190,12 @@ def test_the_page_says_what_the_button_did(visitor: Visitor) -> None:
     assert "Job 17 will run again." in visitor.page("/?did=retry&n=17")
     assert "5,000 jobs will run again." in visitor.page("/?did=retry_all&n=5000")
     assert "1 job will run again." in visitor.page("/?did=retry_all&n=1")
+    after = "Newer updates of its chat have run already, so it comes after them."
+    assert f"Job 17 will run again. {after}" in visitor.page("/?did=retry_late&n=17")
+    some = "3 jobs will run again. Newer updates of their chats have run before 2 of them already"
+    assert some in visitor.page("/?did=retry_all&n=3&late=2")
+    for late in ("", "0", "x", "-1"):
+        assert "3 jobs will run again.<" in visitor.page(f"/?did=retry_all&n=3&late={late}").replace("\n", "")
     assert 'class="notice"' not in visitor.page("/?did=<script>&n=17")
     assert 'class="notice"' not in visitor.page("/?did=retry&n=x")
 
@@ -268,6 +274,29 @@ def test_all_that_match_are_retried_in_steps_that_go_on_by_a_button(tmp_path: Pa
         }
         log = site.log.read_text()
         assert "jobs retried by hand state=failed count=3 address=127.0.0.1" in log
+
+
+def test_who_retries_is_told_that_newer_updates_of_a_chat_have_run_already(tmp_path: Path) -> None:
+    with ServedSite(tmp_path, PY_BOT, BOT_JOB_MAX_ATTEMPTS="1") as site:
+        visitor = Visitor(site.dashboard_url)
+        for number, text in enumerate(("/fail", "hello", "/fail")):
+            site.send({"update_id": number, "message": {"chat": {"id": 7}, "text": text}})
+        site.wait_for_counts(failed=2, done=1)
+
+        one = visitor.press("retry", id="1", sure="yes")
+        site.wait_for_counts(failed=2, done=1)
+        every = visitor.press("retry-matching:failed", sure="yes")
+        site.wait_for_counts(failed=2, done=1)
+        in_shell = []
+        for which in ("1", "3", "--all-failed"):
+            in_shell.append(site.run("dashboard.py", "retry", which).stdout)
+            site.wait_for_counts(failed=2, done=1)
+
+    assert one.headers["Location"].endswith("?did=retry_late&n=1")
+    assert every.headers["Location"].endswith("?did=retry_all&n=2&late=1")
+    assert in_shell[0] == "job 1 will run again\nnewer updates of its chat have run already: it comes after them\n"
+    assert in_shell[1] == "job 3 will run again\n"
+    assert "newer updates of the chat have run already: they come after those\n" in in_shell[2]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Watchtower:
 
     def pass_time(self, seconds: float) -> None:
         """Everything the queue remembers was so much longer ago; the worker still lives."""
-        shift = f"'-{seconds} seconds'"
+        shift = f"'{-seconds:+g} seconds'"
         for text in self.bench.sql("SELECT value FROM bot_jobs_meta WHERE name = 'alerts'"):
             kept = str(text[0])
             for stamp in {part for part in kept.split('"') if part.startswith("20") and "T" in part}:
@@ -168,6 +168,25 @@ def test_an_error_telegram_reports_of_the_webhook_is_told_once_and_that_it_is_ov
         "Scalable mode, example.com:\n• Telegram cannot deliver to the webhook: Wrong response from the webhook: 503",
         "Scalable mode, example.com:\n• all is well again",
     ]
+
+
+def test_they_go_on_after_the_clock_was_set_back(tower: Watchtower):
+    tower.notes.write(PAUSED, "somebody")
+    tower.alerts.check()
+    tower.pass_time(-7200)
+
+    tower.alerts.check()
+    tower.notes.delete(PAUSED)
+    tower.alerts.check()
+    tower.pass_time(301)
+    tower.alerts.check()
+
+    assert len(tower.told()) == 2
+    assert "all is well again" in tower.told()[1]
+    tower.pass_time(61)
+    tower.notes.write(PAUSED, "somebody")
+    tower.alerts.check()
+    assert "paused" in tower.told()[2]
 
 
 def test_a_new_leader_does_not_tell_it_again(tower: Watchtower):

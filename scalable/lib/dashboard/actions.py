@@ -8,19 +8,19 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from typing import Optional
 from urllib.parse import urlencode
 
 from bottle import HTTPResponse
 
 from scalable.lib.dashboard.access import address_of
 from scalable.lib.dashboard.request import DashboardRequest
-from scalable.lib.dashboard.requeue_matching import requeue_matching
 from scalable.lib.dashboard.views import filter_query, read_id, visible_filter
 from scalable.lib.errors import JobNotFound, WrongState
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED
-from scalable.lib.queue.operator_actions import read_position
+from scalable.lib.queue.requeue import read_position
 
 log = logging.getLogger(__name__)
 # A request goes through jobs for so long; then the page says how far it is, and goes on.
@@ -61,17 +61,18 @@ class Actions:
         return self._request.refuse(400, "unknown_action")
 
     def _change_job(self, name: str, job_id: int) -> HTTPResponse:
-        verb, what = {
+        verbs: dict[str, tuple[Callable[[int], Optional[bool]], str]] = {
             "retry": (self._queue.requeue, "job retried by hand"),
             "run-now": (self._queue.run_now, "job made due by hand"),
             "skip": (self._queue.skip, "job skipped by hand"),
             "delete": (self._queue.delete, "job deleted by hand"),
-        }[name]
+        }
+        verb, what = verbs[name]
         if name in ("skip", "delete"):
             self._ask(f"sure_{name}", id=str(job_id))
         key = name.replace("-", "_")
         try:
-            verb(job_id)
+            comes_late = verb(job_id)
         except JobNotFound:
             return self._request.refuse(404, "no_job", id=str(job_id))
         except WrongState as error:
@@ -79,7 +80,8 @@ class Actions:
             return self._request.refuse(409, f"cannot_{key}", id=str(job_id), state=state)
         self._on_enqueued()
         log.info(event(what, id=job_id, address=self._address))
-        return self._redirect(key, job_id, "/jobs" if name == "delete" else self._back())
+        did = "retry_late" if comes_late else key
+        return self._redirect(did, job_id, "/jobs" if name == "delete" else self._back())
 
     def _pause(self) -> HTTPResponse:
         self._ask("sure_pause")
@@ -99,18 +101,22 @@ class Actions:
         after, until_id = read_position(str(self._form.after)), read_id(str(self._form.until))
         if until_id is None:
             after, until_id = None, self._queue.newest_id()
-        batch = requeue_matching(self._queue, visible_filter(self._request, query), after, until_id, STEP_SECONDS)
-        requeued = batch.requeued + (read_id(str(self._form.requeued)) or 0)
-        looked_at = batch.looked_at + (read_id(str(self._form.looked_at)) or 0)
+        batch = self._queue.requeue_all(visible_filter(self._request, query), after, until_id, STEP_SECONDS)
+        requeued, looked_at = batch.requeued + self._so_far("requeued"), batch.looked_at + self._so_far("looked_at")
+        overtaken = batch.overtaken + self._so_far("overtaken")
         total = read_id(str(self._form.total)) or self._left(state) + looked_at
         self._on_enqueued()
         if batch.after is None:
             log.info(event("jobs retried by hand", state=state, count=requeued, address=self._address))
-            return self._redirect("retry_all", requeued, self._back())
-        so_far = {"requeued": requeued, "looked_at": looked_at, "total": total}
+            return self._redirect("retry_all", requeued, self._back(), late=overtaken)
+        so_far = {"requeued": requeued, "overtaken": overtaken, "looked_at": looked_at, "total": total}
         fields = {**query, "back": str(self._form.back), "after": batch.after, "until": until_id, **so_far}
         action = f"retry-matching:{state}"
         return self._request.html(200, "progress.tpl", self._request.page(), fields=fields, action=action, **so_far)
+
+    def _so_far(self, what: str) -> int:
+        """A figure of the requests before this one."""
+        return read_id(str(self._form.get(what, ""))) or 0
 
     def _left(self, state: str) -> int:
         """Jobs that are still in the state, as far as they are counted: for a bar, not for a sentence."""
@@ -136,5 +142,6 @@ class Actions:
         back = str(self._form.back)
         return back if _BACK.fullmatch(back) else "/"
 
-    def _redirect(self, did: str, number: int, place: str) -> HTTPResponse:
-        return self._request.redirect(f"{place}{'&' if '?' in place else '?'}{urlencode({'did': did, 'n': number})}")
+    def _redirect(self, did: str, number: int, place: str, late: int = 0) -> HTTPResponse:
+        query = {"did": did, "n": number, **({"late": late} if late else {})}
+        return self._request.redirect(f"{place}{'&' if '?' in place else '?'}{urlencode(query)}")

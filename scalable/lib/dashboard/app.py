@@ -18,7 +18,7 @@ from scalable.lib.dashboard.language import NAMES
 from scalable.lib.dashboard.login import Login, log_out, switch_language
 from scalable.lib.dashboard.login_attempts import LoginAttempts
 from scalable.lib.dashboard.request import YEAR_SECONDS, DashboardRequest, DashboardSettings, packed
-from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
+from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, StatementRefused
 from scalable.lib.ingest.after_response import with_after_response
 from scalable.lib.ingest.wsgi import Wsgi, with_error_boundary
 from scalable.lib.logs import event
@@ -76,7 +76,7 @@ class _Dashboard:
             return (self._act if request.method == "POST" else self._show)(request, keys, queue)
         except (DatabaseUnavailable, ConfigurationError) as error:
             log.error(event("dashboard not shown", status=503, cause=error))
-            return _unavailable(request)
+            return _unavailable(request, error)
 
     def _show(self, request: DashboardRequest, keys: Keys, queue: DatabaseQueue) -> HTTPResponse:
         view, language, given = _view_at(request.path), str(request.query.lang), str(request.query.token)
@@ -125,11 +125,15 @@ def _show_checks(request: DashboardRequest, _: DatabaseQueue) -> HTTPResponse:
     return show_checks(request)
 
 
-def _unavailable(request: DashboardRequest) -> HTTPResponse:
+def _unavailable(request: DashboardRequest, error: Exception) -> HTTPResponse:
+    key, text = "database_away", "the database cannot be reached"
+    if isinstance(error, StatementRefused):
+        key, text = "database_refuses", "the database refuses a statement"
+    elif isinstance(error, ConfigurationError):
+        key, text = "settings_wrong", "a setting has to be put right"
     if request.format == "health":
-        reason = {"code": "database", "text": "the database cannot be reached"}
-        return request.json(503, {"ok": False, "reasons": [reason]})
-    return request.refuse(503, "database_away")
+        return request.json(503, {"ok": False, "reasons": [{"code": "database", "text": text}]})
+    return request.refuse(503, key)
 
 
 def _static(name: str) -> HTTPResponse:

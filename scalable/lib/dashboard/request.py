@@ -47,7 +47,8 @@ class DashboardSettings:
 
     `make_api` is None without a BOT_TOKEN: then Telegram cannot be asked about the webhook. `run_checks` is given the
     address of the folder scalable/, the web server's name and how it runs this; None: there is no page for it.
-    `secret_of_bot` tells which secret token the bot itself compares.
+    `secret_of_bot` tells which secret token the bot itself compares. `left_behind`: how many updates wait where the
+    queue was before.
     """
 
     token: str = field(repr=False, default="")
@@ -59,6 +60,7 @@ class DashboardSettings:
     webhook_secret: str = field(repr=False, default="")
     run_checks: Optional[Callable[[str, str, str], CheckReport]] = field(repr=False, default=None)
     secret_of_bot: Optional[SecretOfBot] = field(repr=False, default=None)
+    left_behind: Callable[[], int] = field(repr=False, default=lambda: 0)
 
     @property
     def has_password(self) -> bool:
@@ -141,14 +143,20 @@ class DashboardRequest:
     def live_page(self, here: str, parts: tuple[str, ...] = ("live",)) -> Page:
         """The same of a page that renews itself by asking for one of `parts`, and that an action may have led to."""
         part = str(self.query.part)
-        return self.page(here, part if part in parts else "", self._notice())
+        return self.page(here, part if part in parts else "", self._notice() or self._left_behind())
+
+    def _left_behind(self) -> str:
+        number = 0 if self.visitor.is_stranger else self.settings.left_behind()
+        return self.language.text("left_behind", n=number) if number else ""
 
     def _notice(self) -> str:
-        """What the action did that led here: the text `did_…` that `?did=…&n=…` names."""
-        key, number = f"did_{self.query.did}", str(self.query.n)
-        if not self.language.has(key) or not (number.isascii() and number.isdigit() and len(number) < 19):
+        """What the action did that led here: the text `did_…` that `?did=…&n=…` names; `late`: how many came too late
+        for their order."""
+        key, number, late = f"did_{self.query.did}", _read_number(self.query.n), _read_number(self.query.late)
+        if not self.language.has(key) or number is None:
             return ""
-        return self.language.text(key, id=number, n=int(number))
+        text = self.language.text(key, id=str(number), n=number)
+        return f"{text} {self.language.text('did_late', n=late)}" if late else text
 
     def html(self, status: int, template: str, page: Page, **values: Any) -> HTTPResponse:
         """A page, compressed when the browser can read that; a part of one only when it has changed."""
@@ -201,6 +209,12 @@ class DashboardRequest:
         """`https` or `http`, as the browser came, a proxy in between or not."""
         forwarded = self.environ.get("HTTP_X_FORWARDED_PROTO", "")
         return "https" if "https" in (self.environ.get("wsgi.url_scheme"), forwarded) else "http"
+
+
+def _read_number(text: object) -> Optional[int]:
+    """The whole number of a query, 0 or more; None for anything else."""
+    number = str(text)
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
 
 
 def _json(status: int, body: dict[str, Any]) -> HTTPResponse:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.dashboard.overview import as_json, exact_counts, health_json, jobs_json, read_overview
-from scalable.lib.dashboard.requeue_matching import requeue_matching
 from scalable.lib.dashboard.terminal import counts_lines, detail_lines, job_lines, worker_lines
 from scalable.lib.dashboard.webhook_command import administer
 from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
+from scalable.lib.queue.requeue import Batch
 from scalable.lib.queue.views.health import check_health, in_words
 from scalable.lib.queue.views.search import Filter, read_filter
 
@@ -154,14 +154,20 @@ class _Shell:
 
     def retry(self) -> None:
         if self._options.all_failed:
-            print(f"{self._queue.requeue_failed()} failed jobs will run again")
+            self._say_retried(self._queue.requeue_failed(), FAILED)
         elif self._options.matching:
             state = self._options.status or FAILED
-            batch = requeue_matching(self._queue, self._filter(state), None, self._queue.newest_id())
-            print(f"{batch.requeued} {state} jobs will run again")
+            self._say_retried(self._queue.requeue_all(self._filter(state), None, self._queue.newest_id()), state)
         else:
-            self._queue.requeue(self._options.id)
+            comes_late = self._queue.requeue(self._options.id)
             print(f"job {self._options.id} will run again")
+            if comes_late:
+                print("newer updates of its chat have run already: it comes after them")
+
+    def _say_retried(self, batch: Batch, state: str) -> None:
+        print(f"{batch.requeued} {state} jobs will run again")
+        if batch.overtaken:
+            print(f"for {batch.overtaken} of them newer updates of the chat have run already: they come after those")
 
     def _filter(self, state: str) -> Filter:
         return read_filter(state, self._options.type, self._options.lane, self._options.search)

@@ -123,9 +123,16 @@ def _read(note: Optional[Note], now: datetime) -> Told:
     """What was told; the first time, and when the note cannot be read, failures of the past are not reported."""
     try:
         kept = json.loads(note.text) if note is not None else {}
-        return Told(dict(kept["reasons"]), str(kept["failures_until"]), str(kept["sent_at"]))
+        reasons = {code: _known(seen, now, now) for code, seen in dict(kept["reasons"]).items()}
+        sent_at = _known(kept["sent_at"], now, now - timedelta(seconds=PAUSE_SECONDS))
+        return Told(reasons, _known(kept["failures_until"], now, now), sent_at)
     except (ValueError, KeyError, TypeError):
         return Told(failures_until=now.isoformat())
+
+
+def _known(noted: object, now: datetime, instead: datetime) -> str:
+    """The time that was noted; `instead` of one from the future, from before the clock was set back."""
+    return instead.isoformat() if _time(str(noted), now) > now else str(noted)
 
 
 def _time(text: str, otherwise: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from functools import partial
 from typing import Optional
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -26,6 +28,8 @@ REAP_UNASKED_SECONDS = 300.0
 REFRESH_SECONDS = 30.0
 QUIET_PRUNE_SECONDS = 600.0
 ALERT_SECONDS, QUIET_ALERT_SECONDS = 60, 300.0
+# The machine's clock and the monotonic one drift apart by less between two looks.
+CLOCK_STEP_SECONDS = 5.0
 # Workers have registered by then; and it is within the one minute that a pool of cron runs.
 FIRST_ALERT = timedelta(seconds=20)
 
@@ -43,8 +47,10 @@ class MaintenanceSchedule:
     pool: str
     is_quiet: Callable[[], bool] = lambda: False
     alert: Optional[Callable[[], None]] = None
+    wall_clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
+        self._wall_ahead = self.wall_clock() - time.monotonic()
         self._may_log = OncePer(60)
         self._pruned_at = -QUIET_PRUNE_SECONDS
         self._may_alert_in_quiet = OncePer(QUIET_ALERT_SECONDS)
@@ -73,6 +79,21 @@ class MaintenanceSchedule:
     def reap_soon(self) -> None:
         """Reap and expire, because a snapshot found a reason to. Does not wait for it."""
         self._schedule(self._reap)
+
+    def check_clock(self) -> None:
+        """Begin every round now when the machine's clock was set; call this every few seconds.
+
+        APScheduler waits for a time of the day: set back by two hours, it would do nothing for two hours.
+        """
+        before, self._wall_ahead = self._wall_ahead, self.wall_clock() - time.monotonic()
+        step = self._wall_ahead - before
+        if abs(step) < CLOCK_STEP_SECONDS:
+            return
+        log.warning(event("clock was set", seconds=round(step)))
+        self._pruned_at = -QUIET_PRUNE_SECONDS
+        for job in self._scheduler.get_jobs():
+            with contextlib.suppress(JobLookupError):  # it has run meanwhile
+                job.modify(next_run_time=datetime.now(timezone.utc))
 
     def worker_died(self, name: str) -> None:
         """Give that worker's job back now instead of waiting for its lease."""

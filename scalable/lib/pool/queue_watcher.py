@@ -31,7 +31,7 @@ class QueueWatcher:
     """Wakes one worker for each notification, and all of them when a snapshot finds due jobs.
 
     `on_maintenance_due` is called when a snapshot finds leases or deadlines that are over, and after an outage, in
-    which a worker may have died; it must not block.
+    which a worker may have died; `before_snapshot` every few seconds. Neither may block.
     """
 
     queue: DatabaseQueue
@@ -39,6 +39,7 @@ class QueueWatcher:
     wakeup_pipe: WakeupPipe
     notifications: Optional[NotificationSocket]
     on_maintenance_due: Callable[[], None]
+    before_snapshot: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self._stop = StopSignal()
@@ -58,6 +59,7 @@ class QueueWatcher:
     def _run(self) -> None:
         try:
             while not self._stop.requested:
+                self.before_snapshot()
                 self._take_snapshot()
                 self._wait_for_notifications(self.schedule.next_poll_seconds())
         except Exception:  # the top of the thread: without it, workers still claim by themselves, but rarely

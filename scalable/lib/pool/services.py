@@ -26,7 +26,14 @@ class PoolServices:
         self.maintenance = MaintenanceSchedule(
             parts.queue, parts.maintenance, name, lambda: schedule.is_quiet, parts.alert
         )
-        self._watcher = QueueWatcher(parts.queue, schedule, self.wakeup_pipe, notifications, self.maintenance.reap_soon)
+        self._watcher = QueueWatcher(
+            parts.queue,
+            schedule,
+            self.wakeup_pipe,
+            notifications,
+            self.maintenance.reap_soon,
+            self.maintenance.check_clock,
+        )
         self._queue = parts.queue
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
 from scalable.lib.queue import enqueue_batch, history, lease_batch, maintenance, operator_actions
+from scalable.lib.queue import requeue as requeueing
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.claim import ClaimRequest, claim_lanes
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
@@ -220,11 +221,12 @@ class DatabaseQueue:
     prune = maintenance.prune
     adopt = maintenance.adopt
 
-    # What an operator does: methods that are written down in operator_actions.py.
+    # What an operator does: methods that are written down in operator_actions.py and requeue.py.
     requeue = operator_actions.requeue
-    requeue_failed = operator_actions.requeue_failed
-    requeue_matching = operator_actions.requeue_matching
-    newest_id = operator_actions.newest_id
+    requeue_failed = requeueing.requeue_failed
+    requeue_all = requeueing.requeue_all
+    requeue_matching = requeueing.requeue_matching
+    newest_id = requeueing.newest_id
     run_now = operator_actions.run_now
     skip = operator_actions.skip
     delete = operator_actions.delete

@@ -113,11 +113,15 @@ class Reaped:
 
 @dataclass(frozen=True)
 class Adopted:
-    """What adopt repaired: running jobs given a lease, waiting ones made due, ones that wait for no job unparked."""
+    """What adopt repaired: running jobs given a lease, waiting ones made due, ones that wait for no job unparked.
+
+    `ahead`: running ones whose lease was to end later than any does.
+    """
 
     running: int = 0
     waiting: int = 0
     stranded: int = 0
+    ahead: int = 0
 
 
 @dataclass(frozen=True)

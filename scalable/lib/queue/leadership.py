@@ -9,12 +9,13 @@ from typing import Any
 
 from scalable.lib.queue.table import QueueTable
 
-# Takes or keeps the lead. By primary key: of two processes that ask at the same time, the second finds it taken.
+# Takes or keeps the lead. By primary key: of two processes that ask at the same time, the second finds it taken. One
+# that is held for longer than anybody takes it was taken before the clock was set back.
 TAKE_LEAD = """
 UPDATE {jobs}_meta
 SET value = :leader, held_until = {in:seconds}
 WHERE name = 'leader'
-  AND (value = :leader OR held_until IS NULL OR held_until < {now})
+  AND (value = :leader OR held_until IS NULL OR held_until < {now} OR held_until > {in:longest_seconds})
 """
 
 # The first leader of this queue; the primary key refuses a second one.
@@ -37,10 +38,12 @@ class Leadership:
     def __init__(self, table: QueueTable, name: str, seconds: float) -> None:
         self._table = table
         self._values: dict[str, Any] = {"leader": name, "seconds": seconds}
+        self._longest_seconds = 2 * seconds
 
     def take(self) -> bool:
         """Whether `name` leads from now on; one statement, when it is not the very first time. Safe to repeat."""
-        return self._table.change(TAKE_LEAD, **self._values) > 0 or self._table.add(FIRST_LEAD, **self._values)
+        taken = self._table.change(TAKE_LEAD, longest_seconds=self._longest_seconds, **self._values)
+        return taken > 0 or self._table.add(FIRST_LEAD, **self._values)
 
     def resign(self) -> None:
         """Give up the lead; changes nothing when another process leads. Safe to repeat."""

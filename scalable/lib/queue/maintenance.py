@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from scalable.lib.queue.dialects.database import Session
+from scalable.lib.queue.far_times import ADOPTED_LEASE_SECONDS, OTHER_PROGRAM, make_due, shorten_leases
 from scalable.lib.queue.held_jobs import count_attempts_behind
 from scalable.lib.queue.history import DIED, entry_text
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from scalable.lib.queue.database_queue import DatabaseQueue
 
 BATCH = 100
-# What a program that took a job without a lease is given to finish it: longer than any PHP worker's own limit.
-ADOPTED_LEASE_SECONDS = 300
-# Who holds such a lease.
-OTHER_PROGRAM = "another program"
 TOO_LATE = "not run: when its turn came, it was too late for an answer to be of use"
 
 # A lease that ran out and was not found so before, or was, and its worker has not been heard for the grace time since.
@@ -178,30 +175,6 @@ ORDER BY priority, available_at, id
 LIMIT :limit
 """
 
-# Waiting jobs that are due later than any delay of ours, and that none of our workers ever had: written in another
-# time zone. By index turn.
-_NEVER_OURS = "(reserved_by IS NULL OR reserved_by = :other_program)"
-
-DUE_TOO_LATE = f"""
-SELECT id
-FROM {{jobs}} {{use:turn}}
-WHERE status = 'pending'
-  AND parked IN (0, 1)
-  AND priority IN (0, 1, 2)
-  AND available_at > {{in:seconds}}
-  AND {_NEVER_OURS}
-LIMIT :limit
-"""
-
-MAKE_DUE = f"""
-UPDATE {{jobs}}
-SET available_at = {{now}}, updated_at = {{now}}
-WHERE id IN ({{ids}})
-  AND status = 'pending'
-  AND available_at > {{in:seconds}}
-  AND {_NEVER_OURS}
-"""
-
 
 def _first_waiting(priority: int) -> str:
     return (
@@ -313,14 +286,11 @@ def _prune(table: QueueTable, status: str, seconds: float, limit: int) -> int:
 def adopt(queue: DatabaseQueue) -> Adopted:
     """Repair rows that another program changed; how many rows. Safe to repeat, costs little.
 
-    Running jobs get a lease, so that they are reaped unless that program finishes them in time. Waiting ones that are
-    due later than our longest delay (the PHP version writes local time) are made due now. A lane whose first job was
-    deleted moves on.
+    Running jobs get a lease, so that they are reaped unless that program finishes them in time. A lane whose first job
+    was deleted moves on. Times that lie too far ahead are put right, see far_times.py.
     """
     table = queue.table
     running = table.change(ADOPT_RUNNING, token="adopted", other_program=OTHER_PROGRAM, seconds=ADOPTED_LEASE_SECONDS)
-    beyond = {"seconds": queue.retry_policy.max_seconds + 60, "other_program": OTHER_PROGRAM}
-    late = table.rows(DUE_TOO_LATE, limit=10 * BATCH, **beyond)
-    waiting = table.change_ids(MAKE_DUE, (row[0] for row in late), **beyond)
+    waiting, ahead = make_due(queue), shorten_leases(queue)
     stranded = table.rows(STRANDED, limit=BATCH)
-    return Adopted(running, waiting, table.change_ids(UNPARK, (row[0] for row in stranded)))
+    return Adopted(running, waiting, table.change_ids(UNPARK, (row[0] for row in stranded)), ahead)

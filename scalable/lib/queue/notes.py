@@ -92,7 +92,8 @@ class Notes:
             at = time_of(value[:_STAMP])
         except ValueError:  # not ours: written with a database tool
             return Note(value, now, 0.0, value)
-        return Note(value[_STAMP + 1 :], at, max(0.0, (now - at).total_seconds()), value)
+        # One from the future was written before the clock was set back: it is as old as it lies ahead, or older.
+        return Note(value[_STAMP + 1 :], at, abs((now - at).total_seconds()), value)
 
 
 def paused(notes: dict[str, Note]) -> Optional[Note]:

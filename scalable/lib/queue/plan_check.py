@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue import held_jobs, lane_walk, lease_batch, maintenance, notes, operator_actions
+from scalable.lib.queue import far_times, held_jobs, lane_walk, lease_batch, maintenance, notes, requeue
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
@@ -14,6 +14,7 @@ from scalable.lib.queue.views.minutes import COUNT_ENQUEUED, READ_MINUTES, READ_
 from scalable.lib.queue.worker_registry import RUNNING
 
 _TIME = "2026-01-01 00:00:00.000"
+_AHEAD = {"tolerance_seconds": 10, "our_seconds": 360, "any_seconds": 3660}
 # What runs again and again while the queue is used; the values only have to be of the right kind.
 STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "find what was stored": (sql.FIND_UPDATES, {"ids": [1, 2, 3], "limit": 32}),
@@ -32,7 +33,8 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "expire": (maintenance.OVERDUE, {"limit": 100}),
     "slow down": (maintenance.URGENT_TOO_LONG, {"limit": 100}),
     "adopt": (maintenance.STRANDED, {"limit": 100}),
-    "make due": (maintenance.DUE_TOO_LATE, {"limit": 100, "seconds": 60, "other_program": ""}),
+    "make due": (far_times.DUE_TOO_LATE, {"limit": 100, "other_program": "", **_AHEAD}),
+    "shorten leases": (far_times.LONG_LEASES, {"limit": 100, "tolerance_seconds": 10, "longest_seconds": 360}),
     "prune": (maintenance.OLD, {"status": "done", "seconds": 1, "limit": 100}),
     "count enqueued": (COUNT_ENQUEUED, {"minute": "2026-01-01 00:00:00.000", "next_minute": "2026-01-01 00:01:00.000"}),
     "read minutes": (READ_MINUTES, {"seconds": 3600, "limit": 100}),
@@ -57,8 +59,9 @@ PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "earlier of a state": (search.EARLIER_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 50}),
     "earlier of a lane": (search.EARLIER_IN_LANE, {"lane": "chat:1", "before": 100, "limit": 50}),
     "place of a job": (search.POSITION, {"id": 1}),
-    "next failed": (operator_actions.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
-    "newest id": (operator_actions.NEWEST_ID, {}),
+    "next failed": (requeue.NEXT_IN_STATE, {"status": "failed", "created_at": _TIME, "id": 1, "limit": 100}),
+    "newest id": (requeue.NEWEST_ID, {}),
+    "newer ones that ran": (requeue.LAST_THAT_RAN, {"lane_0": "chat:1", "id_0": 1, "limit": 100}),
 }
 
 

@@ -48,11 +48,13 @@ DELETE FROM {jobs}_workers
 WHERE name = :name
 """
 
-# Reads the whole table, which has as many rows as there are workers.
+# Reads the whole table, which has as many rows as there are workers. A heartbeat from the future is one from before the
+# clock was set back; who lives has written a new one since.
 ALIVE = """
 SELECT name, host, pid, started_at, heartbeat_at, runs, succeeded, retried, failed, memory_kb
 FROM {jobs}_workers
 WHERE heartbeat_at >= {ago:seconds}
+  AND heartbeat_at <= {in:seconds}
 ORDER BY name
 LIMIT :limit
 """

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scalable.lib.errors import ConfigurationError, ExitCode
+from scalable.lib.queue.bot_identity import replace_bot
+from scalable.lib.queue.sqlite_space import compact
 from scalable.lib.setup.addresses import own_address
 from scalable.lib.setup.bot_check import check_bot
 from scalable.lib.setup.config import SCALABLE_FOLDER, Config, load_config
@@ -70,6 +72,11 @@ def run_check_command(
         missing_package(problem)  # raises the error again for a module that is not ours
         return print_findings(_check_files_of(scalable_folder, CheckContext()))
     print("\n".join(settings_lines(config)) + "\n")
+    storage = Storage(config)
+    if options.replace_bot:
+        replace_bot(storage.queue().table, storage.bot_identity())
+    if options.compact:
+        compact(storage.queue().database)
     return print_findings(find_all(config, CheckContext(url=options.url or ""), options.dry_run))
 
 
@@ -90,6 +97,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="https://example.com/scalable",
         help="the public address of this folder: ask there, too, whether the scripts run, whether the secret arrives, "
         "and whether a private file is shown",
+    )
+    parser.add_argument(
+        "--replace-bot",
+        action="store_true",
+        help="the queue's table was for another bot, and is for this one from now on",
+    )
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="give the room that deleted jobs took in the SQLite file back to the disk",
     )
     return parser.parse_args(arguments)
 

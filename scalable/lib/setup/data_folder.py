@@ -23,6 +23,7 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.embedded_database = path / ".ht-queue.sqlite3"
         self.database_note = path / ".ht-database"
         self.pool_lock = path / ".ht-pool.lock"
         self.drain_lock = path / ".ht-tick.lock"

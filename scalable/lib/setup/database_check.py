@@ -9,15 +9,20 @@ import contextlib
 import os
 
 from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavailable, ScalableError, SchemaMissing
+from scalable.lib.queue.bot_identity import confirm_bot
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SOCKET_PLACES, DatabaseAddress, MySqlAddress
 from scalable.lib.queue.plan_check import slow_plans
 from scalable.lib.queue.schema import SCHEMA_VERSION, planned_statements, stored_version
+from scalable.lib.queue.sqlite_space import unused_bytes
 from scalable.lib.runners.php.find_php import find_php, mysql_socket
 from scalable.lib.setup.finding import Finding, Verdict, error, ok, warning
 from scalable.lib.setup.packages import missing_package
 from scalable.lib.setup.server_check import check_clock, check_server
 from scalable.lib.setup.storage import Storage
+
+# Less is soon used again.
+WORTH_FREEING_MB = 20.0
 
 
 def check_database(storage: Storage, address: DatabaseAddress, pool_size: int, dry_run: bool) -> list[Finding]:
@@ -34,7 +39,8 @@ def check_database(storage: Storage, address: DatabaseAddress, pool_size: int, d
         table, clock = _table(queue), check_clock(queue)
         findings += [table, clock]
         if table.verdict is not Verdict.ERROR:
-            findings += [*_slow_plans(queue), _depth(queue)]
+            findings += [_bot(storage, queue), *_slow_plans(queue), _depth(queue), *_space(queue)]
+            findings += _left_behind(storage)
     except DatabaseUnavailable as problem:
         findings += [error("database", str(problem)), *_local_socket(address)]
     except ConfigurationError as problem:
@@ -69,6 +75,34 @@ def _table(queue: DatabaseQueue) -> Finding:
         return error("table", str(problem))
     made = "" if before == SCHEMA_VERSION else " (made just now)" if before is None else f" (brought up from {before})"
     return ok("table", f"{queue.table.name}, version {SCHEMA_VERSION}{made}")
+
+
+def _bot(storage: Storage, queue: DatabaseQueue) -> Finding:
+    """Whether the table is for this bot, and not for that of another installation."""
+    mine = storage.bot_identity()
+    try:
+        doubt = confirm_bot(queue.table, mine)
+    except ConfigurationError as problem:
+        return error("bot of table", str(problem))
+    return ok("bot of table", mine.name) if doubt is None else warning("bot of table", doubt)
+
+
+def _space(queue: DatabaseQueue) -> list[Finding]:
+    """An SQLite file keeps the room of jobs that were deleted."""
+    space = unused_bytes(queue.database)
+    if space is None:
+        return []
+    size, unused = (number / 1e6 for number in space)
+    seen = f"the SQLite file has {size:.0f} MB, {unused:.0f} MB of them are free for jobs to come"
+    if unused < WORTH_FREEING_MB or unused < size / 2:
+        return [ok("space", seen)]
+    remedy = "to give them back to the disk: end the pool, and run config.py --compact"
+    return [warning("space", seen, remedy)]
+
+
+def _left_behind(storage: Storage) -> list[Finding]:
+    forgotten = storage.left_behind()
+    return [] if forgotten is None else [warning("left behind", forgotten.text)]
 
 
 def _planned_changes(queue: DatabaseQueue) -> list[Finding]:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from scalable.lib.errors import ExitCode, ScalableError
+from scalable.lib.log_file import bounded_log
 from scalable.lib.setup.packages import missing_package
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """End the process with what `main(arguments)` returns; a ScalableError becomes its message and exit code."""
     open_standard_streams()
+    bounded_log()()  # a line of cron that ends with the same error each minute writes into a file, too
     try:
         sys.exit(main(sys.argv[1:]))
     except ScalableError as error:

@@ -6,7 +6,7 @@ decide something lie so close together that the real time a test takes matters; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
@@ -181,11 +181,28 @@ class QueueModel:
                 job.priority = ORDINARY
         return len(overdue)
 
-    def requeue(self, job_id: int) -> None:
-        """The job starts anew."""
+    def requeue(self, job_id: int, hold_seconds: float = 0) -> None:
+        """The job starts anew, after `hold_seconds`."""
         job = self.jobs[job_id]
         job.attempts, job.priority, job.urgent_until, job.expires_at = 0, ORDINARY, None, None
-        self.wait(job_id, 0)
+        self.wait(job_id, hold_seconds)
+
+    def let_run(self, job_ids: Iterable[int]) -> None:
+        """Those of them that wait for this are due."""
+        for job_id in job_ids:
+            job = self.jobs[job_id]
+            if job.status == PENDING and job.attempts == 0 and job.available_at > self.now:
+                job.available_at = self.now
+
+    def overtaken(self, job_ids: Iterable[int]) -> int:
+        """How many of them have newer jobs in their lane that ran, run, or are held to run next."""
+        return sum(
+            any(self._has_run_before(other, self.jobs[job_id]) for other in self.jobs.values()) for job_id in job_ids
+        )
+
+    def _has_run_before(self, other: ModelJob, job: ModelJob) -> bool:
+        has_run = other.status in (DONE, PROCESSING) or (other.status == PENDING and other.is_held)
+        return job.lane is not None and other.lane == job.lane and other.id > job.id and has_run
 
     def prune(self, done_seconds: float, failed_seconds: float) -> int:
         """How many finished jobs were old enough to go."""

@@ -61,6 +61,29 @@ def let_pass(queue: DatabaseQueue, seconds: float) -> None:
     queue.database.run(lambda session: session.execute(f"UPDATE {queue.table.name} SET {changes}", seconds=seconds))
 
 
+def set_clock_back(queue: DatabaseQueue, seconds: float) -> None:
+    """Make every stored time lie `seconds` further ahead: so it is for all who look after the clock was set back."""
+    table, lite = queue.table.name, "SQLite" in queue.database.place
+    moved = "strftime('%Y-%m-%d %H:%M:%f', {0}, '+' || :s || ' seconds')" if lite else "({0} + INTERVAL :s SECOND)"
+    stamp, rest = ("substr(value, 1, 23)", "substr(value, 24)") if lite else ("LEFT(value, 23)", "SUBSTRING(value, 24)")
+    stamped = (
+        f"{moved.format(stamp)} || {rest}"
+        if lite
+        else f"CONCAT({moved.format(f'CAST({stamp} AS DATETIME(3))')}, {rest})"
+    )
+    notes = ", ".join(f"'{name}'" for name in ("paused", "totals", "webhook", "webhook_before", "alerts"))
+    statements = [
+        f"UPDATE {table} SET " + ", ".join(f"{name} = {moved.format(name)}" for name in _TIMES),
+        f"UPDATE {table}_meta SET held_until = {moved.format('held_until')}",
+        f"UPDATE {table}_meta SET value = {stamped} WHERE name IN ({notes})",
+        f"UPDATE {table}_workers SET heartbeat_at = {moved.format('heartbeat_at')}",
+        # From the last one on, because each is moved to the place of another.
+        f"UPDATE {table}_minutes SET minute = {moved.format('minute')}" + ("" if lite else " ORDER BY minute DESC"),
+    ]
+    for statement in statements:
+        queue.table.change(statement, s=seconds)
+
+
 def let_leases_run_out(queue: DatabaseQueue) -> None:
     """Let time pass until a lease that runs now can be reaped: it was found to have run out, and was not renewed."""
     let_pass(queue, queue.lease_terms.lease_seconds + 1)

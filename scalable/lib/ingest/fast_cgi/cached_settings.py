@@ -44,6 +44,7 @@ DEPENDS_ON = (
     "lib/queue/dialects/mysql_session.py",
     "lib/queue/dialects/prepared_insert.py",
     "lib/queue/dialects/sqlite.py",
+    "lib/queue/dialects/sqlite_file.py",
     "lib/setup/config.py",
     "lib/setup/data_folder.py",
     "lib/setup/files.py",

@@ -43,6 +43,10 @@ class PreparedInsert:
             return insert(self.address, self.account, self.session, self.statement, new_row(update))
         import sqlite3
 
+        from scalable.lib.queue.dialects.sqlite_file import SqliteFile
+
+        if not SqliteFile(str(self.address)).is_as_seen():
+            raise FastPathUnavailable("the file has to be looked at first")
         try:
             connection = sqlite3.connect(str(self.address), isolation_level=None)
             try:

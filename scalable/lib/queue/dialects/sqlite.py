@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from scalable.lib.queue.dialects.address import SqliteAddress
-from scalable.lib.queue.dialects.database import Database, Meaning, Session, with_ids
+from scalable.lib.queue.dialects.database import Database, Meaning, Result, Session, with_ids
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.sqlite_file import SqliteFile
 from scalable.lib.queue.dialects.tables import SQLITE_TABLES
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
@@ -59,6 +61,7 @@ class SqliteDatabase(Database):
     def __init__(self, address: SqliteAddress) -> None:
         super().__init__()
         self._path = address.path
+        self._file = SqliteFile(str(address.path))
 
     @property
     def identity(self) -> str:
@@ -105,6 +108,14 @@ class SqliteDatabase(Database):
     def existing_indexes(self, session: Session, table: str) -> list[str]:
         """From index_list."""
         return [row[1] for row in session.rows(f'PRAGMA index_list("{table}")')]
+
+    def _once(self, work: Callable[[Session], Result], transaction: bool) -> Result:
+        self._file.check()
+        try:
+            return super()._once(work, transaction)
+        except sqlite3.DatabaseError as error:
+            self._file.noticed(error)
+            raise
 
     def _connect(self) -> Session:
         return _SqliteSession(self._path)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
-from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
+from scalable.lib.errors import DatabaseUnavailable, SchemaMissing, StatementRefused
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.notes import PAUSED, TOTALS, WEBHOOK, Note
 from scalable.lib.queue.views.browse import Waiting
@@ -71,6 +71,8 @@ def check_health(queue: DatabaseQueue, thresholds: Optional[Thresholds] = None) 
     """What is wrong just now, worst first; empty when all is well. Never raises because the database is away."""
     try:
         return verdict(read_vitals(queue), thresholds or Thresholds())
+    except StatementRefused:
+        return (Reason(DATABASE, "the database refuses a statement: the log says which"),)
     except DatabaseUnavailable:
         return (Reason(DATABASE, "the database cannot be reached"),)
     except SchemaMissing:

@@ -57,11 +57,13 @@ WHERE minute < {ago:seconds}
 
 NOW = "SELECT {now} LIMIT 1"
 
-# By primary key from its end; the newest minutes have no count yet, and are passed over.
+# By primary key from now on backwards; the newest minutes have no count yet, and are passed over. Later ones are of the
+# time before the clock was set back.
 LAST_COUNTED = """
 SELECT minute
 FROM {jobs}_minutes
 WHERE enqueued IS NOT NULL
+  AND minute <= {now}
 ORDER BY minute DESC
 LIMIT 1
 """

@@ -1,0 +1,93 @@
+"""Keeps the file that a line of cron sends the log to from growing for ever: two files of a bounded size.
+
+Cron opens the file, `>> scalable.log 2>&1`, and knows nothing of this. Any number of processes may write it. A full
+file gets another name in place of the older one; every process looks before each line whether the file still has its
+name, and otherwise goes on in the new one. So no line is lost on the way, and logrotate is followed, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from scalable.lib.logs import event
+
+# A megabyte is some 6,000 updates.
+MAX_BYTES = 5_000_000
+OLDER = ".older"
+_STANDARD_STREAMS, _STANDARD_ERROR = (1, 2), "/proc/self/fd/2"
+
+
+def bounded_log(max_bytes: int = MAX_BYTES) -> Callable[[], None]:
+    """What is to be called before each line of standard error: it keeps the file below `max_bytes`. Never raises.
+
+    Does nothing where standard error is no file of this user: a terminal, a pipe, the log of a web server.
+    """
+    try:
+        is_own_file = stat.S_ISREG(os.fstat(2).st_mode) and os.fstat(2).st_uid == os.geteuid()
+        name = os.readlink(_STANDARD_ERROR) if is_own_file else ""
+    except OSError:  # no such stream, or a system without /proc: there it stays as it is
+        name = ""
+    if not name:
+        return lambda: None
+    # This process was started by one that has not gone on to the new file yet.
+    return _LogFile(Path(name.removesuffix(" (deleted)").removesuffix(OLDER)), max_bytes).keep_short
+
+
+class _LogFile:
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._is_given_up = False
+
+    def keep_short(self) -> None:
+        """Go on in the file that has the name now; first give this one another name when it is full."""
+        if self._is_given_up:
+            return
+        try:
+            if self._has_its_name() and os.fstat(2).st_size >= self._max_bytes:
+                self._put_aside()
+            if not self._has_its_name():
+                self._go_on()
+        except OSError as error:
+            self._is_given_up = True
+            with contextlib.suppress(OSError):
+                line = event("log is not kept short", file=self._path, cause=error)
+                os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))
+
+    def _has_its_name(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path, follow_symlinks=False), os.fstat(2))
+        except FileNotFoundError:
+            return False
+
+    def _put_aside(self) -> None:
+        """One process does it; one that comes at the same moment writes on, and finds it done before its next line."""
+        descriptor = os.open(_STANDARD_ERROR, os.O_RDONLY | os.O_CLOEXEC)  # of its own, as a lock needs it
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._has_its_name():
+                os.replace(self._path, f"{self._path}{OLDER}")
+        except BlockingIOError:
+            return
+        finally:
+            os.close(descriptor)
+
+    def _go_on(self) -> None:
+        """Standard error, and standard output where it is the same file, from now on go to the one of the name."""
+        before = os.fstat(2)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        new = os.open(self._path, flags, stat.S_IMODE(before.st_mode))
+        try:
+            found = os.fstat(new)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != before.st_uid:
+                raise PermissionError("another user has made a file of this name")
+            for stream in _STANDARD_STREAMS:
+                if os.path.samestat(os.fstat(stream), before):
+                    os.dup2(new, stream)
+        finally:
+            os.close(new)

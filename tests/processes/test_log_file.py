@@ -1,0 +1,162 @@
+"""The log that a line of cron sends to a file: it stays small, whoever writes it, and loses no line on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalable.lib.log_file import OLDER
+from tests.support.places import REPOSITORY
+from tests.support.servers.served_installation import ServedSite
+
+PY_BOT = REPOSITORY / "examples" / "bot.py"
+# Writes so many lines, as a process whose standard streams are the file does; then says its name of the file.
+WRITER = """
+import logging, os, sys
+from scalable.lib.log_file import bounded_log
+from scalable.lib.logs import configure_logging
+name, lines, most = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+configure_logging("INFO", before_line=bounded_log(most))
+for number in range(lines):
+    logging.info("line %s/%d %s", name, number, "x" * 100)
+print("printed by", name, flush=True)
+"""
+
+
+def write(log: Path, name: str, lines: int, most: int) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        command = [sys.executable, "-c", WRITER, name, str(lines), str(most)]
+        return subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output)
+
+
+def wait_for(*writers: subprocess.Popen[bytes]) -> None:
+    for writer in writers:
+        assert writer.wait(60) == 0
+
+
+def older(log: Path) -> Path:
+    return log.with_name(log.name + OLDER)
+
+
+def lines_of(*files: Path) -> list[str]:
+    found: list[str] = []
+    for file in files:
+        found += re.findall(r"line (\S+) x{100}$", file.read_text(), re.MULTILINE)
+    return found
+
+
+def test_a_log_stays_below_twice_its_size_however_much_is_written(tmp_path: Path) -> None:
+    log = tmp_path / "scalable.log"
+
+    wait_for(write(log, "a", 5000, 50_000))
+
+    assert log.stat().st_size < 51_000
+    assert 50_000 <= older(log).stat().st_size < 51_000
+    assert sorted(os.listdir(tmp_path)) == [log.name, older(log).name]
+    assert lines_of(older(log), log)[-1] == "a/4999"
+    assert log.read_text().endswith("printed by a\n")
+
+
+def test_no_line_is_lost_or_broken_between_processes(tmp_path: Path) -> None:
+    """Written is more than one file, and less than two."""
+    log = tmp_path / "scalable.log"
+
+    wait_for(*(write(log, name, 500, 300_000) for name in "abcdef"))
+
+    expected = {f"{name}/{number}" for name in "abcdef" for number in range(500)}
+    assert older(log).exists()
+    assert sorted(lines_of(older(log), log)) == sorted(expected)
+
+
+def test_a_process_that_was_started_with_the_older_file_goes_on_in_the_new_one(tmp_path: Path) -> None:
+    """By a pool that had nothing to say since."""
+    log = tmp_path / "scalable.log"
+    log.write_text("of now\n")
+    older(log).write_text("of then\n")
+
+    wait_for(write(older(log), "a", 1, 200_000))
+
+    assert lines_of(log) == ["a/0"]
+    assert older(log).read_text() == "of then\n"
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_file_that_somebody_took_away_is_made_anew(tmp_path: Path, how: str) -> None:
+    """As logrotate does, or an owner who wants room."""
+    log, moved = tmp_path / "scalable.log", tmp_path / "scalable.log-20260101"
+    take_away = f"os.rename({str(log)!r}, {str(moved)!r})" if how == "moved" else f"os.unlink({str(log)!r})"
+    code = WRITER + f"{take_away}\nlogging.info('line of now')\nprint('printed now')\n"
+
+    with log.open("ab") as output:
+        command = [sys.executable, "-c", code, "a", "3", "200000"]
+        wait_for(subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output))
+
+    assert [line.partition(" INFO ")[2] or line for line in log.read_text().splitlines()] == [
+        "line of now",
+        "printed now",
+    ]
+    assert how == "deleted" or lines_of(moved) == ["a/0", "a/1", "a/2"]
+
+
+def test_the_mode_of_the_file_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "scalable.log"
+    log.touch(mode=0o600)
+
+    wait_for(write(log, "a", 1000, 50_000))
+
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_where_it_cannot_be_done_it_says_so_once_and_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "scalable.log"
+    older(log).mkdir()
+
+    wait_for(write(log, "a", 1000, 50_000))
+
+    assert len(lines_of(log)) == 1000
+    assert log.read_text().count("log is not kept short") == 1
+
+
+def test_a_link_leads_to_the_new_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    log = tmp_path / "elsewhere" / "scalable.log"
+    (tmp_path / "link.log").symlink_to(log)
+    log.touch()
+
+    wait_for(write(tmp_path / "link.log", "a", 1000, 50_000))
+
+    assert older(log).exists()
+    assert lines_of(tmp_path / "link.log")[-1] == "a/999"
+
+
+def test_a_pipe_and_a_terminal_are_left_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, "a", "2000", "1000"]
+    finished = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, timeout=60
+    )
+
+    assert finished.returncode == 0
+    assert finished.stderr.count(b"\n") == 2000
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("pool_size", ["1", "none"])
+@pytest.mark.parametrize("script", [("worker_pool.py", "--cron", "--max-seconds", "1"), ("worker.py", "--drain")])
+def test_the_line_of_cron_puts_a_full_log_aside(tmp_path: Path, script: tuple[str, ...], pool_size: str) -> None:
+    """With the line as it stands in crontabs already; also where each minute ends with the same error."""
+    site = ServedSite(tmp_path, PY_BOT, BOT_WORKER_POOL_SIZE=pool_size, BOT_LOG_LEVEL="DEBUG")
+    log = tmp_path / "cron.log"
+    log.write_bytes(b"an old line\n" * 500_000)
+
+    line = " ".join([sys.executable, *(str(part) for part in (REPOSITORY / "scalable" / script[0], *script[1:]))])
+    subprocess.run(["sh", "-c", f"{line} >> {log} 2>&1"], env=site.environment, check=False, timeout=60)
+
+    assert older(log).read_bytes().startswith(b"an old line\n")
+    assert b"an old line" not in log.read_bytes()
+    assert 0 < log.stat().st_size < 100_000
+    assert ("BOT_WORKER_POOL_SIZE='none'" in log.read_text()) is (pool_size == "none")
