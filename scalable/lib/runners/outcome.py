@@ -15,6 +15,7 @@ class Kind(Enum):
     FAILED_FOR_GOOD = "failed for good"
     TIMED_OUT = "timed out"
     DIED = "died"
+    NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True)
