@@ -83,7 +83,12 @@ def test_an_outage_is_seen_within_five_runs_whatever_was_before(before: int):
 
 
 def test_two_chats_that_are_tried_again_and_again_are_enough():
-    runs = [Ran(1, "chat:7", "500", 1), Ran(2, "chat:8", "500", 1), Ran(1, "chat:7", "500", 2), Ran(2, "chat:8", "500", 2)]
+    runs = [
+        Ran(1, "chat:7", "500", 1),
+        Ran(2, "chat:8", "500", 1),
+        Ran(1, "chat:7", "500", 2),
+        Ran(2, "chat:8", "500", 2),
+    ]
 
     assert History().runs([*runs, Ran(1, "chat:7", "500", 3)]).openings == [5]
 
@@ -138,7 +143,9 @@ def test_it_never_opens_while_two_failures_never_come_in_a_row(history: list[tup
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from([None, "a", "b"])), max_size=200))
-def test_whenever_it_opens_two_lanes_failed_alike_and_nothing_succeeded_between_them(runs: list[tuple[int, str | None]]):
+def test_whenever_it_opens_two_lanes_failed_alike_and_nothing_succeeded_between_them(
+    runs: list[tuple[int, str | None]],
+):
     history, since_success = History(), []
     for number, (lane, cause) in enumerate(runs):
         ran = Ran(number, f"chat:{lane}", cause)

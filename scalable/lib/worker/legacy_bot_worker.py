@@ -85,10 +85,11 @@ class LegacyBotWorker:
         claimed_at = self._clock()
         lanes = self._claim_lanes(wanted, one_by_one=per_slot == 1)
         count = sum(map(len, lanes))
-        if not count:
-            self.gate.claimed_nothing()
         self._more_may_be_due = count == wanted
         self._size.claimed(got_all=self._more_may_be_due)
+        if not count:
+            self.gate.claimed_nothing()
+            return self._claim_probe(ends)
         if self.runs_are_slow:  # side by side, not one after the other
             per_slot = max(1, math.ceil(count / slots))
         self._assign(lanes, per_slot, claimed_at, ends)

@@ -220,7 +220,8 @@ class OutageGate:
         self._outage, self._read_at = shared.outage, now + READ_SECONDS
         if shared.outage is not None:
             # Not all of them at the same moment; the later ones see that it is taken.
-            self._probe_at = now + shared.outage.seconds_to_probe + SPREAD_SECONDS * self._chance()
+            spread = SPREAD_SECONDS * self._chance() if shared.outage.seconds_to_probe > 0 else 0.0
+            self._probe_at = now + shared.outage.seconds_to_probe + spread
         if shared.outage is not None and not was_open:
             log.warning(event("claims stopped", worker=self._worker, cause=shared.outage.cause))
         elif shared.outage is None and was_open:
