@@ -346,3 +346,45 @@ def test_a_short_outage_costs_an_attempt_of_nobody_when_it_is_over(scene: Scene)
 
     assert {(job.status, job.attempts) for job in scene.jobs()} == {("done", 1)}
     assert scene.outage is None
+
+
+def test_a_worker_at_its_last_job_does_not_spin_when_the_turn_has_come(scene: Scene):
+    """Given a run that goes on, no other job that may be begun, and a turn that this worker cannot take."""
+    scene.open()
+    scene.make_worker()
+    scene.worker.gate.claimed_nothing()
+    assert scene.worker.gate.is_open
+
+    scene.clock.advance(100)
+
+    assert scene.worker.claim(0) == 0
+    assert scene.worker.seconds_to_next_claim() > 0.1
+
+
+def test_an_outage_that_another_worker_ended_lets_this_one_claim_when_it_is_woken(scene: Scene):
+    scene.open()
+    scene.post("chat:1")
+    scene.make_worker()
+    scene.worker.gate.claimed_nothing()
+    scene.outages.close()
+
+    scene.clock.advance(2.5)
+
+    assert scene.worker.claim() == 1
+
+
+def test_the_database_is_away_while_a_run_fails(scene: Scene):
+    """Given an outage of both: the run is stored once the database is back, and nothing is lost."""
+    scene.post("chat:1")
+    back_at = scene.clock.now + 5
+
+    def fail_and_lose_the_database(_: str) -> RunResult:
+        scene.database.away = lambda: scene.clock.now < back_at
+        return MISSING
+
+    scene.result_of = fail_and_lose_the_database
+    scene.stop.during_wait = lambda: None
+    assert scene.work_one() is not None
+
+    (job,) = scene.jobs()
+    assert (job.status, job.attempts) == ("pending", 0)

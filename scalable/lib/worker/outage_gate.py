@@ -116,7 +116,8 @@ class OutageGate:
         """Until this worker may have something to do for it, although nobody wakes it; infinite while it is closed."""
         if self._outage is None:
             return math.inf
-        return max(0.0, (self._probe_at if self._probe is None else self._keep_at) - self._clock())
+        seconds = (self._probe_at if self._probe is None else self._keep_at) - self._clock()
+        return seconds if seconds > 0 else LOST_SECONDS  # the turn has come, and this worker could not take it
 
     def not_run(self, job_id: int) -> None:
         """That job was not run to its end. Never raises."""
@@ -140,7 +141,7 @@ class OutageGate:
             return self._failed(job, outcome, is_probe)
         except (DatabaseUnavailable, SchemaMissing) as error:
             log.warning(event("breaker not asked", id=job.id, cause=error))
-            return self._outage is not None
+            return self._outage is not None or breaker.opens_at_once(outcome)
 
     def explain(self) -> None:
         """Say why nothing is claimed: for a drain that ends."""
@@ -152,9 +153,11 @@ class OutageGate:
         """The bot did its work, or refused this very update, which says nothing about others."""
         if outcome.succeeded:
             self._window.succeeded()
-        if is_probe and outcome.succeeded:
-            self._close()
-        elif is_probe and self._outage is not None and self._outage.prober == self._worker:
+        if not is_probe or self._outage is None:
+            return False
+        if outcome.succeeded:
+            self._close(self._outage)
+        elif self._outage.prober == self._worker:
             probed = (*self._outage.probed, job.id)
             self._end_turn(replace(self._outage, probed=probed), breaker.SHORTEST_STEP_SECONDS)
         return False
@@ -206,9 +209,9 @@ class OutageGate:
         self._outages.refund(before, running=runs[-1])
         self._outages.store(breaker.after_opening(evidence), shared)
 
-    def _close(self) -> None:
-        outage, self._outage = self._outage, None
-        if self._outages.close() and outage is not None:
+    def _close(self, outage: Outage) -> None:
+        self._outage = None
+        if self._outages.close():
             log.warning(event("bot's side is back, updates go on", since=f"{outage.since:%Y-%m-%d %H:%M:%S} UTC"))
 
     def _end_turn(self, outage: Outage, seconds: float) -> None:
