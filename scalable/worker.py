@@ -57,7 +57,6 @@ def main(arguments):
     configure_logging(quieter(level) if options.drain else level)
     reaper = ProcessReaper(options.lifeline)
     runner = installation.create_runner(reaper)
-    runner.check()
     return run_worker_command(options, installation.pool_parts(), runner, reaper, installation.start_drain())
 
 

@@ -37,7 +37,7 @@ def opened(outages: Outages, seconds: float = 0.0) -> Outage:
 
 
 def failure(job: ClaimedJob) -> Failure:
-    return Failure(job.id, job.attempt, job.lease.token, "lane", "cause", 0.0)
+    return Failure(job.id, job.attempt, "lane", "cause", 0.0)
 
 
 def at_once(address: DatabaseAddress, count: int, work: Callable[[Outages, int], Result]) -> list[Result]:
@@ -237,15 +237,29 @@ def test_attempts_that_failed_before_it_opened_are_given_back_once(queue: Databa
     assert queue.find(job_id).attempts == 0
 
 
-def test_one_that_was_claimed_again_keeps_its_count(queue: DatabaseQueue, outages: Outages) -> None:
+def test_one_that_another_worker_runs_again_meanwhile_gets_them_back_too(
+    queue: DatabaseQueue, outages: Outages
+) -> None:
     job_id = queue.enqueue(Update("{}")).job_id
     (job,) = queue.claim("w", LEASE_SECONDS)
     queue.retry(job.lease, "exit code 1", 0)
     let_pass(queue, 1)
-    queue.claim("another", LEASE_SECONDS)
+    (again,) = queue.claim("another", LEASE_SECONDS)
+
+    assert outages.refund([failure(job)]) == 1
+    queue.release(again.lease, "exit code 1")
+
+    assert queue.find(job_id).attempts == 0
+
+
+def test_one_that_an_operator_requeued_meanwhile_keeps_its_count(queue: DatabaseQueue, outages: Outages) -> None:
+    job_id = queue.enqueue(Update("{}")).job_id
+    (job,) = queue.claim("w", LEASE_SECONDS)
+    queue.fail(job.lease, "exit code 1")
+    queue.requeue(job_id)
 
     assert outages.refund([failure(job)]) == 0
-    assert queue.find(job_id).attempts == 2
+    assert queue.find(job_id).attempts == 0
 
 
 def test_the_run_that_opens_it_gives_back_its_jobs_earlier_ones(queue: DatabaseQueue, outages: Outages) -> None:
@@ -274,7 +288,7 @@ def test_evidence_is_shared_and_of_two_that_store_at_once_one_has_to_read_again(
     address: DatabaseAddress, queue: DatabaseQueue, outages: Outages
 ) -> None:
     seen = outages.read()
-    evidence = Evidence((Failure(1, 1, "t", "lane", "cause", seen.now),), 0, {7: 2})
+    evidence = Evidence((Failure(1, 1, "lane", "cause", seen.now),), 0, {7: 2})
 
     answers = at_once(address, 4, lambda mine, number: mine.store(replace(evidence, suspects={number: 1}), seen))
 
@@ -288,7 +302,7 @@ def test_evidence_is_shared_and_of_two_that_store_at_once_one_has_to_read_again(
 
 def test_the_largest_evidence_can_be_read_again(queue: DatabaseQueue, outages: Outages) -> None:
     big = 2**62
-    failures = tuple(Failure(big + n, 100, "0123456789abcdef", "1a2b3c4d", "1a2b3c4d", 1.0) for n in range(90))
+    failures = tuple(Failure(big + n, 100, "1a2b3c4d", "1a2b3c4d", 1.0) for n in range(90))
 
     outages.store(Evidence(failures, 70, {big + n: 3 for n in range(90)}), outages.read())
 
@@ -315,7 +329,7 @@ def test_rows_that_cannot_be_read_neither_stop_a_worker_nor_hide_that_it_is_open
     queue: DatabaseQueue, outages: Outages, text: str
 ) -> None:
     opened(outages)
-    outages.store(Evidence((Failure(1, 1, "t", "l", "c", 1.0),)), outages.read())
+    outages.store(Evidence((Failure(1, 1, "l", "c", 1.0),)), outages.read())
     for name in ("breaker", "failures"):
         queue.notes.write(name, text)
 

@@ -49,7 +49,7 @@ class History:
         self.window.failed()
         if not self.window.is_worth_telling or breaker.is_suspect(self.evidence, ran.job):
             return False
-        failure = Failure(ran.job, ran.attempt, "token", ran.lane, ran.cause, self.now)
+        failure = Failure(ran.job, ran.attempt, ran.lane, ran.cause, self.now)
         self.evidence = breaker.with_failure(self.evidence, failure)
         if not breaker.is_outage(self.evidence, self.window.needed, ran.attempt >= self._max_attempts):
             return False

@@ -76,15 +76,14 @@ DELETE FROM {jobs}_meta
 WHERE name = 'breaker'
 """
 
-# Gives back what an attempt that failed before the breaker opened has used. By primary key; not once the job was
-# claimed again. Safe to repeat: it names the number of attempts it starts from.
+# Gives back what the attempts that failed before the breaker opened have used, also when another worker has just
+# claimed the job once more: that run fails as well. By primary key. It names the number of attempts it starts from.
 REFUND = """
 UPDATE {jobs}
 SET attempts = attempts - :runs, updated_at = {now}
 WHERE id = :id
   AND status IN ('pending', 'processing')
-  AND lease_token = :token
-  AND attempts = :attempts
+  AND attempts BETWEEN :attempts AND :attempts + 1
   AND attempts >= :runs
 """
 
@@ -126,7 +125,6 @@ class Failure:
 
     job_id: int
     attempt: int
-    token: str = field(repr=False)
     lane: str
     cause: str
     at: float
@@ -234,7 +232,7 @@ class Outages:
         return self._notes.write_if_unchanged(FAILURES, _evidence_text(evidence), last.note)
 
     def refund(self, failures: Iterable[Failure], running: Optional[Failure] = None) -> int:
-        """Give back the attempts of these runs, as far as their jobs were not claimed again; of how many jobs.
+        """Give back the attempts of these runs; of how many jobs.
 
         `running`: the run of one of them whose end is not stored yet; that attempt is not given back here.
         """
@@ -243,10 +241,10 @@ class Outages:
             of_job.setdefault(failure.job_id, []).append(failure)
         refunded = 0
         for job_id, runs in of_job.items():
-            last = max(runs, key=lambda run: run.attempt)
+            last = max(run.attempt for run in runs)
             if running is not None and running.job_id == job_id:
-                last = running
-            values = {"id": job_id, "token": last.token, "attempts": last.attempt, "runs": len(runs)}
+                last = running.attempt
+            values = {"id": job_id, "attempts": last, "runs": len(runs)}
             refunded += self._table.change(REFUND, **values)
         return refunded
 
@@ -279,9 +277,7 @@ def _evidence(note: Optional[Note]) -> Evidence:
 
 def _evidence_text(evidence: Evidence) -> str:
     cut = max(0, len(evidence.failures) - MOST_FAILURES)
-    runs = [
-        (run.job_id, run.attempt, run.token, run.lane, run.cause, round(run.at, 3)) for run in evidence.failures[cut:]
-    ]
+    runs = [(run.job_id, run.attempt, run.lane, run.cause, round(run.at, 3)) for run in evidence.failures[cut:]]
     suspects = dict(list(evidence.suspects.items())[-MOST_SUSPECTS:])
     told = {"first": max(0, evidence.first - cut), "failures": runs, "suspects": suspects}
     text = json.dumps(told, separators=(",", ":"))

@@ -189,7 +189,7 @@ class OutageGate:
     def _opened(self, job: ClaimedJob, outcome: Outcome, shared: Shared, at_once: bool) -> Optional[bool]:
         """Add the failure to what all workers know; whether that opens it; None: another worker was faster."""
         cause, lane = breaker.fingerprint(outcome), job.lane or f"job:{job.id}"
-        failure = Failure(job.id, job.attempt, job.lease.token, short_hash(lane), short_hash(cause), shared.now)
+        failure = Failure(job.id, job.attempt, short_hash(lane), short_hash(cause), shared.now)
         evidence = breaker.with_failure(shared.evidence, failure)
         is_outage = at_once or breaker.is_outage(evidence, self._window.needed, self._policy.used_up(job.attempt))
         if is_outage and not at_once and self._outages.succeeded_within(shared.now - evidence.counted[0].at):
