@@ -82,7 +82,7 @@ MEANINGS = {
     "raised": (Kind.FAILED, "RuntimeError: no such chat (bot.py:"),
     "memory": (Kind.FAILED, "MemoryError (bot.py:"),
     "import": (Kind.FAILED, "BOT_LEGACY_PATH: "),
-    "no file": (Kind.NOT_STARTED, "BOT_LEGACY_PATH: there is no bot at "),
+    "no file": (Kind.FAILED, "BOT_LEGACY_PATH: there is no bot at "),
     "exit 65": (Kind.FAILED_FOR_GOOD, "exit code 65: the bot refuses this update"),
     "400": (Kind.FAILED_FOR_GOOD, "HTTP status 400: the bot refuses this update"),
     "late": (Kind.TIMED_OUT, "stopped after {0:g} s (BOT_LEGACY_TIMEOUT)"),

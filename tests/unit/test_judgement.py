@@ -186,7 +186,7 @@ def test_a_run_over_its_time_says_what_goes_on_all_the_same():
         (End.NO_USABLE_ANSWER, Kind.FAILED),
         (End.TIMED_OUT, Kind.TIMED_OUT),
         (End.DIED, Kind.DIED),
-        (End.NOT_STARTED, Kind.NOT_STARTED),
+        (End.NOT_STARTED, Kind.FAILED),
         (End.NOT_AN_UPDATE, Kind.FAILED_FOR_GOOD),
     ],
 )
@@ -195,6 +195,7 @@ def test_every_other_end_has_its_cause_from_the_runner(end: End, kind: Kind):
     outcome = judge(RunResult(end, 1.5, "why", shown=TEXT_ERROR, logged=LOGGED_ERROR))
 
     assert (outcome.kind, outcome.cause) == (kind, "why")
+    assert outcome.was_not_started == (end is End.NOT_STARTED)
 
 
 def test_every_end_is_judged():
@@ -204,4 +205,4 @@ def test_every_end_is_judged():
 def test_only_success_and_a_refusal_are_not_tried_again():
     tried = {kind for kind in Kind if Outcome(kind, "x", 1.0).may_be_retried}
 
-    assert tried == {Kind.FAILED, Kind.TIMED_OUT, Kind.DIED, Kind.NOT_STARTED}
+    assert tried == {Kind.FAILED, Kind.TIMED_OUT, Kind.DIED}

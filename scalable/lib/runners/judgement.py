@@ -25,7 +25,7 @@ _KINDS = {
     End.NO_USABLE_ANSWER: Kind.FAILED,
     End.TIMED_OUT: Kind.TIMED_OUT,
     End.DIED: Kind.DIED,
-    End.NOT_STARTED: Kind.NOT_STARTED,
+    End.NOT_STARTED: Kind.FAILED,
     End.NOT_AN_UPDATE: Kind.FAILED_FOR_GOOD,  # another try would send the same payload
 }
 
@@ -43,6 +43,7 @@ def judge(result: RunResult) -> Outcome:
         result.output,
         result.answer,
         result.answer_type,
+        result.end is End.NOT_STARTED,
     )
 
 

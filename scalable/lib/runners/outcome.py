@@ -15,14 +15,14 @@ class Kind(Enum):
     FAILED_FOR_GOOD = "failed for good"
     TIMED_OUT = "timed out"
     DIED = "died"
-    NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True)
 class Outcome:
     """`cause` is for a person (`exit code 1`). `output`, `answer` and `answer_type` are those of the RunResult.
 
-    `retry_after_seconds`: how long the bot, or the server in front of it, asked not to be run again.
+    `was_not_started`: the bot could not be run at all. `retry_after_seconds`: how long the bot, or the server in front
+    of it, asked not to be run again.
     """
 
     kind: Kind
@@ -34,6 +34,7 @@ class Outcome:
     output: str = field(default="", repr=False)
     answer: bytes = field(default=b"", repr=False)
     answer_type: Optional[str] = None
+    was_not_started: bool = False
 
     @property
     def succeeded(self) -> bool:

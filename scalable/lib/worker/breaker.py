@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import replace
 
 from scalable.lib.queue.outages import MOST_FAILURES, Evidence, Failure
-from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.runners.outcome import Outcome
 
 SHORTEST_STEP_SECONDS, LONGEST_STEP_SECONDS = 2.0, 60.0
 # How many outages a job may be evidence of: it fails also while others succeed.
@@ -121,4 +121,4 @@ def after_opening(evidence: Evidence) -> Evidence:
 
 def opens_at_once(outcome: Outcome) -> bool:
     """Whether the bot could not be run at all, so that no update can be."""
-    return outcome.kind is Kind.NOT_STARTED
+    return outcome.was_not_started
