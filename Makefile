@@ -57,7 +57,7 @@ bench: $(VENV)/.bench ## Speed on a MariaDB and PHP of its own, as ratios, with 
 	@timeout --foreground --kill-after=20 1200 $(BIN)/python -m benchmarks --save benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.charts benchmarks/RESULTS.md docs
 
-stress: $(VENV)/.dev ## Chaos on real parts, 100,000 updates, judged at the end; as root, about 12 minutes, 20 at most
+stress: $(VENV)/.dev ## Chaos on real parts, 100,000 updates, judged at the end; as root, about 15 minutes, 20 at most
 	$(BIN)/python tests/install.py
 	@SEED=$(SEED) UPDATES=$(UPDATES) timeout --foreground --kill-after=20 1200 $(BIN)/python -m tests.stress
 

@@ -61,7 +61,6 @@ def main(arguments):
     parts = installation.pool_parts()
     if options.pool_pid is None:
         parts.hold.holds()  # so that the page tells why nothing is run; with a pool, that does it
-    runner.check()
     return run_worker_command(options, parts, runner, reaper, installation.start_drain())
 
 

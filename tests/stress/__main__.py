@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.stress.hosts import cannot_run
+from tests.stress.outage import outage
 from tests.stress.plans import long_plan
 from tests.stress.play import play
 from tests.stress.report import report
@@ -30,8 +31,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that its disks are unmounted
     with tempfile.TemporaryDirectory(prefix="stress-") as folder:
         outcome = play(plan, Path(folder))
-    print(report(outcome))
-    return 1 if outcome.wrongs else 0
+        print(report(outcome), flush=True)
+        calm = Path(folder) / "outage"
+        calm.mkdir()
+        wrongs = [*outcome.wrongs, *outage(calm)]
+    print("\n".join(f"WRONG: {wrong}" for wrong in wrongs[len(outcome.wrongs) :]))
+    return 1 if wrongs else 0
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class Faults:
             "disk of the data folder full": lambda: self._fill(self._hosts[0].disk),
             "disk of the database full": lambda: self._fill(self._server.run_folder.parent),
             "clock turned": self._turn_the_clock,
+            "dependency of the bots away": self._take_the_dependency,
         }
 
     def happen(self, strikes: list[Strike]) -> None:
@@ -142,6 +143,15 @@ class Faults:
             self._pause(2.0, 4.0)
         finally:
             ballast.unlink(missing_ok=True)
+        return True
+
+    def _take_the_dependency(self) -> bool:
+        """What all bots need, on both hosts, is away for some seconds: every run fails."""
+        journal = Path(self._hosts[0].site.environment["BOT_JOURNAL"])
+        gone = journal.with_name("dependency-away")
+        gone.touch()
+        self._pause(3.0, 8.0)
+        gone.unlink()
         return True
 
     def _turn_the_clock(self) -> bool:

@@ -41,6 +41,7 @@ SHARES = {
     "disk of the data folder full": 2,
     "disk of the database full": 1,
     "clock turned": 1,
+    "dependency of the bots away": 2,
 }
 
 

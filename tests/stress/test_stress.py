@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 from tests.stress.hosts import cannot_run
+from tests.stress.outage import SECONDS, outage
 from tests.stress.plans import calm_plan, long_plan, short_plan
 from tests.stress.play import SERVER, SHARES, play
 from tests.stress.report import report
@@ -31,6 +33,13 @@ def test_nothing_is_lost_reordered_or_run_beside_itself_while_everything_is_kill
     assert outcome.wrongs == [], report(outcome)
     assert len(outcome.accepted) == outcome.sent, report(outcome)
     assert {kind for kind, times in outcome.faults.items() if times} == set(SHARES), report(outcome)
+
+
+@pytest.mark.timeout(sized(180, 400))
+def test_an_outage_of_three_minutes_fails_nothing_and_is_probed_once_in_a_step(tmp_path: Path) -> None:
+    need(None if which("php") else "php is not installed")
+
+    assert outage(tmp_path, sized(30, SECONDS)) == []
 
 
 @pytest.mark.timeout(180)

@@ -148,6 +148,7 @@ def test_every_other_end_has_its_cause_from_the_runner(end: End, kind: Kind):
     outcome = judge(RunResult(end, 1.5, "why", report=BROKEN))
 
     assert (outcome.kind, outcome.cause) == (kind, "why")
+    assert outcome.was_not_started == (end is End.NOT_STARTED)
 
 
 def test_every_end_is_judged():

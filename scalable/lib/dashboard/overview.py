@@ -10,9 +10,10 @@ from typing import Any, Optional
 from scalable.lib.errors import SchemaMissing
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES, Counts, JobSummary, ServerDescription
-from scalable.lib.queue.notes import PAUSED, WEBHOOK, Note
+from scalable.lib.queue.notes import BREAKER, PAUSED, WEBHOOK, Note
+from scalable.lib.queue.outages import Outage, outage_of
 from scalable.lib.queue.views.browse import Count, Waiting
-from scalable.lib.queue.views.health import Reason, Thresholds, Vitals, no_tables, read_vitals, verdict
+from scalable.lib.queue.views.health import Reason, Thresholds, Vitals, for_strangers, no_tables, read_vitals, verdict
 from scalable.lib.queue.views.minutes import Minute, percentile
 from scalable.lib.queue.views.search import Filter, Found
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
@@ -42,6 +43,7 @@ class Overview:
     rates: Rates = Rates()
     server: Optional[ServerDescription] = None
     jobs: tuple[JobSummary, ...] = ()
+    shows_causes: bool = True
 
     @property
     def webhook(self) -> Optional[WebhookInfo]:
@@ -58,6 +60,13 @@ class Overview:
     def paused(self) -> Optional[Note]:
         """Set while no job is given out."""
         return self.vitals.notes.get(PAUSED)
+
+    @property
+    def outage(self) -> Optional[Outage]:
+        """Set while the bot's side is down: updates wait, and only one is tried now and then."""
+        note = self.vitals.notes.get(BREAKER)
+        outage = None if note is None else outage_of(note)
+        return outage if outage is None or self.shows_causes else replace(outage, cause="")
 
 
 def read_overview(queue: DatabaseQueue, limit: int) -> Overview:
@@ -77,9 +86,15 @@ def read_overview(queue: DatabaseQueue, limit: int) -> Overview:
 def read_public(queue: DatabaseQueue) -> Overview:
     """The part of it that public_json and public_metrics need. Raises DatabaseUnavailable."""
     try:
-        return _read_public(queue)
+        public = _read_public(queue)
+        return without_causes(public)
     except SchemaMissing:
         return _without_tables()
+
+
+def without_causes(overview: Overview) -> Overview:
+    """The same without what the bot said, for those who may not see people."""
+    return replace(overview, reasons=for_strangers(overview.reasons), shows_causes=False)
 
 
 def _read_public(queue: DatabaseQueue) -> Overview:
@@ -112,9 +127,11 @@ def _rates(queue: DatabaseQueue) -> Rates:
 def as_json(overview: Overview) -> dict[str, Any]:
     """The documented JSON; times are ISO 8601 in UTC, durations in seconds."""
     waiting, paused, rates = overview.vitals.waiting, overview.paused, overview.rates
+    outage = overview.outage
     return {
         **public_json(overview),
         "paused": None if paused is None else {"since": iso(paused.at), "by": paused.text},
+        "bot_down": outage and {"since": iso(outage.since), "cause": outage.cause, "failed_probes": outage.step},
         "waiting": {
             "oldest_seconds": waiting.seconds,
             "oldest_job": waiting.job_id,

@@ -23,6 +23,11 @@ def as_metrics(overview: Overview) -> str:
         public_metrics(overview),
         _family("scalable_paused", "1 while no job is given out.", [("", overview.paused is not None)]),
         _family(
+            "scalable_bot_down",
+            "1 while updates wait because the bot's side is down.",
+            [("", overview.outage is not None)],
+        ),
+        _family(
             "scalable_oldest_waiting_seconds", "How long the oldest due job has waited.", [("", waiting.seconds or 0.0)]
         ),
         _family(

@@ -20,6 +20,7 @@ from scalable.lib.dashboard.overview import (
     public_json,
     read_overview,
     read_public,
+    without_causes,
 )
 from scalable.lib.dashboard.pages import MAX_PAYLOAD_CHARACTERS, Page, pretty_payload
 from scalable.lib.dashboard.prometheus import CONTENT_TYPE, as_metrics, public_metrics
@@ -29,7 +30,7 @@ from scalable.lib.ingest.after_response import do_after_response
 from scalable.lib.queue import history
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
-from scalable.lib.queue.views.health import Thresholds, check_health
+from scalable.lib.queue.views.health import Thresholds, check_health, for_strangers
 from scalable.lib.queue.views.minutes import percentile
 from scalable.lib.queue.views.search import BUDGET_SECONDS, FIRST_BUDGET_SECONDS, Filter, Found, read_filter
 from scalable.lib.telegram.lanes import KNOWN_TYPES
@@ -42,6 +43,7 @@ _COLOUR_OF = {
     history.FAILED: "failed",
     history.RETRIED: "pending",
     history.RELEASED: "expired",
+    history.OUTAGE: "expired",
     history.DIED: "failed",
 }
 _SERIES = {
@@ -68,17 +70,22 @@ def show_overview(request: DashboardRequest, queue: DatabaseQueue) -> HTTPRespon
         return _show_public(request, queue)
     if request.format == "json":
         overview = read_overview(queue, request.settings.limit)
-        return request.json(200, as_json(replace(overview, jobs=request.masked(overview.jobs))))
+        return request.json(200, as_json(_as_seen(request, overview)))
     if request.format == "prometheus":
         return request.text(200, as_metrics(read_overview(queue, 0)), CONTENT_TYPE)
     span = str(request.query.span) if request.query.span in SPANS else "hour"
     page = request.live_page("/" if span == "hour" else f"/?span={span}", ("live", "charts"))
     if page.part == "charts":
         return request.html(200, "charts_only.tpl", page, **_charts(page, queue, span))
-    overview = read_overview(queue, min(NEWEST_ON_PAGE, request.settings.limit))
+    overview = _as_seen(request, read_overview(queue, min(NEWEST_ON_PAGE, request.settings.limit)))
     _ask_telegram_after_response(request, queue, overview)
     charts = {} if page.part else _charts(page, queue, span)
     return request.html(200, "overview.tpl", page, overview=overview, percentile=percentile, **charts)
+
+
+def _as_seen(request: DashboardRequest, overview: Overview) -> Overview:
+    """As this visitor may see it."""
+    return without_causes(replace(overview, jobs=request.masked(overview.jobs))) if request.is_masked else overview
 
 
 def _show_health(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:
@@ -88,7 +95,7 @@ def _show_health(request: DashboardRequest, queue: DatabaseQueue) -> HTTPRespons
     if waiting is None or silent is None:
         return request.refuse(400, "bad_thresholds")
     reasons = check_health(queue, Thresholds(waiting, silent))
-    return request.json(503 if reasons else 200, health_json(reasons))
+    return request.json(503 if reasons else 200, health_json(for_strangers(reasons)))
 
 
 def _seconds(text: Optional[str], usual: float) -> Optional[float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Optional
 
-from scalable.lib.errors import ExitCode
+from scalable.lib.errors import BotMissing, BotUnsuitable, ExitCode
+from scalable.lib.logs import event
 from scalable.lib.pool.drain_lock import DrainLock, DrainSession, write_report
 from scalable.lib.pool.parts import PoolParts
 from scalable.lib.process_name import process_name
@@ -23,6 +25,8 @@ from scalable.lib.worker.recycling import Recycling
 from scalable.lib.worker.slot_group import open_slots, slot_limit
 from scalable.lib.worker.wakeup import WaitForInterval, WaitForWakeup
 
+log = logging.getLogger(__name__)
+
 
 def run_worker_command(
     options: argparse.Namespace,
@@ -34,8 +38,14 @@ def run_worker_command(
     """Run one worker in this process. `runner` is that of its first slot, `reaper` ends the bots of all of them.
 
     `successor` starts the next drain when there is more to do than one may. Raises DatabaseUnavailable when the
-    database is away at the start.
+    database is away at the start, and BotMissing without a pool: a worker of a pool goes on, see worker/breaker.py.
     """
+    try:
+        runner.check()
+    except BotMissing as error:
+        if isinstance(error, BotUnsuitable) or options.pool_pid is None or not parts.queue.retry_policy.has_breaker:
+            raise
+        log.error(event("bot missing, updates wait for it", cause=error))
     parts.queue.ensure_schema()
     stop = StopSignal(options.pool_pid)
     stop.listen()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Optional
+from typing import Any
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
 from scalable.lib.queue import statements as sql
+from scalable.lib.queue.claim_request import ClaimRequest
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.held_jobs import hold_followers
 from scalable.lib.queue.job import ClaimedJob, ClaimedLane, Lease
@@ -30,30 +30,6 @@ MAX_LOST_CLAIMS = 5
 JOBS_OF_A_LANE = 4
 # id, payload, attempts, update_id, update_type, lane, waited, has_followers
 _Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class ClaimRequest:
-    """Who wants jobs of how many lanes, and under a lease of how long.
-
-    `jobs`: how many of these lanes in all; None: one of each. `urgent_only`: none without a deadline.
-    """
-
-    worker: str
-    lease_seconds: float
-    lanes: int
-    jobs: Optional[int] = None
-    urgent_only: bool = False
-
-    def without(self, claimed: list[ClaimedLane]) -> ClaimRequest:
-        """What is missing when these were claimed."""
-        jobs = None if self.jobs is None else self.jobs - sum(len(lane.jobs) for lane in claimed)
-        return replace(self, lanes=self.lanes - len(claimed), jobs=jobs)
-
-    @property
-    def is_fulfilled(self) -> bool:
-        """Whether nothing is missing."""
-        return self.lanes <= 0 or (self.jobs is not None and self.jobs <= 0)
 
 
 def claim_lanes(table: QueueTable, walk: LaneWalk, request: ClaimRequest) -> list[ClaimedLane]:
@@ -121,8 +97,13 @@ class _Claim:
 
     def take(self, session: Session) -> None:
         """The work on the database; begun anew after a conflict."""
-        candidates = sql.URGENT_CANDIDATES if self._request.urgent_only else sql.CANDIDATES
-        rows = session.rows(self._table.sql(candidates), limit=self._most_candidates)
+        skipped = self._request.probe_without
+        if skipped is not None:
+            probes = self._table.sql(sql.PROBE_CANDIDATES)
+            rows = session.rows(probes, limit=self._most_candidates, ids=[0, *skipped])  # no job has the id 0
+        else:
+            candidates = sql.URGENT_CANDIDATES if self._request.urgent_only else sql.CANDIDATES
+            rows = session.rows(self._table.sql(candidates), limit=self._most_candidates)
         self.candidates = [Candidate(row[0], row[5], row[-1]) for row in rows]
         self.take_of([row[:-1] for row in rows if row[-1] is None], session)
 

@@ -10,7 +10,8 @@ from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMiss
 from scalable.lib.queue import enqueue_batch, history, lease_batch, maintenance, operator_actions
 from scalable.lib.queue import requeue as requeueing
 from scalable.lib.queue import statements as sql
-from scalable.lib.queue.claim import ClaimRequest, claim_lanes
+from scalable.lib.queue.claim import claim_lanes
+from scalable.lib.queue.claim_request import ClaimRequest
 from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.dialects.database import Database
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
@@ -202,9 +203,14 @@ class DatabaseQueue:
         short = _short(error)
         self._end_run(sql.FAIL, lease, FAILED, error=short, entry=entry_text(history.FAILED, lease.worker, short))
 
-    def release(self, lease: Lease) -> None:
-        """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost."""
-        self._end_run(sql.RELEASE, lease, PENDING, entry=entry_text(history.RELEASED, lease.worker))
+    def release(self, lease: Lease, error: str = "", delay_seconds: Optional[float] = None) -> None:
+        """Give the job back not run: processing → pending at once, the attempt refunded. Raises LeaseLost.
+
+        `error`: it was run, and failed because the bot's side was down; `delay_seconds`: due not before that.
+        """
+        short = _short(error)
+        entry = entry_text(history.OUTAGE if error else history.RELEASED, lease.worker, short)
+        self._end_run(sql.RELEASE, lease, PENDING, error=short or None, seconds=delay_seconds, entry=entry)
 
     def _end_run(self, statement: str, lease: Lease, becomes: str, **values: Any) -> None:
         if end_run(self.table, statement, lease.job_id, token=lease.token, **values):

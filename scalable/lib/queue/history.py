@@ -18,7 +18,7 @@ MAX_HISTORY_CHARACTERS = 16_000
 # Of the output of one attempt; the whole of the last one is the job's error message.
 MAX_OUTPUT_CHARACTERS = 1_000
 
-RETRIED, FAILED, RELEASED, DIED = "retried", "failed", "released", "died"
+RETRIED, FAILED, RELEASED, DIED, OUTAGE = "retried", "failed", "released", "died", "outage"
 DONE, RUNNING = "done", "running"
 SKIPPED, REQUEUED = "skipped", "requeued"
 # What an operator did between attempts; their lines have no attempt of their own.
@@ -30,7 +30,8 @@ class HistoryEntry:
     """Something that happened to a job: an attempt, or what an operator did (then `started_at` means nothing).
 
     `outcome`: retried (failed, and to be tried again), failed (for good), released (given back, not run to its end),
-    died (its worker did), skipped or requeued (by an operator), done or running. `output`: what the bot said, its end.
+    outage (failed because the bot's side was down, given back, too), died (its worker did), skipped or requeued (by an
+    operator), done or running. `output`: what the bot said, its end.
     """
 
     attempt: int

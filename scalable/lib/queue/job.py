@@ -129,8 +129,8 @@ class QueueSnapshot:
     """The queue at a glance: the newest job's id, 0 without any; whether `reap` or `expire` would find something.
 
     `due_in_seconds`: until the first waiting job is due, 0 or less when one is; None when none waits, and while the
-    queue is paused. `id_step`: from one id to the next of the same server; in a cluster each server counts in steps, so
-    that no two make the same.
+    queue is paused; not before the next probe while the bot's side is down. `id_step`: from one id to the next of the
+    same server; in a cluster each server counts in steps, so that no two make the same.
     """
 
     newest_id: int

@@ -18,7 +18,7 @@ MOST_LANES = 50
 # The first job of the lane that comes next by name, and whether it may be taken. By index open_lane, one row.
 HEAD_OF_NEXT_LANE = f"""
 SELECT id, payload, attempts, update_id, update_type, lane, {sql.WAITED} AS waited, has_followers,
-    {sql.IS_DUE} AND (expires_at IS NULL OR expires_at > {{now}}) AND NOT {sql.PAUSED} AS is_free
+    {sql.IS_DUE} AND (expires_at IS NULL OR expires_at > {{now}}) AND NOT {sql.CLAIMS_STOPPED} AS is_free
 FROM {{jobs}} AS job {{use:open_lane}}
 WHERE {{open:job}} > :lane
 ORDER BY {{indexed_lane:job}}, id

@@ -14,6 +14,7 @@ from scalable.lib.queue.far_times import ADOPTED_LEASE_SECONDS, OTHER_PROGRAM, m
 from scalable.lib.queue.held_jobs import count_attempts_behind
 from scalable.lib.queue.history import DIED, entry_text
 from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
+from scalable.lib.queue.notes import LONGEST_HOLD_SECONDS
 from scalable.lib.queue.parking import end_run
 from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.statements import PAUSED, UNPARK
@@ -190,6 +191,7 @@ SELECT
     (SELECT MAX(id) FROM {{jobs}}),
     {{id_step}},
     {PAUSED},
+    (SELECT {{age:held_until}} FROM {{jobs}}_meta WHERE name = 'breaker'),
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE {_TO_BE_REAPED}),
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
             WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {{now}}),
@@ -201,8 +203,10 @@ LIMIT 1
 def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
     """What has come, what is due, and whether there is something to reap or to expire: one statement that is cheap."""
     grace_seconds = queue.lease_terms.grace_seconds
-    [(newest, id_step, paused, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT, grace_seconds=grace_seconds)
+    [(newest, id_step, paused, probe, ran_out, late, *ages)] = queue.table.rows(SNAPSHOT, grace_seconds=grace_seconds)
     due = [-age / 1_000_000 for age in ages if age is not None and not paused]
+    if probe is not None:  # while the bot's side is down nothing is due before the next probe
+        due = [max(seconds, min(-probe / 1_000_000, LONGEST_HOLD_SECONDS)) for seconds in due]
     return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
 
 

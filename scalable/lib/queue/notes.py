@@ -1,6 +1,6 @@
 """Notes of a queue: a few short texts that every process can read, each with the time it was written.
 
-One of them, `paused`, is read by every claim (see statements.py): while it exists, no job is claimed.
+Two of them, `paused` and `breaker`, are read by every claim (see statements.py): while one exists, none is claimed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
 HELD = "held"
-_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, HELD)
+# While the bot's side is down; outages.py writes it.
+BREAKER = "breaker"
+# A probe never waits longer for its turn: further ahead it was put by a clock that was wrong.
+LONGEST_HOLD_SECONDS = 600.0
+_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, HELD, BREAKER)
 MAX_CHARACTERS = 4000
 # `2026-01-01 12:00:00.000`
 _STAMP = 23
@@ -69,7 +73,7 @@ class Notes:
 
     def read(self) -> dict[str, Note]:
         """Every stored note, by name."""
-        return {name: self._note(value, now) for name, value, now in self._table.rows(READ_NOTES)}
+        return {name: note_of(value, now) for name, value, now in self._table.rows(READ_NOTES)}
 
     def write(self, name: str, text: str) -> None:
         """Store `text` as the note, with the present time. Safe to repeat."""
@@ -86,14 +90,16 @@ class Notes:
         """Delete the note; False when there was none. Safe to repeat."""
         return bool(self._table.change(DELETE_NOTE, name=name))
 
-    def _note(self, value: str, stored_now: Any) -> Note:
-        now = time_of(stored_now)
-        try:
-            at = time_of(value[:_STAMP])
-        except ValueError:  # not ours: written with a database tool
-            return Note(value, now, 0.0, value)
-        # One from the future was written before the clock was set back: it is as old as it lies ahead, or older.
-        return Note(value[_STAMP + 1 :], at, abs((now - at).total_seconds()), value)
+
+def note_of(value: str, stored_now: Any) -> Note:
+    """The note that is stored as `value`; `stored_now`: the database's time when it was read."""
+    now = time_of(stored_now)
+    try:
+        at = time_of(value[:_STAMP])
+    except ValueError:  # not ours: written with a database tool
+        return Note(value, now, 0.0, value)
+    # One from the future was written before the clock was set back: it is as old as it lies ahead, or older.
+    return Note(value[_STAMP + 1 :], at, abs((now - at).total_seconds()), value)
 
 
 def paused(notes: dict[str, Note]) -> Optional[Note]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue import far_times, held_jobs, lane_walk, lease_batch, maintenance, notes, requeue
+from scalable.lib.queue import far_times, held_jobs, lane_walk, lease_batch, maintenance, notes, outages, requeue
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
@@ -20,6 +20,9 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "find what was stored": (sql.FIND_UPDATES, {"ids": [1, 2, 3], "limit": 32}),
     "claim": (sql.CANDIDATES, {"limit": 4}),
     "claim urgent ones": (sql.URGENT_CANDIDATES, {"limit": 4}),
+    "claim a probe": (sql.PROBE_CANDIDATES, {"limit": 4, "ids": [0, 1, 2]}),
+    "the breaker": (outages.READ, {}),
+    "successes lately": (outages.SUCCEEDED, {"seconds": 60}),
     "renew": (lease_batch.LEASES, {"ids": [1, 2, 3], "limit": 3}),
     "park": (sql.DUE, {"limit": 500}),
     "look for what blocks": (sql.OPEN_IN_LANE, {"lane_0": "chat:1"}),

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Exponential back-off: base, base·2, base·4 … seconds, never more than `max_seconds`."""
+    """Exponential back-off: base, base·2, base·4 … seconds, never more than `max_seconds`.
+
+    `has_breaker`: while the bot's side is down, jobs wait and no attempt is counted.
+    """
 
     max_attempts: int = 6
     base_seconds: int = 5
     max_seconds: int = 300
+    has_breaker: bool = True
 
     def delay_seconds(self, attempts: int) -> int:
         """Seconds to wait after failed attempt number `attempts`, which counts from 1."""

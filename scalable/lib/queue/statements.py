@@ -79,6 +79,8 @@ _BLOCKER = """(SELECT ahead.id FROM {jobs} AS ahead {use:open_lane}
 
 # An operator paused the queue, see notes.py. By primary key, read once for the whole statement and never locked.
 PAUSED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name = 'paused')"
+# Or the bot's side is down, see outages.py: then only probes are claimed.
+CLAIMS_STOPPED = "EXISTS (SELECT 1 FROM {jobs}_meta WHERE name IN ('paused', 'breaker'))"
 
 # How long a job has waited. What was parked is due from the end of the job before it on: its first run waited from its
 # arrival on. A run that ended, and a requeue, are in the history.
@@ -91,7 +93,7 @@ SELECT id, payload, attempts, update_id, update_type, lane, {WAITED} AS waited, 
 FROM {{jobs}} AS job {{use:turn}}
 WHERE {IS_DUE}
   AND (expires_at IS NULL OR expires_at > {{now}})
-  AND NOT {PAUSED}
+  AND NOT {CLAIMS_STOPPED}
 ORDER BY priority, available_at, id
 LIMIT :limit
 {{lock}}
@@ -99,6 +101,9 @@ LIMIT :limit
 
 # The same without those that have no deadline.
 URGENT_CANDIDATES = CANDIDATES.replace("(0, 1, 2)", "(0, 1)")
+
+# For a probe while the bot's side is down: not one of these, which were probed already.
+PROBE_CANDIDATES = CANDIDATES.replace(CLAIMS_STOPPED, f"{PAUSED}\n  AND id NOT IN ({{ids}})")
 
 # Due jobs with their lane: those that CANDIDATES would read in vain are to be parked.
 DUE = f"""
@@ -230,11 +235,13 @@ WHERE id = :id
   {alone}
 """
 
-# Back to pending, not run: the attempt is given back, and so is its place in the queue. By primary key; only for the
-# lease that holds it. The history comes first, because MySQL changes one column after the other.
+# Back to pending, not run, or run in vain (`:error`): the attempt is given back, and so is its place in the queue,
+# without `:seconds`. By primary key; only for the lease that holds it. The history comes first, because MySQL changes
+# one column after the other.
 RELEASE = """
 UPDATE {jobs}
-SET history = {history:entry}, status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL
+SET history = {history:entry}, status = 'pending', updated_at = {now}, attempts = attempts - 1, lease_expires_at = NULL,
+    available_at = COALESCE({in:seconds}, available_at), error_message = COALESCE(:error, error_message)
 WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token

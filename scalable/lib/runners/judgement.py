@@ -45,6 +45,7 @@ def judge(result: RunResult) -> Outcome:
         result.output,
         result.answer,
         result.answer_type,
+        result.end is End.NOT_STARTED,
     )
 
 

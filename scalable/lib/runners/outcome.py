@@ -21,7 +21,8 @@ class Kind(Enum):
 class Outcome:
     """`cause` is for a person (`exit code 1`). `output`, `answer` and `answer_type` are those of the RunResult.
 
-    `retry_after_seconds`: how long the bot, or the server in front of it, asked not to be run again.
+    `was_not_started`: the bot could not be run at all. `retry_after_seconds`: how long the bot, or the server in front
+    of it, asked not to be run again.
     """
 
     kind: Kind
@@ -33,6 +34,7 @@ class Outcome:
     output: str = field(default="", repr=False)
     answer: bytes = field(default=b"", repr=False)
     answer_type: Optional[str] = None
+    was_not_started: bool = False
 
     @property
     def succeeded(self) -> bool:

@@ -146,7 +146,8 @@ def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) ->
 
 
 def _retry_policy(value: Mapping[str, Any]) -> RetryPolicy:
-    return RetryPolicy(value["BOT_JOB_MAX_ATTEMPTS"], value["BOT_JOB_RETRY_BASE"], value["BOT_JOB_RETRY_MAX"])
+    attempts, base, longest = (value[f"BOT_JOB_{name}"] for name in ("MAX_ATTEMPTS", "RETRY_BASE", "RETRY_MAX"))
+    return RetryPolicy(attempts, base, longest, value["BOT_BREAKER"] == "1")
 
 
 def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddress:

@@ -131,6 +131,13 @@ SETTINGS = (
     ),
     Setting("BOT_JOB_RETRY_MAX", whole_number(1, 86400), "300", "The longest wait between two attempts, in seconds."),
     Setting(
+        "BOT_BREAKER",
+        one_of("0", "1"),
+        "1",
+        "`1`: while all runs fail alike, because the bot's side is down, updates wait and use up no attempts. `0`: "
+        "each is tried BOT_JOB_MAX_ATTEMPTS times all the same.",
+    ),
+    Setting(
         "BOT_KEEP_DONE_HOURS",
         whole_number(1, 87600),
         "72",

@@ -6,7 +6,10 @@ workers can do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Optional
+
+from scalable.lib.queue.job import ClaimedJob
 
 MAX_BATCH = 64
 HELD_SECONDS, MOST_HELD_SECONDS = 0.1, 0.5
@@ -40,3 +43,13 @@ class ClaimSize:
     def claimed(self, got_all: bool) -> None:
         """Record a claim, and whether it got all it asked for."""
         self._held_seconds = min(self._held_seconds * 2, MOST_HELD_SECONDS) if got_all else HELD_SECONDS
+
+
+def whole_lanes(lanes: Sequence[Sequence[ClaimedJob]], per_slot: int) -> list[list[ClaimedJob]]:
+    """Lists of at least `per_slot` jobs, but for the last one, in which the jobs of a lane are together."""
+    lists: list[list[ClaimedJob]] = []
+    for jobs in lanes:
+        if not lists or len(lists[-1]) >= per_slot:
+            lists.append([])
+        lists[-1] += jobs
+    return lists

@@ -47,10 +47,12 @@ class CompletionBuffer:
         self._done: list[tuple[ClaimedJob, Outcome]] = []
         self._retries_due: list[float] = []  # a heap
 
-    def record(self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None) -> None:
+    def record(
+        self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None, spares_attempt: bool = False
+    ) -> None:
         """The one place to decide the state of a job after its run: done (stored at the next flush), failed or pending.
 
-        `note` is kept with a job that is done.
+        `note` is kept with a job that is done. `spares_attempt`: it failed because the bot's side is down.
         """
         policy = self._queue.retry_policy
         error = outcome.explanation()
@@ -59,6 +61,11 @@ class CompletionBuffer:
         elif outcome.succeeded:
             if self._changed(job, lambda: self._queue.complete(job.lease, note)):
                 self._report([(job, outcome)], [])
+        elif spares_attempt:
+            delay_seconds = outcome.retry_after_seconds
+            if self._changed(job, lambda: self._queue.release(job.lease, error, delay_seconds)):
+                self._heartbeat.ended("retried", outcome)
+                log.warning(event("job waits, no attempt used", **self._facts(job, outcome), cause=outcome.cause))
         elif policy.used_up(job.attempt) or not outcome.may_be_retried:
             if self._changed(job, lambda: self._queue.fail(job.lease, error)):
                 self._heartbeat.ended("failed", outcome)

@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Optional
 
-from scalable.lib.errors import DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused, StoppedAtOnce
+from scalable.lib.errors import LeaseLost, NoProcessLeft, StoppedAtOnce
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Lease
 from scalable.lib.stop_signal import StopSignal
-from scalable.lib.worker.claim_size import MAX_BATCH, ClaimSize
+from scalable.lib.worker.claim_size import MAX_BATCH, ClaimSize, whole_lanes
 from scalable.lib.worker.completion_buffer import CompletionBuffer
 from scalable.lib.worker.job_list import JobList
 from scalable.lib.worker.lease_renewer import LeaseRenewer
+from scalable.lib.worker.outage_gate import OutageGate
+from scalable.lib.worker.releases import Releases
 from scalable.lib.worker.slot import RunEnd, Slot
 from scalable.lib.worker.slot_group import SlotGroup
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
@@ -48,13 +50,13 @@ class LegacyBotWorker:
         self.completions = CompletionBuffer(queue, self.heartbeat, stop, clock, sleep)
         self._queue = queue
         self._terms = queue.lease_terms
-        self._not_released: list[ClaimedJob] = []
-        self._release_again_at = 0.0
         self._stop = stop
         self._clock = clock
         self._size = ClaimSize()
         self._more_may_be_due = True
         self.at_hand = 0
+        self.gate = OutageGate(queue, name, clock)
+        self._releases = Releases(queue, name, clock)
         self._renewer = LeaseRenewer(queue, self.heartbeat.beat_if_due, clock)
 
     @property
@@ -77,16 +79,27 @@ class LegacyBotWorker:
         wanted = int(min(per_slot * slots, MAX_BATCH, most))
         if wanted <= 0:
             return 0
-        self._release_all()  # what could not be released while the database was away
+        if not self.gate.lets_claim():
+            return self._claim_probe(ends)
+        self._releases.finish()  # what could not be released while the database was away
         claimed_at = self._clock()
         lanes = self._claim_lanes(wanted, one_by_one=per_slot == 1)
         count = sum(map(len, lanes))
         self._more_may_be_due = count == wanted
         self._size.claimed(got_all=self._more_may_be_due)
+        if not count:
+            self.gate.claimed_nothing()
+            return self._claim_probe(ends)
         if self.runs_are_slow:  # side by side, not one after the other
             per_slot = max(1, math.ceil(count / slots))
         self._assign(lanes, per_slot, claimed_at, ends)
         return count
+
+    def _claim_probe(self, ends: float) -> int:
+        claimed_at = self._clock()
+        jobs = self.gate.claim_probe(self._terms.lease_seconds)
+        self._assign([jobs] if jobs else [], 1, claimed_at, ends)
+        return len(jobs)
 
     def _claim_lanes(self, jobs: int, one_by_one: bool) -> list[Sequence[ClaimedJob]]:
         """Jobs to be run, those of one lane together; `one_by_one`: one of a lane, the next one may run elsewhere."""
@@ -98,9 +111,13 @@ class LegacyBotWorker:
     def _slots_to_fill(self) -> int:
         return self.slots.free_count or (self.slots.can_open() if self.runs_are_slow else 0)
 
+    def seconds_to_next_claim(self) -> float:
+        """Until a claim may find something that this worker knows of: a job it put off, or its turn to probe."""
+        return min(self.completions.seconds_to_next_retry(), self.gate.seconds_to_next())
+
     def claim_urgent(self, ends: float = math.inf) -> int:
         """Claim an urgent job although no slot is free, and open one above the limit for it; 1, or 0 without any."""
-        if not self.slots.urgent_is_possible:
+        if not self.slots.urgent_is_possible or self.gate.is_open:
             return 0
         claimed_at = self._clock()
         jobs = self._queue.claim(self.name, self._terms.lease_seconds, 1, urgent_only=True)
@@ -130,6 +147,8 @@ class LegacyBotWorker:
         if ended:
             self._more_may_be_due = True  # of the lane of one of them, for one
             self._flush(lists)
+            if self.gate.is_open:  # what this worker has claimed beyond that would fail, too
+                self.give_back()
         if problem is not None:
             raise problem
         return ended
@@ -147,8 +166,8 @@ class LegacyBotWorker:
     def keep_leases(self) -> None:
         """Renew the leases of what runs, and give back what was not begun in time. Never raises."""
         self._renewer.renew_if_due(self.slots.lists)
-        if self._not_released and self._clock() >= self._release_again_at:
-            self._release([])
+        self.gate.keep()
+        self._releases.retry_if_due()
         for jobs in self.slots.lists:
             if jobs.has_more and jobs.seconds_left <= 0:
                 self._give_back(jobs)
@@ -157,13 +176,11 @@ class LegacyBotWorker:
         """Until `keep_leases` has something to do."""
         lists = list(self.slots.lists)
         waiting = [max(0.0, jobs.seconds_left) for jobs in lists if jobs.has_more]
-        if self._not_released:
-            waiting.append(max(0.0, self._release_again_at - self._clock()))
-        return min([self._renewer.seconds_to_next(lists), *waiting])
+        return min([self._renewer.seconds_to_next(lists), self._releases.seconds_to_next(), *waiting])
 
     def give_back(self) -> None:
         """Give back every job that was not begun: the slots end with those at hand. Safe to repeat."""
-        self._release([])
+        self._releases.add([])
         for jobs in self.slots.lists:
             self._give_back(jobs)
 
@@ -184,7 +201,7 @@ class LegacyBotWorker:
         ends: float,
         is_urgent: bool = False,
     ) -> None:
-        lists = _whole_lanes(lanes, per_slot)
+        lists = whole_lanes(lanes, per_slot)
         for number, part in enumerate(lists):
             try:
                 self.slots.assign(self._list(part, claimed_at, ends), is_urgent)
@@ -200,10 +217,13 @@ class LegacyBotWorker:
         """Store how a run ended; the error that is to end this worker."""
         job, error = end.job, end.error
         self.at_hand -= 1
+        if end.outcome is None:
+            self.gate.not_run(job.id)
         self.heartbeat.counters.waited(end.waited_seconds)
         if end.outcome is not None:
             self._size.ran(end.outcome.seconds)
-            self.completions.record(job, end.outcome, end.note)
+            spares_attempt = self.gate.ended(job, end.outcome)
+            self.completions.record(job, end.outcome, end.note, spares_attempt)
         elif isinstance(error, LeaseLost):
             log.warning(event("bot stopped", id=job.id, cause=error))
         elif end.is_given_back:
@@ -224,33 +244,7 @@ class LegacyBotWorker:
         return JobList(jobs, claimed_at, ends, self._terms.unrenewed_seconds, self._clock)
 
     def _release(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Release jobs that were not run, the attempts refunded. Never raises: what is left is tried again."""
-        self._not_released += jobs
-        try:
-            self._release_all()
-        except DatabaseUnavailable as error:
-            self._release_again_at = self._clock() + self._terms.retry_seconds
-            log.warning(event("jobs not released yet", count=len(self._not_released), cause=error))
-
-    def _release_all(self) -> None:
-        while self._not_released:
-            job = self._not_released[-1]
-            try:
-                self._queue.release(job.lease)
-                log.debug(event("job released", id=job.id, worker=self.name))
-            except (LeaseLost, StatementRefused) as error:
-                if job.lease.held_by:  # and it has not got the lease yet
-                    self._queue.let_go([job.lease])
-                else:
-                    log.warning(event("job not released", id=job.id, cause=error))
-            self._not_released.pop()
-
-
-def _whole_lanes(lanes: Sequence[Sequence[ClaimedJob]], per_slot: int) -> list[list[ClaimedJob]]:
-    """Lists of at least `per_slot` jobs, but for the last one, in which the jobs of a lane are together."""
-    lists: list[list[ClaimedJob]] = []
-    for jobs in lanes:
-        if not lists or len(lists[-1]) >= per_slot:
-            lists.append([])
-        lists[-1] += jobs
-    return lists
+        """Release jobs that were not run. Never raises."""
+        self._releases.add(jobs)
+        for job in jobs:
+            self.gate.not_run(job.id)

@@ -109,6 +109,7 @@ class WorkerLoop:
                 if not claimed and self.limits.drain and not self.worker.slots.is_busy:
                     pause_seconds = self.pause()
                     if pause_seconds is None:
+                        self.worker.gate.explain()
                         return False
             except (DatabaseUnavailable, SchemaMissing) as error:
                 self._put_off_claims(error)
@@ -168,12 +169,12 @@ class WorkerLoop:
         elif pause_seconds is not None:
             self.stop.wait(self._within(pause_seconds))
         elif not slots.is_busy:
-            most_seconds = self._within(self.worker.completions.seconds_to_next_retry())
+            most_seconds = self._within(self.worker.seconds_to_next_claim())
             self.idle_wait.wait(self.stop, most_seconds, self.queue.close)
         elif not slots.free_count:
             self._wait_for_reports(BUSY_CHECK_SECONDS if self.worker.runs_are_slow else slots.seconds_until_slow())
         elif not slots.reports.are_there:
-            seconds = min(self.worker.completions.seconds_to_next_retry(), self.worker.seconds_to_next_check())
+            seconds = min(self.worker.seconds_to_next_claim(), self.worker.seconds_to_next_check())
             self.idle_wait.wait(self.stop, self._within(seconds), lambda: None, slots.reports)
 
     def _wait_for_reports(self, seconds: float) -> None:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Optional
 
-from scalable.lib.errors import BotUnsuitable, LeaseLost, NoProcessLeft, StoppedAtOnce
+from scalable.lib.errors import BotMissing, BotUnsuitable, LeaseLost, NoProcessLeft, StoppedAtOnce
 from scalable.lib.host_limits import within_limits
 from scalable.lib.logs import event
 from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.runners.judgement import judge
 from scalable.lib.runners.outcome import Outcome
+from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 from scalable.lib.runners.working_on import WorkingOn
 from scalable.lib.stop_signal import StopSignal
@@ -184,6 +185,10 @@ class Slot:
             note = self._reply(job, outcome, tick)
             note = note_of(outcome, note) if works_on else note
             return RunEnd(job, waited_seconds, outcome, note, works_on=works_on)
+        except BotUnsuitable as error:
+            return RunEnd(job, waited_seconds, error=error)
+        except BotMissing as error:
+            return RunEnd(job, waited_seconds, judge(RunResult(End.NOT_STARTED, 0.0, str(error))))
         except BaseException as error:  # noqa: BLE001  # the worker decides, in its own thread
             return RunEnd(job, waited_seconds, error=error, works_on=works_on)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 SUCCEEDED, FAILED, KILLED = "succeeded", "failed", "killed"
+# What the bot depends on was away.
+AWAY = "away"
 FINAL = ("done", "failed", "expired")
 # A lease counts from the claim. Its answer may take 10 s, and the last of a batch may begin a second after it.
 CLAIMED_BEFORE_SECONDS = 11.0
@@ -35,7 +37,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the bot. `result` is succeeded, failed or killed; a killed one ended when its killing was over.
+    """One run of the bot. `result` is succeeded, failed, away or killed; a killed one ended when its killing was over.
 
     `bot` is the process it ran in, which may have run others before; `host` its machine, where there are several.
     """
@@ -52,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Note:
-    """A line a bot wrote: `event` is start, succeeded, failed, or beside another (its lane had a live run)."""
+    """A line a bot wrote: `event` is start, succeeded, failed, away, or beside another (its lane had a live run)."""
 
     event: str
     update: int
@@ -143,6 +145,8 @@ def _wrong_states(story: Story, by_update: Mapping[int, list[Run]]) -> Iterator[
             yield f"update {update} is done, and no run of it succeeded"
         elif state == "failed" and not results:
             yield f"update {update} is failed, and was never run"
+        elif state == "failed" and AWAY in results and update not in story.always_fail:
+            yield f"update {update} is failed, and {results.count(AWAY)} of its runs were in an outage of its bot"
         elif state == "expired" and update not in story.may_expire:
             yield f"update {update} is expired, and has no deadline"
         if update in story.always_fail and state != "failed":
@@ -172,6 +176,8 @@ def _lease_end(
     story: Story, before: Run, died: Mapping[int, Kill], killed_bots: Mapping[int, list[Kill]]
 ) -> float | None:
     """The first moment at which the next run may begin; None: never."""
+    if before.result == AWAY:  # all wait for a probe, and no delay is the job's own
+        return before.end
     if before.result == FAILED:  # whatever became of the worker: it may have told the queue before it died
         return before.end + story.delay_seconds
     ends = [before.start - CLAIMED_BEFORE_SECONDS + story.lease_seconds]

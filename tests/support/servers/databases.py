@@ -59,6 +59,8 @@ def let_pass(queue: DatabaseQueue, seconds: float) -> None:
         moved = "{name} - INTERVAL (:seconds * 1000000) MICROSECOND"
     changes = ", ".join(f"{name} = {moved.format(name=name)}" for name in _TIMES)
     queue.database.run(lambda session: session.execute(f"UPDATE {queue.table.name} SET {changes}", seconds=seconds))
+    turn = f"UPDATE {queue.table.name}_meta SET held_until = {moved.format(name='held_until')} WHERE name = 'breaker'"
+    queue.database.run(lambda session: session.execute(turn, seconds=seconds))
 
 
 def set_clock_back(queue: DatabaseQueue, seconds: float) -> None:

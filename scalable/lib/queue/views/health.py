@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Optional
 
 from scalable.lib.errors import DatabaseUnavailable, SchemaMissing, StatementRefused
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.notes import PAUSED, TOTALS, WEBHOOK, Note
+from scalable.lib.queue.notes import BREAKER, PAUSED, TOTALS, WEBHOOK, Note
+from scalable.lib.queue.outages import outage_of
 from scalable.lib.queue.views.browse import Waiting
 from scalable.lib.queue.views.hold import read_hold
 from scalable.lib.queue.views.minutes import ALL_IN_ONE, Minute
@@ -19,7 +21,7 @@ from scalable.lib.queue.views.webhook_info import read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
 HOUR = 3600.0
-DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, IS_HELD, FAILURES, BAD_WEBHOOK = (
+DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, IS_HELD, FAILURES, BAD_WEBHOOK, BOT_DOWN = (
     "database",
     "no_tables",
     "no_worker",
@@ -28,6 +30,7 @@ DATABASE, NO_TABLES, NO_WORKER, WAITING, IS_PAUSED, IS_HELD, FAILURES, BAD_WEBHO
     "held",
     "failed",
     "webhook",
+    "bot_down",
 )
 
 
@@ -106,6 +109,7 @@ def verdict(vitals: Vitals, thresholds: Thresholds) -> tuple[Reason, ...]:
         _held(vitals),
         _no_worker(vitals, thresholds),
         _paused(vitals),
+        _bot_down(vitals),
         _waiting(vitals, thresholds),
         _failed(vitals, thresholds),
         _webhook(vitals, thresholds),
@@ -139,10 +143,31 @@ def _paused(vitals: Vitals) -> Optional[Reason]:
     return Reason(IS_PAUSED, f"the queue is paused since {since}: jobs wait until it is resumed", {"since": note.at})
 
 
+def _bot_down(vitals: Vitals) -> Optional[Reason]:
+    note = vitals.notes.get(BREAKER)
+    return None if note is None else _bot_down_since(outage_of(note).since, outage_of(note).cause)
+
+
+def _bot_down_since(since: datetime, cause: str) -> Reason:
+    day = "" if since.date() == datetime.now(timezone.utc).date() else f"{since:%Y-%m-%d} "
+    when, why = f"{day}{since:%H:%M} UTC", f": {cause}" if cause else ""
+    return Reason(BOT_DOWN, f"the bot's side is down since {when}{why}", {"at": since, "since": when, "cause": why})
+
+
+def for_strangers(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+    """The same without what the bot said, which may be about a person."""
+    return tuple(
+        _bot_down_since(reason.values["at"], "")  # type: ignore[arg-type]
+        if reason.code == BOT_DOWN
+        else reason
+        for reason in reasons
+    )
+
+
 def _waiting(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
-    """While the queue is paused or held all jobs wait; that does not mean that workers are stuck."""
+    """While the queue is paused or held, or the bot down, all jobs wait; that does not mean that workers are stuck."""
     seconds = vitals.waiting.seconds
-    if seconds is None or seconds <= thresholds.waiting_seconds or PAUSED in vitals.notes:
+    if seconds is None or seconds <= thresholds.waiting_seconds or {PAUSED, BREAKER} & vitals.notes.keys():
         return None
     if read_hold(vitals.notes) is not None:
         return None

@@ -1,0 +1,238 @@
+"""What counts as an outage: generated histories of runs, judged by the pure half of the breaker."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalable.lib.queue.outages import MOST_FAILURES, Evidence, Failure
+from scalable.lib.runners.outcome import Kind, Outcome
+from scalable.lib.worker import breaker
+from scalable.lib.worker.breaker import RunWindow
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of one history: which job of which lane, and its cause; None: it succeeded."""
+
+    job: int
+    lane: str
+    cause: str | None = None
+    attempt: int = 1
+
+
+class History:
+    """Judges runs one after the other, as a single worker does; after an opening claims stop, and a probe closes it."""
+
+    def __init__(self, max_attempts: int = 6) -> None:
+        self.window = RunWindow()
+        self.evidence = Evidence()
+        self.openings: list[int] = []
+        self.now = 0.0
+        self._max_attempts = max_attempts
+        self._succeeded_at = -1.0
+        self._count = 0
+
+    def run(self, ran: Ran) -> bool:
+        """Whether this run opened it."""
+        self._count += 1
+        self.now += 1.0
+        if ran.cause is None:
+            self.window.succeeded()
+            self._succeeded_at = self.now
+            return False
+        self.window.failed()
+        if not self.window.is_worth_telling or breaker.is_suspect(self.evidence, ran.job):
+            return False
+        failure = Failure(ran.job, ran.attempt, ran.lane, ran.cause, self.now)
+        self.evidence = breaker.with_failure(self.evidence, failure)
+        if not breaker.is_outage(self.evidence, self.window.needed, ran.attempt >= self._max_attempts):
+            return False
+        if self._succeeded_at > self.evidence.counted[0].at:
+            self.evidence = breaker.restarted(self.evidence)
+            return False
+        self.evidence = breaker.after_opening(self.evidence)
+        self.openings.append(self._count)
+        return True
+
+    def runs(self, history: Iterable[Ran]) -> History:
+        """All of them."""
+        for ran in history:
+            self.run(ran)
+        return self
+
+
+def healthy(count: int) -> Iterator[Ran]:
+    return (Ran(number, f"chat:{number % 7}") for number in range(count))
+
+
+def outage(count: int, first_job: int = 1000) -> Iterator[Ran]:
+    return (Ran(first_job + number, f"chat:{number % 5}", "refused") for number in range(count))
+
+
+@pytest.mark.parametrize("before", [0, 1, 3, 10, 50, 1000])
+def test_an_outage_is_seen_within_five_runs_whatever_was_before(before: int):
+    history = History().runs(healthy(before)).runs(outage(5))
+
+    assert len(history.openings) == 1
+
+
+def test_two_chats_that_are_tried_again_and_again_are_enough():
+    runs = [
+        Ran(1, "chat:7", "500", 1),
+        Ran(2, "chat:8", "500", 1),
+        Ran(1, "chat:7", "500", 2),
+        Ran(2, "chat:8", "500", 2),
+    ]
+
+    assert History().runs([*runs, Ran(1, "chat:7", "500", 3)]).openings == [5]
+
+
+@given(st.integers(1, 6), st.integers(0, 200))
+def test_a_job_that_always_fails_never_opens_it_beside_a_healthy_bot(attempts: int, between: int):
+    history = History(attempts)
+    for attempt in range(1, attempts + 1):
+        history.run(Ran(1, "chat:1", "poison", attempt))
+        history.runs(healthy(between))
+
+    assert history.openings == []
+
+
+@given(st.lists(st.sampled_from(["exit code 1", "exit code 2"]), max_size=60))
+def test_a_single_lane_never_opens_it_however_it_fails(causes: list[str]):
+    history = History().runs(Ran(number, "chat:1", cause, 6) for number, cause in enumerate(causes))
+
+    assert history.openings == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_bot_that_fails_one_run_in_twenty_at_random_does_not_open_it(seed: int):
+    chance = random.Random(seed)
+    history = History()
+    for number in range(20_000):
+        history.run(Ran(number, f"chat:{number % 50}", "exit code 1" if chance.random() < 0.05 else None))
+
+    assert history.openings == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_half_of_the_commands_failing_does_not_stop_the_other_half(seed: int):
+    """While it learns how the bot fails it may open a few times; each costs two seconds."""
+    chance = random.Random(seed)
+    history = History().runs(healthy(50))
+    for number in range(10_000):
+        history.run(Ran(number, f"chat:{number % 50}", "no stock server" if chance.random() < 0.5 else None))
+
+    assert len(history.openings) <= 8
+    assert sum(opening > 1000 for opening in history.openings) <= 2
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=300))
+def test_it_never_opens_while_two_failures_never_come_in_a_row(history: list[tuple[int, bool]]):
+    runs: list[Ran] = []
+    for number, (lane, fails) in enumerate(history):
+        runs.append(Ran(number, f"chat:{lane}", "500" if fails else None))
+        runs.append(Ran(1000 + number, "chat:0"))
+
+    assert History().runs(runs).openings == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from([None, "a", "b"])), max_size=200))
+def test_whenever_it_opens_two_lanes_failed_alike_and_nothing_succeeded_between_them(
+    runs: list[tuple[int, str | None]],
+):
+    history, since_success = History(), []
+    for number, (lane, cause) in enumerate(runs):
+        ran = Ran(number, f"chat:{lane}", cause)
+        since_success = [] if cause is None else [*since_success, ran]
+        if history.run(ran):
+            alike = [other for other in since_success if other.cause == cause]
+            assert len({other.lane for other in alike}) >= 2
+            assert 2 * len(alike) > len(since_success[-len(alike) * 2 :]) - 1
+            since_success = []
+
+
+def test_two_jobs_that_always_fail_stop_the_others_three_times_at_most():
+    """Given a success after each opening: the probe takes another lane."""
+    history = History()
+    for _ in range(20):
+        history.runs(Ran(1 + number % 2, f"chat:{number % 2}", "poison") for number in range(40))
+        history.runs(healthy(1))
+
+    assert len(history.openings) == breaker.MOST_OUTAGES
+    assert breaker.is_suspect(history.evidence, 1)
+    assert breaker.is_suspect(history.evidence, 2)
+
+
+def test_an_outage_of_many_causes_is_none_until_one_of_them_prevails():
+    mixed = [Ran(number, f"chat:{number}", f"cause {number}") for number in range(10)]
+
+    assert History().runs(mixed).openings == []
+    assert len(History().runs(mixed).runs(outage(12)).openings) == 1
+
+
+def test_before_a_job_fails_for_good_two_failures_are_enough():
+    history = History(max_attempts=2).runs([Ran(1, "chat:1", "500", 1), Ran(2, "chat:2", "500", 1)])
+
+    assert history.run(Ran(2, "chat:2", "500", 2))
+
+
+def test_what_is_older_than_an_hour_is_no_evidence():
+    history = History().runs(outage(2))
+    history.now += breaker.OLDEST_SECONDS + 1
+
+    history.runs(outage(2, 2000))
+
+    assert (history.openings, len(history.evidence.failures)) == ([], 2)
+
+
+@given(st.integers(0, 1000))
+def test_the_steps_double_from_two_seconds_to_a_minute(step: int):
+    seconds = breaker.step_seconds(step)
+
+    assert 2.0 <= seconds <= 60.0
+    assert breaker.step_seconds(step + 1) == min(2 * seconds, 60.0)
+
+
+@given(st.lists(st.booleans(), max_size=500))
+def test_the_number_that_is_needed_stays_in_its_bounds_and_grows_with_failures(outcomes: list[bool]):
+    window = RunWindow()
+    for succeeded in outcomes:
+        window.succeeded() if succeeded else window.failed()
+
+    assert breaker.FEWEST_FAILURES <= window.needed <= MOST_FAILURES
+
+
+def outcome(cause: str, status: int | None = None, kind: Kind = Kind.FAILED) -> Outcome:
+    return Outcome(kind, cause, 1.0, http_status=status)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (outcome("HTTP status 500", 500), outcome("HTTP status 502", 502)),
+        (outcome("PHP fatal error: no row 17 in x.php:3"), outcome("PHP fatal error: no row 9 in x.php:3")),
+        (outcome("KeyError: 'anna'"), outcome("KeyError: 'budi'")),
+        (outcome("exit code 1"), outcome("exit code 1\nwith output")),
+    ],
+)
+def test_causes_that_differ_in_numbers_and_names_are_alike(one: Outcome, other: Outcome):
+    assert breaker.fingerprint(one) == breaker.fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (outcome("exit code 1"), outcome("exit code 2")),
+        (outcome("HTTP status 404", 404), outcome("HTTP status 500", 500)),
+        (outcome("stopped", kind=Kind.TIMED_OUT), outcome("stopped")),
+        (outcome("KeyError: 'anna'"), outcome("ValueError: 'anna'")),
+    ],
+)
+def test_causes_of_another_kind_are_not(one: Outcome, other: Outcome):
+    assert breaker.fingerprint(one) != breaker.fingerprint(other)
