@@ -17,12 +17,14 @@ from scalable.lib.dashboard.access import Keys, asked_from_elsewhere
 from scalable.lib.dashboard.language import NAMES
 from scalable.lib.dashboard.login import Login, log_out, switch_language
 from scalable.lib.dashboard.login_attempts import LoginAttempts
+from scalable.lib.dashboard.overview import health_json
 from scalable.lib.dashboard.request import YEAR_SECONDS, DashboardRequest, DashboardSettings, packed
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable
 from scalable.lib.ingest.after_response import with_after_response
 from scalable.lib.ingest.wsgi import Wsgi, with_error_boundary
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.views.verdict import without_database
 
 log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
@@ -127,8 +129,7 @@ def _show_checks(request: DashboardRequest, _: DatabaseQueue) -> HTTPResponse:
 
 def _unavailable(request: DashboardRequest) -> HTTPResponse:
     if request.format == "health":
-        reason = {"code": "database", "text": "the database cannot be reached"}
-        return request.json(503, {"ok": False, "reasons": [reason]})
+        return request.json(503, health_json(without_database()))
     return request.refuse(503, "database_away")
 
 

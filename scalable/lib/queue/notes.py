@@ -5,6 +5,7 @@ One of them, `paused`, is read by every claim (see statements.py): while it exis
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
@@ -13,7 +14,8 @@ from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
-_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS)
+ALERT_CHAT = "alert_chat"
+_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, ALERT_CHAT)
 MAX_CHARACTERS = 4000
 # `2026-01-01 12:00:00.000`
 _STAMP = 23
@@ -21,7 +23,7 @@ _STAMP = 23
 # All of them, each by primary key.
 READ_NOTES = (
     "\nUNION ALL\n".join(f"SELECT name, value, {{now}} FROM {{jobs}}_meta WHERE name = '{name}'" for name in _NAMES)
-    + "\nLIMIT 5"
+    + f"\nLIMIT {len(_NAMES)}"
 )
 
 # Both by primary key. Two writers at once: the row is one of theirs, as a whole.
@@ -92,6 +94,16 @@ class Notes:
         except ValueError:  # not ours: written with a database tool
             return Note(value, now, 0.0, value)
         return Note(value[_STAMP + 1 :], at, max(0.0, (now - at).total_seconds()), value)
+
+
+def moved_chat(notes: dict[str, Note], chat_id: str) -> Optional[str]:
+    """The new id of that group for alerts, which became a supergroup; None when nothing is known of that."""
+    note = notes.get(ALERT_CHAT)
+    try:
+        before, now = json.loads(note.text) if note is not None else ("", "")
+    except (ValueError, TypeError):
+        return None
+    return str(now) if before == chat_id else None
 
 
 def paused(notes: dict[str, Note]) -> Optional[Note]:
