@@ -10,10 +10,10 @@ import pytest
 
 from scalable.lib.pool.alerts import Alerts
 from scalable.lib.pool.webhook_admin import WebhookAdmin
-from scalable.lib.queue.notes import PAUSED
+from scalable.lib.queue.notes import ALERT_CHAT, PAUSED, moved_chat
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.telegram.update import Update
-from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, says
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, refuses, says
 from tests.support.fakes.worker_bench import Bench
 
 CHAT = "-1001234"
@@ -207,3 +207,98 @@ def test_telegram_that_cannot_be_reached_is_no_reason_to_raise(tmp_path: Path, c
 
     assert "alert not sent" in caplog.text
     assert TOKEN not in caplog.text
+
+
+class TestF33:
+    """The group became a supergroup, and the webhook went away."""
+
+    NEW = -1009876
+
+    def test_the_group_is_followed_and_found_again_by_the_next_leader(
+        self, tower: Watchtower, api: FakeBotApi, caplog: pytest.LogCaptureFixture
+    ):
+        api.moved[CHAT] = self.NEW
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+        told = [(str(each["chat_id"]), str(each["text"])) for each in api.named("sendMessage")]
+        tower.notes.delete(PAUSED)
+        tower.pass_time(400)
+        tower.alerts = tower.new_leader()
+        tower.check()
+
+        chats = [str(each["chat_id"]) for each in api.named("sendMessage")]
+        assert [chat for chat, _ in told] == [CHAT, str(self.NEW)]
+        assert told[0][1] == told[1][1]
+        assert chats[2:] == [str(self.NEW)], "the second message goes straight to the new chat"
+        assert f'remedy="set BOT_ALERT_CHAT_ID={self.NEW}"' in caplog.text
+
+    def test_of_the_kind_the_new_group_moves_again(self, tower: Watchtower, api: FakeBotApi):
+        api.moved[CHAT] = self.NEW
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+        api.moved[str(self.NEW)] = self.NEW - 1
+        tower.notes.delete(PAUSED)
+        tower.pass_time(400)
+        tower.check()
+
+        assert str(api.named("sendMessage")[-1]["chat_id"]) == str(self.NEW - 1)
+        assert moved_chat(tower.notes.read(), CHAT) == str(self.NEW - 1)
+
+    def test_of_the_kind_a_setting_that_was_changed_counts_and_not_the_note(self, tower: Watchtower, api: FakeBotApi):
+        tower.notes.write(ALERT_CHAT, '["-42", "-43"]')
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+
+        assert [str(each["chat_id"]) for each in api.named("sendMessage")] == [CHAT]
+
+    @pytest.mark.parametrize("rubbish", ["", "x", "7", "{}", "[1, 2, 3]", "null"])
+    def test_of_the_kind_a_note_nobody_can_read_moves_nothing(self, tower: Watchtower, rubbish: str):
+        tower.notes.write(ALERT_CHAT, rubbish)
+
+        assert moved_chat(tower.notes.read(), CHAT) is None
+
+    def test_of_the_kind_a_group_that_refuses_for_another_reason_is_not_left(self, tower: Watchtower, api: FakeBotApi):
+        api.will("sendMessage", refuses("Forbidden: bot was kicked from the group chat", 403))
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+
+        assert moved_chat(tower.notes.read(), CHAT) is None
+        assert len(tower.told()) == 1
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("", "no webhook is set"),
+            ("https://elsewhere.example/bot.php?s=hush", "to another address, at elsewhere.example"),
+        ],
+    )
+    def test_a_webhook_that_is_gone_or_points_elsewhere_is_told_once(
+        self, tower: Watchtower, api: FakeBotApi, url: str, words: str
+    ):
+        api.webhook_url = url
+        for _ in range(3):
+            tower.pass_time(61)
+            tower.check()
+        api.webhook_url = OURS
+        for _ in range(6):
+            tower.pass_time(61)
+            tower.check()
+
+        [gone, back] = tower.told()
+        assert (words in gone, "hush" in gone, "all is well again" in back) == (True, False, True)
+
+    def test_of_the_kind_a_telegram_that_cannot_be_reached_is_no_alarm(self, tower: Watchtower, api: FakeBotApi):
+        for _ in range(3):
+            tower.pass_time(61)
+            api.will("getWebhookInfo", fails(502))
+            tower.check()
+
+        assert tower.told() == []
+
+    def test_of_the_kind_a_token_that_was_revoked_is_one(self, tower: Watchtower, api: FakeBotApi):
+        tower.pass_time(61)
+        api.will("getWebhookInfo", refuses("Unauthorized", 401))
+        tower.check()
+
+        [told] = tower.told()
+        assert "the token in BOT_TOKEN is wrong, or was revoked" in told

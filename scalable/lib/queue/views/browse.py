@@ -70,11 +70,11 @@ def _in_back_off(priority: int) -> str:
 # Jobs that wait for their next attempt, up to a bound each. By index turn, no row is read.
 RETRYING = f"SELECT {' + '.join(_in_back_off(priority) for priority in (0, 1, 2))}\nLIMIT 1"
 
-# By primary key from its end, one row.
+# By primary key, its last row.
 NEWEST_AGE = """
 SELECT {age:created_at}
-FROM {jobs} {by_id}
-ORDER BY id DESC
+FROM {jobs}
+WHERE id = (SELECT MAX(id) FROM {jobs})
 LIMIT 1
 """
 
