@@ -10,7 +10,7 @@ import pytest
 
 from scalable.lib.queue.dialects.tables import BUCKETS
 from scalable.lib.queue.job import JobSummary
-from scalable.lib.queue.notes import PAUSED, TOTALS, WEBHOOK, Note
+from scalable.lib.queue.notes import PAUSED, POLLED, TOTALS, WEBHOOK, Note
 from scalable.lib.queue.views.browse import Waiting
 from scalable.lib.queue.views.minutes import Minute
 from scalable.lib.queue.views.verdict import (
@@ -154,6 +154,12 @@ class TestF33:
         """They are fetched without a webhook, or an address of another name leads here."""
         for url in ("", "https://example.com/telegram"):
             assert judge(facts(notes=webhook(url, is_fed=True))).state is State.WORKING
+
+    @pytest.mark.parametrize(("age", "state"), [(180.0, State.WORKING), (180.1, State.SETTING_UP)])
+    def test_of_the_kind_somebody_fetches_updates_without_a_webhook(self, age: float, state: State) -> None:
+        notes = {**webhook(""), POLLED: Note("", NOW, age)}
+
+        assert judge(facts(notes=notes)).state is state
 
     def test_of_the_kind_what_telegram_said_half_an_hour_ago_is_not_known_any_more(self) -> None:
         seen = WebhookInfo("", seen_at=SECONDS - 1_900, was_here=True)

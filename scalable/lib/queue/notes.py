@@ -14,8 +14,8 @@ from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
-ALERT_CHAT = "alert_chat"
-_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, ALERT_CHAT)
+ALERT_CHAT, POLLED = "alert_chat", "polled"
+_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, ALERT_CHAT, POLLED)
 MAX_CHARACTERS = 4000
 # `2026-01-01 12:00:00.000`
 _STAMP = 23

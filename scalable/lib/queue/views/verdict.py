@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Optional
 
 from scalable.lib.queue.job import PENDING, JobSummary
-from scalable.lib.queue.notes import PAUSED, TOTALS, Note
+from scalable.lib.queue.notes import PAUSED, POLLED, TOTALS, Note
 from scalable.lib.queue.views.browse import Waiting
 from scalable.lib.queue.views.minutes import Minute
 from scalable.lib.queue.views.totals import ever_counted
@@ -63,7 +63,8 @@ class Thresholds:
     HALF for fewer.
     `uncounted_seconds`: arrivals of a minute that long before the newest one are not counted.
     `webhook_error_seconds`: Telegram failed to deliver so shortly before it was asked, and was asked in that time.
-    `webhook_known_seconds`: what Telegram said so long ago does not count as known any more.
+    `webhook_known_seconds`: what Telegram said so long ago does not count as known any more. `polled_seconds`: somebody
+    fetched updates without a webhook so lately.
     """
 
     waiting_seconds: float = 300.0
@@ -74,6 +75,7 @@ class Thresholds:
     uncounted_seconds: float = 1200.0
     webhook_error_seconds: float = 300.0
     webhook_known_seconds: float = 1800.0
+    polled_seconds: float = 180.0
 
 
 @dataclass(frozen=True)
@@ -293,8 +295,10 @@ def _webhook_away(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
 
     Not when updates have come since it does: then somebody fetches them, or another address leads here.
     """
-    seen = _webhook_of(vitals, thresholds)
+    seen, polled = _webhook_of(vitals, thresholds), vitals.notes.get(POLLED)
     if seen is None or seen.leads_here or seen.is_fed:
+        return None
+    if polled is not None and polled.age_seconds <= thresholds.polled_seconds:
         return None
     severity = State.DOWN if seen.was_here else State.SETTING_UP
     is_told = seen.was_here or vitals.has_begun
