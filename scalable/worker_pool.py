@@ -50,12 +50,12 @@ def main(arguments):
     if options.cron:
         from scalable.lib.pool.cron import run_cron
 
-        return run_cron(installation.pool_parts(installation.alert()), options.max_seconds, folder.pool_lock)
+        return run_cron(installation.pool_parts(installation.leader_checks()), options.max_seconds, folder.pool_lock)
     installation.check_bot(may_be_held=True)
     if not PoolLock(folder.pool_lock).take(options.ensure):
         return 0
     return run_pool(
-        installation.pool_parts(installation.alert()),
+        installation.pool_parts(installation.leader_checks()),
         server=installation.web_server(options.serve) if options.serve else None,
         gateway=installation.open_gateway(),
         has_password=bool(config.monitor_token),

@@ -126,12 +126,13 @@ class BotApiError(ScalableError):
 
 
 class BotApiRefused(BotApiError):
-    """The server refused the call, and would refuse it again. `code` and `description` are from its answer."""
+    """The server refused the call, and would refuse it again. `code`, `description` and `new_chat_id`: its answer."""
 
-    def __init__(self, message: str, code: int, description: str) -> None:
+    def __init__(self, message: str, code: int, description: str, new_chat_id: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.description = description
+        self.new_chat_id = new_chat_id
 
 
 class BotApiBusy(BotApiError):

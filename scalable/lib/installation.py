@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -216,8 +216,8 @@ class Installation(Storage):
         except OSError as error:
             log.warning(event("the webhook's address was not noted", folder=self.data_folder.path, cause=error))
 
-    def pool_parts(self, alert: Optional[Callable[[], None]] = None) -> PoolParts:
-        """What a pool or a worker is made of; a pool gives it `alert`. Raises DatabaseUnavailable, and
+    def pool_parts(self, leader_checks: Sequence[Callable[[], None]] = ()) -> PoolParts:
+        """What a pool or a worker is made of; a pool gives it `leader_checks`. Raises DatabaseUnavailable, and
         ConfigurationError where the table is that of another bot."""
         from scalable.lib.pool.parts import PoolParts
 
@@ -235,7 +235,7 @@ class Installation(Storage):
             str(config.scalable_folder / "worker.py"),
             self.data_folder.finishing_lock,
             self.bot_hold(),
-            alert,
+            tuple(leader_checks),
         )
 
     # The pool
@@ -271,14 +271,22 @@ class Installation(Storage):
         match = SettingsMatch(read_site, self.config.site_settings(), scripts)
         return open_gateway(self.data_folder.path, match)
 
-    def alert(self) -> Optional[Callable[[], None]]:
-        """What checks the queue's health and tells the owner of a change; None without a chat to tell it in."""
+    def leader_checks(self) -> tuple[Callable[[], None], ...]:
+        """What one pool of all does every minute: ask Telegram where the webhook is, and tell the owner of a change.
+
+        Nothing without BOT_TOKEN; nobody is told without BOT_ALERT_CHAT_ID.
+        """
         config, webhook = self.config, self.webhook_admin()
-        if webhook is None or not config.alert_chat_id:
-            return None
+        if webhook is None:
+            return ()
+        if not config.alert_chat_id:
+            return (webhook.refresh_if_old,)
         from scalable.lib.pool.alerts import Alerts
 
-        return Alerts(self.queue(), self.bot_api(), config.alert_chat_id, self._place, webhook.refresh_if_old).check
+        return (
+            webhook.refresh_if_old,
+            Alerts(self.queue(), self.bot_api(), config.alert_chat_id, self._place).check,
+        )
 
     # Commands in a shell
 

@@ -110,14 +110,16 @@ def test_a_paused_queue_is_loud_and_goes_on_by_a_click(place: Place, open_page: 
     page = open_page(place.url)
     page.get_by_role("button", name="Pause the queue").click()
     page.get_by_role("button", name="Yes, do it").click()
-    expect(page.locator(".verdict.bad")).to_contain_text("The queue is paused. Updates are stored, and none is run.")
+    expect(page.locator(".verdict.degraded")).to_contain_text(
+        "The queue is paused. Updates are stored, and none is run."
+    )
 
     place.send()
     expect(page.locator(".counts .pending dd")).to_have_text("1")
     page.get_by_role("button", name="Resume").click()
 
     expect(page.locator(".counts .done dd")).to_have_text("1")
-    expect(page.locator(".verdict.good h1")).to_have_text("Everything works")
+    expect(page.locator(".verdict.working h1")).to_have_text("Working")
 
 
 def test_a_lane_behind_a_job_in_back_off_is_freed(pool_place: Place, open_page: OpenPage) -> None:

@@ -114,6 +114,37 @@ class TestCounts:
         assert browse.counts(notes.read())["failed"] == Count(3)
 
 
+class TestWhatTheVerdictAsks:
+    def test_jobs_that_wait_for_another_attempt_are_counted_whatever_their_priority(self, queue: DatabaseQueue) -> None:
+        for number, urgent in enumerate((None, 150.0, None, 150.0)):
+            queue.enqueue(Update("{}", number, "message", f"chat:{number}", urgent, urgent))
+        first, second, third = queue.claim("worker", LEASE_SECONDS, limit=3)
+        queue.retry(first.lease, "exit code 1", 60)
+        queue.retry(second.lease, "exit code 1", 60)
+        queue.retry(third.lease, "exit code 1", 0)
+
+        assert queue.jobs.retrying() == 2
+
+    def test_they_are_counted_to_a_bound(self, queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(browse_module, "QUICK_BOUND", 3)
+        for number in range(5):
+            queue.enqueue(Update("{}", number))
+        for job in queue.claim("worker", LEASE_SECONDS, limit=5):
+            queue.retry(job.lease, "exit code 1", 60)
+
+        assert queue.jobs.retrying() == 3
+
+    def test_the_newest_job_has_an_age_and_an_empty_table_none(self, queue: DatabaseQueue) -> None:
+        assert queue.jobs.newest_age_seconds() is None
+        queue.enqueue(Update("{}"))
+        let_pass(queue, 100)
+        queue.enqueue(Update("{}"))
+
+        age = queue.jobs.newest_age_seconds()
+        assert age is not None
+        assert 0 <= age < 60
+
+
 class TestTotals:
     @pytest.mark.parametrize("step", [1, 2, 3, 4, 100])
     def test_every_state_is_counted_whatever_the_steps(

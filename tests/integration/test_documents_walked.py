@@ -171,7 +171,9 @@ def an_owner(newcomer: Newcomer) -> None:
 
 
 def an_owner_with_a_pool(newcomer: Newcomer) -> None:
+    """Whose set-up is at its end: an update has come."""
     an_owner(newcomer)
+    newcomer.send(MESSAGE)
     newcomer.cron_line = line_with("--ensure")
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from scalable.lib.pool.alerts import Alerts
 from scalable.lib.pool.webhook_admin import WebhookAdmin
-from scalable.lib.queue.notes import PAUSED
+from scalable.lib.queue.notes import ALERT_CHAT, PAUSED, moved_chat
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.telegram.update import Update
-from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, says
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, refuses, says
 from tests.support.fakes.worker_bench import Bench
 
 CHAT = "-1001234"
+OURS = "https://example.com/scalable/webhook_queue.py"
 
 
 class Watchtower:
@@ -28,11 +29,15 @@ class Watchtower:
         self.alerts = self.new_leader()
         self.notes = self.bench.queue.notes
         self.bench.worker.heartbeat.beat_and_flush_if_due()
-        self.alerts.check()  # what lies in the past is not told
+        self.check()  # what lies in the past is not told
 
     def new_leader(self) -> Alerts:
-        state = WebhookAdmin(self.bench.queue, lambda seconds: BotApi(TOKEN, self.api.url, seconds), "")
-        return Alerts(self.bench.queue, BotApi(TOKEN, self.api.url), CHAT, "example.com", state.refresh_if_old)
+        return Alerts(self.bench.queue, BotApi(TOKEN, self.api.url), CHAT, "example.com")
+
+    def check(self) -> None:
+        """What the leader does every minute."""
+        WebhookAdmin(self.bench.queue, lambda seconds: BotApi(TOKEN, self.api.url, seconds), "").refresh_if_old()
+        self.alerts.check()
 
     def told(self) -> list[str]:
         """The texts sent to the owner so far."""
@@ -66,6 +71,7 @@ class Watchtower:
 @pytest.fixture
 def api() -> Iterator[FakeBotApi]:
     with FakeBotApi() as api:
+        api.webhook_url = OURS
         yield api
 
 
@@ -77,7 +83,7 @@ def tower(tmp_path: Path, api: FakeBotApi) -> Watchtower:
 def test_all_is_well_and_nothing_is_told(tower: Watchtower):
     for _ in range(3):
         tower.pass_time(61)
-        tower.alerts.check()
+        tower.check()
 
     assert tower.told() == []
 
@@ -85,13 +91,13 @@ def test_all_is_well_and_nothing_is_told(tower: Watchtower):
 def test_what_goes_wrong_is_told_once_and_that_it_is_right_again(tower: Watchtower):
     tower.notes.write(PAUSED, "by hand")
     for _ in range(3):
-        tower.alerts.check()
+        tower.check()
         tower.pass_time(61)
     tower.notes.delete(PAUSED)
-    tower.alerts.check()
+    tower.check()
     soon = tower.told()
     tower.pass_time(300)
-    tower.alerts.check()
+    tower.check()
 
     assert len(soon) == 1
     assert soon[0].startswith("Scalable mode, example.com:\n• the queue is paused since ")
@@ -101,10 +107,10 @@ def test_what_goes_wrong_is_told_once_and_that_it_is_right_again(tower: Watchtow
 def test_what_comes_and_goes_is_told_once(tower: Watchtower):
     for _ in range(5):
         tower.notes.write(PAUSED, "by hand")
-        tower.alerts.check()
+        tower.check()
         tower.pass_time(61)
         tower.notes.delete(PAUSED)
-        tower.alerts.check()
+        tower.check()
         tower.pass_time(61)
 
     assert len(tower.told()) == 1
@@ -115,22 +121,22 @@ def test_failed_updates_are_told_together_with_the_newest_cause(tower: Watchtowe
     tower.fail_a_job("exit code 255\nprivate words of a user", 3)
     tower.fail_a_job("HTTP status 500\nprivate words of a user", 2)
 
-    tower.alerts.check()
+    tower.check()
     tower.pass_time(0)
-    tower.alerts.check()
+    tower.check()
 
     assert tower.told() == ["Scalable mode, example.com:\n• 2 updates failed for good; the newest: HTTP status 500"]
 
 
 def test_never_more_than_one_message_a_minute_and_none_is_forgotten(tower: Watchtower):
     tower.notes.write(PAUSED, "by hand")
-    tower.alerts.check()
+    tower.check()
     tower.pass_time(30)
     tower.bench.sql("DELETE FROM bot_jobs_workers")
-    tower.alerts.check()
+    tower.check()
     at_once = len(tower.told())
     tower.pass_time(31)
-    tower.alerts.check()
+    tower.check()
 
     assert at_once == 1
     assert len(tower.told()) == 2
@@ -140,29 +146,31 @@ def test_never_more_than_one_message_a_minute_and_none_is_forgotten(tower: Watch
 def test_a_message_that_could_not_be_sent_is_sent_the_next_time(tower: Watchtower, api: FakeBotApi):
     tower.notes.write(PAUSED, "by hand")
     api.will("sendMessage", fails(502))
-    tower.alerts.check()
-    tower.alerts.check()
+    tower.check()
+    tower.check()
 
     assert len(tower.told()) == 2  # both tries of the one message
     tower.pass_time(61)
-    tower.alerts.check()
+    tower.check()
     assert len(tower.told()) == 2
 
 
 def test_an_error_telegram_reports_of_the_webhook_is_told_once_and_that_it_is_over(tower: Watchtower, api: FakeBotApi):
     now = int(time.time())
     info = (
-        b'{"ok": true, "result": {"url": "https://example.com/w", "pending_update_count": 12, "last_error_date": '
+        b'{"ok": true, "result": {"url": "'
+        + OURS.encode()
+        + b'", "pending_update_count": 12, "last_error_date": '
         + str(now).encode()
         + b', "last_error_message": "Wrong response from the webhook: 503"}}'
     )
     for _ in range(3):
         tower.pass_time(61)
         api.will("getWebhookInfo", says(info, content_type="application/json"))
-        tower.alerts.check()
+        tower.check()
     for _ in range(6):  # asked again, it has no error to report
         tower.pass_time(61)
-        tower.alerts.check()
+        tower.check()
 
     assert tower.told() == [
         "Scalable mode, example.com:\n• Telegram cannot deliver to the webhook: Wrong response from the webhook: 503",
@@ -191,7 +199,7 @@ def test_they_go_on_after_the_clock_was_set_back(tower: Watchtower):
 
 def test_a_new_leader_does_not_tell_it_again(tower: Watchtower):
     tower.notes.write(PAUSED, "by hand")
-    tower.alerts.check()
+    tower.check()
     tower.pass_time(61)
 
     tower.new_leader().check()
@@ -204,7 +212,7 @@ def test_a_note_that_cannot_be_read_is_begun_anew(tower: Watchtower, rubbish: st
     tower.fail_a_job("exit code 1", 2)
     tower.notes.write("alerts", rubbish)
 
-    tower.alerts.check()
+    tower.check()
 
     assert tower.told() == []
 
@@ -214,7 +222,102 @@ def test_telegram_that_cannot_be_reached_is_no_reason_to_raise(tmp_path: Path, c
         tower = Watchtower(tmp_path, api)
     tower.notes.write(PAUSED, "by hand")
 
-    tower.alerts.check()
+    tower.check()
 
     assert "alert not sent" in caplog.text
     assert TOKEN not in caplog.text
+
+
+class TestF33:
+    """The group became a supergroup, and the webhook went away."""
+
+    NEW = -1009876
+
+    def test_the_group_is_followed_and_found_again_by_the_next_leader(
+        self, tower: Watchtower, api: FakeBotApi, caplog: pytest.LogCaptureFixture
+    ):
+        api.moved[CHAT] = self.NEW
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+        told = [(str(each["chat_id"]), str(each["text"])) for each in api.named("sendMessage")]
+        tower.notes.delete(PAUSED)
+        tower.pass_time(400)
+        tower.alerts = tower.new_leader()
+        tower.check()
+
+        chats = [str(each["chat_id"]) for each in api.named("sendMessage")]
+        assert [chat for chat, _ in told] == [CHAT, str(self.NEW)]
+        assert told[0][1] == told[1][1]
+        assert chats[2:] == [str(self.NEW)], "the second message goes straight to the new chat"
+        assert f'remedy="set BOT_ALERT_CHAT_ID={self.NEW}"' in caplog.text
+
+    def test_of_the_kind_the_new_group_moves_again(self, tower: Watchtower, api: FakeBotApi):
+        api.moved[CHAT] = self.NEW
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+        api.moved[str(self.NEW)] = self.NEW - 1
+        tower.notes.delete(PAUSED)
+        tower.pass_time(400)
+        tower.check()
+
+        assert str(api.named("sendMessage")[-1]["chat_id"]) == str(self.NEW - 1)
+        assert moved_chat(tower.notes.read(), CHAT) == str(self.NEW - 1)
+
+    def test_of_the_kind_a_setting_that_was_changed_counts_and_not_the_note(self, tower: Watchtower, api: FakeBotApi):
+        tower.notes.write(ALERT_CHAT, '["-42", "-43"]')
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+
+        assert [str(each["chat_id"]) for each in api.named("sendMessage")] == [CHAT]
+
+    @pytest.mark.parametrize("rubbish", ["", "x", "7", "{}", "[1, 2, 3]", "null"])
+    def test_of_the_kind_a_note_nobody_can_read_moves_nothing(self, tower: Watchtower, rubbish: str):
+        tower.notes.write(ALERT_CHAT, rubbish)
+
+        assert moved_chat(tower.notes.read(), CHAT) is None
+
+    def test_of_the_kind_a_group_that_refuses_for_another_reason_is_not_left(self, tower: Watchtower, api: FakeBotApi):
+        api.will("sendMessage", refuses("Forbidden: bot was kicked from the group chat", 403))
+        tower.notes.write(PAUSED, "by hand")
+        tower.check()
+
+        assert moved_chat(tower.notes.read(), CHAT) is None
+        assert len(tower.told()) == 1
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("", "no webhook is set"),
+            ("https://elsewhere.example/bot.php?s=hush", "to another address, at elsewhere.example"),
+        ],
+    )
+    def test_a_webhook_that_is_gone_or_points_elsewhere_is_told_once(
+        self, tower: Watchtower, api: FakeBotApi, url: str, words: str
+    ):
+        api.webhook_url = url
+        for _ in range(3):
+            tower.pass_time(61)
+            tower.check()
+        api.webhook_url = OURS
+        for _ in range(6):
+            tower.pass_time(61)
+            tower.check()
+
+        [gone, back] = tower.told()
+        assert (words in gone, "hush" in gone, "all is well again" in back) == (True, False, True)
+
+    def test_of_the_kind_a_telegram_that_cannot_be_reached_is_no_alarm(self, tower: Watchtower, api: FakeBotApi):
+        for _ in range(3):
+            tower.pass_time(61)
+            api.will("getWebhookInfo", fails(502))
+            tower.check()
+
+        assert tower.told() == []
+
+    def test_of_the_kind_a_token_that_was_revoked_is_one(self, tower: Watchtower, api: FakeBotApi):
+        tower.pass_time(61)
+        api.will("getWebhookInfo", refuses("Unauthorized", 401))
+        tower.check()
+
+        [told] = tower.told()
+        assert "the token in BOT_TOKEN is wrong, or was revoked" in told

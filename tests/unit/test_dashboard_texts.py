@@ -55,12 +55,12 @@ class TestTexts:
             for path in (WEB / folder).iterdir()
             if path.suffix in (".tpl", ".py")
         ]
-        sources += [(WEB.parent / "queue" / name).read_text() for name in ("views/health.py", "history.py")]
+        sources += [(WEB.parent / "queue" / name).read_text() for name in ("views/verdict.py", "history.py")]
         named = {word for source in sources for word in re.findall(r"""['"]([a-z0-9_]+)['"]""", source)}
         made = {
             f"{start}{word}"
             for word in named
-            for start in ("did_", "reason_", "outcome_", "cannot_", "sure_", "chart_", "retry_matching_")
+            for start in ("did_", "reason_", "state_", "outcome_", "cannot_", "sure_", "chart_", "retry_matching_")
         }
         asked = {word for source in sources for word in re.findall(r"""(?<![\w.])t\('([a-z0-9_]+)'""", source)}
 

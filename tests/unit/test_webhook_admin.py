@@ -1,16 +1,21 @@
-"""What is noted of the webhook when it is set while an older question is on its way."""
+"""What is noted of the webhook, and of the answers before, when it is asked in the background."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scalable.lib.errors import BotApiBusy, BotApiRefused, BotApiUnreachable, ConfigurationError
 from scalable.lib.pool.webhook_admin import WebhookAdmin
+from scalable.lib.queue.notes import WEBHOOK
 from scalable.lib.queue.views.webhook_info import read_webhook
 from scalable.lib.runners.bot_secret import BotSecret
+from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.telegram.update import Update
 from tests.support.fakes.worker_bench import Bench
 
 OLD, NEW = "https://example.com/bot.php", "https://example.com/scalable/webhook_queue.py"
@@ -129,3 +134,38 @@ def test_f34_without_one_nothing_is_told(tmp_path: Path) -> None:
     for pointed in (admin.point_at(NEW), admin.point_back(OLD)):
         assert not pointed.had_certificate
         assert not pointed.needs_certificate
+
+
+def test_what_the_answer_before_told_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    """The webhook was here; since it went away an update has come all the same, long after what was on its way."""
+    queue, telegram = Bench(tmp_path).queue, SlowTelegram()
+    admin = WebhookAdmin(queue, lambda _: telegram, "")  # type: ignore[arg-type, return-value]
+    telegram.url = NEW
+    assert admin.look_up().was_here
+    telegram.url = OLD
+    first = admin.look_up()
+    queue.enqueue(Update("{}"))
+    at_once = admin.look_up()
+    queue.notes.write(WEBHOOK, replace(at_once, url_since=(at_once.url_since or 0) - 300).to_text())
+    later = admin.look_up()
+
+    assert (first.was_here, first.is_fed, at_once.is_fed, later.is_fed) == (True, False, False, True)
+    assert (later.url, later.leads_here) == (OLD, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refused"),
+    [
+        (BotApiRefused("Unauthorized", 401, "Unauthorized"), True),
+        (ConfigurationError("BOT_TOKEN=(hidden)"), True),
+        (BotApiUnreachable("no route to host"), False),
+        (BotApiBusy("Too Many Requests", 3.0), False),
+    ],
+)
+def test_a_refusal_is_told_from_a_telegram_that_is_away(tmp_path: Path, error: Exception, is_refused: bool) -> None:
+    def raise_it(_: float) -> BotApi:
+        raise error
+
+    seen = WebhookAdmin(Bench(tmp_path).queue, raise_it, "").look_up()
+
+    assert (seen.trouble, seen.is_refused) == (str(error), is_refused)

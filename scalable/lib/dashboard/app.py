@@ -17,12 +17,14 @@ from scalable.lib.dashboard.access import Keys, asked_from_elsewhere
 from scalable.lib.dashboard.language import NAMES
 from scalable.lib.dashboard.login import Login, log_out, switch_language
 from scalable.lib.dashboard.login_attempts import LoginAttempts
+from scalable.lib.dashboard.overview import health_json
 from scalable.lib.dashboard.request import YEAR_SECONDS, DashboardRequest, DashboardSettings, packed
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, StatementRefused
 from scalable.lib.ingest.after_response import with_after_response
 from scalable.lib.ingest.wsgi import Wsgi, with_error_boundary
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.views.verdict import without_database
 
 log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
@@ -132,7 +134,7 @@ def _unavailable(request: DashboardRequest, error: Exception) -> HTTPResponse:
     elif isinstance(error, ConfigurationError):
         key, text = "settings_wrong", "a setting has to be put right"
     if request.format == "health":
-        return request.json(503, {"ok": False, "reasons": [{"code": "database", "text": text}]})
+        return request.json(503, health_json(without_database(text)))
     return request.refuse(503, key)
 
 

@@ -13,9 +13,10 @@ from scalable.lib.queue.job import STATUSES, Counts, JobSummary, ServerDescripti
 from scalable.lib.queue.notes import BREAKER, PAUSED, WEBHOOK, Note
 from scalable.lib.queue.outages import Outage, outage_of
 from scalable.lib.queue.views.browse import Count, Waiting
-from scalable.lib.queue.views.health import Reason, Thresholds, Vitals, for_strangers, no_tables, read_vitals, verdict
+from scalable.lib.queue.views.health import read_vitals
 from scalable.lib.queue.views.minutes import Minute, percentile
 from scalable.lib.queue.views.search import Filter, Found
+from scalable.lib.queue.views.verdict import Reason, Verdict, Vitals, for_strangers, judge, without_tables
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
@@ -35,11 +36,11 @@ class Rates:
 
 @dataclass(frozen=True)
 class Overview:
-    """The queue as it is now. `jobs`: the newest, newest first. `reasons`: what is wrong, empty when all is well."""
+    """The queue as it is now. `jobs`: the newest, newest first."""
 
     counts: dict[str, Count]
     vitals: Vitals
-    reasons: tuple[Reason, ...]
+    verdict: Verdict
     rates: Rates = Rates()
     server: Optional[ServerDescription] = None
     jobs: tuple[JobSummary, ...] = ()
@@ -94,18 +95,18 @@ def read_public(queue: DatabaseQueue) -> Overview:
 
 def without_causes(overview: Overview) -> Overview:
     """The same without what the bot said, for those who may not see people."""
-    return replace(overview, reasons=for_strangers(overview.reasons), shows_causes=False)
+    return replace(overview, verdict=for_strangers(overview.verdict), shows_causes=False)
 
 
 def _read_public(queue: DatabaseQueue) -> Overview:
     vitals = read_vitals(queue)
     counts = queue.jobs.counts(vitals.notes)
-    return Overview(counts, vitals, verdict(vitals, Thresholds()))
+    return Overview(counts, vitals, judge(vitals))
 
 
 def _without_tables() -> Overview:
     counts = {name: Count(0) for name in (*STATUSES, "total")}
-    return Overview(counts, Vitals(Waiting(), (), {}, None), (no_tables(),))
+    return Overview(counts, Vitals(Waiting(), (), {}, None), without_tables())
 
 
 def exact_counts(overview: Overview, counts: Counts) -> Overview:
@@ -155,13 +156,22 @@ def public_json(overview: Overview) -> dict[str, Any]:
         "counts": {name: count.number for name, count in counts.items()},
         "counts_exact": {name: count.is_exact for name, count in counts.items()},
         "counted_at": iso(min(times)) if times else None,
-        "health": health_json(overview.reasons),
+        "health": health_json(overview.verdict),
     }
 
 
-def health_json(reasons: tuple[Reason, ...]) -> dict[str, Any]:
+def health_json(verdict: Verdict) -> dict[str, Any]:
     """The verdict, as `?format=health` gives it."""
-    return {"ok": not reasons, "reasons": [{"code": reason.code, "text": reason.text} for reason in reasons]}
+    return {
+        "ok": verdict.is_well,
+        "state": verdict.state.value,
+        "reasons": [_reason_as_json(reason) for reason in verdict.reasons],
+        "remarks": [_reason_as_json(remark) for remark in verdict.remarks],
+    }
+
+
+def _reason_as_json(reason: Reason) -> dict[str, str]:
+    return {"code": reason.code, "text": reason.text, "state": reason.severity.value}
 
 
 def _hour_as_json(hour: Optional[Minute]) -> dict[str, Any]:

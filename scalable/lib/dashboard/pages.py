@@ -19,7 +19,7 @@ from scalable.lib.dashboard.overview import iso
 from scalable.lib.dashboard.readable import error_in_a_line, indented_json, kind_of_error, visible
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.views.browse import Count
-from scalable.lib.queue.views.health import Reason
+from scalable.lib.queue.views.verdict import Reason, State
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # Of one update; the whole is offered as a file.
@@ -107,10 +107,21 @@ class Page:
 
     def reason(self, reason: Reason) -> str:
         """What is wrong, and what to do."""
-        values = dict(reason.values)
-        if reason.code == "waiting":
-            values["seconds"] = self.seconds(float(str(values["seconds"])))
-        return self.t(f"reason_{reason.code}", **values)
+        values = {name: self._told(name, value) for name, value in reason.values.items()}
+        return visible(self.t(f"reason_{reason.code}", **values))
+
+    def _told(self, name: str, value: object) -> object:
+        if name == "seconds":
+            return self.seconds(float(str(value)))
+        if name == "job":
+            return str(value)
+        if isinstance(value, datetime):
+            return f"{value:%Y-%m-%d %H:%M} UTC"
+        return "–" if value is None else value
+
+    def state(self, state: State) -> str:
+        """The word of a verdict."""
+        return self.t(f"state_{state.value}")
 
     def job(self, job: JobSummary) -> JobSummary:
         """The job as this visitor may see it."""

@@ -11,6 +11,7 @@ from typing import Optional
 from scalable import __version__
 from scalable.lib.dashboard.overview import EVENTS, Overview
 from scalable.lib.queue.views.minutes import percentile
+from scalable.lib.queue.views.verdict import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Sample = tuple[str, Optional[float]]
@@ -58,10 +59,15 @@ def public_metrics(overview: Overview) -> str:
     counts = {f'{{state="{name}"}}': count for name, count in overview.counts.items() if name != "total"}
     states = [(label, count.number) for label, count in counts.items()]
     exact = [(label, count.is_exact) for label, count in counts.items()]
+    verdict = overview.verdict
+    words = [(f'{{state="{state.value}"}}', state is verdict.state) for state in State]
+    reasons = [(f'{{code="{reason.code}"}}', 1.0) for reason in verdict.reasons]
     return (
         _family("scalable_jobs", "Jobs in each state; a lower bound or some minutes old where not exact.", states)
         + _family("scalable_jobs_exact", "1 where scalable_jobs is the number of this moment.", exact)
-        + _family("scalable_healthy", "1 when nothing is wrong.", [("", not overview.reasons)])
+        + _family("scalable_healthy", "1 when the verdict is working.", [("", verdict.is_well)])
+        + _family("scalable_state", "1 for the verdict, 0 for the other words.", words)
+        + _family("scalable_reason", "1 for every reason of the verdict.", reasons)
     )
 
 

@@ -16,8 +16,9 @@ from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
 from scalable.lib.queue.requeue import Batch
-from scalable.lib.queue.views.health import check_health, in_words
+from scalable.lib.queue.views.health import check_health
 from scalable.lib.queue.views.search import Filter, read_filter
+from scalable.lib.queue.views.verdict import in_words
 
 if TYPE_CHECKING:  # it loads HTTP and TLS, which most commands do not need
     from scalable.lib.pool.webhook_admin import WebhookAdmin
@@ -54,7 +55,7 @@ def _add_reading_commands(commands: argparse._SubParsersAction[argparse.Argument
     _add_filter(listing, STATUSES)
     listing.add_argument("--before", type=int, metavar="ID", help="only jobs before this one")
     listing.add_argument("--json", action="store_true", dest="list_json", help="print JSON")
-    health = commands.add_parser("health", help="what is wrong; exit code 1 when something is")
+    health = commands.add_parser("health", help="the verdict, and why; exit code 1 unless it is working")
     health.add_argument("--json", action="store_true", dest="health_json", help="print JSON")
 
 
@@ -124,7 +125,7 @@ class _Shell:
             _print_json(as_json(overview))
             return
         print(f"{self._queue.table.name} in {self._queue.database.place}\n")
-        print("\n".join([*counts_lines(overview.counts), "", *in_words(overview.reasons)]))
+        print("\n".join([*counts_lines(overview.counts), "", *in_words(overview.verdict)]))
         print("\n" + "\n".join(worker_lines(overview.vitals.workers)))
         print("\n" + "\n".join(job_lines(overview.jobs)) if overview.jobs else "\nno update has arrived yet")
 
@@ -145,12 +146,12 @@ class _Shell:
             print(f"\n{how_far}: go on with --before {found.next_before}")
 
     def health(self) -> ExitCode:
-        reasons = check_health(self._queue)
+        verdict = check_health(self._queue)
         if self._options.health_json:
-            _print_json(health_json(reasons))
+            _print_json(health_json(verdict))
         else:
-            print("\n".join(in_words(reasons)))
-        return ExitCode.UNEXPECTED if reasons else ExitCode.OK
+            print("\n".join(in_words(verdict)))
+        return ExitCode.OK if verdict.is_well else ExitCode.UNEXPECTED
 
     def retry(self) -> None:
         if self._options.all_failed:

@@ -30,9 +30,10 @@ from scalable.lib.ingest.after_response import do_after_response
 from scalable.lib.queue import history
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
-from scalable.lib.queue.views.health import Thresholds, check_health, for_strangers
+from scalable.lib.queue.views.health import check_health
 from scalable.lib.queue.views.minutes import percentile
 from scalable.lib.queue.views.search import BUDGET_SECONDS, FIRST_BUDGET_SECONDS, Filter, Found, read_filter
+from scalable.lib.queue.views.verdict import Thresholds, for_strangers
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 
 # Of the newest jobs, on the overview; the list of jobs and the JSON have as many as the setting says.
@@ -94,8 +95,8 @@ def _show_health(request: DashboardRequest, queue: DatabaseQueue) -> HTTPRespons
     silent = _seconds(request.query.get("silent"), usual.silent_seconds)
     if waiting is None or silent is None:
         return request.refuse(400, "bad_thresholds")
-    reasons = check_health(queue, Thresholds(waiting, silent))
-    return request.json(503 if reasons else 200, health_json(for_strangers(reasons)))
+    verdict = for_strangers(check_health(queue, Thresholds(waiting, silent)))
+    return request.json(200 if verdict.is_well else 503, health_json(verdict))
 
 
 def _seconds(text: Optional[str], usual: float) -> Optional[float]:

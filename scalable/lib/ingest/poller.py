@@ -22,8 +22,9 @@ from scalable.lib.errors import (
     ExitCode,
 )
 from scalable.lib.ingest.pipeline import Receiver
-from scalable.lib.logs import event
+from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
+from scalable.lib.queue.notes import POLLED
 from scalable.lib.queue.views.webhook_info import from_telegram
 from scalable.lib.stop_signal import StopSignal
 from scalable.lib.telegram.bot_api import BotApi
@@ -39,6 +40,8 @@ MAX_PAUSE_SECONDS = 60.0
 # Another program calls getUpdates: a poller that was just killed stops after one call, a running bot does not.
 MAX_CONFLICTS = 3
 CONFLICT = 409
+# The verdict takes a missing webhook for wanted as long as somebody says so.
+NOTE_SECONDS = 60.0
 
 
 class Stopped(Exception):
@@ -68,6 +71,7 @@ class Poller:
         self._knows_there_is_no_webhook = False
         self._failures = 0
         self._conflicts = 0
+        self._may_note = OncePer(NOTE_SECONDS)
 
     def run(self) -> int:
         """The exit code. Raises ConfigurationError while a webhook is set, BotApiRefused for a wrong token, or when
@@ -119,6 +123,8 @@ class Poller:
             parameters["offset"] = self._next_id
         updates = self._api.call("getUpdates", parameters, tick=self._tick)
         self._is_confirmed = True
+        if self._may_note():
+            self._queue.notes.write(POLLED, "")
         if not isinstance(updates, list) or not all(_is_update(update) for update in updates):
             raise BotApiUnreachable(f"{self._api!r} answered getUpdates with something else than updates")
         return updates

@@ -1,25 +1,27 @@
 """Alerts: messages to the owner, in Telegram, when something goes wrong or is right again; at most one a minute.
 
 What was told is kept in a note of the queue, so that neither a restart nor another leader tells it again. Only a
-running pool sends alerts: an uptime monitor has to detect that no pool runs.
+running pool sends alerts: an uptime monitor has to detect that no pool runs. A group that became a supergroup has
+another id; alerts follow it there, and the check asks for the setting to be changed.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Optional
 
-from scalable.lib.errors import BotApiError
+from scalable.lib.errors import BotApiError, BotApiRefused
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.notes import ALERTS, Note
-from scalable.lib.queue.views.health import FAILURES, Reason, check_health
+from scalable.lib.queue.notes import ALERT_CHAT, ALERTS, Note, moved_chat
+from scalable.lib.queue.views.health import check_health
 from scalable.lib.queue.views.minutes import MINUTE
 from scalable.lib.queue.views.search import Filter
+from scalable.lib.queue.views.verdict import FAILURES, Reason
 
 if TYPE_CHECKING:
     from scalable.lib.telegram.bot_api import BotApi
@@ -50,16 +52,12 @@ class Told:
 
 @dataclass
 class Alerts:
-    """For the leader. `chat_id` is where messages go; `place` names this installation in them.
-
-    `ask_webhook` updates the note of what Telegram says about the webhook; it raises DatabaseUnavailable at most.
-    """
+    """For the leader. `chat_id` is where messages go, as in the settings; `place` names this installation in them."""
 
     queue: DatabaseQueue
     api: BotApi
     chat_id: str
     place: str
-    ask_webhook: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self._notes = self.queue.notes
@@ -68,10 +66,10 @@ class Alerts:
 
     def check(self) -> None:
         """Tell what is new. Raises DatabaseUnavailable; what could not be sent now is sent the next time."""
-        self.ask_webhook()
         now = self._minutes.now()
         told = _read(self._notes.read().get(ALERTS), now)
-        reasons = [reason for reason in check_health(self.queue) if reason.code != FAILURES]  # told one by one, below
+        # Failures for good are told one by one, below.
+        reasons = [each for each in check_health(self.queue).reasons if each.is_told and each.code != FAILURES]
         failures, until = self._failures(told, now)
         kept, lines = _news(told, reasons, now)
         lines += [self._failed_line(failures)] if failures else []
@@ -97,14 +95,30 @@ class Alerts:
 
     def _sent(self, lines: Sequence[str]) -> bool:
         text = "\n".join([f"Scalable mode, {self.place}:", *(f"• {line}" for line in lines)])
+        chat_id = moved_chat(self._notes.read(), self.chat_id) or self.chat_id
         try:
-            self.api.call("sendMessage", {"chat_id": self.chat_id, "text": text, "disable_web_page_preview": True})
+            try:
+                self._send(chat_id, text)
+            except BotApiRefused as error:
+                if error.new_chat_id is None:
+                    raise
+                self._follow(chat_id, error.new_chat_id)
+                self._send(str(error.new_chat_id), text)
         except BotApiError as error:
             if self._may_log():
                 log.warning(event("alert not sent", cause=error))
             return False
         log.info(event("alert sent", lines=len(lines)))
         return True
+
+    def _send(self, chat_id: str, text: str) -> None:
+        self.api.call("sendMessage", {"chat_id": chat_id, "text": text, "disable_web_page_preview": True})
+
+    def _follow(self, before: str, new_chat_id: int) -> None:
+        """Remember where the group is now, for every pool and for the check."""
+        self._notes.write(ALERT_CHAT, json.dumps([self.chat_id, str(new_chat_id)]))
+        remedy = f"set BOT_ALERT_CHAT_ID={new_chat_id}"
+        log.warning(event("alert group became a supergroup", before=before, now=new_chat_id, remedy=remedy))
 
 
 def _news(told: Told, reasons: Sequence[Reason], now: datetime) -> tuple[dict[str, str], list[str]]:

@@ -58,7 +58,11 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     add("--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron")
     add("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
-    add("--health", action="store_true", help="say what is wrong, as ?format=health of the dashboard; exit with 0 or 1")
+    add(
+        "--health",
+        action="store_true",
+        help="say the verdict, as ?format=health of the dashboard; exit with 0 if working, else 1",
+    )
     add("--stop", action="store_true", help="let the pool end after the jobs at hand, and wait for it")
     add("--at-once", action="store_true", help="with --stop: do not wait for the bots that run now")
     add(

@@ -12,7 +12,8 @@ from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.pool.command import grace_seconds
 from scalable.lib.pool.pool_lock import Holder, PoolLock
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.views.health import check_health, in_words
+from scalable.lib.queue.views.health import check_health
+from scalable.lib.queue.views.verdict import in_words
 
 STEP_SECONDS = 0.1
 # What comes after a pool's grace time: QUIT, KILL, and the last writes to the database.
@@ -24,15 +25,15 @@ def control_pool(
 ) -> int:
     """What --status, --health or --stop asks for; the exit code. `finishing_lock`: see PoolParts.
 
-    --status gives 0 when the pool runs, --health when nothing is wrong, --stop when the pool has ended or none runs;
-    else they give 1.
+    --status gives 0 when the pool runs, --health when the verdict is working, --stop when the pool has ended or none
+    runs; else they give 1.
     """
     if options.status:
         return _show_status(lock, finishing_lock, queue)
     if options.health:
-        reasons = check_health(queue)
-        print("\n".join(in_words(reasons)))
-        return ExitCode.UNEXPECTED if reasons else ExitCode.OK
+        verdict = check_health(queue)
+        print("\n".join(in_words(verdict)))
+        return ExitCode.OK if verdict.is_well else ExitCode.UNEXPECTED
     running = [held for held in (lock, finishing_lock) if PoolLock(held).holder() is not None]
     for held in running:
         _stop_pool(held, options.at_once, grace_seconds(bot_timeout_seconds) + ENDING_SECONDS)
@@ -65,7 +66,9 @@ def _status_lines(holder: Holder | None, queue: DatabaseQueue) -> list[str]:
     lines = [f"workers  {len(ours)}, {running} of them running the bot"] if holder is not None else []
     if len(alive) > len(ours):
         lines.append(f"         {len(alive) - len(ours)} of other pools, or without one")
-    return [*lines, f"queue    {counts.pending} pending, {counts.processing} processing, {counts.failed} failed"]
+    lines.append(f"queue    {counts.pending} pending, {counts.processing} processing, {counts.failed} failed")
+    word, *reasons = in_words(check_health(queue))
+    return [*lines, f"verdict  {word}", *(f"         {reason}" for reason in reasons)]
 
 
 def _stop_pool(lock: Path, at_once: bool, longest_seconds: float) -> None:

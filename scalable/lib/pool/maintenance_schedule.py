@@ -27,11 +27,12 @@ REAP_UNASKED_SECONDS = 300.0
 # Well within worker_registry.ALIVE_SECONDS: idle workers of a pool do not register themselves.
 REFRESH_SECONDS = 30.0
 QUIET_PRUNE_SECONDS = 600.0
-ALERT_SECONDS, QUIET_ALERT_SECONDS = 60, 300.0
+# Asked in quiet times, too: a webhook that was taken away is why no update comes.
+CHECK_SECONDS = 60
 # The machine's clock and the monotonic one drift apart by less between two looks.
 CLOCK_STEP_SECONDS = 5.0
 # Workers have registered by then; and it is within the one minute that a pool of cron runs.
-FIRST_ALERT = timedelta(seconds=20)
+FIRST_CHECK = timedelta(seconds=20)
 
 
 @dataclass
@@ -39,26 +40,25 @@ class MaintenanceSchedule:
     """Runs Maintenance on a schedule, and at once for a worker that died.
 
     `pool` is how the names of the pool's workers begin. While `is_quiet` says that no update has come for a while,
-    most of the work is left out. `alert`, when there is one, is called by the leader about once a minute.
+    most of the work is left out. `leader_checks` are called by the leader about once a minute.
     """
 
     queue: DatabaseQueue
     maintenance: Maintenance
     pool: str
     is_quiet: Callable[[], bool] = lambda: False
-    alert: Optional[Callable[[], None]] = None
+    leader_checks: tuple[Callable[[], None], ...] = ()
     wall_clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
         self._wall_ahead = self.wall_clock() - time.monotonic()
         self._may_log = OncePer(60)
         self._pruned_at = -QUIET_PRUNE_SECONDS
-        self._may_alert_in_quiet = OncePer(QUIET_ALERT_SECONDS)
         self._dead: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
             # In a thread of its own: a slow Telegram must not delay the job of a dead worker.
-            executors={"default": ThreadPoolExecutor(1), "alerts": ThreadPoolExecutor(1)},
+            executors={"default": ThreadPoolExecutor(1), "checks": ThreadPoolExecutor(1)},
             # A late run is still wanted, but several missed ones are one.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
@@ -71,9 +71,9 @@ class MaintenanceSchedule:
         self._schedule(self._refresh, every(seconds=int(REFRESH_SECONDS)))
         self._schedule(self._reap, every(seconds=int(REAP_UNASKED_SECONDS)))
         self._schedule(self._prune)
-        if self.alert is not None:
-            first = datetime.now(timezone.utc) + FIRST_ALERT
-            self._schedule(self._send_alerts, every(seconds=ALERT_SECONDS, start_date=first), executor="alerts")
+        if self.leader_checks:
+            first = datetime.now(timezone.utc) + FIRST_CHECK
+            self._schedule(self._check_as_leader, every(seconds=CHECK_SECONDS, start_date=first), executor="checks")
         self._scheduler.start()
 
     def reap_soon(self) -> None:
@@ -121,11 +121,10 @@ class MaintenanceSchedule:
     def _refresh(self) -> None:
         self.maintenance.refresh_workers(self.pool)
 
-    def _send_alerts(self) -> None:
-        if self.is_quiet() and not self._may_alert_in_quiet():
-            return
-        if self.alert is not None and self.maintenance.leadership.take():
-            self.alert()
+    def _check_as_leader(self) -> None:
+        if self.maintenance.leadership.take():
+            for check in self.leader_checks:
+                check()
 
     def _schedule(self, work: Callable[[], None], trigger: Optional[IntervalTrigger] = None, **options: str) -> None:
         """Run `work` as `trigger` says; by default once, at once."""

@@ -26,8 +26,8 @@ class PoolParts:
     useful), `sleep_seconds` the pause between two snapshots of the queue when there is nothing to do, `worker_script`
     the path of worker.py. `finishing_lock` is held by the one tick or drain that only finishes its last jobs: the next
     one works already. `hold` says whether workers may be started. Only a process that holds the pool's lock may call
-    `open_notifications`; None means that there can be no socket. `alert` is called about once a minute, by one pool of
-    all that share the queue; None when no alerts are set up.
+    `open_notifications`; None means that there can be no socket. `leader_checks` are called about once a minute, by one
+    pool of all that share the queue.
     """
 
     queue: DatabaseQueue
@@ -42,4 +42,4 @@ class PoolParts:
     worker_script: str
     finishing_lock: Path
     hold: BotHold
-    alert: Optional[Callable[[], None]] = None
+    leader_checks: tuple[Callable[[], None], ...] = ()

@@ -24,7 +24,7 @@ class PoolServices:
         schedule = PollSchedule(parts.sleep_seconds, receives_notifications=notifications is not None)
         self.wakeup_pipe = WakeupPipe(parts.size)
         self.maintenance = MaintenanceSchedule(
-            parts.queue, parts.maintenance, name, lambda: schedule.is_quiet, parts.alert
+            parts.queue, parts.maintenance, name, lambda: schedule.is_quiet, parts.leader_checks
         )
         self._watcher = QueueWatcher(
             parts.queue,

@@ -1,4 +1,4 @@
-"""Asks Telegram about the webhook, and sets it. For the page, in the background, and for the shell."""
+"""Asks Telegram about the webhook, and sets it. For the pool and the page, in the background, and for the shell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Optional
 
-from scalable.lib.errors import BotApiError, ConfigurationError
+from scalable.lib.errors import BotApiError, BotApiRefused, ConfigurationError
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE
@@ -66,6 +66,7 @@ class WebhookAdmin:
     def __init__(
         self, queue: DatabaseQueue, make_api: MakeApi, secret: str, secret_of_bot: Optional[SecretOfBot] = None
     ) -> None:
+        self._queue = queue
         self._notes = queue.notes
         self._make_api = make_api
         self._secret = secret
@@ -145,6 +146,7 @@ class WebhookAdmin:
         """What Telegram says; when it says nothing, the `last` that is known, and why."""
         try:
             with closing(self._make_api(timeout_seconds)) as api:
-                return from_telegram(api.call("getWebhookInfo"), int(time.time()))
+                seen = from_telegram(api.call("getWebhookInfo"), int(time.time()))
         except (BotApiError, ConfigurationError) as error:
-            return last.in_trouble(str(error))
+            return last.in_trouble(str(error), isinstance(error, (BotApiRefused, ConfigurationError)))
+        return seen.after(last, self._queue.jobs.newest_age_seconds())

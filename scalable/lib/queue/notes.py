@@ -5,6 +5,7 @@ Two of them, `paused` and `breaker`, are read by every claim (see statements.py)
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Optional
@@ -13,12 +14,12 @@ from scalable.lib.queue.rows import time_of
 from scalable.lib.queue.table import QueueTable
 
 PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS = "paused", "totals", "webhook", "webhook_before", "alerts"
-HELD = "held"
+HELD, ALERT_CHAT, POLLED = "held", "alert_chat", "polled"
 # While the bot's side is down; outages.py writes it.
 BREAKER = "breaker"
 # A probe never waits longer for its turn: further ahead it was put by a clock that was wrong.
 LONGEST_HOLD_SECONDS = 600.0
-_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, HELD, BREAKER)
+_NAMES = (PAUSED, TOTALS, WEBHOOK, WEBHOOK_BEFORE, ALERTS, HELD, BREAKER, ALERT_CHAT, POLLED)
 MAX_CHARACTERS = 4000
 # `2026-01-01 12:00:00.000`
 _STAMP = 23
@@ -100,6 +101,16 @@ def note_of(value: str, stored_now: Any) -> Note:
         return Note(value, now, 0.0, value)
     # One from the future was written before the clock was set back: it is as old as it lies ahead, or older.
     return Note(value[_STAMP + 1 :], at, abs((now - at).total_seconds()), value)
+
+
+def moved_chat(notes: dict[str, Note], chat_id: str) -> Optional[str]:
+    """The new id of that group for alerts, which became a supergroup; None when nothing is known of that."""
+    note = notes.get(ALERT_CHAT)
+    try:
+        before, now = json.loads(note.text) if note is not None else ("", "")
+    except (ValueError, TypeError):
+        return None
+    return str(now) if before == chat_id else None
 
 
 def paused(notes: dict[str, Note]) -> Optional[Note]:

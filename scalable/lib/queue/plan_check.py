@@ -51,6 +51,8 @@ PAGE_STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "counts": (browse.COUNT_ALL_UP_TO, {f"most_{status}": 1001 for status in STATUSES}),
     "count one state": (browse.COUNT_UP_TO, {"status": "done", "limit": 10_001}),
     "waiting": (browse.WAITING, {}),
+    "in back-off": (browse.RETRYING, {"most": 1000}),
+    "newest job": (browse.NEWEST_AGE, {}),
     "minutes put together": (READ_SLOTS, {"seconds": 3600, "slot": 60, "limit": 100}),
     "running jobs": (RUNNING, {"limit": 100}),
     "one job": (browse.DETAIL, {"id": 1}),

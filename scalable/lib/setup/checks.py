@@ -151,7 +151,7 @@ def find_all(config: Config, context: CheckContext = CheckContext(), dry_run: bo
         if not dry_run:
             findings += _compare_sides(config, storage, context.side)
         findings += check_database(storage, config.database, config.worker_pool_size, dry_run)
-        findings += check_work(storage)
+        findings += check_work(storage, config.alert_chat_id)
     if context.url:
         findings += check_public(Public(context.url, config.scalable_folder, config.data_dir, config.webhook_secret))
     return findings

@@ -141,7 +141,9 @@ class BotApi:
             return BotApiBusy(description, _retry_after(said.get("parameters")))
         if code >= 500:
             return BotApiUnreachable(f"{self._place} is failing: {description}")
-        return BotApiRefused(description + _HINTS.get(code, ""), code, description)
+        return BotApiRefused(
+            description + _HINTS.get(code, ""), code, description, _new_chat_id(said.get("parameters"))
+        )
 
     def _stranger(self, status: int) -> BotApiError:
         """The error for an answer in another form: of a proxy before the server, or of another server."""
@@ -187,6 +189,12 @@ def _retry_after(parameters: object) -> float:
     """Seconds from ResponseParameters; one where the server gives none."""
     seconds = parameters.get("retry_after") if isinstance(parameters, dict) else None
     return float(seconds) if isinstance(seconds, int) and 0 < seconds < 10**9 else 1.0
+
+
+def _new_chat_id(parameters: object) -> Optional[int]:
+    """Of a group that became a supergroup, from ResponseParameters."""
+    number = parameters.get("migrate_to_chat_id") if isinstance(parameters, dict) else None
+    return number if type(number) is int else None
 
 
 def _read_address(api_url: str) -> WebAddress:

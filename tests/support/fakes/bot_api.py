@@ -112,6 +112,8 @@ class FakeBotApi:
         self.webhook_url = ""
         # More of what getWebhookInfo says, such as a last error.
         self.webhook_facts: dict[str, object] = {}
+        # Groups that became supergroups, and their new ids.
+        self.moved: dict[str, int] = {}
         # What getUpdates gives out until it is asked for a later one.
         self.updates: list[dict[str, Any]] = []
         self.closing = threading.Event()
@@ -313,21 +315,28 @@ def usual_answer(api: FakeBotApi, call: Call) -> tuple[int, bytes]:
         result = True if make is None else make(api, call)
     except _Conflict as conflict:
         return 409, _error(409, f"Conflict: {conflict}")
+    except _Moved as moved:
+        words = "Bad Request: group chat was upgraded to a supergroup chat"
+        return 400, _error(400, words, migrate_to_chat_id=int(moved.args[0]))
     except KeyError as missing:
         return 400, _error(400, f"Bad Request: {missing.args[0]} is empty")
     return 200, json.dumps({"ok": True, "result": result}).encode()
 
 
-def _error(status: int, description: str, retry_after: int | None = None) -> bytes:
+def _error(status: int, description: str, retry_after: int | None = None, **parameters: int) -> bytes:
     error: dict[str, Any] = {"ok": False, "error_code": status, "description": description}
     if retry_after is not None:
-        error["parameters"] = {"retry_after": retry_after}
+        parameters["retry_after"] = retry_after
+    if parameters:
+        error["parameters"] = parameters
     return json.dumps(error).encode()
 
 
 def _message(api: FakeBotApi, call: Call) -> dict[str, Any]:
     """One of the chat's own numbering, so that it does not depend on what other chats do."""
     chat = str(call.parameters["chat_id"])
+    if chat in api.moved:
+        raise _Moved(api.moved[chat])
     sent = sum(call.method == "sendmessage" and str(call.parameters.get("chat_id")) == chat for call in api.calls)
     return {
         "message_id": int(call.parameters.get("message_id", sent)),
@@ -344,6 +353,10 @@ def _edited(api: FakeBotApi, call: Call) -> object:
 
 def _answer_query(_api: FakeBotApi, call: Call) -> bool:
     return bool(call.parameters["callback_query_id"])
+
+
+class _Moved(Exception):
+    """The chat has another id now."""
 
 
 class _Conflict(Exception):

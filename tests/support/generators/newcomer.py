@@ -110,7 +110,7 @@ class Newcomer:
         if self.cron_line and not self.cron.is_at_work():
             self.cron.start(self.cron_line)
             health = "python3 scalable/worker_pool.py --health"
-            wait_until(lambda: self.run(health).returncode == 0, lambda: self.run(health))
+            wait_until(lambda: "no worker" not in self.run(health).stdout, lambda: self.run(health))
 
     def send(self, update: dict[str, Any]) -> Answer:
         """Telegram brings an update to where the webhook was set."""

@@ -1,15 +1,7 @@
 % counts, vitals, hour = overview.counts, overview.vitals, overview.vitals.last_hour
-% waiting, reasons = vitals.waiting, overview.reasons
+% waiting = vitals.waiting
 <section id="now" data-live>
-<div class="verdict {{'bad' if reasons else 'good'}}">
-<h1>{{t('unhealthy') if reasons else t('healthy')}}</h1>
-% if reasons:
-<ul>
-% for reason in reasons:
-<li>{{page.reason(reason)}}</li>
-% end
-</ul>
-% end
+% include('verdict.tpl')
 % if overview.paused:
 <p class="pause">{{t('paused_since')}} {{!page.time(overview.paused.at)}}\\
 % if page.is_owner:
@@ -27,12 +19,15 @@
 </div>
 <div class="headline">
 <span class="label">{{t('oldest_waiting')}}</span>
-% if waiting.seconds is None:
+% if waiting.seconds is None and waiting.blocked_seconds is not None:
+<strong>{{page.seconds(waiting.blocked_seconds)}}</strong> <a href="{{page.base}}/job/{{waiting.blocked_job_id}}">{{t('of_job', id=str(waiting.blocked_job_id))}}</a>
+<span class="sub">{{t('blocked_alone')}}</span>
+% elif waiting.seconds is None:
 <strong class="calm">{{t('nothing_waits')}}</strong>
 % else:
 <strong>{{page.seconds(waiting.seconds)}}</strong> <a href="{{page.base}}/job/{{waiting.job_id}}">{{t('of_job', id=str(waiting.job_id))}}</a>
 % end
-% if waiting.blocked_seconds is not None:
+% if waiting.seconds is not None and waiting.blocked_seconds is not None:
 <a class="sub" href="{{page.base}}/job/{{waiting.blocked_job_id}}">{{t('blocked', seconds=page.seconds(waiting.blocked_seconds))}}</a>
 % end
 </div>

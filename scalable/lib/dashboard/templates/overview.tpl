@@ -1,4 +1,4 @@
-% rebase(page.layout, title=t('unhealthy') if overview.reasons else t('overview'), live=True, charts=True, server=overview.server)
+% rebase(page.layout, title=page.state(overview.verdict.state), live=True, charts=True, server=overview.server)
 % include('now.tpl')
 % if page.part != 'live':
 % include('charts.tpl')

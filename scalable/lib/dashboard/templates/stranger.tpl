@@ -1,15 +1,7 @@
 % rebase(page.layout, title=t('overview'), live=True)
-% counts, reasons = overview.counts, overview.reasons
+% counts = overview.counts
 <section id="now" data-live>
-<div class="verdict {{'bad' if reasons else 'good'}}">
-<h1>{{t('unhealthy') if reasons else t('healthy')}}</h1>
-% if reasons:
-<ul>
-% for reason in reasons:
-<li>{{page.reason(reason)}}</li>
-% end
-</ul>
-% end
+% include('verdict.tpl')
 </div>
 <dl class="counts" aria-label="{{t('counts')}}">
 % for name, count in counts.items():

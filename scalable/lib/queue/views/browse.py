@@ -59,6 +59,25 @@ def _first_due(parked: int, priority: int) -> str:
 _KINDS = [(parked, priority) for parked in (0, 1) for priority in (0, 1, 2)]
 WAITING = "\nUNION ALL\n".join(_first_due(*kind) for kind in _KINDS) + "\nLIMIT 6"
 
+
+def _in_back_off(priority: int) -> str:
+    return (
+        "(SELECT COUNT(*) FROM (SELECT 1 FROM {jobs} {use:turn} WHERE status = 'pending' AND parked = 0"
+        f" AND priority = {priority} AND available_at > {{now}} LIMIT :most) AS found_{priority})"
+    )
+
+
+# Jobs that wait for their next attempt, up to a bound each. By index turn, no row is read.
+RETRYING = f"SELECT {' + '.join(_in_back_off(priority) for priority in (0, 1, 2))}\nLIMIT 1"
+
+# By primary key, its last row.
+NEWEST_AGE = """
+SELECT {age:created_at}
+FROM {jobs}
+WHERE id = (SELECT MAX(id) FROM {jobs})
+LIMIT 1
+"""
+
 # By primary key.
 DETAIL = f"""
 SELECT {SUMMARY}, parked, expires_at, history, payload
@@ -161,6 +180,20 @@ class JobBrowser:
                 longest[parked] = (job_id, age)
         free, blocked = longest.get(0), longest.get(1)
         return Waiting(*_in_seconds(free), *_in_seconds(blocked))
+
+    def retrying(self) -> int:
+        """How many jobs wait for their next attempt; at least so many, from QUICK_BOUND on."""
+        [(number,)] = self._table.rows(RETRYING, most=QUICK_BOUND)
+        return min(int(number), QUICK_BOUND)
+
+    def newest_age_seconds(self) -> Optional[float]:
+        """How long ago the newest job arrived; None without any."""
+        rows = self._table.rows(NEWEST_AGE)
+        return max(0.0, float(rows[0][0]) / 1_000_000) if rows else None
+
+    def blocker(self, job: JobSummary) -> Optional[JobSummary]:
+        """The job of its lane that has to end before this one runs; None without one."""
+        return None if job.lane is None else _blocker(job, self.lane(job.lane))
 
     def detail(self, job_id: int) -> JobDetail:
         """Everything about one job. Raises JobNotFound."""

@@ -33,6 +33,15 @@ ORDER BY created_at, id
 LIMIT 1 OFFSET :offset
 """
 
+# Only as long as nobody knows of any job. There is one row a minute, of a month at most.
+JOBS_IN_THE_PAST = """
+SELECT 1
+FROM {jobs}_minutes
+WHERE enqueued > 0
+   OR done > 0
+LIMIT 1
+"""
+
 # What is behind the last step, less than a step. By the same index.
 REST = """
 SELECT COUNT(*)
@@ -64,6 +73,12 @@ def read_totals(notes: dict[str, Note]) -> dict[str, Counted]:
         return {}
 
 
+def ever_counted(notes: dict[str, Note]) -> bool:
+    """Whether there has ever been a job, as far as maintenance has noted; pruned jobs are remembered."""
+    note = notes.get(TOTALS)
+    return note is not None and _had_jobs(note)
+
+
 class Totals:
     """Counts the jobs of the queue in `table`. Safe in several processes: the first one saves the others the work."""
 
@@ -79,8 +94,14 @@ class Totals:
             return False
         began = self._clock()
         numbers = {status: self._count(status) for status in STATUSES}
-        self._notes.write(TOTALS, json.dumps({**numbers, "took_seconds": round(self._clock() - began, 3)}))
+        ever = any(numbers.values()) or (note is not None and _had_jobs(note)) or self._had_jobs_before()
+        took = round(self._clock() - began, 3)
+        self._notes.write(TOTALS, json.dumps({**numbers, "took_seconds": took, "ever": ever}))
         return True
+
+    def _had_jobs_before(self) -> bool:
+        """Of a queue whose jobs were all pruned before this was noted."""
+        return bool(self._table.rows(JOBS_IN_THE_PAST))
 
     def _count(self, status: str) -> int:
         counted = 0
@@ -89,6 +110,13 @@ class Totals:
             counted += STEP
             values["created_at"], values["id"] = step_end[0]
         return counted + int(self._table.rows(REST, **values)[0][0])
+
+
+def _had_jobs(note: Note) -> bool:
+    try:
+        return json.loads(note.text)["ever"] is True
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _took_seconds(note: Note) -> float:

@@ -12,8 +12,12 @@ from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Note
 MAX_TEXT_CHARACTERS = 600
 # Behind an address, which has no space in it.
 _WITH_CERTIFICATE = " with a certificate"
-# The shortest time between two calls.
-WEBHOOK_PAUSE_SECONDS = 60.0
+# The shortest time between two calls; less than the minute of a pool, which would miss every second one by a moment.
+WEBHOOK_PAUSE_SECONDS = 55.0
+# In the address of every webhook of this project.
+WEBHOOK_SCRIPT = "/webhook_queue.py"
+# What Telegram had on its way to the address before arrives within this time.
+ON_ITS_WAY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class WebhookInfo:
     no answer, empty when it did. `before`: where the webhook pointed before it was set from here, empty when unknown;
     `before_had_certificate`: it had one of its own there.
     `allowed_updates`: the types Telegram brings, empty for its usual ones. `has_certificate`: it has one of its own.
+    `url_since`: when `url` was first seen. `is_fed`: updates have come since then, although it is not our script: by
+    another way, or by an address that leads to it. `was_here`: our script has ever been seen as the address.
+    `is_refused`: the trouble is a token or an address in the settings, not the network.
     """
 
     url: str = ""
@@ -37,6 +44,20 @@ class WebhookInfo:
     allowed_updates: tuple[str, ...] = ()
     has_certificate: bool = False
     before_had_certificate: bool = False
+    url_since: Optional[int] = None
+    is_fed: bool = False
+    was_here: bool = False
+    is_refused: bool = False
+
+    @property
+    def leads_here(self) -> bool:
+        """Whether the address is that of our script, as far as its name tells."""
+        return WEBHOOK_SCRIPT in self.url.partition("?")[0]
+
+    @property
+    def host(self) -> str:
+        """The host of the address; paths and queries are passwords here and there."""
+        return self.url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
 
     @property
     def seen(self) -> Optional[datetime]:
@@ -54,9 +75,25 @@ class WebhookInfo:
             return False
         return self.seen_at - self.last_error_at <= seconds
 
-    def in_trouble(self, why: str) -> WebhookInfo:
+    def in_trouble(self, why: str, is_refused: bool = False) -> WebhookInfo:
         """The same as last seen; asking again brought no answer."""
-        return replace(self, trouble=why[:MAX_TEXT_CHARACTERS])
+        return replace(self, trouble=why[:MAX_TEXT_CHARACTERS], is_refused=is_refused)
+
+    def after(self, last: WebhookInfo, newest_age_seconds: Optional[float]) -> WebhookInfo:
+        """The same with what can only be told beside the answer before; `newest_age_seconds`: of the newest job."""
+        now, was_here = self.seen_at or 0, last.was_here or last.leads_here or self.leads_here
+        if last.url != self.url or last.url_since is None:
+            return replace(self, url_since=now, was_here=was_here)
+        since = last.url_since
+        came = newest_age_seconds is not None and newest_age_seconds < now - since - ON_ITS_WAY_SECONDS
+        return replace(self, url_since=since, is_fed=last.is_fed or came, was_here=was_here)
+
+    def age_seconds(self, notes: dict[str, Note]) -> Optional[float]:
+        """How long ago Telegram said this, by the clocks of the asker and the database; None when it never did."""
+        note = notes.get(WEBHOOK)
+        if note is None or self.seen_at is None:
+            return None
+        return note.age_seconds + (max(0.0, note.at.timestamp() - self.seen_at) if self.trouble else 0.0)
 
     def to_text(self) -> str:
         """For the note."""
