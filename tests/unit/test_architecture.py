@@ -101,6 +101,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/worker/worker_heartbeat.py": "for the dashboard: the worker's row",
     "scalable/lib/worker/maintenance.py": "what a worker without a pool does now and then",
     "scalable/lib/worker/recycling.py": "when a worker is replaced by a fresh one",
+    "scalable/lib/runners/php/fastcgi_protocol.py": "the bytes of FastCGI, as its specification has them",
     "scalable/lib/runners/php/fastcgi_server.py": "which PHP is reached, and what to do when it is lost",
     "scalable/lib/runners/*working_on.py": "a bot that has answered, and works on",
     "scalable/lib/worker/after_answer.py": "a bot that has answered, and works on",

@@ -39,7 +39,7 @@ class Installation:
 
     @property
     def reasons(self) -> list[str]:
-        return [reason.code for reason in check_health(self.queue)]
+        return [reason.code for reason in check_health(self.queue).reasons if reason.code != "no_update"]
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_a_shell_is_told_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(client.queue.database, "run", refuse)
     texts = []
     while errors:
-        texts.append(check_health(client.queue)[0].text)
+        texts.append(check_health(client.queue).reasons[0].text)
         errors.pop(0)
 
     assert texts == ["the database cannot be reached", "the database refuses a statement: the log says which"]
