@@ -63,7 +63,7 @@ def test_what_holds_it_is_told_and_goes_on_by_itself(here: Installation, caplog:
 
     assert here.holds()
     assert here.reasons == ["held"], "nobody is told to start a worker"
-    [reason] = check_health(here.queue)
+    reason = check_health(here.queue).reasons[0]
     assert REASON in reason.text
     assert "\n" not in reason.text
 
