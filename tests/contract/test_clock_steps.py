@@ -10,7 +10,8 @@ from scalable.lib.queue.job import Adopted, ClaimedJob
 from scalable.lib.queue.leadership import Leadership
 from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.notes import TOTALS
-from scalable.lib.queue.views.health import NO_WORKER, check_health
+from scalable.lib.queue.views.health import check_health
+from scalable.lib.queue.views.verdict import NO_UPDATE, NO_WORKER
 from scalable.lib.queue.worker_registry import Heartbeat
 from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_leases_run_out, let_pass, set_clock_back
@@ -171,12 +172,12 @@ class TestOneForAll:
         queue.workers.record_heartbeat(Heartbeat("lives", "host", 2, 0.0))
         queue.totals.refresh()
         set_clock_back(queue, TWO_HOURS)
-        assert [reason.code for reason in check_health(queue)] == [NO_WORKER]
+        assert NO_WORKER in [reason.code for reason in check_health(queue).reasons]
 
         queue.workers.record_heartbeat(Heartbeat("lives", "host", 2, 0.0))
 
         assert [worker.name for worker in queue.workers.alive()] == ["lives"]
-        assert check_health(queue) == ()
+        assert [reason.code for reason in check_health(queue).reasons] == [NO_UPDATE]
 
     def test_minutes_are_counted_from_now_on(self, queue: DatabaseQueue) -> None:
         put(queue, "chat:1")

@@ -14,7 +14,8 @@ from scalable.lib.queue.dialects.address import DatabaseAddress
 from scalable.lib.queue.history import read_history
 from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.queue.outages import Evidence, Failure, Outage, Outages
-from scalable.lib.queue.views.health import check_health, for_strangers
+from scalable.lib.queue.views.health import check_health
+from scalable.lib.queue.views.verdict import for_strangers
 from scalable.lib.telegram.update import Update
 from tests.contract.conftest import POLICY
 from tests.contract.test_health import be_alive
@@ -339,7 +340,7 @@ def test_rows_that_cannot_be_read_neither_stop_a_worker_nor_hide_that_it_is_open
     assert shared.evidence == Evidence()
     let_pass(queue, 1)
     assert outages.take_probe(shared.outage, "w", TURN_SECONDS) is not None
-    assert [reason.code for reason in check_health(queue)][-1:] == ["bot_down"]
+    assert [reason.code for reason in check_health(queue).reasons][:1] == ["bot_down"]
 
 
 def test_the_verdict_says_since_when_and_why_and_strangers_only_since_when(
@@ -350,10 +351,10 @@ def test_the_verdict_says_since_when_and_why_and_strangers_only_since_when(
     let_pass(queue, 400)
     since = opened(outages).since
 
-    reasons = check_health(queue)
+    verdict = check_health(queue)
 
-    assert [reason.code for reason in reasons] == ["bot_down"], "a job that waits is no worker's fault"
-    assert reasons[0].text == f"the bot's side is down since {since:%H:%M} UTC: HTTP status 500"
-    assert for_strangers(reasons)[0].text == f"the bot's side is down since {since:%H:%M} UTC"
+    assert [reason.code for reason in verdict.reasons] == ["bot_down"], "a job that waits is no worker's fault"
+    assert verdict.reasons[0].text == f"the bot's side is down since {since:%H:%M} UTC: HTTP status 500"
+    assert for_strangers(verdict).reasons[0].text == f"the bot's side is down since {since:%H:%M} UTC"
     outages.close()
-    assert [reason.code for reason in check_health(queue)] == ["waiting"]
+    assert [reason.code for reason in check_health(queue).reasons] == ["waiting"]

@@ -16,7 +16,8 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.sqlite_file import SqliteFile
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.views.health import DATABASE, check_health
+from scalable.lib.queue.views.health import check_health
+from scalable.lib.queue.views.verdict import DATABASE
 from scalable.lib.telegram.update import Update
 from tests.support.places import REPOSITORY
 from tests.support.servers.served_installation import ServedSite
@@ -120,7 +121,7 @@ class TestWrong:
         message = str(refused.value)
         assert f"SQLite file {place.file}: the file is malformed, nothing is stored into it" in message
         assert "delete queue-wal and queue-shm" in message
-        assert [reason.code for reason in check_health(queue)] == [DATABASE]
+        assert [reason.code for reason in check_health(queue).reasons] == [DATABASE]
 
     def test_the_quick_way_in_takes_nothing_either(self, place: Place, put_back: Callable[[Place], None]) -> None:
         quick = place.queue().prepared_insert()
