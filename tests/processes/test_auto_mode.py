@@ -116,12 +116,12 @@ def test_php_cgi_has_to_have_the_extensions_that_the_bot_uses(host: Host, code: 
     assert host.decides(code).chosen_mode == mode
 
 
-def test_a_bot_that_reads_standard_input_alone_is_run_by_a_shell(host: Host) -> None:
+def test_a_bot_that_reads_standard_input_is_run_as_a_program_as_it_was_in_1_0(host: Host) -> None:
     host.has("php", CLI)
     host.has("php-cgi", CGI)
 
     assert host.decides("$u = stream_get_contents(STDIN);").chosen_mode == "cli"
-    assert host.decides(f"$u = stream_get_contents(STDIN) ?: {BODY}").chosen_mode == "fastcgi"
+    assert host.decides(f"$u = stream_get_contents(STDIN) ?: {BODY}").chosen_mode == "cli"
 
 
 def test_the_owners_socket_is_used(host: Host) -> None:
