@@ -166,12 +166,14 @@ class Installation(Storage):
         from scalable.lib.pool.bot_hold import BotHold
         from scalable.lib.runners.choose import decided
         from scalable.lib.runners.php.find_php import forget_php
+        from scalable.lib.runners.php.php_ini import forget_settings
 
         def check(anew: bool) -> None:
             if anew:
                 forget_php()
+                forget_settings()
             now = load_config(self.config.environment, self.config.scalable_folder)
-            decided(now.bot, own_address=self.own_address)
+            decided(now.bot, own_address=self.own_address, environment=now.environment)
 
         return BotHold(self.queue(), self._place, check)
 

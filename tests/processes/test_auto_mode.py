@@ -11,6 +11,7 @@ from scalable.lib.errors import BotUnsuitable
 from scalable.lib.runners.choose import BotSettings, decided
 from scalable.lib.runners.php import find_php as finding
 from scalable.lib.runners.php.find_php import CGI, CLI, forget_php
+from scalable.lib.runners.php.php_ini import forget_settings
 from tests.support.generators.bots import shell_bot
 
 BODY = "$u = file_get_contents('php://input');"
@@ -24,12 +25,20 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def has(self, name: str, interface: str, version: str = "8.2.1", extensions: str = "Core json") -> str:
+    def has(
+        self,
+        name: str,
+        interface: str,
+        version: str = "8.2.1",
+        extensions: str = "Core json",
+        settings: str = "open_basedir => no value => no value",
+    ) -> str:
         said = f"PHP {version} ({interface}) (built: today)"
         listed = "[PHP Modules]\\n" + extensions.replace(" ", "\\n")
         code = f"""case "$1" in
 -v) echo "{said}" ;;
 -m) printf '{listed}\\n' ;;
+-i) echo "{settings}" ;;
 -r) shift 3; for name; do echo "${{name}}_function"; done ;;
 esac"""
         return str(shell_bot(self.folder, code, name))
@@ -38,13 +47,14 @@ esac"""
         target = self.folder / "bot.php"
         target.write_text(f"<?php {code}")
         bot = BotSettings(
-            str(target) + settings.get("query", ""),
+            str(target),
             settings.get("mode", "auto"),
             60.0,
             settings.get("php", ""),
             settings.get("socket", ""),
             settings.get("secret", ""),
             self.folder,
+            query=settings.get("query", ""),
         )
         return decided(bot, own_address=lambda: address)
 
@@ -62,8 +72,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     monkeypatch.setattr(finding, "PLACES", ())
     monkeypatch.setattr(finding, "PATTERNS", ())
     forget_php()
+    forget_settings()
     yield Host(tmp_path)
     forget_php()
+    forget_settings()
 
 
 # php-cgi of the site's own version, or the command-line program
@@ -122,6 +134,24 @@ def test_a_bot_that_reads_standard_input_is_run_as_a_program_as_it_was_in_1_0(ho
 
     assert host.decides("$u = stream_get_contents(STDIN);").chosen_mode == "cli"
     assert host.decides(f"$u = stream_get_contents(STDIN) ?: {BODY}").chosen_mode == "cli"
+
+
+@pytest.mark.parametrize(
+    "settings", ["disable_functions => rewind,exec => x", "open_basedir => /absent => /absent", ""]
+)
+def test_where_php_does_not_take_the_prelude_a_bot_that_reads_its_request_is_held(host: Host, settings: str) -> None:
+    host.has("php", CLI, settings=settings)
+
+    with pytest.raises(BotUnsuitable, match="would not find its update in php://input"):
+        host.decides(BODY)
+    assert host.decides("$u = stream_get_contents(STDIN);").chosen_mode == "cli"
+
+
+def test_one_whose_shell_is_for_its_owner_gets_its_updates_as_a_web_server_gives_them(host: Host) -> None:
+    host.has("php", CLI)
+    host.has("php-cgi", CGI)
+
+    assert host.decides(f"if (PHP_SAPI === 'cli') {{ echo fgets(STDIN); exit; }} {BODY}").chosen_mode == "fastcgi"
 
 
 def test_the_owners_socket_is_used(host: Host) -> None:
@@ -240,4 +270,4 @@ def test_f4_a_secret_that_is_elsewhere_has_to_be_set(host: Host) -> None:
 )
 def test_f2_a_bot_that_does_nothing_without_its_query_is_not_run_without_one(host: Host, code: str, keys: str) -> None:
     assert f"BOT_LEGACY_PATH=…/bot.php{keys}" in host.refuses(code + BODY)
-    assert host.decides(code + BODY, query="?s=k").chosen_mode == "cli"
+    assert host.decides(code + BODY, query="s=k").chosen_mode == "cli"

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Optional
 
+from scalable.lib.errors import BotMissing, BotUnsuitable, NoProcessLeft
 from scalable.lib.runners.php.cgi_request import WebRequest, site_folder
 from scalable.lib.runners.php.find_php import CGI, CLI
 from scalable.lib.runners.php.public_address import AddressNote
@@ -28,6 +30,7 @@ _FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z_0-9]*)",
 
 _QUERY = re.compile(r"(?P<file>.+?\.(?:php[0-9]*|phtml))\?(?P<query>.*)", re.DOTALL)
 OwnAddress = Callable[[], str]
+NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
 
 def _unknown() -> str:
@@ -129,18 +132,43 @@ def mismatch(target: str, mode: str) -> Optional[str]:
     return None
 
 
-def decided(bot: BotSettings, source: Optional[BotSource] = None, own_address: OwnAddress = _unknown) -> BotSettings:
+def decided(
+    bot: BotSettings,
+    source: Optional[BotSource] = None,
+    own_address: OwnAddress = _unknown,
+    environment: Mapping[str, str] = NO_ENVIRONMENT,
+) -> BotSettings:
     """The same with a mode, where that depends on the bot's `source` (read now when it is not given).
 
-    Raises BotUnsuitable, with the reason, when nothing is certain to run its updates.
+    `environment` as for create_runner. Raises BotUnsuitable, with the reason, when nothing is certain to run its
+    updates.
     """
     if not bot.is_decided_by_source or bot.php_script is None:
         return bot
     from scalable.lib.runners.php.auto_mode import choose_way
     from scalable.lib.runners.php.bot_source import read_bot_source
 
-    way = choose_way(source or read_bot_source(bot.php_script), circumstances(bot, own_address))
+    source = source or read_bot_source(bot.php_script)
+    way = choose_way(source, circumstances(bot, own_address))
+    if way.mode == "cli" and source.signs.body is not None and source.signs.stdin is None:
+        _require_prelude(bot, environment)
     return replace(bot, mode=way.mode, target=way.address or bot.target, php_binary=way.php or bot.php_binary)
+
+
+def _require_prelude(bot: BotSettings, environment: Mapping[str, str]) -> None:
+    """Raises BotUnsuitable when php://input would be empty for a bot that is run by PHP's command-line program."""
+    from scalable.lib.runners.php.find_php import find_php
+
+    try:
+        php = find_php(bot.php_binary, CLI)
+        problem = prelude_of(bot, php, environment).problem
+    except (BotMissing, OSError, NoProcessLeft):  # told by the check of the runner, and by its runs
+        return
+    if problem:
+        raise BotUnsuitable(
+            f"the bot would not find its update in php://input: {problem}. Allow it there, set BOT_LEGACY_PATH to the "
+            "bot's address, or install php-cgi of the site's version"
+        )
 
 
 def circumstances(bot: BotSettings, own_address: OwnAddress = _unknown) -> Circumstances:
@@ -167,7 +195,7 @@ def create_runner(
 
         return AutoRunner(
             bot.php_script,
-            lambda source: decided(bot, source, own_address),
+            lambda source: decided(bot, source, own_address, environment),
             lambda way: _create(way, environment, reaper),
         )
     return _create(bot, environment, reaper)

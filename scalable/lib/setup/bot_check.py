@@ -39,7 +39,7 @@ def check_bot(
     """
     source = read_bot_source(bot.php_script) if bot.php_script is not None else None
     try:
-        bot = decided(bot, source, own_address)
+        bot = decided(bot, source, own_address, environment)
         findings = [ok("bot", f"will be run as: {checked(create_runner(bot, environment))}")]
     except (BotMissing, ConfigurationError) as problem:
         findings = [error("bot", str(problem))]

@@ -45,6 +45,12 @@ def can_read(php: Php, open_basedir: str, file: Path, environment: tuple[tuple[s
     return "No syntax errors" in _printed([*command, "-l", str(file)], environment)
 
 
+def forget_settings() -> None:
+    """Ask each PHP anew the next time: its php.ini may have changed."""
+    ini_values.cache_clear()
+    can_read.cache_clear()
+
+
 def user_ini(folder: Path, site: Path, name: str) -> dict[str, str]:
     """What files called `name` say from `site` down to `folder`, as PHP reads them for a web server: nearest wins.
 
