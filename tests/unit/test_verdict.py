@@ -10,14 +10,16 @@ import pytest
 
 from scalable.lib.queue.dialects.tables import BUCKETS
 from scalable.lib.queue.job import JobSummary
-from scalable.lib.queue.notes import PAUSED, POLLED, TOTALS, WEBHOOK, Note
+from scalable.lib.queue.notes import BREAKER, HELD, PAUSED, POLLED, TOTALS, WEBHOOK, Note
 from scalable.lib.queue.views.browse import Waiting
+from scalable.lib.queue.views.hold import Hold
 from scalable.lib.queue.views.minutes import Minute
 from scalable.lib.queue.views.verdict import (
     Reason,
     State,
     Verdict,
     Vitals,
+    for_strangers,
     in_words,
     judge,
     of_reasons,
@@ -128,6 +130,37 @@ class TestF15:
         verdict = judge(facts(notes=notes, waiting=Waiting(1, 900.0, 2, 900.0)))
 
         assert (verdict.state, codes(verdict)) == (State.DEGRADED, ["paused"])
+
+    def test_of_the_kind_an_outage_of_the_bots_side_is_one_message_and_strangers_do_not_see_its_cause(self) -> None:
+        outage = Note(
+            json.dumps({"since": SECONDS - 900, "cause": "no Ann", "step": 4, "prober": "", "probed": []}), NOW, 60
+        )
+        verdict = judge(
+            facts(
+                notes={**webhook(OURS), BREAKER: outage},
+                waiting=Waiting(1, 900.0, 2, 900.0),
+                recent=(minute(1, retried=9),),
+            )
+        )
+
+        assert (verdict.state, codes(verdict)) == (State.DOWN, ["bot_down"])
+        assert verdict.reasons[0].text.endswith(" UTC: no Ann")
+        assert "Ann" not in str(for_strangers(verdict))
+
+    @pytest.mark.parametrize(("has_begun", "state"), [(True, State.DOWN), (False, State.SETTING_UP)])
+    def test_of_the_kind_updates_that_are_held_blame_no_worker(self, has_begun: bool, state: State) -> None:
+        hold = Hold("the bot polls: name another file", "here", "2026-01-01 11:00 UTC")
+        verdict = judge(
+            facts(
+                notes={**webhook(OURS), HELD: Note(hold.to_text(), NOW, 60.0)},
+                workers=(),
+                waiting=Waiting(1, 900.0, 2, 900.0),
+                newest_age_seconds=900.0 if has_begun else None,
+            )
+        )
+
+        assert (verdict.state, codes(verdict)[0]) == (state, "held")
+        assert {"no_worker", "waiting", "lane"}.isdisjoint(codes(verdict))
 
 
 class TestF33:

@@ -285,8 +285,11 @@ def _fails_mostly(vitals: Vitals, thresholds: Thresholds) -> bool:
 
 
 def _failing(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
-    """Attempts, so that a bot which always fails is seen before the first update has used all of them up."""
-    if not _fails_mostly(vitals, thresholds):
+    """Attempts, so that a bot which always fails is seen before the first update has used all of them up.
+
+    Not beside an outage of the bot's side, which is the cause.
+    """
+    if BREAKER in vitals.notes or not _fails_mostly(vitals, thresholds):
         return None
     failed, runs = _runs(vitals)
     text = f"{failed} of the last {runs} runs of the bot failed: see why on the dashboard"
