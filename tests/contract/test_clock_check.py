@@ -44,7 +44,7 @@ class Bench:
         self.is_quiet = False
         maintenance = Maintenance(self.queue, HOUR, HOUR)
         self.schedule = MaintenanceSchedule(
-            self.queue, maintenance, "pool", lambda: self.is_quiet, self._alert, wall_clock=self.clock
+            self.queue, maintenance, "pool", lambda: self.is_quiet, (self._alert,), wall_clock=self.clock
         )
 
     def _alert(self) -> None:

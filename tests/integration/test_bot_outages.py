@@ -85,7 +85,8 @@ def test_f7_an_outage_uses_no_attempts_and_keeps_the_order_of_each_chat(
         scene.wait_until_done(5)
         scene.assert_in_order_and_without_loss(5)
         assert not scene.is_down()
-        assert scene.site.run("dashboard.py", "health").returncode == 0
+        # What the workers count is written within ten seconds.
+        wait_until(lambda: scene.site.run("dashboard.py", "health").returncode == 0, scene.site.overview)
 
 
 @pytest.mark.timeout(120)

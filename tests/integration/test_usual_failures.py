@@ -311,7 +311,7 @@ def test_missing_php_is_named_with_what_to_do(ward: Ward) -> None:
         check=False,
     )
 
-    assert done.returncode == 2, done
+    assert done.returncode == 4, done
     assert "set BOT_PHP_BINARY" in line_with(done.stdout, "error", "PHP was not found")
 
 

@@ -103,10 +103,13 @@ def is_outage(evidence: Evidence, needed: int, is_last_attempt: bool = False) ->
     """Whether the bot's side is down, now that the last failure was added.
 
     `needed`: see RunWindow. `is_last_attempt`: the job would be failed for good now; then two are enough, unless the
-    bot fails often.
+    bot fails often. One of them at least has to be an update that is new: those that are tried again have failed while
+    others succeeded, and where only such ones are left they fail one after the other.
     """
     same = alike(evidence)
     if len({run.lane for run in same}) < 2 or 2 * len(same) <= len(evidence.counted):
+        return False
+    if all(run.attempt > 1 for run in same):
         return False
     return len(same) >= needed or (is_last_attempt and needed < UNRELIABLE_FROM)
 

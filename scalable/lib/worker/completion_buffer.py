@@ -64,7 +64,6 @@ class CompletionBuffer:
         elif spares_attempt:
             delay_seconds = outcome.retry_after_seconds
             if self._changed(job, lambda: self._queue.release(job.lease, error, delay_seconds)):
-                self._heartbeat.ended("retried", outcome)
                 log.warning(event("job waits, no attempt used", **self._facts(job, outcome), cause=outcome.cause))
         elif policy.used_up(job.attempt) or not outcome.may_be_retried:
             if self._changed(job, lambda: self._queue.fail(job.lease, error)):
