@@ -87,3 +87,8 @@ class OncePer:
             return False
         self._next = self._clock() + self._seconds
         return True
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it is true again."""
+        return max(0.0, self._next - self._clock())

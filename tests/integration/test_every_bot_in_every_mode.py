@@ -115,7 +115,8 @@ WORDS = {
     "floods stdout": "oooo",
     "is replaced": "old",
 }
-ASKED_SECONDS = {"asks to wait, busy": 7.0, "asks to wait, down": 7.0}
+# A function that cannot be imported is an outage: its update waits for the breaker, not for a delay of its own.
+ASKED_SECONDS = {"asks to wait, busy": 7.0, "asks to wait, down": 7.0, "syntax error": 0.0}
 # A function answers by what it returns, and a web server keeps what PHP logs for its own log.
 NOT_SHOWN = {("python", "prints binary"), ("python", "is replaced"), ("fpm", "hides it behind 200")} | {
     ("http", bot)

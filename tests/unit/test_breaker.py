@@ -174,7 +174,9 @@ def test_what_is_left_and_failed_while_others_succeeded_ends_instead_of_holding_
     poison = [Ran(job, f"chat:{job}", "500", attempt) for attempt in range(3, 7) for job in (1, 2, 3)]
 
     assert History().runs(healthy(50)).runs(poison).openings == []
-    assert len(History().runs(healthy(50)).runs([*poison, Ran(9, "chat:9", "500")]).openings) == 1, "a new one tells them apart"
+    assert len(History().runs(healthy(50)).runs([*poison, Ran(9, "chat:9", "500")]).openings) == 1, (
+        "a new one tells them apart"
+    )
 
 
 def test_an_outage_of_many_causes_is_none_until_one_of_them_prevails():

@@ -119,6 +119,18 @@ def test_an_idle_worker_stays_alive(bench: Bench):
     assert set(seen) == {1}
 
 
+def test_an_idle_worker_that_is_woken_rarely_writes_its_last_counts_in_time(bench: Bench):
+    """They would stay in it until the next update, and the page would tell of a quiet bot what was an hour ago."""
+    seen: list[tuple[float, int]] = []
+    bench.stop.during_wait = lambda: seen.append((sum(bench.stop.waits), sum(each.done for each in minutes(bench))))
+    bench.enqueue()
+
+    bench.loop(max_seconds=300, sleep_seconds=100.0)
+
+    (first, before), (_, after) = seen[:2]
+    assert (first <= BEAT_SECONDS, before, after) == (True, 0, 1), "written between these two waits"
+
+
 def test_counts_of_a_job_that_ended_while_the_database_was_away_arrive_later(bench: Bench):
     bench.enqueue()
     back_at = bench.clock.now + 100

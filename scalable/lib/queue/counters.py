@@ -66,6 +66,11 @@ class Counters:
         """A run of the bot took `seconds`."""
         self._add(RUN_BUCKETS[bucket_of(seconds)], 1)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was counted is written."""
+        return not self._slots
+
     def flush(self) -> None:
         """Write everything that was counted, one statement for each slot; usually that is one.
 

@@ -169,7 +169,8 @@ class WorkerLoop:
         elif pause_seconds is not None:
             self.stop.wait(self._within(pause_seconds))
         elif not slots.is_busy:
-            most_seconds = self._within(self.worker.seconds_to_next_claim())
+            seconds = min(self.worker.seconds_to_next_claim(), self.worker.heartbeat.seconds_to_flush())
+            most_seconds = self._within(seconds)
             self.idle_wait.wait(self.stop, most_seconds, self.queue.close)
         elif not slots.free_count:
             self._wait_for_reports(BUSY_CHECK_SECONDS if self.worker.runs_are_slow else slots.seconds_until_slow())

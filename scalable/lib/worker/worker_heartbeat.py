@@ -6,6 +6,7 @@ While the database is away, counts are kept and the row grows old; the next hear
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
@@ -55,6 +56,10 @@ class WorkerHeartbeat:
         self.beat_if_due()
         if self._flush_due():
             self._try(self.counters.flush)
+
+    def seconds_to_flush(self) -> float:
+        """Until counts are to be written; infinite when there are none. A worker that waits longer would keep them."""
+        return math.inf if self.counters.is_empty else self._flush_due.seconds_left
 
     def close(self) -> None:
         """Write the last counts, and delete the row."""
