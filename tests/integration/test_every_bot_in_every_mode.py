@@ -115,8 +115,7 @@ WORDS = {
     "floods stdout": "oooo",
     "is replaced": "old",
 }
-# A function that cannot be imported is an outage: its update waits for the breaker, not for a delay of its own.
-ASKED_SECONDS = {"asks to wait, busy": 7.0, "asks to wait, down": 7.0, "syntax error": 0.0}
+ASKED_SECONDS = {"asks to wait, busy": 7.0, "asks to wait, down": 7.0}
 # A function answers by what it returns, and a web server keeps what PHP logs for its own log.
 NOT_SHOWN = {("python", "prints binary"), ("python", "is replaced"), ("fpm", "hides it behind 200")} | {
     ("http", bot)
@@ -250,7 +249,7 @@ def test_the_job_keeps_its_lease_and_ends_with_words_for_a_person(
 ):
     place = stage.place(mode)
     place.write(bot)
-    queue = DatabaseQueue(SqliteDatabase(SqliteAddress(tmp_path / "queue")), "bot_jobs", RetryPolicy())
+    queue = DatabaseQueue(SqliteDatabase(SqliteAddress(tmp_path / "queue")), "bot_jobs", RetryPolicy(has_breaker=False))
     queue.ensure_schema()
     job_id = queue.enqueue(Update(UPDATE)).job_id
 

@@ -147,7 +147,7 @@ def cgi_is_off(ward: Ward) -> None:
 
 
 def php_is_another_program(ward: Ward) -> None:
-    ward.patient.write_settings(BOT_PHP_BINARY="/usr/bin/php-cgi")
+    ward.patient.write_settings(BOT_PHP_BINARY="/usr/bin/php-cgi", BOT_LEGACY_MODE="cli")
 
 
 def disk_is_full(ward: Ward) -> None:
