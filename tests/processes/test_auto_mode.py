@@ -147,13 +147,6 @@ def test_where_php_does_not_take_the_prelude_a_bot_that_reads_its_request_is_hel
     assert host.decides("$u = stream_get_contents(STDIN);").chosen_mode == "cli"
 
 
-def test_one_whose_shell_is_for_its_owner_gets_its_updates_as_a_web_server_gives_them(host: Host) -> None:
-    host.has("php", CLI)
-    host.has("php-cgi", CGI)
-
-    assert host.decides(f"if (PHP_SAPI === 'cli') {{ echo fgets(STDIN); exit; }} {BODY}").chosen_mode == "fastcgi"
-
-
 def test_the_owners_socket_is_used(host: Host) -> None:
     host.has("php", CLI)
 

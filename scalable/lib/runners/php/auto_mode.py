@@ -54,8 +54,7 @@ def choose_way(source: BotSource, around: Circumstances) -> Way:
     """The way to run it. Raises BotUnsuitable with the reason and what to do, in one line."""
     refuse_what_would_do_nothing(source, around)
     signs = source.signs
-    is_for_a_shell = signs.stdin is not None and (signs.body is None or signs.interface is None)
-    if not source.is_there or is_for_a_shell:  # where it may answer by printing
+    if not source.is_there or signs.stdin is not None:  # made for a shell, too, where it may answer by printing
         return Way("cli")
     if around.fastcgi_socket:
         return Way("fastcgi")
@@ -63,7 +62,7 @@ def choose_way(source: BotSource, around: Circumstances) -> Way:
     php_cgi = None if named and not named & _OF_PHP_CGI else _php_cgi(source, around.php_binary)
     if php_cgi is not None:
         return Way("fastcgi", php_cgi.path)
-    if signs.interface is None or (signs.stdin is not None and not named):
+    if signs.interface is None:
         return Way("cli")
     return _at_its_web_server(source, around)
 
