@@ -232,6 +232,7 @@ class Installation(Storage):
             self.data_folder.open_notifications,
             config.worker_pool_size,
             config.worker_slots,
+            config.bot.is_strict,
             config.worker_sleep_seconds,
             config.bot.timeout_seconds,
             str(config.scalable_folder / "worker.py"),

@@ -14,7 +14,8 @@ from scalable.lib.queue.dialects.address import DatabaseAddress, SqliteAddress
 from scalable.lib.queue.notes import WEBHOOK
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.queue.views.health import check_health, read_vitals
-from scalable.lib.queue.views.verdict import Reason, State, Thresholds
+from scalable.lib.queue.views.verdict import Reason, State
+from scalable.lib.queue.views.vitals import Thresholds
 from scalable.lib.queue.views.webhook_info import WebhookInfo
 from scalable.lib.queue.worker_registry import Heartbeat
 from scalable.lib.telegram.update import Update

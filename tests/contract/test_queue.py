@@ -10,9 +10,9 @@ import pytest
 
 from scalable.lib.errors import ConfigurationError, DuplicateKey, JobNotFound, LeaseLost, WrongState
 from scalable.lib.queue import maintenance
-from scalable.lib.queue.database_queue import MAX_ERROR_CHARACTERS, DatabaseQueue
+from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, Reaped
-from scalable.lib.queue.rows import time_of
+from scalable.lib.queue.rows import MAX_ERROR_CHARACTERS, time_of
 from scalable.lib.telegram.update import Update
 from tests.support.servers.databases import let_pass
 

@@ -105,6 +105,8 @@ BESIDE_THE_WAY = {
     "scalable/lib/runners/php/fastcgi_server.py": "which PHP is reached, and what to do when it is lost",
     "scalable/lib/runners/*working_on.py": "a bot that has answered, and works on",
     "scalable/lib/worker/after_answer.py": "a bot that has answered, and works on",
+    "scalable/lib/runners/bot_file.py": "is the bot there, and may it be read?",
+    "scalable/lib/worker/warning_log.py": "a line of the log for what bots write as warnings",
     "scalable/lib/runners/process.py": "another runner: the bot as a program",
     "scalable/lib/ingest/webhook_address.py": "how the webhook learns its own address",
     "scalable/lib/runners/php/script_report.py": "how the script ended, as PHP itself reports it",

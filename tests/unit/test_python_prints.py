@@ -101,10 +101,16 @@ def test_a_bot_that_closes_a_stream_closes_nothing_of_the_worker(
     assert capfd.readouterr() == ("the worker is heard\n", "")
 
 
-def test_its_log_lines_go_where_log_lines_go(bots: PythonBots, caplog: pytest.LogCaptureFixture):
-    outcome = run(bots, "import logging\nlogging.getLogger('my.bot').warning('disk nearly full')")
+def test_its_log_lines_go_where_log_lines_go_and_warnings_to_the_job_as_well(
+    bots: PythonBots, caplog: pytest.LogCaptureFixture
+):
+    code = "import logging\nlog = logging.getLogger('my.bot')\nlog.info('begun')\nlog.warning('disk nearly full')"
+    caplog.set_level(logging.INFO)
 
-    assert (outcome.output, caplog.record_tuples) == ("", [("my.bot", logging.WARNING, "disk nearly full")])
+    outcome = run(bots, code)
+
+    assert outcome.output == outcome.warnings == "WARNING:my.bot:disk nearly full"
+    assert [text for *_, text in caplog.record_tuples] == ["begun", "disk nearly full"]
 
 
 @either_kind

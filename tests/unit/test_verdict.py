@@ -18,7 +18,6 @@ from scalable.lib.queue.views.verdict import (
     Reason,
     State,
     Verdict,
-    Vitals,
     for_strangers,
     in_words,
     judge,
@@ -26,6 +25,7 @@ from scalable.lib.queue.views.verdict import (
     without_database,
     without_tables,
 )
+from scalable.lib.queue.views.vitals import Vitals
 from scalable.lib.queue.views.webhook_info import WebhookInfo
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
@@ -39,6 +39,10 @@ NONE = (0,) * BUCKETS
 def minute(ago: int, done: int = 0, failed: int = 0, retried: int = 0, enqueued: int | None = 0) -> Minute:
     at = NOW.replace(second=0) - timedelta(minutes=ago)
     return Minute(at, enqueued, done, failed, retried, 0, NONE, NONE)
+
+
+def warned(ago: int, done: int, warned: int) -> Minute:
+    return replace(minute(ago, done=done), warned=warned)
 
 
 def hour(done: int, failed: int) -> Minute:
@@ -357,3 +361,19 @@ class TestWhatTelegramSaid:
     )
     def test_our_script_is_known_by_its_name(self, url: str, is_ours: bool) -> None:
         assert WebhookInfo(url).leads_here is is_ours
+
+
+class TestWarnings:
+    """F9: updates that are done although the bot said that it could not serve them."""
+
+    @pytest.mark.parametrize(
+        ("done", "warnings", "is_much"), [(3, 3, True), (2, 2, False), (6, 3, False), (5, 3, True), (100, 50, False)]
+    )
+    def test_when_most_of_the_last_updates_end_with_one(self, done: int, warnings: int, is_much: bool) -> None:
+        verdict = judge(facts(recent=(warned(1, done, warnings),)))
+
+        assert (verdict.state, codes(verdict)) == ((State.DEGRADED, ["warned"]) if is_much else (State.WORKING, []))
+
+    def test_those_of_before_count_no_more(self) -> None:
+        assert codes(judge(facts(recent=(warned(25, 9, 9), minute(1, done=3))))) == []
+        assert codes(judge(facts(recent=(warned(5, 9, 9), minute(1, done=3))))) == ["warned"]

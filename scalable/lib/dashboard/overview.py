@@ -16,14 +16,15 @@ from scalable.lib.queue.views.browse import Count, Waiting
 from scalable.lib.queue.views.health import read_vitals
 from scalable.lib.queue.views.minutes import Minute, percentile
 from scalable.lib.queue.views.search import Filter, Found
-from scalable.lib.queue.views.verdict import Reason, Verdict, Vitals, for_strangers, judge, without_tables
+from scalable.lib.queue.views.verdict import Reason, Verdict, for_strangers, judge, without_tables
+from scalable.lib.queue.views.vitals import Vitals
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
 # Rates are of the last minutes that are over and counted; older ones say nothing about now.
 RATE_MINUTES, RATE_WITHIN_SECONDS = 5, 600.0
 # What is counted of jobs in a Minute.
-EVENTS = ("enqueued", "done", "failed", "retried", "expired")
+EVENTS = ("enqueued", "done", "failed", "retried", "expired", "warned")
 
 
 @dataclass(frozen=True)

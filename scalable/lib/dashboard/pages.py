@@ -19,6 +19,7 @@ from scalable.lib.dashboard.overview import iso
 from scalable.lib.dashboard.readable import error_in_a_line, indented_json, kind_of_error, visible
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.views.browse import Count
+from scalable.lib.queue.views.search import WARNED
 from scalable.lib.queue.views.verdict import Reason, State
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -118,6 +119,10 @@ class Page:
         if isinstance(value, datetime):
             return f"{value:%Y-%m-%d %H:%M} UTC"
         return "–" if value is None else value
+
+    def state_of(self, job: JobSummary) -> str:
+        """The name of a job's state: that of its row, or WARNED."""
+        return WARNED if job.warned else job.status
 
     def state(self, state: State) -> str:
         """The word of a verdict."""

@@ -17,7 +17,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
 from scalable.lib.queue.requeue import Batch
 from scalable.lib.queue.views.health import check_health
-from scalable.lib.queue.views.search import Filter, read_filter
+from scalable.lib.queue.views.search import WARNED, Filter, read_filter
 from scalable.lib.queue.views.verdict import in_words
 
 if TYPE_CHECKING:  # it loads HTTP and TLS, which most commands do not need
@@ -52,7 +52,7 @@ def parse_dashboard_options(arguments: Sequence[str]) -> argparse.Namespace:
 def _add_reading_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _add_job_command(commands, "show", "one job with its update, its attempts and its lane")
     listing = commands.add_parser("list", help="jobs, newest first")
-    _add_filter(listing, STATUSES)
+    _add_filter(listing, (*STATUSES, WARNED))
     listing.add_argument("--before", type=int, metavar="ID", help="only jobs before this one")
     listing.add_argument("--json", action="store_true", dest="list_json", help="print JSON")
     health = commands.add_parser("health", help="the verdict, and why; exit code 1 unless it is working")

@@ -10,6 +10,7 @@ from scalable.lib.dashboard.readable import error_in_a_line, indented_json, visi
 from scalable.lib.queue.history import HistoryEntry
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.views.browse import Count, JobDetail
+from scalable.lib.queue.views.search import WARNED
 from scalable.lib.queue.views.webhook_info import WebhookInfo
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
@@ -46,7 +47,7 @@ def job_lines(jobs: Sequence[JobSummary], now: Optional[datetime] = None) -> lis
         rows.append(
             (
                 str(job.id),
-                job.status,
+                WARNED if job.warned else job.status,
                 f"{job.update_type or 'unknown'} {job.update_id or ''}".strip(),
                 job.lane or "",
                 str(job.attempts),
@@ -60,8 +61,9 @@ def job_lines(jobs: Sequence[JobSummary], now: Optional[datetime] = None) -> lis
 def detail_lines(detail: JobDetail) -> list[str]:
     """Everything about one job."""
     job = detail.summary
+    state = "done with warnings" if job.warned else job.status
     lines = [
-        f"job {job.id}: {job.status}, {job.update_type or 'unknown type'}, update {job.update_id}, lane {job.lane}",
+        f"job {job.id}: {state}, {job.update_type or 'unknown type'}, update {job.update_id}, lane {job.lane}",
         f"arrived {_moment(job.created_at)}",
     ]
     for entry in detail.history:

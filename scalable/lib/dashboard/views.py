@@ -32,8 +32,9 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import STATUSES
 from scalable.lib.queue.views.health import check_health
 from scalable.lib.queue.views.minutes import percentile
-from scalable.lib.queue.views.search import BUDGET_SECONDS, FIRST_BUDGET_SECONDS, Filter, Found, read_filter
-from scalable.lib.queue.views.verdict import Thresholds, for_strangers
+from scalable.lib.queue.views.search import BUDGET_SECONDS, FIRST_BUDGET_SECONDS, WARNED, Filter, Found, read_filter
+from scalable.lib.queue.views.verdict import for_strangers
+from scalable.lib.queue.views.vitals import Thresholds
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 
 # Of the newest jobs, on the overview; the list of jobs and the JSON have as many as the setting says.
@@ -153,7 +154,8 @@ def show_jobs(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:
         text=query["q"],
         found=found,
         before=before,
-        statuses=STATUSES,
+        statuses=(*STATUSES, WARNED),
+        state=WARNED if wanted.warned else wanted.status,
         types=KNOWN_TYPES,
         query=asked,
         live=before is None and not wanted.in_a_row,
@@ -211,11 +213,11 @@ def filter_query(source: Any) -> dict[str, str]:
 
 def visible_filter(request: DashboardRequest, query: dict[str, str]) -> Filter:
     """The Filter of these texts, without what would tell a visitor something that is hidden from them."""
-    status = query["status"] if query["status"] in STATUSES else ""
+    status = query["status"] if query["status"] in (*STATUSES, WARNED) else ""
     wanted = read_filter(status, query["type"], query["lane"], query["q"])
     if not request.is_masked:
         return wanted
-    return Filter(wanted.status, wanted.update_type, number=wanted.number)
+    return Filter(wanted.status, wanted.update_type, number=wanted.number, warned=wanted.warned)
 
 
 def read_id(text: str) -> Optional[int]:

@@ -108,6 +108,7 @@ class _CronPool:
                 parts.create_replies,
                 stop,
                 slot_limit(parts.slots, parts.size),
+                parts.is_strict,
             )
             worker = LegacyBotWorker(parts.queue, slots, name, stop)
             limits = Limits(max_seconds=self._seconds_left())

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class PoolParts:
     """`queue` and `maintenance` are shared by all threads; each worker has a runner and a reply sender of its own.
 
-    `size` is the number of workers, `slots` how many updates each of them runs at the same time (None: as many as are
-    useful), `sleep_seconds` the pause between two snapshots of the queue when there is nothing to do, `worker_script`
-    the path of worker.py. `finishing_lock` is held by the one tick or drain that only finishes its last jobs: the next
-    one works already. `hold` says whether workers may be started. Only a process that holds the pool's lock may call
-    `open_notifications`; None means that there can be no socket. `leader_checks` are called about once a minute, by one
-    pool of all that share the queue.
+    `size` is the number of workers, `slots` how many updates each of them runs at the same time (None: as many as
+    are useful), `is_strict` whether warnings are failures, `sleep_seconds` the pause between two snapshots of the
+    queue when there is nothing to do, `worker_script` the path of worker.py. `finishing_lock` is held by the one
+    tick or drain that only finishes its last jobs: the next one works already. `hold` says whether workers may be
+    started. Only a process that holds the pool's lock may call `open_notifications`; None means that there can be
+    no socket. `leader_checks` are called about once a minute, by one pool of all that share the queue.
     """
 
     queue: DatabaseQueue
@@ -37,6 +37,7 @@ class PoolParts:
     open_notifications: Callable[[], Optional[NotificationSocket]]
     size: int
     slots: Optional[int]
+    is_strict: bool
     sleep_seconds: float
     bot_timeout_seconds: float
     worker_script: str

@@ -49,7 +49,8 @@ def run_worker_command(
     parts.queue.ensure_schema()
     stop = StopSignal(options.pool_pid)
     stop.listen()
-    slots = open_slots(runner, lambda: parts.create_runner(reaper), parts.create_replies, stop, slot_limit(parts.slots))
+    limit = slot_limit(parts.slots)
+    slots = open_slots(runner, lambda: parts.create_runner(reaper), parts.create_replies, stop, limit, parts.is_strict)
     worker = LegacyBotWorker(parts.queue, slots, options.name or process_name(), stop)
     bar = ProgressBar(parts.queue.counts().pending if options.drain and sys.stderr.isatty() else 0)
     session = None

@@ -52,7 +52,7 @@ class Counters:
         self._slots: list[_Slot] = []
 
     def count(self, event: str, number: int = 1) -> None:
-        """`number` jobs more were `event`: done, failed, retried or expired."""
+        """`number` jobs more were `event`: one of COUNTERS, such as done; `warned` ones are done, too."""
         if event not in COUNTERS:
             raise ValueError(f"event {event!r}: expected one of {', '.join(COUNTERS)}")
         if number:

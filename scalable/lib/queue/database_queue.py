@@ -34,7 +34,7 @@ from scalable.lib.queue.new_row import new_row
 from scalable.lib.queue.notes import PAUSED, Notes
 from scalable.lib.queue.parking import end_run, park_blocked
 from scalable.lib.queue.retry_policy import RetryPolicy
-from scalable.lib.queue.rows import summary
+from scalable.lib.queue.rows import short_text, summary
 from scalable.lib.queue.schema import ensure_schema, repair_schema
 from scalable.lib.queue.table import QueueTable
 
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 # Of the process of a pool, whose web server, watcher and maintenance share them; each worker has one more.
 POOL_CONNECTIONS = 3
-MAX_ERROR_CHARACTERS = 4000
 RESUME_SECONDS = 10.0
 # Times a row is refused as a duplicate, and none with its update_id is found. One may be: it was pruned just then.
 MAX_UNEXPLAINED = 3
@@ -185,22 +184,23 @@ class DatabaseQueue:
 
         `note` is kept with the job, where otherwise its error message is: a warning for the operator.
         """
-        self._end_run(sql.COMPLETE, lease, DONE, note=note and _short(note))
+        self._end_run(sql.COMPLETE, lease, DONE, note=note and short_text(note))
 
     # Several at once: methods that are written down in lease_batch.py.
     let_go = lease_batch.let_go
     renew_many = lease_batch.renew_many
     complete_many = lease_batch.complete_many
+    keep_warnings = lease_batch.keep_warnings
 
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""
-        short = _short(error)
+        short = short_text(error)
         entry = entry_text(history.RETRIED, lease.worker, short)
         self._end_run(sql.RETRY, lease, PENDING, error=short, seconds=delay_seconds, entry=entry)
 
     def fail(self, lease: Lease, error: str) -> None:
         """The job will not be tried again by itself: processing → failed. Raises LeaseLost."""
-        short = _short(error)
+        short = short_text(error)
         self._end_run(sql.FAIL, lease, FAILED, error=short, entry=entry_text(history.FAILED, lease.worker, short))
 
     def release(self, lease: Lease, error: str = "", delay_seconds: Optional[float] = None) -> None:
@@ -208,7 +208,7 @@ class DatabaseQueue:
 
         `error`: it was run, and failed because the bot's side was down; `delay_seconds`: due not before that.
         """
-        short = _short(error)
+        short = short_text(error)
         entry = entry_text(history.OUTAGE if error else history.RELEASED, lease.worker, short)
         self._end_run(sql.RELEASE, lease, PENDING, error=short or None, seconds=delay_seconds, entry=entry)
 
@@ -284,9 +284,3 @@ class DatabaseQueue:
     def close(self) -> None:
         """Close this thread's connection; the queue stays usable."""
         self.database.close()
-
-
-def _short(error: str) -> str:
-    """The end of a long text, because a program writes there why it stopped."""
-    clean = error.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    return clean if len(clean) <= MAX_ERROR_CHARACTERS else "…" + clean[-MAX_ERROR_CHARACTERS + 1 :]

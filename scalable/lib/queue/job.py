@@ -71,7 +71,10 @@ class ClaimedLane:
 
 @dataclass(frozen=True)
 class JobSummary:
-    """One row as a list shows it, without the payload. Times are UTC by the database's clock."""
+    """One row as a list shows it, without the payload. Times are UTC by the database's clock.
+
+    `warned`: it is done, and the bot wrote a warning, which is its error message.
+    """
 
     id: int
     status: str
@@ -85,6 +88,7 @@ class JobSummary:
     processed_at: Optional[datetime]
     created_at: datetime
     error_message: Optional[str] = field(repr=False)
+    warned: bool = False
 
 
 @dataclass(frozen=True)

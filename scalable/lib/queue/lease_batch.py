@@ -15,6 +15,7 @@ from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.held_jobs import IS_HELD, LET_GO
 from scalable.lib.queue.job import DONE, PROCESSING, Lease, by_token
 from scalable.lib.queue.parking import unpark_next
+from scalable.lib.queue.rows import short_text
 from scalable.lib.queue.table import QueueTable
 
 if TYPE_CHECKING:
@@ -66,6 +67,16 @@ SET status = 'processing', attempts = attempts + 1, parked = 0, has_followers = 
 """
 
 
+# What the bot wrote in a run that is stored as done. By primary key; only while that run was the job's last one.
+KEEP_WARNING = """
+UPDATE {jobs}
+SET error_message = :text, warned = 1, updated_at = {now}
+WHERE id = :id
+  AND status = 'done'
+  AND lease_token = :token
+"""
+
+
 class _NotAllHeld(Exception):
     """Some of the jobs are no longer held: nothing is changed."""
 
@@ -85,6 +96,20 @@ def renew_many(queue: DatabaseQueue, leases: Sequence[Lease], lease_seconds: flo
         return []
     held = set(queue.table.rows(LEASES, ids=ids, limit=len(ids)))
     return [lease for lease in leases if (lease.job_id, lease.token) not in held]
+
+
+def keep_warnings(queue: DatabaseQueue, warnings: Sequence[tuple[Lease, str]]) -> None:
+    """Keep what the bot wrote, by a lease that `complete` ended, and count the job as done with warnings.
+
+    Safe to repeat. A worker that is killed between the two loses the text alone.
+    """
+
+    def work(session: Session) -> None:
+        for lease, text in warnings:
+            session.execute(queue.table.sql(KEEP_WARNING), id=lease.job_id, token=lease.token, text=short_text(text))
+
+    if warnings:
+        queue.table.in_transaction(work)
 
 
 def complete_many(

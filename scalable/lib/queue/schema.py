@@ -16,8 +16,8 @@ from scalable.lib.queue.table import QueueTable
 
 log = logging.getLogger(__name__)
 # Raise it with every change to tables.py. 1: the first form. 2: workers and minutes. 3: priorities. 4: history. 5: an
-# index of lanes, and lease_missed_at.
-SCHEMA_VERSION = 5
+# index of lanes, and lease_missed_at. 6: warnings.
+SCHEMA_VERSION = 6
 
 # The version these tables have; one row by primary key.
 GET_VERSION = "SELECT value FROM {jobs}_meta WHERE name = 'schema_version' LIMIT 1"

@@ -19,6 +19,7 @@ from scalable.lib.usual_path import USUAL_PATH
 if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
     from scalable.lib.runners.php.auto_mode import Circumstances
     from scalable.lib.runners.php.bot_source import BotSource
+    from scalable.lib.runners.php.fastcgi_server import FastCgiServer
     from scalable.lib.runners.php.find_php import Php
     from scalable.lib.runners.php.prelude import Prelude
     from scalable.lib.runners.process_reaper import ProcessReaper
@@ -44,7 +45,8 @@ class BotSettings:
     `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
     Telegram would send as its secret token. `socket_folder` is private to this user. `query` is what follows a `?` in
     the path of a PHP bot; where people reach it is read from `address_note` and from where the `webhook_script` is. A
-    bot that has answered may work on until `background_seconds` after its start.
+    bot that has answered may work on until `background_seconds` after its start. `is_strict`: a run with warnings has
+    failed.
     """
 
     target: str = field(repr=False)
@@ -58,6 +60,7 @@ class BotSettings:
     address_note: Path = Path()
     webhook_script: Path = Path()
     background_seconds: float = 0.0
+    is_strict: bool = False
 
     @property
     def chosen_mode(self) -> str:
@@ -213,26 +216,35 @@ def _create(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[P
         return PythonRunner(*function, bot.timeout_seconds)
     note = AddressNote(bot.address_note, bot.webhook_script, file)
     request = WebRequest(bot.secret, bot.query, note.read)
+    if mode == "fastcgi":
+        return _create_fastcgi(bot, file, request, environment, reaper)
+    seconds, background_seconds = bot.timeout_seconds, bot.background_seconds
+    how = (file, seconds, bot.php_binary, request, environment, reaper, background_seconds, bot.is_strict)
     if mode == "cgi":
         from scalable.lib.runners.php.cgi import CgiRunner
 
-        return CgiRunner(
-            file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, bot.background_seconds
-        )
-    if mode == "fastcgi":
-        from scalable.lib.runners.php.fastcgi import FastCgiRunner
-        from scalable.lib.runners.php.fpm import HostServer
-        from scalable.lib.runners.php.resident_php import ResidentPhpCgi
-
-        server = (
-            HostServer(bot.fastcgi_socket)
-            if bot.fastcgi_socket
-            else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
-        )
-        return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, bot.background_seconds)
+        return CgiRunner(*how)
     from scalable.lib.runners.cli import CliRunner
 
-    return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, bot.background_seconds)
+    return CliRunner(*how)
+
+
+def _create_fastcgi(
+    bot: BotSettings, file: Path, request: WebRequest, environment: Mapping[str, str], reaper: Optional[ProcessReaper]
+) -> Runner:
+    from scalable.lib.runners.php.fastcgi import FastCgiRunner
+
+    if bot.fastcgi_socket:
+        from scalable.lib.runners.php.fpm import HostServer
+
+        server: FastCgiServer = HostServer(bot.fastcgi_socket)
+    else:
+        from scalable.lib.runners.php.resident_php import ResidentPhpCgi
+
+        server = ResidentPhpCgi(
+            bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper, takes_log=bot.is_strict
+        )
+    return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, bot.background_seconds)
 
 
 def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Prelude:

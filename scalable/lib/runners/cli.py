@@ -40,7 +40,7 @@ class CliRunner(Runner):
 
     A bot in PHP is run behind the prelude, so that it finds the `request` it is made for, and `environment`, the
     owner's. It may work on until `background_seconds` after its start when it has called fastcgi_finish_request().
-    `reaper` ends a bot whose worker is killed; it is the caller's to close.
+    `reaper` ends a bot whose worker is killed; it is the caller's to close. `takes_log`: see prelude_for.
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class CliRunner(Runner):
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
         background_seconds: float = 0.0,
+        takes_log: bool = False,
     ) -> None:
+        self._takes_log = takes_log
         self._bot = bot
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary
@@ -90,7 +92,8 @@ class CliRunner(Runner):
     def _run_php(self, body: bytes, tick: Callable[[], None]) -> RunResult:
         """Its standard input is a file: the prelude reads it, and the bot may do so again."""
         php, key, address = self._php(), new_key(), self._request.find_address()
-        prelude = prelude_for(php, self._bot, site_folder(self._bot, address), self._environment)
+        site = site_folder(self._bot, address)
+        prelude = prelude_for(php, self._bot, site, self._environment, self._takes_log)
         variables = request_variables(self._bot, self._request, address)
         errors = ReportedOutput(key)
         end = run_process(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Optional
 
 from scalable.lib.runners.outcome import Kind, Outcome
-from scalable.lib.runners.run_result import End, RunResult, ScriptEnd
+from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, joined
 
 # EX_DATAERR of sysexits.h, "the input data was incorrect in some way": by it a bot reports that another try is no use.
 DATA_ERROR = 65
@@ -17,6 +17,7 @@ DATA_ERROR = 65
 REFUSALS = frozenset({400, 410, 413, 415, 422})
 # Telegram itself waits no longer than this.
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
+MAX_CAUSE_CHARACTERS = 200
 REFUSED = ": the bot refuses this update"
 _KINDS = {
     End.RETURNED: Kind.SUCCEEDED,
@@ -29,12 +30,15 @@ _KINDS = {
 }
 
 
-def judge(result: RunResult) -> Outcome:
+def judge(result: RunResult, is_strict: bool = False) -> Outcome:
     """Exit code 0 and any 2xx are success, as for Telegram, unless PHP reports that the script broke off.
 
-    What the bot printed or logged decides nothing: people write it.
+    What the bot printed or logged decides nothing: people write it. Unless its owner wants that (`is_strict`): then a
+    success with warnings is a failure, but for one that was answered already.
     """
     kind, cause = _kind_and_cause(result)
+    if is_strict and kind is Kind.SUCCEEDED and result.warnings and not result.works_on:
+        kind, cause = Kind.FAILED, f"{_first_line(result.warnings)} (a warning, BOT_LEGACY_STRICT=1)"
     return Outcome(
         kind,
         cause,
@@ -46,7 +50,13 @@ def judge(result: RunResult) -> Outcome:
         result.answer,
         result.answer_type,
         result.end is End.NOT_STARTED,
+        joined((result.warnings, result.logged)),
     )
+
+
+def _first_line(text: str) -> str:
+    line = text.splitlines()[0]
+    return line if len(line) <= MAX_CAUSE_CHARACTERS else line[: MAX_CAUSE_CHARACTERS - 1] + "…"
 
 
 def _kind_and_cause(result: RunResult) -> tuple[Kind, str]:

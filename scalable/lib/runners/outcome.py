@@ -22,7 +22,7 @@ class Outcome:
     """`cause` is for a person (`exit code 1`). `output`, `answer` and `answer_type` are those of the RunResult.
 
     `was_not_started`: the bot could not be run at all. `retry_after_seconds`: how long the bot, or the server in front
-    of it, asked not to be run again.
+    of it, asked not to be run again. `warnings`: the part of `output` that the bot, or PHP, wrote for its operator.
     """
 
     kind: Kind
@@ -35,6 +35,7 @@ class Outcome:
     answer: bytes = field(default=b"", repr=False)
     answer_type: Optional[str] = None
     was_not_started: bool = False
+    warnings: str = field(default="", repr=False)
 
     @property
     def succeeded(self) -> bool:

@@ -58,15 +58,17 @@ class ProcessEnd:
 
     def result(self, timeout_seconds: float, report: Optional[ScriptEnd] = None) -> RunResult:
         """What it says of a run of the bot, of which the exit code tells how it went, and the `report` of PHP."""
+        output = joined((self.output, report.logged if report else ""))
         if self.timed_out:
-            return ran_too_long(timeout_seconds, self.seconds, self.output, exit_code=self.returncode)
+            return ran_too_long(timeout_seconds, self.seconds, output, exit_code=self.returncode)
         was_killed = self.returncode < 0
         return RunResult(
             End.DIED if was_killed else End.EXITED,
             self.seconds,
             f"killed by {signal_name(-self.returncode)}" if was_killed else "",
             exit_code=self.returncode,
-            output=self.output,
+            output=output,
+            warnings=self.stderr.text(),
             report=report,
             works_on=self.works_on,
             answer=bytes(self.stdout.head) if self.stdout.is_whole else b"",

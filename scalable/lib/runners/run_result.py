@@ -31,11 +31,13 @@ class ScriptEnd:
     """What PHP itself reported of a script, see php/script_report.py.
 
     `fatal_error` after which it did not go on, in one line; empty: there was none. `status` of its response; None when
-    it set none, which only a program can do.
+    it set none, which only a program can do. `logged`: the end of what was added to the file that is PHP's error log
+    while the script ran; what other scripts logged meanwhile may be among it.
     """
 
     fatal_error: str = ""
     status: Optional[int] = None
+    logged: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class RunResult:
     `answer` is what the web server would have got from the bot: the body of its response, or its standard output.
     Empty when there was none, or when it was larger than captured_output.HEAD_BYTES. `answer_type` is the Content-Type
     it was given with; None when there was no way to give one. `retry_after` is the header Retry-After.
-    `works_on`: the bot has answered, and has not ended.
+    `works_on`: the bot has answered, and has not ended. `warnings`: the part of `output` that this bot wrote for
+    its operator, to standard error.
     """
 
     end: End
@@ -60,6 +63,12 @@ class RunResult:
     answer: bytes = field(default=b"", repr=False)
     answer_type: Optional[str] = None
     works_on: Optional[WorkingOn] = field(default=None, repr=False)
+    warnings: str = field(default="", repr=False)
+
+    @property
+    def logged(self) -> str:
+        """See ScriptEnd."""
+        return self.report.logged if self.report is not None else ""
 
 
 def ran_too_long(

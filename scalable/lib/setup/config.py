@@ -168,6 +168,7 @@ def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Pat
         secret=value["BOT_WEBHOOK_SECRET"],
         socket_folder=data_dir,
         background_seconds=value["BOT_LEGACY_BACKGROUND_SECONDS"],
+        is_strict=value["BOT_LEGACY_STRICT"] == "1",
         query=query,
         address_note=data_dir / ADDRESS_NOTE,
         webhook_script=scalable_folder / "webhook_queue.py",

@@ -67,6 +67,13 @@ SETTINGS = (
         "Seconds after its start until which a PHP bot may work on that has given its whole answer.",
     ),
     Setting(
+        "BOT_LEGACY_STRICT",
+        one_of("0", "1"),
+        "0",
+        "`1`: an update whose run wrote a warning, to standard error or to PHP's log, has failed and is tried again. "
+        "`0`: it is done, and counted as done with warnings.",
+    ),
+    Setting(
         "BOT_PHP_BINARY",
         text,
         "",

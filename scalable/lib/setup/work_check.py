@@ -9,7 +9,8 @@ from scalable.lib.ingest.fast_cgi.protocol import SOCKET_NAME
 from scalable.lib.pool.pool_lock import PoolLock
 from scalable.lib.queue.notes import TOTALS, moved_chat
 from scalable.lib.queue.views.health import read_vitals
-from scalable.lib.queue.views.verdict import NO_WORKER, WAITING, State, Verdict, Vitals, judge
+from scalable.lib.queue.views.verdict import NO_WORKER, WAITING, State, Verdict, judge
+from scalable.lib.queue.views.vitals import Vitals
 from scalable.lib.setup.finding import Finding, error, ok, warning
 from scalable.lib.setup.storage import Storage
 

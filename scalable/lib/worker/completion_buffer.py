@@ -19,6 +19,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Lease
 from scalable.lib.runners.outcome import Outcome
 from scalable.lib.stop_signal import StopSignal
+from scalable.lib.worker.warning_log import WarningLog
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class CompletionBuffer:
         self._sleep = sleep
         self._done: list[tuple[ClaimedJob, Outcome]] = []
         self._retries_due: list[float] = []  # a heap
+        self._warnings = WarningLog(clock)
 
     def record(
         self, job: ClaimedJob, outcome: Outcome, note: Optional[str] = None, spares_attempt: bool = False
@@ -59,7 +61,7 @@ class CompletionBuffer:
         if outcome.succeeded and note is None:
             self._done.append((job, outcome))
         elif outcome.succeeded:
-            if self._changed(job, lambda: self._queue.complete(job.lease, note)):
+            if self._changed(job, lambda: self._complete(job, outcome, note)):
                 self._report([(job, outcome)], [])
         elif spares_attempt:
             delay_seconds = outcome.retry_after_seconds
@@ -105,12 +107,20 @@ class CompletionBuffer:
         going_on = [lease for lease in dict.fromkeys(map(next_lease, leases)) if lease is not None]
         lease_seconds = self._queue.lease_terms.lease_seconds
         lost: list[Lease] = []
-        if not self._retry_until_stored(
-            jobs, lambda: lost.extend(self._queue.complete_many(leases, going_on, lease_seconds))
-        ):
+
+        def complete() -> None:
+            lost.extend(self._queue.complete_many(leases, going_on, lease_seconds))
+            self._queue.keep_warnings([(job.lease, outcome.warnings) for job, outcome in done if outcome.warnings])
+
+        if not self._retry_until_stored(jobs, complete):
             return going_on
         self._report(done, lost)
         return [lease for lease in going_on if lease in lost]
+
+    def _complete(self, job: ClaimedJob, outcome: Outcome, note: Optional[str]) -> None:
+        self._queue.complete(job.lease, note)
+        if outcome.warnings:
+            self._queue.keep_warnings([(job.lease, f"{note}\n{outcome.warnings}")])
 
     def _report(self, done: list[tuple[ClaimedJob, Outcome]], lost: list[Lease]) -> None:
         for job, outcome in done:
@@ -119,6 +129,8 @@ class CompletionBuffer:
             else:
                 self._heartbeat.ended("done", outcome)
                 log.info(event("job done", **self._facts(job, outcome)))
+                if outcome.warnings:
+                    self._warnings.log(job.id, outcome.warnings)
 
     def _facts(self, job: ClaimedJob, outcome: Outcome) -> dict[str, object]:
         attempts = f"{job.attempt}/{self._queue.retry_policy.max_attempts}"

@@ -76,7 +76,8 @@ class Report:
 class Slot:
     """Runs jobs with `runner`, sends the bot's answers with `replies`, and calls `report` from its thread.
 
-    The first slot of a worker stays; another one leaves after IDLE_SECONDS without a job.
+    `is_strict`: a success with warnings is a failure. The first slot of a worker stays; another one leaves after
+    IDLE_SECONDS without a job.
     """
 
     def __init__(
@@ -87,8 +88,10 @@ class Slot:
         stop: StopSignal,
         report: Callable[[Report], None],
         clock: Callable[[], float] = time.monotonic,
+        is_strict: bool = False,
     ) -> None:
         self.runner = runner
+        self._is_strict = is_strict
         self.has_left = False
         self._number = number
         self._replies = replies
@@ -181,7 +184,7 @@ class Slot:
         works_on = None
         try:
             result = self.runner.run(job.payload, tick)
-            outcome, works_on = judge(result), result.works_on
+            outcome, works_on = judge(result, self._is_strict), result.works_on
             note = self._reply(job, outcome, tick)
             note = note_of(outcome, note) if works_on else note
             return RunEnd(job, waited_seconds, outcome, note, works_on=works_on)

@@ -245,10 +245,12 @@ def open_slots(
     create_replies: Callable[[], ReplySender],
     stop: StopSignal,
     limit: SlotLimit,
+    is_strict: bool = False,
 ) -> SlotGroup:
-    """The slots of a worker; the first one has the runner `first`. Raises NoProcessLeft."""
+    """The slots of a worker; the first one has the runner `first`. `is_strict`: see Slot. Raises NoProcessLeft."""
 
     def create_slot(number: int, report: Callable[[Report], None]) -> Slot:
-        return Slot(number, first if number == 1 else create_runner(), create_replies(), stop, report)
+        runner = first if number == 1 else create_runner()
+        return Slot(number, runner, create_replies(), stop, report, is_strict=is_strict)
 
     return SlotGroup(create_slot, limit)

@@ -44,6 +44,7 @@ class WorkerHeartbeat:
         """Count a run that is over; the job `became` done, retried or failed."""
         self._totals[became] += 1
         self.counters.count(became)
+        self.counters.count("warned", int(became == "done" and bool(outcome.warnings)))
         self.counters.ran(outcome.seconds)
 
     def beat_if_due(self) -> None:

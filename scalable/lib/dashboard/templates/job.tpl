@@ -1,7 +1,7 @@
 % job = page.job(detail.summary)
 % rebase(page.layout, title=t('job_n', id=str(job.id)), live=job.status in ('pending', 'processing'))
 <section id="job" data-live>
-<h1>{{t('job_n', id=str(job.id))}} <span class="state {{job.status}}">{{t(job.status)}}</span></h1>
+<h1>{{t('job_n', id=str(job.id))}} <span class="state {{page.state_of(job)}}">{{t(page.state_of(job))}}</span></h1>
 % if page.is_owner:
 <p class="actions">
 % if job.status in ('failed', 'expired'):

@@ -5,7 +5,7 @@
 % job = page.job(each)
 <tr id="job-{{job.id}}">
 <td data-plain="job" data-label="{{t('job')}}"><a href="{{page.base}}/job/{{job.id}}">{{job.id}}</a></td>
-<td data-plain data-label="{{t('state')}}"><span class="state {{job.status}}">{{t(job.status)}}</span></td>
+<td data-plain data-label="{{t('state')}}"><span class="state {{page.state_of(job)}}">{{t(page.state_of(job))}}</span></td>
 <td data-plain data-label="{{t('update')}}">{{job.update_type or t('unknown_type')}}\\
 % if job.update_id is not None:
  <small>{{job.update_id}}</small>\\

@@ -3,7 +3,7 @@
 <form class="filter" method="get" action="{{page.base}}/jobs" aria-label="{{t('filter')}}">
 <label>{{t('state')}} <select name="status"><option value="">{{t('any')}}</option>
 % for name in statuses:
-<option value="{{name}}"{{!' selected' if wanted.status == name else ''}}>{{t(name)}}</option>
+<option value="{{name}}"{{!' selected' if state == name else ''}}>{{t(name)}}</option>
 % end
 </select></label>
 <label>{{t('type')}} <input name="type" value="{{wanted.update_type or ''}}" list="types" autocapitalize="none" size="14"></label>

@@ -44,6 +44,7 @@
 % for key, times in (('wait', hour.waits if hour else ()), ('run', hour.runs if hour else ())):
 <div><dt>{{t(key)}} <small>({{t('last_hour')}})</small></dt><dd>{{t('median')}} {{page.seconds(percentile(times, .5))}}, {{t('p95')}} {{page.seconds(percentile(times, .95))}}</dd></div>
 % end
+<div><dt>{{t('warned')}} <small>({{t('last_hour')}})</small></dt><dd><a href="{{page.link('/jobs', status='warned')}}">{{page.n(hour.warned if hour else 0)}}</a></dd></div>
 <div><dt>{{t('workers_alive')}}</dt><dd>{{page.n(len(vitals.workers))}}</dd></div>
 </dl>
 </section>

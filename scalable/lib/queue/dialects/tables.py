@@ -25,11 +25,12 @@ class Table:
 
 # What is counted each minute, and two histograms: bucket n holds times of less than 2**n ms, the last one
 # everything longer.
-COUNTERS = ("done", "failed", "retried", "expired")
+_FIRST_COUNTERS = ("done", "failed", "retried", "expired")
+COUNTERS = (*_FIRST_COUNTERS, "warned")
 BUCKETS = 24
 WAIT_BUCKETS = tuple(f"wait_{number:02d}" for number in range(BUCKETS))
 RUN_BUCKETS = tuple(f"run_{number:02d}" for number in range(BUCKETS))
-_SUMS = ", ".join(f"{name} BIGINT NOT NULL DEFAULT 0" for name in (*COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS))
+_SUMS = ", ".join(f"{name} BIGINT NOT NULL DEFAULT 0" for name in (*_FIRST_COUNTERS, *WAIT_BUCKETS, *RUN_BUCKETS))
 
 STATUS_TYPE = "ENUM('pending', 'processing', 'done', 'failed', 'expired') NOT NULL DEFAULT 'pending'"
 EVERY_CHARACTER = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
@@ -98,6 +99,8 @@ _JOB_COLUMNS = {
     "lease_missed_at": "{time} NULL",
     # A line for every attempt that ended without success, see history.py.
     "history": "{text} NULL",
+    # Done, and the bot wrote a warning, which is the error message.
+    "warned": "{small} NOT NULL DEFAULT 0",
 }
 _META = "{create} (name {word} NOT NULL PRIMARY KEY, value TEXT NOT NULL){options}"
 # Of the leader's note: when another process may take the lead.
@@ -114,6 +117,7 @@ _WORKERS = """{create} (
     failed BIGINT NOT NULL DEFAULT 0,
     memory_kb BIGINT NULL
 ){options}"""
+_MINUTE_COLUMNS = {"warned": "BIGINT NOT NULL DEFAULT 0"}
 _MINUTES = f"{{create}} (minute {{minute}} NOT NULL PRIMARY KEY, enqueued BIGINT NULL, {_SUMS}){{options}}"
 
 
@@ -125,7 +129,7 @@ def _tables(types: dict[str, str], generated: dict[str, str], indexes: dict[str,
         Table("", _JOBS.format_map(types), {**typed(_JOB_COLUMNS), **generated}, indexes),
         Table("_meta", _META.format_map(types), typed(_META_COLUMNS)),
         Table("_workers", _WORKERS.format_map(types)),
-        Table("_minutes", _MINUTES.format_map(types)),
+        Table("_minutes", _MINUTES.format_map(types), typed(_MINUTE_COLUMNS)),
     )
 
 

@@ -12,15 +12,8 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import JobSummary
 from scalable.lib.queue.views.browse import Waiting
 from scalable.lib.queue.views.minutes import ALL_IN_ONE
-from scalable.lib.queue.views.verdict import (
-    Thresholds,
-    Verdict,
-    Vitals,
-    is_stuck,
-    judge,
-    without_database,
-    without_tables,
-)
+from scalable.lib.queue.views.verdict import Verdict, is_stuck, judge, without_database, without_tables
+from scalable.lib.queue.views.vitals import Thresholds, Vitals
 
 HOUR, RECENT_SECONDS = 3600.0, 1800.0
 

@@ -105,6 +105,7 @@ class Minute:
     expired: int
     waits: Histogram
     runs: Histogram
+    warned: int = 0
 
 
 class Minutes:
@@ -157,8 +158,8 @@ class Minutes:
 def _minute(at: datetime, row: tuple[Any, ...]) -> Minute:
     """From a row's columns behind its time, which are decimals where they are sums in MySQL."""
     enqueued = None if row[1] is None else int(row[1])
-    done, failed, retried, expired, *times = (int(value) for value in row[2:])
-    return Minute(at, enqueued, done, failed, retried, expired, tuple(times[:BUCKETS]), tuple(times[BUCKETS:]))
+    done, failed, retried, expired, warned, *times = (int(value) for value in row[2:])
+    return Minute(at, enqueued, done, failed, retried, expired, tuple(times[:BUCKETS]), tuple(times[BUCKETS:]), warned)
 
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:

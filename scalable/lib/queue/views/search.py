@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Optional
 
-from scalable.lib.queue.job import JobSummary
+from scalable.lib.queue.job import DONE, JobSummary
 from scalable.lib.queue.rows import AFTER_ALL, HIGHEST_ID, SUMMARY, summary
 from scalable.lib.queue.table import QueueTable
 
+# Beside the states of jobs, what a search may ask for: done, with a warning of the bot.
+WARNED = "warned"
 # How long one search goes on, and one that only begins: a page is opened with it, which then asks for more by itself.
 BUDGET_SECONDS, FIRST_BUDGET_SECONDS = 0.4, 0.02
 # How many ids one step examines: few at first, more while a step takes less than this share of the time there is.
@@ -35,6 +37,7 @@ _CONDITIONS = {
     "status": "AND status = :status",
     "update_type": "AND update_type = :update_type",
     "lane": "AND lane = :lane",
+    "warned": "AND warned = :warned",
     "error": "AND error_message LIKE :error ESCAPE '!'",
     "digits": "AND {contains:payload:digits}",
 }
@@ -108,8 +111,8 @@ LIMIT 2
 class Filter:
     """Which jobs are meant: those for which everything holds that is not None.
 
-    `number`: the id of the job or its update, or an id of a chat or user anywhere in the update. `error`: a part of the
-    error message, in upper or lower case.
+    `warned`: done, and the bot wrote a warning. `number`: the id of the job or its update, or an id of a chat or
+    user anywhere in the update. `error`: a part of the error message, in upper or lower case.
     """
 
     status: Optional[str] = None
@@ -117,11 +120,12 @@ class Filter:
     lane: Optional[str] = None
     number: Optional[int] = None
     error: Optional[str] = field(default=None, repr=False)
+    warned: Optional[bool] = None
 
     @property
     def in_a_row(self) -> bool:
         """Whether a condition has to be examined row by row."""
-        return any(value is not None for value in (self.update_type, self.lane, self.number, self.error))
+        return any(value is not None for value in (self.update_type, self.lane, self.number, self.error, self.warned))
 
 
 @dataclass(frozen=True)
@@ -138,15 +142,19 @@ class Found:
 
 
 def read_filter(status: str = "", update_type: str = "", lane: str = "", text: str = "") -> Filter:
-    """The Filter for these texts, empty ones left out; a `text` that is a number is searched for as one."""
+    """The Filter for these texts, empty ones left out; a `text` that is a number is searched for as one.
+
+    A `status` is one of a job, or WARNED: those that are done with a warning.
+    """
     text = text.strip()
     is_number = _NUMBER.fullmatch(text) is not None and int(text) in _BIGINT
     return Filter(
-        status or None,
+        DONE if status == WARNED else status or None,
         update_type or None,
         lane or None,
         number=int(text) if is_number else None,
         error=None if is_number or not text else text,
+        warned=True if status == WARNED else None,
     )
 
 
@@ -181,7 +189,9 @@ class Search:
             return ()
         rows = self._table.rows(BY_NUMBER, number=wanted.number)
         found = [summary(row) for row in rows]
-        return tuple(job for job in found if wanted.status in (None, job.status))
+        return tuple(
+            job for job in found if wanted.status in (None, job.status) and wanted.warned in (None, job.warned)
+        )
 
     def _newest(self, walk: _Walk, before: Optional[int]) -> None:
         last = HIGHEST_ID if before is None else before
@@ -289,6 +299,7 @@ def statement(step: str, conditions: dict[str, Any]) -> str:
 
 def _values(wanted: Filter) -> dict[str, Any]:
     values: dict[str, Any] = {"status": wanted.status, "update_type": wanted.update_type, "lane": wanted.lane}
+    values["warned"] = None if wanted.warned is None else int(wanted.warned)
     if wanted.number is not None:
         values["digits"] = str(wanted.number)
     if wanted.error is not None:

@@ -12,20 +12,19 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Optional
 
-from scalable.lib.queue.job import PENDING, JobSummary
-from scalable.lib.queue.notes import BREAKER, PAUSED, POLLED, TOTALS, Note
+from scalable.lib.queue.job import PENDING
+from scalable.lib.queue.notes import BREAKER, PAUSED, POLLED, TOTALS
 from scalable.lib.queue.outages import outage_of
 from scalable.lib.queue.views.browse import Waiting
 from scalable.lib.queue.views.hold import read_hold
 from scalable.lib.queue.views.minutes import Minute
-from scalable.lib.queue.views.totals import ever_counted
+from scalable.lib.queue.views.vitals import Thresholds, Vitals
 from scalable.lib.queue.views.webhook_info import WebhookInfo, read_webhook
-from scalable.lib.queue.worker_registry import RegisteredWorker
 
 DATABASE, NO_TABLES, NO_WORKER, NO_UPDATE = "database", "no_tables", "no_worker", "no_update"
 WAITING, LANE, UNCOUNTED, IS_PAUSED = "waiting", "lane", "uncounted", "paused"
 IS_HELD, BOT_DOWN = "held", "bot_down"
-FAILURES, FAILING, RETRYING = "failed", "failing", "retrying"
+FAILURES, FAILING, RETRYING, HAS_WARNED = "failed", "failing", "retrying", "warned"
 NO_WEBHOOK, WEBHOOK_ELSEWHERE, BAD_WEBHOOK = "no_webhook", "webhook_elsewhere", "webhook"
 BAD_TOKEN, WEBHOOK_UNKNOWN = "bot_token", "webhook_unknown"
 # Of the newest minutes in which the bot ran, so many are what it does now.
@@ -56,32 +55,6 @@ _ORDER = list(State)
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """From when on something is wrong.
-
-    `waiting_seconds`: a job is due that long and no worker has begun it. `silent_seconds`: no worker is there, and none
-    has done maintenance for so long; where cron starts one every 15 minutes, it takes more. `lane_seconds`: a job has
-    waited that long for an earlier one of its lane.
-    `failed_share` and `failed_at_least`: more than that share of what ended in the last hour failed, and so many; see
-    HALF for fewer.
-    `uncounted_seconds`: arrivals of a minute that long before the newest one are not counted.
-    `webhook_error_seconds`: Telegram failed to deliver so shortly before it was asked, and was asked in that time.
-    `webhook_known_seconds`: what Telegram said so long ago does not count as known any more. `polled_seconds`: somebody
-    fetched updates without a webhook so lately.
-    """
-
-    waiting_seconds: float = 300.0
-    silent_seconds: float = 300.0
-    lane_seconds: float = 300.0
-    failed_share: float = 0.1
-    failed_at_least: int = 3
-    uncounted_seconds: float = 1200.0
-    webhook_error_seconds: float = 300.0
-    webhook_known_seconds: float = 1800.0
-    polled_seconds: float = 180.0
-
-
-@dataclass(frozen=True)
 class Reason:
     """Why it is not the best word: a code, one sentence in English, and the numbers in it for other languages.
 
@@ -107,33 +80,6 @@ class Verdict:
     def is_well(self) -> bool:
         """Whether the word is working: status 200, exit code 0."""
         return self.state is State.WORKING
-
-
-@dataclass(frozen=True)
-class Vitals:
-    """What the verdict is made from, read once and shown, too.
-
-    `recent`: the minutes of the last half hour, oldest first. `retrying`: jobs that wait for their next attempt, up to
-    a bound. `newest_age_seconds`: since the newest job arrived, None without any. `blocker`: the job that the one which
-    is blocked longest waits for, asked for only when it has waited for long.
-    """
-
-    waiting: Waiting
-    workers: tuple[RegisteredWorker, ...]
-    notes: dict[str, Note]
-    last_hour: Optional[Minute]
-    recent: tuple[Minute, ...] = ()
-    retrying: int = 0
-    newest_age_seconds: Optional[float] = None
-    blocker: Optional[JobSummary] = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether an update has ever come, as far as anybody remembers."""
-        hour = self.last_hour
-        if hour is not None and (hour.enqueued or hour.done or hour.failed or hour.retried or hour.expired):
-            return True
-        return self.newest_age_seconds is not None or ever_counted(self.notes)
 
 
 def judge(vitals: Vitals, thresholds: Optional[Thresholds] = None) -> Verdict:
@@ -271,10 +217,15 @@ def _failed(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
     )
 
 
+def _newest_runs(vitals: Vitals) -> list[Minute]:
+    """The newest minutes in which the bot ran."""
+    ran = [minute for minute in vitals.recent if minute.done or minute.failed or minute.retried]
+    return [minute for minute in ran if ran[-1].at - minute.at < RECENT_MINUTES]
+
+
 def _runs(vitals: Vitals) -> tuple[int, int]:
     """How many of the newest runs failed, and how many runs those were."""
-    ran = [minute for minute in vitals.recent if minute.done or minute.failed or minute.retried]
-    newest = [minute for minute in ran if ran[-1].at - minute.at < RECENT_MINUTES]
+    newest = _newest_runs(vitals)
     failed = sum(minute.failed + minute.retried for minute in newest)
     return failed, failed + sum(minute.done for minute in newest)
 
@@ -306,6 +257,16 @@ def _retrying(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
     if unanswered <= thresholds.failed_share * (unanswered + done):
         return None
     return Reason(RETRYING, f"{waiting} updates failed and wait for their next attempt", {"count": waiting})
+
+
+def _warned(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
+    """Runs that succeeded, as far as the bot says, and mostly wrote a warning: it may have done nothing."""
+    newest = _newest_runs(vitals)
+    warned, runs = (sum(getattr(minute, name) for minute in newest) for name in ("warned", "done"))
+    if warned < thresholds.failed_at_least or warned <= HALF * runs:
+        return None
+    text = f"{warned} of the last {runs} updates that are done ended with a warning: see them on the dashboard"
+    return Reason(HAS_WARNED, text, {"warned": warned, "runs": runs})
 
 
 def _uncounted(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
@@ -388,6 +349,7 @@ _RULES = (
     _lane,
     _retrying,
     _failed,
+    _warned,
     _webhook_error,
     _telegram,
     _uncounted,

@@ -31,7 +31,7 @@ class CgiRunner(Runner):
     """Starts php-cgi once per update. The status of the bot's response tells how it went, as it does Telegram.
 
     `environment` is the owner's, of which php_environment passes a part on. A bot that has answered may work on until
-    `background_seconds` after its start.
+    `background_seconds` after its start. `takes_log`: see prelude_for.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class CgiRunner(Runner):
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
         background_seconds: float = 0.0,
+        takes_log: bool = False,
     ) -> None:
+        self._takes_log = takes_log
         self._reaper = reaper
         self._bot = bot
         self._timeout_seconds = timeout_seconds
@@ -84,7 +86,8 @@ class CgiRunner(Runner):
     def _command(self, key: str) -> tuple[list[str], dict[str, str]]:
         """The command, and the variables of its environment."""
         php, address = self._php_cgi(), self._request.find_address()
-        prelude = prelude_for(php, self._bot, site_folder(self._bot, address), self._environment)
+        site = site_folder(self._bot, address)
+        prelude = prelude_for(php, self._bot, site, self._environment, self._takes_log)
         request = request_variables(self._bot, self._request, address)
         return [php.path, *prelude.options], {**self._environment, **request, **prelude.told(key)}
 
@@ -94,7 +97,7 @@ class CgiRunner(Runner):
 
     def _result(self, end: ProcessEnd, errors: ReportedOutput) -> RunResult:
         if end.timed_out or end.returncode < 0:
-            return end.result(self._timeout_seconds)
+            return end.result(self._timeout_seconds, errors.report)
         try:
             # The exit code is logged and does not count: web servers ignore it.
             result = read_response(end.stdout, errors, end.seconds, exit_code=end.returncode)

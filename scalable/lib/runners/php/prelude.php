@@ -48,6 +48,10 @@ final class ScalablePrelude
     private static $isFinished = false;
     /* Freed at the end, so that a report can be made after the memory limit was reached. */
     private static $reserve = '';
+    /* The file that is PHP's error log, how long it was when the script began, and when that was. */
+    private static $log = '';
+    private static $logBytes = 0;
+    private static $began = 0;
 
     public static function begin()
     {
@@ -68,6 +72,9 @@ final class ScalablePrelude
             self::$channel = fopen('php://stderr', 'w');
             self::giveRequest($told);
         }
+        self::$began = time();
+        self::$log = self::logFile();
+        self::$logBytes = self::sizeOf(self::$log);
         register_shutdown_function(array('ScalablePrelude', 'atEnd'));
         return true;
     }
@@ -89,6 +96,7 @@ final class ScalablePrelude
             http_response_code(self::$status === '' ? 200 : (int) self::$status);
         }
         $error = error_get_last();
+        self::reportLog();
         if ($error !== null && self::isFatal($error)) {
             $lines = explode("\n", $error['message'], 2);
             self::report(array('end' => 'fatal', 'type' => $error['type'], 'text' => substr($lines[0], 0, 500),
@@ -174,6 +182,74 @@ final class ScalablePrelude
         }
         stream_wrapper_unregister('php');
         stream_wrapper_register('php', 'ScalablePhpStream');
+    }
+
+    /* What was added to PHP's error log, where that is a file: the worker gets everything else as it is written. */
+    private static function reportLog()
+    {
+        $file = self::logFile();
+        $bytes = self::sizeOf($file);
+        $from = $file === self::$log && $bytes >= self::$logBytes ? self::$logBytes : 0;
+        if ($bytes <= $from) {
+            return;
+        }
+        $first = max($from, $bytes - 2000);
+        $text = self::quietly(function () use ($file, $first) {
+            return file_get_contents($file, false, null, $first, 2000);
+        });
+        if ($file !== self::$log) { // the bot has chosen another file: only what is of this run's time
+            $text = self::since((string) $text, self::$began);
+        }
+        if (is_string($text) && trim($text) !== '') {
+            self::report(array('end' => 'logged', 'log' => $text));
+        }
+    }
+
+    /* The path of the file; empty: what is logged goes to standard error, or to the system's log. */
+    private static function logFile()
+    {
+        $name = function_exists('ini_get') ? (string) ini_get('error_log') : '';
+        if ($name === '' || $name === 'syslog' || !function_exists('getcwd')) {
+            return '';
+        }
+        return $name[0] === '/' ? $name : getcwd() . '/' . $name;
+    }
+
+    private static function sizeOf($file)
+    {
+        if ($file === '' || !function_exists('file_get_contents')) {
+            return 0;
+        }
+        return (int) self::quietly(function () use ($file) {
+            clearstatcache();
+            return is_file($file) ? filesize($file) : 0;
+        });
+    }
+
+    /* The text from the first line on that PHP stamped with this time or a later one. */
+    private static function since($text, $time)
+    {
+        preg_match_all('~^\[(\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [\w/+:-]+)\] ~m', $text, $found, PREG_OFFSET_CAPTURE);
+        foreach ($found[1] as $stamp) {
+            if (strtotime($stamp[0]) >= $time) {
+                return substr($text, $stamp[1] - 1);
+            }
+        }
+        return '';
+    }
+
+    /* Without a message, or a call of the bot's own error handler, where open_basedir or a right forbids it. */
+    private static function quietly($work)
+    {
+        set_error_handler(array('ScalablePrelude', 'ignoreError'));
+        $result = $work();
+        restore_error_handler();
+        return $result;
+    }
+
+    public static function ignoreError()
+    {
+        return true;
     }
 
     private static function isFatal($error)

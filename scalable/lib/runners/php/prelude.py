@@ -17,7 +17,7 @@ from scalable.lib.runners.php.php_ini import as_options, can_read, ini_values, u
 
 FILE = Path(__file__).with_name("prelude.php")
 VARIABLE = "SCALABLE_RUN"
-PREPEND = "auto_prepend_file"
+PREPEND, ERROR_LOG = "auto_prepend_file", "error_log"
 # Without one of these the prelude does nothing; it has the same list.
 NEEDED = frozenset(
     [
@@ -49,18 +49,21 @@ class Prelude:
         return {VARIABLE: "&".join(encoded)}
 
 
-def prelude_for(php: Php, bot: Path, site: Path, environment: Mapping[str, str]) -> Prelude:
+def prelude_for(php: Php, bot: Path, site: Path, environment: Mapping[str, str], takes_log: bool = False) -> Prelude:
     """The Prelude for `bot`, of the folder `site` or one below it, by a `php` that starts with `environment`.
 
     What the site's .user.ini files say reaches a `cli` by options, because it does not read them by itself; php-cgi
     does, but for one thing: an auto_prepend_file of theirs would take the place of the prelude, so then it is told all
     of them by options, too. They are read anew with every call; what php.ini says, once in the life of a process.
-    Raises OSError or NoProcessLeft when PHP cannot be asked for that.
+    `takes_log`: what PHP logs comes to the worker instead of the file that php.ini or .user.ini names, so that it is
+    certain which run it is of. Raises OSError or NoProcessLeft when PHP cannot be asked for that.
     """
     values = ini_values(php.path, tuple(sorted(environment.items())))
     name = values.get("user_ini.filename", "")
     own = user_ini(bot.parent, site, name) if name else {}
-    replaces = php.interface == CLI or PREPEND in own
+    if takes_log:
+        own[ERROR_LOG] = ""
+    replaces = php.interface == CLI or PREPEND in own or takes_log
     prepend = own.pop(PREPEND, "") or values.get(PREPEND, "")
     options = as_options(own) if replaces else ()
     if replaces and php.interface != CLI:

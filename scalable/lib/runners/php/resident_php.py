@@ -43,7 +43,7 @@ class ResidentPhpCgi(FastCgiServer):
     """Starts php-cgi when a request needs it, and again after `max_requests`, or when it has ended.
 
     `folder` is private to its owner, and on a file system that has sockets. `environment` is the owner's, see
-    php_environment.
+    php_environment. `takes_log`: see prelude_for.
     """
 
     name = "php-cgi"
@@ -56,7 +56,9 @@ class ResidentPhpCgi(FastCgiServer):
         max_requests: int = 500,
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
+        takes_log: bool = False,
     ) -> None:
+        self._takes_log = takes_log
         self._folder = folder
         self._php_binary = php_binary
         self._max_requests = max_requests
@@ -146,7 +148,7 @@ class ResidentPhpCgi(FastCgiServer):
         php = find_php(self._php_binary, CGI)
         if self._bot is not None:
             try:
-                self._prelude = prelude_for(php, *self._bot, self._environment)
+                self._prelude = prelude_for(php, *self._bot, self._environment, self._takes_log)
             except OSError as error:
                 raise BotMissing(f"php-cgi could not be started: {error}") from error
         return [php.path, *OPTIONS, *self._prelude.options]

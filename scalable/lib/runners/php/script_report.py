@@ -73,6 +73,7 @@ class ReportedOutput(CapturedOutput):
         self.report = ScriptEnd(
             last.fatal_error or _fatal_error(fields),
             int(status) if status.isdigit() else last.status,
+            fields.get("log", last.logged).strip(),
         )
         return b""
 

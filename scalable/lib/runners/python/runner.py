@@ -8,6 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -103,7 +104,7 @@ class PythonRunner(Runner):
             return RunResult(End.NOT_STARTED, deadline.seconds, str(error), output=output)
         finally:
             printed.close()
-        return self._result(ended, deadline.seconds, printed.close())
+        return replace(self._result(ended, deadline.seconds, printed.close()), warnings=printed.warnings)
 
     def close(self) -> None:
         """Leave the bot; for the last runner its STOP_HOOK is called. Safe to repeat, and another run may follow."""
