@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from scalable.lib.pool.alerts import Alerts
 from scalable.lib.pool.webhook_admin import WebhookAdmin
 from scalable.lib.queue.notes import ALERT_CHAT, PAUSED, moved_chat
+from scalable.lib.queue.outages import Outages
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.telegram.update import Update
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, fails, refuses, says
@@ -114,6 +116,35 @@ def test_what_comes_and_goes_is_told_once(tower: Watchtower):
         tower.pass_time(61)
 
     assert len(tower.told()) == 1
+
+
+def test_an_outage_of_the_bot_s_side_is_told_with_its_cause_and_that_it_is_over(tower: Watchtower):
+    outages = Outages(tower.bench.queue.table)
+    outages.open("HTTP status 500", 2.0)
+    for _ in range(3):
+        tower.check()
+        tower.pass_time(61)
+    outages.close()
+    tower.pass_time(300)
+    tower.check()
+
+    first, second = tower.told()
+    assert re.fullmatch(
+        r"Scalable mode, example\.com:\n• the bot's side is down since \d\d:\d\d UTC: HTTP status 500", first
+    )
+    assert second == "Scalable mode, example.com:\n• all is well again"
+
+
+def test_updates_that_are_done_with_warnings_are_told_once(tower: Watchtower):
+    tower.bench.sql(
+        "INSERT INTO bot_jobs_minutes (minute, done, warned) VALUES (strftime('%Y-%m-%d %H:%M:00.000', 'now'), 4, 4)"
+    )
+    for _ in range(3):
+        tower.check()
+        tower.pass_time(61)
+
+    (told,) = tower.told()
+    assert "4 of the last 4 updates that are done ended with a warning" in told
 
 
 def test_failed_updates_are_told_together_with_the_newest_cause(tower: Watchtower):
