@@ -251,6 +251,64 @@ def test_an_error_after_the_answer_is_an_error(our_bot: PhpBot):
     assert (outcome.kind, "undefined_function()" in outcome.cause) == (Kind.FAILED, True)
 
 
+# The buffer of php.ini, output_buffering (F3): but for an answer that is whole it is what it was
+
+BUFFERED = {
+    "a status after a text": ("echo 'x'; http_response_code(500);", "x", 500),
+    "a status after a warning": ("ini_set('display_errors', '1'); echo @$a[0], 'w'; http_response_code(503);", "w", 503),
+    "thrown away": ("echo 'a'; ob_clean(); echo 'b';", "b", 200),
+    "ended": ("echo 'a'; ob_end_clean(); echo 'b';", "b", 200),
+    "passed on": ("echo 'a'; ob_flush(); echo (int) headers_sent();", "a1", 200),
+    "one of its own inside": ("echo 'a'; ob_start(); echo 'b'; $b = ob_get_clean(); echo strtoupper($b);", "aB", 200),
+    "read": ("echo 'a'; $a = ob_get_clean(); echo strtoupper($a);", "A", 200),
+    "measured": ("echo 'abc'; echo ob_get_length();", "abc3", 200),
+    "one level": ("echo ob_get_level(), (int) headers_sent();", "10", 200),
+    "until it is full": ("echo str_repeat('x', 4096); echo (int) headers_sent();", "x" * 4096 + "1", 200),
+    "not until it is full": ("echo str_repeat('x', 4095); echo (int) headers_sent();", "x" * 4095 + "0", 200),
+    "whole, of a bot that waits": ("header('Content-Length: 2'); echo 'ok'; flush(); http_response_code(500);", "ok", 500),
+    "not whole": ("ignore_user_abort(true); header('Content-Length: 3'); echo 'ok'; http_response_code(500);", "ok", 500),
+    "no success": ("http_response_code(500); header('Connection: close'); header('Content-Length: 1'); echo 'x'; flush();"
+                   " http_response_code(503);", "x", 503),
+    "in a shutdown function": ("register_shutdown_function(function () { echo 'b'; }); echo 'a';", "ab", 200),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", BUFFERED)
+def test_what_php_ini_keeps_back_is_kept_back(our_bot: PhpBot, way: str):
+    if our_bot.mode == "cli":
+        pytest.skip("PHP's command line keeps nothing back, whatever php.ini says")
+    our_bot.path.with_name(".user.ini").write_text("output_buffering = 4096\n")
+    code, answer, status = BUFFERED[way]
+
+    outcome = outcome_of(our_bot.runner(code), UPDATE)
+
+    assert (outcome.answer.decode(), outcome.http_status) == (answer, status), outcome.explanation()
+
+
+@pytest.mark.parametrize(
+    ("setting", "size"),
+    [("output_buffering = On", 20000), ("zlib.output_compression = On", 3000), ("output_handler = trim", 3000)],
+)
+def test_so_it_is_with_a_buffer_of_another_kind(our_bot: PhpBot, setting: str, size: int):
+    if our_bot.mode == "cli":
+        pytest.skip("PHP's command line keeps nothing back, whatever php.ini says")
+    our_bot.path.with_name(".user.ini").write_text(setting + "\n")
+
+    outcome = outcome_of(our_bot.runner(f"echo str_repeat('x', {size}); http_response_code(500);"), UPDATE)
+
+    assert (outcome.answer, outcome.http_status) == (b"x" * size, 500), outcome.explanation()
+
+
+def test_an_error_while_something_is_kept_back_is_an_error(our_bot: PhpBot):
+    our_bot.path.with_name(".user.ini").write_text("output_buffering = 4096\ndisplay_errors = 0\n")
+
+    outcome = outcome_of(our_bot.runner("echo 'said'; undefined_function();"), UPDATE)
+
+    assert (outcome.kind, outcome.answer) == (Kind.FAILED, b"said")
+    assert "undefined_function()" in outcome.cause
+    assert our_bot.mode == "cli" or outcome.http_status == 500
+
+
 # How it ended (F8)
 
 

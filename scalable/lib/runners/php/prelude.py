@@ -16,6 +16,7 @@ from scalable.lib.runners.php.find_php import CLI, Php
 from scalable.lib.runners.php.php_ini import as_options, can_read, ini_values, user_ini
 
 FILE = Path(__file__).with_name("prelude.php")
+STREAM = FILE.with_name("php_stream.php")  # which the prelude includes in the interface `cli`
 VARIABLE = "SCALABLE_RUN"
 PREPEND = "auto_prepend_file"
 # Without one of these the prelude does nothing; it has the same list.
@@ -78,8 +79,9 @@ def _problem(php: Php, values: Mapping[str, str], own: Mapping[str, str], enviro
     if disabled:
         return f"disable_functions of php.ini names {', '.join(disabled)}"
     basedir = own.get("open_basedir") or values.get("open_basedir", "")
-    if basedir and not can_read(php, basedir, FILE, tuple(sorted(environment.items()))):
-        return f"open_basedir of php.ini or .user.ini does not reach {FILE}"
+    for file in (FILE, STREAM) if php.interface == CLI else (FILE,):
+        if basedir and not can_read(php, basedir, file, tuple(sorted(environment.items()))):
+            return f"open_basedir of php.ini or .user.ini does not reach {file}"
     return ""
 
 
