@@ -150,7 +150,8 @@ def decided(
 
     source = source or read_bot_source(bot.php_script)
     way = choose_way(source, circumstances(bot, own_address))
-    if way.mode == "cli" and source.signs.body is not None and source.signs.stdin is None:
+    signs = source.signs
+    if way.mode == "cli" and signs.body is not None and (signs.stdin is None or signs.method is not None):
         _require_prelude(bot, environment)
     return replace(bot, mode=way.mode, target=way.address or bot.target, php_binary=way.php or bot.php_binary)
 

@@ -72,8 +72,11 @@ def _what_it_expects(bot: BotSettings, source: BotSource) -> list[Finding]:
     if signs.polls is not None and signs.body is None and signs.stdin is None:
         seen = f"it fetches its updates itself (getUpdates in {signs.polls}), and would not take those of the queue"
         found.append(warning("bot", seen))
-    if bot.mode == "cli" and signs.interface is not None and signs.stdin is None:
-        seen = f"it asks which interface PHP has ({signs.interface}), and in mode cli that is none of a web server"
+    if bot.mode == "cli" and signs.console is not None:
+        seen = f"it asks which interface PHP has ({signs.console}), and in mode cli that is none of a web server"
+        found.append(warning("bot", seen, "leave BOT_LEGACY_MODE out"))
+    if bot.mode != "cli" and signs.refuses_web is not None:
+        seen = f"it ends where it is not run in a shell ({signs.refuses_web}), and in mode {bot.mode} it is not"
         found.append(warning("bot", seen, "leave BOT_LEGACY_MODE out"))
     if signs.sets_webhook is not None and signs.method is None and not signs.query:
         seen = f"it calls setWebhook ({signs.sets_webhook})"
