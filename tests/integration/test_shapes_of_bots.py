@@ -79,7 +79,8 @@ SHAPES: dict[str, tuple[str, dict[str, str]]] = {
         {},
     ),
     "has a menu and an unknown library": (
-        'require __DIR__ . "/" . strtolower("LIB") . ".php"; if (PHP_SAPI === "cli") { echo fgets(STDIN); exit; } keep();',
+        'require __DIR__ . "/" . strtolower("LIB") . ".php";'
+        ' if (PHP_SAPI === "cli") { echo fgets(STDIN); exit; } keep();',
         {"lib.php": "<?php function keep() { " + RAN + " }"},
     ),
     "sets its webhook without a POST": (

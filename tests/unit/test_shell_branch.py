@@ -101,7 +101,9 @@ def test_what_does_not_depend_on_the_shell_is_no_such_question(tmp_path: Path, c
     assert (found.console, found.refuses_web) == (None, None)
 
 
-@pytest.mark.parametrize("code", ["if (PHP_SAPI", "PHP_SAPI", "} PHP_SAPI === 'cli' {", "if (((PHP_SAPI === 'cli') {{", "$argv["])
+@pytest.mark.parametrize(
+    "code", ["if (PHP_SAPI", "PHP_SAPI", "} PHP_SAPI === 'cli' {", "if (((PHP_SAPI === 'cli') {{", "$argv["]
+)
 def test_a_source_that_is_cut_off_is_read_without_an_error(tmp_path: Path, code: str):
     (tmp_path / "bot.php").write_text(f"<?php {code}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -223,10 +224,11 @@ def _create(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[P
     if mode == "fastcgi":
         from scalable.lib.runners.php.fastcgi import FastCgiRunner
         from scalable.lib.runners.php.fpm import HostServer
+        from scalable.lib.runners.php.prelude_of_fpm import PreludeOfFpm
         from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 
         server = (
-            HostServer(bot.fastcgi_socket)
+            HostServer(bot.fastcgi_socket, PreludeOfFpm())
             if bot.fastcgi_socket
             else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
         )
@@ -245,6 +247,18 @@ def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Pr
     site = site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read())
     passed = {"PATH": USUAL_PATH, **environment} if php.interface == CLI else php_environment(environment)
     return prelude_for(php, file, site, passed)
+
+
+def problem_of_fpm(bot: BotSettings) -> str:
+    """Why the host's PHP-FPM runs the bot, a file, without the prelude now; empty: with it. Raises BotMissing."""
+    from scalable.lib.runners.php.fpm import CONNECT_SECONDS, HostServer
+    from scalable.lib.runners.php.prelude_of_fpm import PreludeOfFpm
+
+    file = bot.file or Path()
+    server = HostServer(bot.fastcgi_socket, PreludeOfFpm())
+    server.serve(file, site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read()))
+    server.connect(time.monotonic() + CONNECT_SECONDS).close()
+    return server.prelude.problem
 
 
 def checked(runner: Runner) -> str:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing, ConfigurationError, NoProcessLeft
-from scalable.lib.runners.choose import BotSettings, checked, create_runner, decided, prelude_of
+from scalable.lib.runners.choose import BotSettings, checked, create_runner, decided, prelude_of, problem_of_fpm
 from scalable.lib.runners.php.auto_mode import secret_problem
 from scalable.lib.runners.php.bot_source import BotSource, read_bot_source
 from scalable.lib.runners.php.find_php import CLI, Php, find_php
@@ -98,6 +98,8 @@ def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:
 
 def _prelude(bot: BotSettings, php: Optional[Php], environment: Mapping[str, str]) -> list[Finding]:
     """Without the prelude a bot in mode cli finds no request, and of an error only status or exit code are known."""
+    if bot.mode == "fastcgi" and bot.fastcgi_socket:
+        return _prelude_of_fpm(bot)
     if php is None:
         return []
     try:
@@ -108,6 +110,17 @@ def _prelude(bot: BotSettings, php: Optional[Php], environment: Mapping[str, str
         return []
     lost = "php://input is empty for the bot" if php.interface == CLI else "an error behind a status 200 is not seen"
     return [warning("php", f"{problem}, so {lost}: allow it there, or let BOT_LEGACY_PATH be the bot's address")]
+
+
+def _prelude_of_fpm(bot: BotSettings) -> list[Finding]:
+    try:
+        problem = problem_of_fpm(bot)
+    except (BotMissing, ConfigurationError):  # told by the check of the bot
+        return []
+    if not problem:
+        return []
+    seen = f"{problem}, so an error of the bot behind a status 200 is not seen, and its update counts as done"
+    return [warning("php", seen, "leave display_errors off, and let the bot answer when its work is done")]
 
 
 def _answers(source: str, has_token: bool) -> list[Finding]:

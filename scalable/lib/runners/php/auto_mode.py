@@ -149,8 +149,9 @@ def _at_its_web_server(source: BotSource, around: Circumstances) -> Way:
     address = around.own_address()
     if address:
         return Way("http", address=address)
+    place = source.signs.console or source.signs.interface
     raise BotUnsuitable(
-        f"the bot asks which interface PHP has ({source.signs.console or source.signs.interface}), and no PHP here has the one it wants: set "
+        f"the bot asks which interface PHP has ({place}), and no PHP here has the one it wants: set "
         f"BOT_LEGACY_PATH to its address, such as https://example.com/{source.file.name}, install php-cgi of the "
         f"site's version, {DECIDE}"
     )

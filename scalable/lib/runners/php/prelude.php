@@ -37,6 +37,8 @@ final class ScalablePrelude
 {
     /* A file to run before the bot, which the host or the owner put there; empty: none. */
     public static $prepend = '';
+    /* The bot, where fpm_entry.php is the main script; empty: the bot is that itself. */
+    public static $bot = '';
     /* What php://input holds in the interface `cli`. */
     public static $body = '';
 
@@ -67,6 +69,9 @@ final class ScalablePrelude
         }
         self::$key = $told['key'];
         self::$prepend = $told['prepend'];
+        if (isset($told['bot']) && !self::isReady($told['bot'], isset($told['probe']))) {
+            return false;
+        }
         self::$pid = function_exists('getmypid') ? getmypid() : 0;
         self::$reserve = str_repeat('x', 131072);
         self::replaceBuffer();
@@ -181,6 +186,23 @@ final class ScalablePrelude
             $told[rawurldecode($name)] = rawurldecode($value);
         }
         return $told;
+    }
+
+    /* Of a request whose main script is fpm_entry.php: what the bot sees is as if it were that. A probe runs nothing. */
+    private static function isReady($bot, $isProbe)
+    {
+        $isReady = function_exists('chdir') && is_readable($bot) && chdir(dirname($bot));
+        if ($isProbe) {
+            echo $isReady ? self::$key : '';
+            self::report(array('end' => 'probe'));
+            return false;
+        }
+        $_SERVER['SCRIPT_FILENAME'] = $bot;
+        if (isset($_ENV['SCRIPT_FILENAME'])) {
+            $_ENV['SCRIPT_FILENAME'] = $bot;
+        }
+        self::$bot = $bot;
+        return true;
     }
 
     /* For `cli`, which knows no request. The worker's standard input is a file, so it can be read again. */

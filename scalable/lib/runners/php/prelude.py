@@ -1,7 +1,6 @@
 """How a PHP of ours is started with the prelude, prelude.php, before the bot, and what that is told of a run.
 
-The host's PHP-FPM has no prelude: a setting that comes with one request (PHP_VALUE) stays in the process that served it
-(https://bugs.php.net/bug.php?id=53611), so that every page of the site would be run behind the prelude, too.
+The host's PHP-FPM gets it in another way, see prelude_of_fpm.py.
 """
 
 from __future__ import annotations
@@ -34,20 +33,28 @@ NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 class Prelude:
     """`options` of the PHP program, and the file that php.ini or a .user.ini puts before the bot.
 
-    `problem` says why this PHP does not take the prelude; empty when it does.
+    `problem` says why this PHP does not take the prelude; empty when it does. `main_script` of a request, where the
+    prelude comes by that and not by options; then it is told the `bot`.
     """
 
     options: tuple[str, ...] = ()
     prepend: str = ""
     problem: str = ""
+    main_script: str = ""
+    bot: str = ""
 
     def told(self, key: str, request: Mapping[str, str] = NO_VARIABLES) -> dict[str, str]:
         """The variable of one run. `key` is a secret of it; `request` is for PHP's `cli`, which knows none."""
         if self.problem:
             return {}
         pairs = {"key": key, "prepend": self.prepend, **{f"server.{name}": text for name, text in request.items()}}
-        encoded = (f"{quote(name, safe='')}={_quoted(text)}" for name, text in pairs.items())
-        return {VARIABLE: "&".join(encoded)}
+        if not self.main_script:
+            return {VARIABLE: _encoded(pairs)}
+        return {VARIABLE: _encoded({**pairs, "bot": self.bot}), "SCRIPT_FILENAME": self.main_script}
+
+    def probe(self, key: str) -> dict[str, str]:
+        """The same of a request that runs no bot: it prints the key where all is ready."""
+        return {**self.told(key), VARIABLE: _encoded({"key": key, "prepend": "", "bot": self.bot, "probe": "1"})}
 
 
 def prelude_for(php: Php, bot: Path, site: Path, environment: Mapping[str, str]) -> Prelude:
@@ -88,6 +95,10 @@ def _problem(php: Php, values: Mapping[str, str], own: Mapping[str, str], enviro
 def _unquoted(value: str) -> str:
     text = value.strip("\"'")
     return "" if text.lower() == "none" else text
+
+
+def _encoded(pairs: Mapping[str, str]) -> str:
+    return "&".join(f"{quote(name, safe='')}={_quoted(text)}" for name, text in pairs.items())
 
 
 def _quoted(text: str) -> str:

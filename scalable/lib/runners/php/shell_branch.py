@@ -1,4 +1,4 @@
-"""What a bot does where it asks whether it was started by hand: takes its update there, refuses the web, or another thing.
+"""What a bot does where it asks whether it was started by hand: take its update, refuse the web, or another thing.
 
 Of the tokens of one file. Another thing may be a menu for its owner, so such a bot is not to be run in a shell.
 """
@@ -23,9 +23,9 @@ _NOT_WITH_THAT = frozenset(("exit", "die", "fgets"))
 _ENDS = frozenset(("exit", "die"))
 # Where the web is refused, there are these words alone.
 _REFUSES = _ENDS | {"header", "http_response_code", "echo", "print", "fwrite", "stderr", "php_eol"}
-_QUESTIONS = [
-    {name, sign, "cli"} for name in ("PHP_SAPI", "\\PHP_SAPI", "php_sapi_name") for sign in ("===", "==")
-] + [{"defined", "STDIN"}]
+_QUESTIONS = [{name, sign, "cli"} for name in ("PHP_SAPI", "\\PHP_SAPI", "php_sapi_name") for sign in ("===", "==")] + [
+    {"defined", "STDIN"}
+]
 _OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
 _BRACKETS = _OPENING + _CLOSING
 

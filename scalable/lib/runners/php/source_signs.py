@@ -64,9 +64,10 @@ class Signs:
     `body`, `stdin`: it reads php://input, standard input. `query`: by key where in the query it looks, "" for all of
     it; `query_gate`: without the query it does nothing. `interface`: it asks which interface PHP has, and `interfaces`
     are those it names. `console`: it asks whether it was started by hand, and what it does then cannot be told;
-    `refuses_web`: it ends when it was not. `method`: it looks at REQUEST_METHOD. `polls`: it calls getUpdates. `sets_webhook`: it calls
-    setWebhook. `secret`: it looks at the header with the secret token, and compares it with one of `secret_values`, if
-    these are in the source. `names`: what it calls functions, classes and constants by, in lower case.
+    `refuses_web`: it ends when it was not. `method`: it looks at REQUEST_METHOD. `polls`: it calls getUpdates.
+    `sets_webhook`: it calls setWebhook. `secret`: it looks at the header with the secret token, and compares it with
+    one of `secret_values`, if these are in the source. `names`: what it calls functions, classes and constants by, in
+    lower case.
     """
 
     body: Optional[Place] = None
