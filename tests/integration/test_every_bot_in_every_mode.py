@@ -236,6 +236,8 @@ def work_one(worker: LegacyBotWorker) -> Outcome:
     """The outcome of one job, run in the worker's only slot."""
     assert worker.claim(1) == 1
     while True:
+        if not worker.at_hand:  # given back: on a busy machine a thread may begin later than this quick clock allows
+            worker.claim(1)
         select.select([worker.slots.reports.fileno()], [], [], 0.01)
         worker.keep_leases()
         for end in worker.collect():

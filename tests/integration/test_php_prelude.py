@@ -24,9 +24,9 @@ from tests.support.need import need
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
 from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 
-# `resident-7.4` is the php-cgi of an old PHP, `fpm` the host's own PHP-FPM, which has no prelude.
-OURS = ("cli", "cgi", "resident", "resident-7.4")
-MODES = (*OURS, "fpm")
+# `resident-7.4` is the php-cgi of an old PHP, `fpm` the host's own PHP-FPM, `fpm-bare` that without the prelude.
+OURS = ("cli", "cgi", "resident", "resident-7.4", "fpm")
+MODES = (*OURS, "fpm-bare")
 SECRET = "s3cret_-"
 UPDATE = '{"update_id":1,"message":{"text":"привіт 👋"}}'
 LINE = UPDATE + "\n"
@@ -38,6 +38,7 @@ RAN = "file_put_contents(__DIR__.'/ran', file_get_contents('php://input').\"\\n\
 def fpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhpFpm]:
     need(php_fpm_available())
     pool = "php_admin_value[opcache.revalidate_freq] = 0\nphp_admin_flag[log_errors] = on\n"
+    pool += "php_value[output_buffering] = 4096\n"
     server = start_php_fpm(tmp_path_factory.mktemp("fpm"), pool=pool)
     yield server
     server.stop()
@@ -47,6 +48,7 @@ def make(request: pytest.FixtureRequest, folder: Path) -> PhpBot:
     mode, _, version = request.param.partition("-")
     php = socket = ""
     if mode == "fpm":
+        mode = request.param
         socket = str(request.getfixturevalue("fpm").socket)
     elif version:
         need(old_php_cgi_available())
@@ -174,7 +176,7 @@ def test_other_streams_of_php_are_what_they_were(our_bot: PhpBot):
     )
 
     assert outcome.answer == b"cd4x2moreoutLOWhello[false,false,false]left open", outcome.explanation()
-    assert "err" in outcome.output
+    assert our_bot.mode == "fpm" or "err" in outcome.output  # PHP-FPM has a log of its own
 
 
 def test_a_file_is_included_through_a_filter_and_an_update_is_not(cli: PhpBot):
@@ -246,9 +248,82 @@ def test_what_comes_after_a_finished_request_is_not_in_the_answer(
 
 
 def test_an_error_after_the_answer_is_an_error(our_bot: PhpBot):
+    if our_bot.mode == "fpm":
+        pytest.skip("what happens after the answer of PHP-FPM is known to nobody")
     outcome = outcome_of(our_bot.runner("echo 'hi'; fastcgi_finish_request(); undefined_function();"), UPDATE)
 
     assert (outcome.kind, "undefined_function()" in outcome.cause) == (Kind.FAILED, True)
+
+
+# The buffer of php.ini, output_buffering (F3): but for an answer that is whole it is what it was
+
+BUFFERED = {
+    "a status after a text": ("echo 'x'; http_response_code(500);", "x", 500),
+    "thrown away": ("echo 'a'; ob_clean(); echo 'b';", "b", 200),
+    "ended": ("echo 'a'; ob_end_clean(); echo 'b';", "b", 200),
+    "passed on": ("echo 'a'; ob_flush(); echo (int) headers_sent();", "a1", 200),
+    "one of its own inside": ("echo 'a'; ob_start(); echo 'b'; $b = ob_get_clean(); echo strtoupper($b);", "aB", 200),
+    "read": ("echo 'a'; $a = ob_get_clean(); echo strtoupper($a);", "A", 200),
+    "measured": ("echo 'abc'; echo ob_get_length();", "abc3", 200),
+    "one level": ("echo ob_get_level(), (int) headers_sent();", "10", 200),
+    "until it is full": ("echo str_repeat('x', 4096); echo (int) headers_sent();", "x" * 4096 + "1", 200),
+    "not before": ("echo str_repeat('x', 4095); echo (int) headers_sent();", "x" * 4095 + "0", 200),
+    "whole, and it waits": ("header('Content-Length: 2'); echo 'ok'; flush(); http_response_code(500);", "ok", 500),
+    "not whole": ("ignore_user_abort(1); header('Content-Length: 3'); echo 'ok'; http_response_code(500);", "ok", 500),
+    "no success": ("http_response_code(500); header('Connection: close'); header('Content-Length: 1'); echo 'x';"
+                   " flush(); http_response_code(503);", "x", 503),
+    "in a shutdown function": ("register_shutdown_function(function () { echo 'b'; }); echo 'a';", "ab", 200),
+}  # fmt: skip
+
+
+def skip_where_fpm_differs(way: str) -> None:
+    if " flush();" in BUFFERED[way][0]:
+        pytest.skip("flush() of PHP-FPM sends the headers, whatever is kept back")
+
+
+@pytest.mark.parametrize("way", BUFFERED)
+def test_what_php_ini_keeps_back_is_kept_back(our_bot: PhpBot, way: str):
+    if our_bot.mode == "cli":
+        pytest.skip("PHP's command line keeps nothing back, whatever php.ini says")
+    if our_bot.mode == "fpm":
+        skip_where_fpm_differs(way)
+    else:
+        our_bot.path.with_name(".user.ini").write_text("output_buffering = 4096\n")
+    code, answer, status = BUFFERED[way]
+
+    outcome = outcome_of(our_bot.runner(code), UPDATE)
+
+    assert (outcome.answer.decode(), outcome.http_status) == (answer, status), outcome.explanation()
+
+
+@pytest.mark.parametrize(
+    ("setting", "size", "status"),
+    [
+        ("output_buffering = On", 20000, 500),
+        ("output_buffering = 2000", 1999, 500),
+        ("output_handler = trim", 3000, 500),
+        ("zlib.output_compression = On", 20000, 200),  # nobody accepts it, so all is on its way
+    ],
+)
+def test_so_it_is_with_a_buffer_of_another_kind(our_bot: PhpBot, setting: str, size: int, status: int):
+    if our_bot.mode in ("cli", "fpm"):
+        pytest.skip("PHP's command line keeps nothing back, and with such a file PHP-FPM has no prelude")
+    our_bot.path.with_name(".user.ini").write_text(setting + "\n")
+
+    outcome = outcome_of(our_bot.runner(f"echo str_repeat('x', {size}); http_response_code(500);"), UPDATE)
+
+    assert (outcome.answer, outcome.http_status) == (b"x" * size, status), outcome.explanation()
+
+
+def test_an_error_while_something_is_kept_back_is_an_error(our_bot: PhpBot):
+    if our_bot.mode != "fpm":
+        our_bot.path.with_name(".user.ini").write_text("output_buffering = 4096\n")
+
+    outcome = outcome_of(our_bot.runner("ini_set('display_errors', '0'); echo 'said'; undefined_function();"), UPDATE)
+
+    assert (outcome.kind, outcome.answer) == (Kind.FAILED, b"said")
+    assert "undefined_function()" in outcome.cause
+    assert our_bot.mode == "cli" or outcome.http_status == 500
 
 
 # How it ended (F8)
@@ -435,11 +510,13 @@ def test_a_file_of_the_owners_own_before_the_bot_is_run_first(our_bot: PhpBot):
     )
 
     assert outcome.output.startswith(f"1there{UPDATE}77M5"), outcome.explanation()
+    if our_bot.mode == "fpm":
+        return  # it reads such a file for its main script, so that has to be the bot itself
     assert outcome.cause.startswith("PHP fatal error: ")
 
 
 def test_a_file_that_php_ini_puts_before_the_bot_is_run_first(our_bot: PhpBot, tmp_path: Path):
-    if our_bot.php:
+    if our_bot.php or our_bot.mode == "fpm":
         pytest.skip("that one is started without any php.ini")
     first, scanned = tmp_path / "first.php", tmp_path / "ini"
     first.write_text("<?php define('FIRST', 'first, ');")
@@ -457,7 +534,7 @@ def test_a_file_that_php_ini_puts_before_the_bot_is_run_first(our_bot: PhpBot, t
 
 @pytest.mark.parametrize("disabled", ["register_shutdown_function", "error_log, exec", "stream_wrapper_register"])
 def test_where_php_forbids_what_the_prelude_needs_the_bot_runs_without(our_bot: PhpBot, tmp_path: Path, disabled: str):
-    if our_bot.php:
+    if our_bot.php or our_bot.mode == "fpm":
         pytest.skip("that one is started without any php.ini")
     scanned = tmp_path / "ini"
     scanned.mkdir()
@@ -478,7 +555,7 @@ def test_where_open_basedir_keeps_php_from_the_prelude_the_bot_runs_without(
     environment = {}
     if where == ".user.ini":
         our_bot.path.with_name(".user.ini").write_text(line)
-    elif our_bot.php:
+    elif our_bot.php or our_bot.mode == "fpm":
         pytest.skip("that one is started without any php.ini")
     else:
         (tmp_path / "ini").mkdir()

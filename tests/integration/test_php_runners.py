@@ -44,7 +44,7 @@ TELEGRAM_HEADERS = {
 @pytest.fixture(scope="module")
 def fpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhpFpm]:
     need(php_fpm_available())
-    # As hosts have it: an error that is shown has status 200, and of the host's PHP the status is all that is known.
+    # As hosts have it.
     pool = "php_admin_value[opcache.revalidate_freq] = 0\nphp_flag[display_errors] = off"
     server = start_php_fpm(tmp_path_factory.mktemp("fpm"), pool=pool)
     yield server
@@ -143,8 +143,7 @@ def test_a_bot_that_breaks_off_has_failed_and_the_next_update_is_run(bot: PhpBot
     outcome = outcome_of(runner, UPDATE)
     bot.write("echo 'fine';")
 
-    is_seen = bot.mode != "fpm" or shown == "0"  # of the host's PHP only the status is known, as to Telegram
-    assert outcome.kind is (Kind.FAILED if is_seen else Kind.SUCCEEDED)
+    assert outcome.kind is Kind.FAILED
     assert outcome.http_status == (200 if shown == "1" else 500)
     assert words in outcome.explanation()
     assert outcome_of(runner, UPDATE).answer == b"fine"
@@ -152,8 +151,6 @@ def test_a_bot_that_breaks_off_has_failed_and_the_next_update_is_run(bot: PhpBot
 
 def test_an_exception_with_a_long_stack_trace_is_a_failure_too(bot: PhpBot):
     """Given one longer than what is kept of an output, shown with status 200, as deep frameworks have them."""
-    if bot.mode == "fpm":
-        pytest.skip("of the host's PHP-FPM only the status is known")
     outcome = outcome_of(
         bot.runner("""
         ini_set('display_errors', '1'); ini_set('log_errors', '0');

@@ -17,8 +17,9 @@ from tests.support.need import need
 from tests.support.servers.idle_installation import Ticks
 from tests.support.servers.site import wait_until
 
-# Which of them no worker may run with these settings: one would refuse every update, the other would never end.
-HELD = ("exits on a wrong header", "polls by mistake")
+# Which of them no worker may run with these settings: one would refuse every update, one would never end, and of one it
+# cannot be told where it takes its update.
+HELD = ("exits on a wrong header", "polls by mistake", "has a menu and an unknown library")
 # What a bot does with its update: it keeps it.
 RAN = 'file_put_contents(__DIR__ . "/ran", file_get_contents("php://input") . "\\n", FILE_APPEND);'
 # By name: the bot, and the files beside it.
@@ -51,6 +52,36 @@ SHAPES: dict[str, tuple[str, dict[str, str]]] = {
     "branches on the interface": (
         'if (PHP_SAPI === "cli") { echo "open me in a browser\\n"; exit; } ' + RAN,
         {},
+    ),
+    "has a menu for its owner": (
+        'if (PHP_SAPI === "cli") { echo "1) set the webhook\\n2) remove it\\n"; $choice = trim((string) fgets(STDIN));'
+        ' if ($choice === "1") { file_put_contents(__DIR__ . "/setWebhook", "1"); } exit; } ' + RAN,
+        {},
+    ),
+    "has a shell by a constant": (
+        'if (defined("STDIN")) { file_put_contents(__DIR__ . "/setWebhook", "1"); fwrite(STDOUT, "set\\n"); } else { '
+        + RAN
+        + " }",
+        {},
+    ),
+    "asks at a terminal": (
+        'if (stream_isatty(defined("STDIN") ? STDIN : fopen("php://temp", "r"))) { exit("run by cron"); } ' + RAN,
+        {},
+    ),
+    "reads either": (
+        '$raw = file_get_contents("php://input") ?: file_get_contents("php://stdin");'
+        ' file_put_contents(__DIR__ . "/ran", $raw . "\\n", FILE_APPEND);',
+        {},
+    ),
+    "reads standard input alone": (
+        'if (PHP_SAPI !== "cli") { http_response_code(403); exit("only from a shell"); }'
+        ' file_put_contents(__DIR__ . "/ran", stream_get_contents(STDIN) . "\\n", FILE_APPEND);',
+        {},
+    ),
+    "has a menu and an unknown library": (
+        'require __DIR__ . "/" . strtolower("LIB") . ".php";'
+        ' if (PHP_SAPI === "cli") { echo fgets(STDIN); exit; } keep();',
+        {"lib.php": "<?php function keep() { " + RAN + " }"},
     ),
     "sets its webhook without a POST": (
         'if ($_SERVER["REQUEST_METHOD"] !== "POST")'

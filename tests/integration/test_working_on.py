@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.runners.php.fastcgi import FastCgiRunner
+from scalable.lib.runners.php.fpm import HostServer
 from tests.support.fakes.worker_killer import children
 from tests.support.generators.reaped_bots import is_guard
 from tests.support.need import need
@@ -46,12 +48,31 @@ ANSWERS = {
     "202": 'http_response_code(202); header("content-length:2"); echo "ok"; ' + FLUSH,
     "more than said": 'header("Content-Length: 2"); echo "ok and more"; ' + FLUSH,
 }
+# The same where php.ini keeps the first 4096 bytes back (output_buffering), which these bots never say to pass on.
+MARKS = 'ignore_user_abort(true); header("Connection: close"); header("Content-Encoding: none"); '
+KEPT_BACK = {
+    "no function of a buffer": MARKS + 'header("Content-Length: 2"); echo "ok"; flush();',
+    "a buffer of its own": MARKS
+    + 'ob_start(); echo "{}"; header("Content-Length: " . ob_get_length()); ob_end_flush(); flush();',
+    "a buffer of its own, in another order": MARKS
+    + 'ob_start(); print("ok"); $n = ob_get_length(); header("Content-Length: $n"); ob_flush(); flush();',
+    "all that the manual says": 'ob_end_clean(); header("Connection: close\\r\\n"); ignore_user_abort(); ob_start();'
+    ' echo "text"; header("Content-Length: " . ob_get_length()); ob_end_flush(); flush(); session_write_close();',
+    "a session before": "session_id('chat7'); session_start(); session_write_close(); ignore_user_abort(true);"
+    ' header("Content-Length: 2"); echo "o"; echo "k"; flush();',
+    "only closes": 'header("Connection: close"); header("Content-Length: 2"); echo "ok"; @ob_flush(); flush();',
+    "an answer without a text": MARKS + 'header("Content-Length: 0"); echo " "; flush();',
+    "in a library": 'function answer($text) { ob_start(); echo $text; header("Connection: close");'
+    ' header("Content-Length: " . ob_get_length()); ob_end_flush(); flush(); } answer("ok");',
+}
 # By a function that PHP has under PHP-FPM, and elsewhere behind the worker.
 FINISHES = {
     "with a text": "echo 'ok'; fastcgi_finish_request();",
     "without a text": "fastcgi_finish_request();",
     "with a status": "http_response_code(204); fastcgi_finish_request();",
     "buffered": "ob_start(); echo 'ok'; fastcgi_finish_request();",
+    "finished in its buffer": MARKS
+    + 'ob_start(); echo "{}"; header("Content-Length: " . ob_get_length()); ob_end_flush(); fastcgi_finish_request();',
 }
 NOT_ANSWERS = {
     "nothing": "",
@@ -73,7 +94,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         settings = {"BOT_LEGACY_MODE": mode, "BOT_LEGACY_TIMEOUT": LIMIT_SECONDS, "BOT_WORKER_POOL_SIZE": "1"}
         if request.param == "php-fpm":
             need(php_fpm_available())
-            fpm = start_php_fpm(tmp_path, children=4)
+            fpm = start_php_fpm(tmp_path, children=4, pool="php_value[output_buffering] = 4096")
             stack.callback(fpm.stop)
             settings["BOT_FASTCGI_SOCKET"] = str(fpm.socket)
 
@@ -107,6 +128,39 @@ def test_it_is_done_when_it_has_answered_and_may_work_on_beyond_its_time(make: M
 @pytest.mark.parametrize("make", ["fastcgi", "cgi", "cli"], indirect=True)
 def test_so_it_is_when_it_says_to_php_that_it_has_finished(make: Make, answer: str) -> None:
     works_on_beyond_its_time(make(answer))
+
+
+@pytest.mark.parametrize("answer", KEPT_BACK.values(), ids=KEPT_BACK)
+def test_f3_so_it_is_where_php_ini_would_keep_its_answer_back(make: Make, tmp_path: Path, answer: str) -> None:
+    if not (tmp_path / "fpm.conf").exists():  # which says the same
+        (tmp_path / ".user.ini").write_text("output_buffering = 4096\n")
+
+    works_on_beyond_its_time(make(answer))
+
+
+def test_f3_under_the_hosts_php_fpm_that_keeps_it_back_the_bots_own_settings_let_it_out(tmp_path: Path) -> None:
+    need(php_fpm_available())
+    bot = tmp_path / "bot.php"
+    bot.write_text(BOT.replace("ANSWER", KEPT_BACK["no function of a buffer"]))
+    (tmp_path / "go").touch()
+    with ExitStack() as stack:
+        fpm = start_php_fpm(tmp_path, pool="php_value[output_buffering] = 4096")
+        stack.callback(fpm.stop)
+        runner = FastCgiRunner(bot, 30.0, HostServer(str(fpm.socket)), background_seconds=30.0)
+        kept_back = runner.run('{"update_id": 1}')
+        (tmp_path / "go").unlink()
+        (tmp_path / ".user.ini").write_text("output_buffering = 0\n")
+        fpm.stop()  # it reads such a file anew after five minutes
+        fpm = start_php_fpm(tmp_path, pool="php_value[output_buffering] = 4096")
+        stack.callback(fpm.stop)
+        runner = FastCgiRunner(bot, 30.0, HostServer(str(fpm.socket)), background_seconds=30.0)
+        let_out = runner.run('{"update_id": 2}')
+        (tmp_path / "go").touch()
+        assert let_out.works_on is not None
+        problem = let_out.works_on.wait(lambda: None, lambda: False)
+
+    assert (kept_back.works_on, kept_back.answer) == (None, b"ok")
+    assert (let_out.answer, problem) == (b"ok", "")
 
 
 def works_on_beyond_its_time(ticks: Ticks) -> None:

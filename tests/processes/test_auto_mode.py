@@ -144,7 +144,10 @@ def test_where_php_does_not_take_the_prelude_a_bot_that_reads_its_request_is_hel
 
     with pytest.raises(BotUnsuitable, match="would not find its update in php://input"):
         host.decides(BODY)
+    with pytest.raises(BotUnsuitable, match="would not find its update in php://input"):
+        host.decides(f"if (empty($_SERVER['REQUEST_METHOD'])) {{ echo fgets(STDIN); exit; }} {BODY}")
     assert host.decides("$u = stream_get_contents(STDIN);").chosen_mode == "cli"
+    assert host.decides(f"$u = stream_get_contents(STDIN) ?: {BODY}").chosen_mode == "cli"
 
 
 def test_the_owners_socket_is_used(host: Host) -> None:
@@ -214,6 +217,72 @@ def test_a_branch_on_the_method_is_right_everywhere(host: Host) -> None:
     host.has("php", CLI)
 
     assert host.decides("if ($_SERVER['REQUEST_METHOD'] !== 'POST') setWebhook();" + BODY).chosen_mode == "cli"
+
+
+# A bot that asks whether it was started by hand
+
+MENU = "echo '1) set the webhook'; if (trim(fgets(STDIN)) === '1') setWebhook();"
+CONSOLES = {
+    "a menu": f"if (PHP_SAPI === 'cli') {{ {MENU} exit; }} {BODY}",
+    "a menu or else the update": f"if (php_sapi_name() == 'cli') {{ {MENU} }} else {{ {BODY} run($u); }}",
+    "the update, then a menu": f"if (PHP_SAPI !== 'cli') {{ {BODY} run($u); exit; }} {MENU}",
+    "by a constant": f"if (defined('STDIN')) {{ {MENU} exit; }} {BODY}",
+    "by its arguments": f"if (isset($argv)) {{ {MENU} exit; }} {BODY}",
+    "a menu and a way for shells": f"if (PHP_SAPI === 'cli' && posix_isatty(STDIN)) {{ {MENU} exit; }}"
+    f"$u = PHP_SAPI === 'cli' ? stream_get_contents(STDIN) : {BODY}",
+    "without a menu": f"if (defined('STDIN')) {{ setWebhook(); exit; }} {BODY}",
+}
+
+
+@pytest.mark.parametrize("code", CONSOLES.values(), ids=CONSOLES)
+def test_a_bot_whose_shell_is_for_its_owner_gets_its_updates_as_from_a_web_server(host: Host, code: str) -> None:
+    host.has("php", CLI)
+
+    assert "asks which interface PHP has (bot.php, line 1)" in host.refuses(code)
+    assert host.decides(code, ADDRESS).chosen_mode == "http"
+    assert host.decides(code, socket="/run/fpm.sock").chosen_mode == "fastcgi"
+    host.has("php-cgi", CGI)
+    forget_php()
+    assert host.decides(code).chosen_mode == "fastcgi"
+
+
+PROGRAMS = {
+    "plain": "$u = json_decode(file_get_contents('php://stdin'));",
+    "lines": "while (($line = fgets(STDIN)) !== false) { $raw .= $line; }",
+    "either": f"$u = stream_get_contents(STDIN) ?: {BODY}",
+    "in a shell": f"$raw = PHP_SAPI === 'cli' ? file_get_contents('php://stdin') : {BODY}",
+    "where nothing was posted": f"{BODY} if (!$u && PHP_SAPI === 'cli') {{ $u = stream_get_contents(STDIN); }}",
+    "in a shell alone": "if (PHP_SAPI !== 'cli') exit('no'); $u = stream_get_contents(STDIN); run($u);",
+    "in a shell alone, however": f"PHP_SAPI === 'cli' or die; {BODY} run($u ?: stream_get_contents(STDIN));",
+    "in a shell alone, with a library": "require $x; if (PHP_SAPI !== 'cli') exit; run(stream_get_contents(STDIN));",
+    "in a block": "if (PHP_SAPI === 'cli') { $u = stream_get_contents(STDIN); run($u); }",
+    "with an argument": f"if (isset($argv[1])) {{ {MENU} exit; }} {BODY}",
+}
+
+
+@pytest.mark.parametrize("code", PROGRAMS.values(), ids=PROGRAMS)
+def test_a_bot_that_takes_its_update_in_a_shell_is_run_as_a_program(host: Host, code: str) -> None:
+    host.has("php", CLI)
+    host.has("php-cgi", CGI)
+
+    assert host.decides(code).chosen_mode == "cli"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"require $x; if (PHP_SAPI === 'cli') {{ {MENU} exit; }} $bot->run();",
+        "require $x; if (PHP_SAPI === 'cli') { $u = stream_get_contents(STDIN); run($u); }",
+        f"require $x; if (defined('STDIN')) {{ {MENU} }} else {{ (new Bot())->handle(); }}",
+        f"if (PHP_SAPI !== 'cli') exit; if (isset($argv)) {{ {MENU} exit; }} {BODY}",
+    ],
+)
+def test_where_it_cannot_be_told_what_its_shell_is_for_nothing_is_run(host: Host, code: str) -> None:
+    host.has("php", CLI)
+    host.has("php-cgi", CGI)
+
+    assert "it cannot be told whether it takes an update there" in host.refuses(code)
+    assert host.decides(code, mode="cli").chosen_mode == "cli"
 
 
 # Bots that would do nothing

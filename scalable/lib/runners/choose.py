@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -153,7 +154,8 @@ def decided(
 
     source = source or read_bot_source(bot.php_script)
     way = choose_way(source, circumstances(bot, own_address))
-    if way.mode == "cli" and source.signs.body is not None and source.signs.stdin is None:
+    signs = source.signs
+    if way.mode == "cli" and signs.body is not None and (signs.stdin is None or signs.method is not None):
         _require_prelude(bot, environment)
     return replace(bot, mode=way.mode, target=way.address or bot.target, php_binary=way.php or bot.php_binary)
 
@@ -236,8 +238,9 @@ def _create_fastcgi(
 
     if bot.fastcgi_socket:
         from scalable.lib.runners.php.fpm import HostServer
+        from scalable.lib.runners.php.prelude_of_fpm import PreludeOfFpm
 
-        server: FastCgiServer = HostServer(bot.fastcgi_socket)
+        server: FastCgiServer = HostServer(bot.fastcgi_socket, PreludeOfFpm())
     else:
         from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 
@@ -256,6 +259,18 @@ def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Pr
     site = site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read())
     passed = {"PATH": USUAL_PATH, **environment} if php.interface == CLI else php_environment(environment)
     return prelude_for(php, file, site, passed)
+
+
+def problem_of_fpm(bot: BotSettings) -> str:
+    """Why the host's PHP-FPM runs the bot, a file, without the prelude now; empty: with it. Raises BotMissing."""
+    from scalable.lib.runners.php.fpm import CONNECT_SECONDS, HostServer
+    from scalable.lib.runners.php.prelude_of_fpm import PreludeOfFpm
+
+    file = bot.file or Path()
+    server = HostServer(bot.fastcgi_socket, PreludeOfFpm())
+    server.serve(file, site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read()))
+    server.connect(time.monotonic() + CONNECT_SECONDS).close()
+    return server.prelude.problem
 
 
 def checked(runner: Runner) -> str:

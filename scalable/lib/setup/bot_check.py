@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing, ConfigurationError, NoProcessLeft
-from scalable.lib.runners.choose import BotSettings, checked, create_runner, decided, prelude_of
+from scalable.lib.runners.choose import BotSettings, checked, create_runner, decided, prelude_of, problem_of_fpm
 from scalable.lib.runners.php.auto_mode import secret_problem
 from scalable.lib.runners.php.bot_source import BotSource, read_bot_source
 from scalable.lib.runners.php.find_php import CLI, Php, find_php
@@ -72,8 +72,11 @@ def _what_it_expects(bot: BotSettings, source: BotSource) -> list[Finding]:
     if signs.polls is not None and signs.body is None and signs.stdin is None:
         seen = f"it fetches its updates itself (getUpdates in {signs.polls}), and would not take those of the queue"
         found.append(warning("bot", seen))
-    if bot.mode == "cli" and signs.interface is not None and signs.stdin is None:
-        seen = f"it asks which interface PHP has ({signs.interface}), and in mode cli that is none of a web server"
+    if bot.mode == "cli" and signs.console is not None:
+        seen = f"it asks which interface PHP has ({signs.console}), and in mode cli that is none of a web server"
+        found.append(warning("bot", seen, "leave BOT_LEGACY_MODE out"))
+    if bot.mode != "cli" and signs.refuses_web is not None:
+        seen = f"it ends where it is not run in a shell ({signs.refuses_web}), and in mode {bot.mode} it is not"
         found.append(warning("bot", seen, "leave BOT_LEGACY_MODE out"))
     if signs.sets_webhook is not None and signs.method is None and not signs.query:
         seen = f"it calls setWebhook ({signs.sets_webhook})"
@@ -95,6 +98,8 @@ def _php(bot: BotSettings, findings: list[Finding]) -> Optional[Php]:
 
 def _prelude(bot: BotSettings, php: Optional[Php], environment: Mapping[str, str]) -> list[Finding]:
     """Without the prelude a bot in mode cli finds no request, and of an error only status or exit code are known."""
+    if bot.mode == "fastcgi" and bot.fastcgi_socket:
+        return _prelude_of_fpm(bot)
     if php is None:
         return []
     try:
@@ -105,6 +110,17 @@ def _prelude(bot: BotSettings, php: Optional[Php], environment: Mapping[str, str
         return []
     lost = "php://input is empty for the bot" if php.interface == CLI else "an error behind a status 200 is not seen"
     return [warning("php", f"{problem}, so {lost}: allow it there, or let BOT_LEGACY_PATH be the bot's address")]
+
+
+def _prelude_of_fpm(bot: BotSettings) -> list[Finding]:
+    try:
+        problem = problem_of_fpm(bot)
+    except (BotMissing, ConfigurationError):  # told by the check of the bot
+        return []
+    if not problem:
+        return []
+    seen = f"{problem}, so an error of the bot behind a status 200 is not seen, and its update counts as done"
+    return [warning("php", seen, "leave display_errors off, and let the bot answer when its work is done")]
 
 
 def _answers(source: str, has_token: bool) -> list[Finding]:

@@ -13,6 +13,7 @@ from scalable.lib.runners.php.cgi import CgiRunner
 from scalable.lib.runners.php.cgi_request import WebRequest
 from scalable.lib.runners.php.fastcgi import FastCgiRunner
 from scalable.lib.runners.php.fpm import HostServer
+from scalable.lib.runners.php.prelude_of_fpm import PreludeOfFpm
 from scalable.lib.runners.php.public_address import PublicAddress
 from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from scalable.lib.runners.runner import Runner
@@ -61,7 +62,8 @@ class PhpBot:
             return CliRunner(self.path, timeout_seconds, self.php, request, environment)
         if self.mode == "cgi":
             return CgiRunner(self.path, timeout_seconds, self.php, request, environment)
-        if self.mode == "fpm":
-            return FastCgiRunner(self.path, timeout_seconds, HostServer(self._fpm_socket), request, environment)
+        if self._fpm_socket:
+            host = HostServer(self._fpm_socket, PreludeOfFpm() if self.mode == "fpm" else None)
+            return FastCgiRunner(self.path, timeout_seconds, host, request, environment)
         server = ResidentPhpCgi(self.data, self.php, environment=environment)
         return FastCgiRunner(self.path, timeout_seconds, server, request, environment)

@@ -54,7 +54,7 @@ def choose_way(source: BotSource, around: Circumstances) -> Way:
     """The way to run it. Raises BotUnsuitable with the reason and what to do, in one line."""
     refuse_what_would_do_nothing(source, around)
     signs = source.signs
-    if not source.is_there or signs.stdin is not None:  # made for a shell, too, where it may answer by printing
+    if not source.is_there or _is_for_a_shell(source):
         return Way("cli")
     if around.fastcgi_socket:
         return Way("fastcgi")
@@ -62,9 +62,26 @@ def choose_way(source: BotSource, around: Circumstances) -> Way:
     php_cgi = None if named and not named & _OF_PHP_CGI else _php_cgi(source, around.php_binary)
     if php_cgi is not None:
         return Way("fastcgi", php_cgi.path)
-    if signs.interface is None:
+    if signs.interface is None and signs.console is None:
         return Way("cli")
     return _at_its_web_server(source, around)
+
+
+def _is_for_a_shell(source: BotSource) -> bool:
+    """Whether it takes its update in a shell, too, where it may answer by printing. Raises BotUnsuitable.
+
+    One that asks whether it was started by hand may be about to show a menu to its owner there: the web server is its
+    place when it reads its update as from there as well.
+    """
+    signs = source.signs
+    if signs.console is None:
+        return signs.stdin is not None or signs.refuses_web is not None
+    if signs.refuses_web is not None or (signs.stdin is not None and signs.body is None and not source.is_complete):
+        raise BotUnsuitable(
+            f"the bot asks whether it was started in a shell ({signs.console}), and it cannot be told whether it takes "
+            f"an update there: name the file that takes one update from php://input in BOT_LEGACY_PATH, {DECIDE}"
+        )
+    return signs.stdin is not None and signs.body is None
 
 
 def refuse_what_would_do_nothing(source: BotSource, around: Circumstances) -> None:
@@ -132,8 +149,9 @@ def _at_its_web_server(source: BotSource, around: Circumstances) -> Way:
     address = around.own_address()
     if address:
         return Way("http", address=address)
+    place = source.signs.console or source.signs.interface
     raise BotUnsuitable(
-        f"the bot asks which interface PHP has ({source.signs.interface}), and no PHP here has the one it wants: set "
+        f"the bot asks which interface PHP has ({place}), and no PHP here has the one it wants: set "
         f"BOT_LEGACY_PATH to its address, such as https://example.com/{source.file.name}, install php-cgi of the "
         f"site's version, {DECIDE}"
     )

@@ -7,10 +7,14 @@ import os
 import re
 import socket
 import time
+from pathlib import Path
+from typing import Optional
 
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
+from scalable.lib.runners.php.prelude import Prelude
+from scalable.lib.runners.php.prelude_of_fpm import PreludeOfFpm
 from scalable.lib.sockets import short_address
 
 # A server on the same machine that has not taken a connection by then takes none.
@@ -20,22 +24,40 @@ CONNECT_SECONDS = 5.0
 class HostServer(FastCgiServer):
     """The host's PHP-FPM at `address`, `/path/to.sock` or `host:port`. Raises ConfigurationError for another form.
 
-    Every request gets a connection of its own: a process of PHP-FPM serves only this one while it is kept.
+    Every request gets a connection of its own: a process of PHP-FPM serves only this one while it is kept. Without
+    `prelude_of_fpm` the bot is run as it is, and only its status is known.
     """
 
     keeps_connection = False
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, prelude_of_fpm: Optional[PreludeOfFpm] = None) -> None:
         self.name = f"BOT_FASTCGI_SOCKET={address}"
         self._address = parse_address(address)
+        self._prelude_of_fpm = prelude_of_fpm
+        self._prelude = super().prelude
+        self._bot: Optional[tuple[Path, Path]] = None
+
+    def serve(self, bot: Path, site: Path) -> None:
+        """See FastCgiServer.serve."""
+        self._bot = bot, site
+
+    @property
+    def prelude(self) -> Prelude:
+        """See FastCgiServer.prelude."""
+        return self._prelude
 
     def check(self) -> str:
         """See FastCgiServer.check."""
-        self.connect(time.monotonic() + CONNECT_SECONDS).close()
+        self._connect(time.monotonic() + CONNECT_SECONDS).close()
         return f"the host's PHP by FastCGI, {self.name}"
 
     def connect(self, deadline: float) -> FastCgiConnection:
         """See FastCgiServer.connect."""
+        if self._prelude_of_fpm is not None and self._bot is not None:
+            self._prelude = self._prelude_of_fpm.find(*self._bot, self._connect, deadline)
+        return self._connect(deadline)
+
+    def _connect(self, deadline: float) -> FastCgiConnection:
         seconds = max(0.001, min(CONNECT_SECONDS, deadline - time.monotonic()))
         try:
             return FastCgiConnection(_open(self._address, seconds))

@@ -37,6 +37,8 @@ final class ScalablePrelude
 {
     /* A file to run before the bot, which the host or the owner put there; empty: none. */
     public static $prepend = '';
+    /* The bot, where fpm_entry.php is the main script; empty: the bot is that itself. */
+    public static $bot = '';
     /* What php://input holds in the interface `cli`. */
     public static $body = '';
 
@@ -52,6 +54,12 @@ final class ScalablePrelude
     private static $log = '';
     private static $logBytes = 0;
     private static $began = 0;
+    /* Of what the bot printed: what is kept back, how much of that at most, and the size of what was passed on. */
+    private static $held = '';
+    private static $heldLimit = 0;
+    private static $passedOn = 0;
+    private static $isAnswered = false;
+    private static $goesOnAnyway = false;
 
     public static function begin()
     {
@@ -65,8 +73,12 @@ final class ScalablePrelude
         }
         self::$key = $told['key'];
         self::$prepend = $told['prepend'];
+        if (isset($told['bot']) && !self::isReady($told['bot'], isset($told['probe']))) {
+            return false;
+        }
         self::$pid = function_exists('getmypid') ? getmypid() : 0;
         self::$reserve = str_repeat('x', 131072);
+        self::replaceBuffer();
         if (PHP_SAPI === 'cli') {
             // One of its own: the bot may close STDERR, and open something else in its place.
             self::$channel = fopen('php://stderr', 'w');
@@ -130,6 +142,28 @@ final class ScalablePrelude
         return '';
     }
 
+    /*
+     * Instead of the buffer of php.ini, and the same but for one thing: an answer that is whole, of a bot that goes on
+     * without whoever asked, is passed on, so that the flush() of a bot that knows of no buffer sends it.
+     */
+    public static function hold($printed, $phase)
+    {
+        if ($phase & PHP_OUTPUT_HANDLER_CLEAN) {
+            self::$held = '';
+            return '';
+        }
+        self::$held .= $printed;
+        self::$isAnswered = self::$isAnswered || self::isWholeAnswer(self::$passedOn + strlen(self::$held));
+        $isDue = ($phase & (PHP_OUTPUT_HANDLER_FLUSH | PHP_OUTPUT_HANDLER_FINAL)) !== 0;
+        if (!$isDue && !self::$isAnswered && strlen(self::$held) < self::$heldLimit) {
+            return '';
+        }
+        $passed = self::$held;
+        self::$held = '';
+        self::$passedOn += strlen($passed);
+        return $passed;
+    }
+
     public static function headers()
     {
         $headers = array();
@@ -162,6 +196,23 @@ final class ScalablePrelude
         return $told;
     }
 
+    /* Of a request whose main script is fpm_entry.php: what the bot sees is as if it were that. A probe runs nothing. */
+    private static function isReady($bot, $isProbe)
+    {
+        $isReady = function_exists('chdir') && is_readable($bot) && chdir(dirname($bot));
+        if ($isProbe) {
+            echo $isReady ? self::$key : '';
+            self::report(array('end' => 'probe'));
+            return false;
+        }
+        $_SERVER['SCRIPT_FILENAME'] = $bot;
+        if (isset($_ENV['SCRIPT_FILENAME'])) {
+            $_ENV['SCRIPT_FILENAME'] = $bot;
+        }
+        self::$bot = $bot;
+        return true;
+    }
+
     /* For `cli`, which knows no request. The worker's standard input is a file, so it can be read again. */
     private static function giveRequest($told)
     {
@@ -180,6 +231,7 @@ final class ScalablePrelude
         if (PHP_VERSION_ID < 70000) {
             $GLOBALS['HTTP_RAW_POST_DATA'] = self::$body;
         }
+        require __DIR__ . '/php_stream.php';
         stream_wrapper_unregister('php');
         stream_wrapper_register('php', 'ScalablePhpStream');
     }
@@ -252,6 +304,44 @@ final class ScalablePrelude
         return true;
     }
 
+    private static function replaceBuffer()
+    {
+        $used = array('headers_list', 'ignore_user_abort', 'ob_get_clean', 'ob_get_level', 'ob_get_status', 'ob_start');
+        if (array_filter($used, 'function_exists') !== $used || ob_get_level() !== 1) {
+            return;
+        }
+        $buffer = ob_get_status();
+        if ($buffer['name'] !== 'default output handler' || self::readsTheBuffer()) {
+            return;
+        }
+        self::$goesOnAnyway = (bool) ignore_user_abort();
+        self::$heldLimit = $buffer['chunk_size'] > 0 ? $buffer['chunk_size'] : PHP_INT_MAX;
+        self::$held = ob_get_clean();
+        ob_start(array('ScalablePrelude', 'hold'), 1);
+    }
+
+    /* Whether the bot may rely on finding in the buffer of php.ini what it printed: in ours it would not be. */
+    private static function readsTheBuffer()
+    {
+        $source = (string) @file_get_contents($_SERVER['SCRIPT_FILENAME']);
+        return preg_match('~\bob_get_(clean|contents|flush|length|status)\b~i', $source)
+            && !preg_match('~\bob_start\b~i', $source);
+    }
+
+    /* Of a success with so many bytes, by its Content-Length, where the bot says that it does not wait for anybody. */
+    private static function isWholeAnswer($bytes)
+    {
+        $goesOn = ignore_user_abort() && !self::$goesOnAnyway;
+        $isWhole = false;
+        foreach (headers_list() as $header) {
+            if (preg_match('~^content-length:\s*(\d+)\s*$~i', $header, $found)) {
+                $isWhole = $bytes >= (int) $found[1];
+            }
+            $goesOn = $goesOn || preg_match('~^connection:\s*close\s*$~i', $header);
+        }
+        return $goesOn && $isWhole && strncmp(self::responseCode(), '2', 1) === 0;
+    }
+
     private static function isFatal($error)
     {
         // Before PHP 7 a script goes on after a parse error in eval().
@@ -279,147 +369,5 @@ final class ScalablePrelude
         } else {
             error_log($line, 4); // to the web server's log, whatever error_log of php.ini says
         }
-    }
-}
-
-/* `php://` of a bot that is run by `cli`: php://input holds the update, and everything else is what it always was. */
-final class ScalablePhpStream
-{
-    public $context;
-    private $stream = false;
-
-    public function stream_open($path, $mode, $options, &$opened)
-    {
-        stream_wrapper_restore('php');
-        try {
-            $this->stream = $this->open($path, $mode, $options);
-        } finally {
-            stream_wrapper_unregister('php');
-            stream_wrapper_register('php', __CLASS__);
-        }
-        return $this->stream !== false;
-    }
-
-    public function stream_read($count)
-    {
-        return fread($this->stream, $count);
-    }
-
-    public function stream_write($data)
-    {
-        return (int) fwrite($this->stream, $data);
-    }
-
-    public function stream_eof()
-    {
-        return feof($this->stream);
-    }
-
-    public function stream_tell()
-    {
-        return ftell($this->stream);
-    }
-
-    public function stream_seek($offset, $whence)
-    {
-        return @fseek($this->stream, $offset, $whence) === 0;
-    }
-
-    public function stream_flush()
-    {
-        return fflush($this->stream);
-    }
-
-    public function stream_truncate($size)
-    {
-        return ftruncate($this->stream, $size);
-    }
-
-    public function stream_lock($operation)
-    {
-        return $operation !== 0 && flock($this->stream, $operation);
-    }
-
-    public function stream_stat()
-    {
-        return fstat($this->stream);
-    }
-
-    public function stream_cast($as)
-    {
-        return $this->stream;
-    }
-
-    public function stream_set_option($option, $first, $second)
-    {
-        switch ($option) {
-            case STREAM_OPTION_BLOCKING:
-                return stream_set_blocking($this->stream, $first);
-            case STREAM_OPTION_READ_TIMEOUT:
-                return stream_set_timeout($this->stream, $first, $second);
-            case STREAM_OPTION_WRITE_BUFFER:
-                return stream_set_write_buffer($this->stream, $second) === 0;
-        }
-        return false;
-    }
-
-    public function stream_close()
-    {
-        fclose($this->stream);
-    }
-
-    /* XML parsers of PHP look at a file before they open it; file_exists() asks quietly, and is to hear no as always. */
-    public function url_stat($path, $flags)
-    {
-        if ($flags & STREAM_URL_STAT_QUIET) {
-            return false;
-        }
-        $size = strcasecmp($path, 'php://input') === 0 ? strlen(ScalablePrelude::$body) : 0;
-        return array('dev' => 0, 'ino' => 0, 'mode' => 0100600, 'nlink' => 1, 'uid' => 0, 'gid' => 0, 'rdev' => 0,
-            'size' => $size, 'atime' => 0, 'mtime' => 0, 'ctime' => 0, 'blksize' => -1, 'blocks' => -1);
-    }
-
-    private function open($path, $mode, $options)
-    {
-        $isIncluded = ($options & 128) !== 0; // STREAM_OPEN_FOR_INCLUDE, which has no name in PHP
-        if ($isIncluded && !ini_get('allow_url_include') && preg_match('~^php://(input|stdin|fd/)~i', $path)) {
-            return false;
-        }
-        if (strcasecmp($path, 'php://input') === 0) {
-            return $this->update();
-        }
-        if (preg_match('~^php://filter/(.*?)/?resource=php://input$~i', $path, $found)) {
-            return $this->filtered($this->update(), $found[1]);
-        }
-        $usePath = ($options & STREAM_USE_PATH) !== 0;
-        $isLoud = ($options & STREAM_REPORT_ERRORS) !== 0;
-        if (is_resource($this->context)) {
-            return $isLoud
-                ? fopen($path, $mode, $usePath, $this->context)
-                : @fopen($path, $mode, $usePath, $this->context);
-        }
-        return $isLoud ? fopen($path, $mode, $usePath) : @fopen($path, $mode, $usePath);
-    }
-
-    private function update()
-    {
-        $stream = fopen('php://memory', 'w+b');
-        fwrite($stream, ScalablePrelude::$body);
-        rewind($stream);
-        return $stream;
-    }
-
-    /* With the filters of a php://filter address, such as `read=string.rot13|string.toupper`. */
-    private function filtered($stream, $filters)
-    {
-        foreach (array_filter(explode('/', $filters)) as $part) {
-            if (strncmp($part, 'write=', 6) === 0) {
-                continue;
-            }
-            foreach (explode('|', preg_replace('~^read=~', '', $part)) as $filter) {
-                stream_filter_append($stream, rawurldecode($filter), STREAM_FILTER_READ);
-            }
-        }
-        return $stream;
     }
 }

@@ -1,7 +1,6 @@
 """How a PHP of ours is started with the prelude, prelude.php, before the bot, and what that is told of a run.
 
-The host's PHP-FPM has no prelude: a setting that comes with one request (PHP_VALUE) stays in the process that served it
-(https://bugs.php.net/bug.php?id=53611), so that every page of the site would be run behind the prelude, too.
+The host's PHP-FPM gets it in another way, see prelude_of_fpm.py.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from scalable.lib.runners.php.find_php import CLI, Php
 from scalable.lib.runners.php.php_ini import as_options, can_read, ini_values, user_ini
 
 FILE = Path(__file__).with_name("prelude.php")
+STREAM = FILE.with_name("php_stream.php")  # which the prelude includes in the interface `cli`
 VARIABLE = "SCALABLE_RUN"
 PREPEND, ERROR_LOG = "auto_prepend_file", "error_log"
 # Without one of these the prelude does nothing; it has the same list.
@@ -33,20 +33,28 @@ NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 class Prelude:
     """`options` of the PHP program, and the file that php.ini or a .user.ini puts before the bot.
 
-    `problem` says why this PHP does not take the prelude; empty when it does.
+    `problem` says why this PHP does not take the prelude; empty when it does. `main_script` of a request, where the
+    prelude comes by that and not by options; then it is told the `bot`.
     """
 
     options: tuple[str, ...] = ()
     prepend: str = ""
     problem: str = ""
+    main_script: str = ""
+    bot: str = ""
 
     def told(self, key: str, request: Mapping[str, str] = NO_VARIABLES) -> dict[str, str]:
         """The variable of one run. `key` is a secret of it; `request` is for PHP's `cli`, which knows none."""
         if self.problem:
             return {}
         pairs = {"key": key, "prepend": self.prepend, **{f"server.{name}": text for name, text in request.items()}}
-        encoded = (f"{quote(name, safe='')}={_quoted(text)}" for name, text in pairs.items())
-        return {VARIABLE: "&".join(encoded)}
+        if not self.main_script:
+            return {VARIABLE: _encoded(pairs)}
+        return {VARIABLE: _encoded({**pairs, "bot": self.bot}), "SCRIPT_FILENAME": self.main_script}
+
+    def probe(self, key: str) -> dict[str, str]:
+        """The same of a request that runs no bot: it prints the key where all is ready."""
+        return {**self.told(key), VARIABLE: _encoded({"key": key, "prepend": "", "bot": self.bot, "probe": "1"})}
 
 
 def prelude_for(php: Php, bot: Path, site: Path, environment: Mapping[str, str], takes_log: bool = False) -> Prelude:
@@ -81,14 +89,19 @@ def _problem(php: Php, values: Mapping[str, str], own: Mapping[str, str], enviro
     if disabled:
         return f"disable_functions of php.ini names {', '.join(disabled)}"
     basedir = own.get("open_basedir") or values.get("open_basedir", "")
-    if basedir and not can_read(php, basedir, FILE, tuple(sorted(environment.items()))):
-        return f"open_basedir of php.ini or .user.ini does not reach {FILE}"
+    for file in (FILE, STREAM) if php.interface == CLI else (FILE,):
+        if basedir and not can_read(php, basedir, file, tuple(sorted(environment.items()))):
+            return f"open_basedir of php.ini or .user.ini does not reach {file}"
     return ""
 
 
 def _unquoted(value: str) -> str:
     text = value.strip("\"'")
     return "" if text.lower() == "none" else text
+
+
+def _encoded(pairs: Mapping[str, str]) -> str:
+    return "&".join(f"{quote(name, safe='')}={_quoted(text)}" for name, text in pairs.items())
 
 
 def _quoted(text: str) -> str:

@@ -36,7 +36,8 @@ class ReportedOutput(CapturedOutput):
         self.report: Optional[ScriptEnd] = None
         self.has_answered = False
         self._begin = f"[{key}:".encode()
-        self._whole = re.compile(rb"\[%b:([\w%%&=.~-]*)\]\n?" % key.encode())
+        # PHP-FPM writes words of its own before what a script logs.
+        self._whole = re.compile(rb"(?:(?:; )?PHP message: )?\[%b:([\w%%&=.~-]*)\]\n?" % key.encode())
         self._held = b""
         self._is_in_line = False  # the end of the line of a report is still to come
 

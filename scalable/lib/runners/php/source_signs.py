@@ -18,6 +18,7 @@ from scalable.lib.runners.php.constant_text import (
     operands,
     statement_end,
 )
+from scalable.lib.runners.php.shell_branch import SOON, Branch, argument_branch, branch_at
 from scalable.lib.runners.php.tokens import Kind, Token
 
 SECRET_HEADERS = ("HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN", "X-TELEGRAM-BOT-API-SECRET-TOKEN")
@@ -44,8 +45,6 @@ _POLLING = re.compile(r"(?:^|/)getupdates(?![a-z])", re.IGNORECASE)
 _SETTING = re.compile(r"(?:^|/)setwebhook(?![a-z])", re.IGNORECASE)
 _BODY = re.compile(r"php://input", re.IGNORECASE)
 _STDIN = re.compile(r"php://stdin", re.IGNORECASE)
-# An `if` that ends the script does so within so many tokens: a status, a header, a text.
-_SOON = 40
 
 
 class Place(NamedTuple):
@@ -64,9 +63,11 @@ class Signs:
 
     `body`, `stdin`: it reads php://input, standard input. `query`: by key where in the query it looks, "" for all of
     it; `query_gate`: without the query it does nothing. `interface`: it asks which interface PHP has, and `interfaces`
-    are those it names. `method`: it looks at REQUEST_METHOD. `polls`: it calls getUpdates. `sets_webhook`: it calls
-    setWebhook. `secret`: it looks at the header with the secret token, and compares it with one of `secret_values`, if
-    these are in the source. `names`: what it calls functions, classes and constants by, in lower case.
+    are those it names. `console`: it asks whether it was started by hand, and what it does then cannot be told;
+    `refuses_web`: it ends when it was not. `method`: it looks at REQUEST_METHOD. `polls`: it calls getUpdates.
+    `sets_webhook`: it calls setWebhook. `secret`: it looks at the header with the secret token, and compares it with
+    one of `secret_values`, if these are in the source. `names`: what it calls functions, classes and constants by, in
+    lower case.
     """
 
     body: Optional[Place] = None
@@ -75,6 +76,8 @@ class Signs:
     query_gate: Optional[Place] = None
     interface: Optional[Place] = None
     interfaces: set[str] = field(default_factory=set)
+    console: Optional[Place] = None
+    refuses_web: Optional[Place] = None
     method: Optional[Place] = None
     polls: Optional[Place] = None
     sets_webhook: Optional[Place] = None
@@ -138,6 +141,8 @@ class _Reader:
             self._see("secret", at)
         elif text == "REQUEST_METHOD":
             self._see("method", at)
+        elif text in ("argv", "argc") and self._is(at - 1, "["):
+            self._asks(at, argument_branch(self.tokens, at))
         elif text == "QUERY_STRING":
             self._see_query(at, "")
         elif _POLLING.search(text):
@@ -150,6 +155,8 @@ class _Reader:
             self._see_query(at, self._key(at + 1))
         elif name == "$HTTP_RAW_POST_DATA":
             self._see("body", at, in_libraries=True)
+        elif name in ("$argv", "$argc"):
+            self._asks(at, argument_branch(self.tokens, at))
         elif self._is(at + 1, "=") and not self._is(at - 1, "->", "?->", "::"):
             self._assigned(name, self.tokens[at + 2 : statement_end(self.tokens, at + 2)])
         elif self._is(at + 1, ".=", "+=", "??="):
@@ -164,6 +171,9 @@ class _Reader:
         elif name == "PHP_SAPI" or (word == "php_sapi_name" and is_called):
             self._see("interface", at)
             self._interfaces(at)
+            self._asks(at, branch_at(self.tokens, at))
+        elif word == "defined" and is_called and self._literal(at + 2) == "STDIN":
+            self._asks(at, branch_at(self.tokens, at))
         elif word in ("getupdates", "handlegetupdates") and is_called:
             self._see("polls", at)
         elif word == "setwebhook" and is_called:
@@ -219,6 +229,12 @@ class _Reader:
             words = {token.text for token in self.tokens[begin:end] if token.kind is Kind.TEXT}
             self.signs.interfaces |= words & INTERFACES
 
+    def _asks(self, at: int, branch: Branch) -> None:
+        if branch is Branch.REFUSES_WEB:
+            self._see("refuses_web", at)
+        elif branch is Branch.OTHER:
+            self._see("console", at)
+
     # The secret token
 
     def _compared(self, sides: Sequence[Sequence[Token]]) -> None:
@@ -252,7 +268,7 @@ class _Reader:
         end = group_end(self.tokens, behind) if self._is(behind, "{") else statement_end(self.tokens, behind)
         body = self.tokens[behind:end]
         if any(_is_negation(token) for token in condition):
-            is_gate = any(_ends_the_script(token) for token in body[:_SOON])
+            is_gate = any(_ends_the_script(token) for token in body[:SOON])
         else:
             is_gate = any(token.kind is Kind.TEXT and _BODY.match(token.text) for token in body)
         if is_gate:
