@@ -22,8 +22,8 @@ from scalable.lib.queue.views.totals import ever_counted
 from scalable.lib.queue.views.webhook_info import WebhookInfo, read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
 
-DATABASE, NO_TABLES, NO_WORKER, NO_UPDATE = "database", "no_tables", "no_worker", "no_update"
-WAITING, LANE, UNCOUNTED, IS_PAUSED = "waiting", "lane", "uncounted", "paused"
+DATABASE, WRITING, NO_TABLES, NO_WORKER = "database", "writing", "no_tables", "no_worker"
+NO_UPDATE, WAITING, LANE, UNCOUNTED, IS_PAUSED = "no_update", "waiting", "lane", "uncounted", "paused"
 IS_HELD, BOT_DOWN = "held", "bot_down"
 FAILURES, FAILING, RETRYING = "failed", "failing", "retrying"
 NO_WEBHOOK, WEBHOOK_ELSEWHERE, BAD_WEBHOOK = "no_webhook", "webhook_elsewhere", "webhook"
@@ -115,7 +115,7 @@ class Vitals:
 
     `recent`: the minutes of the last half hour, oldest first. `retrying`: jobs that wait for their next attempt, up to
     a bound. `newest_age_seconds`: since the newest job arrived, None without any. `blocker`: the job that the one which
-    is blocked longest waits for, asked for only when it has waited for long.
+    is blocked longest waits for, asked for only when it has waited for long. `writing_problem`: why nothing is stored.
     """
 
     waiting: Waiting
@@ -126,6 +126,7 @@ class Vitals:
     retrying: int = 0
     newest_age_seconds: Optional[float] = None
     blocker: Optional[JobSummary] = None
+    writing_problem: Optional[str] = None
 
     @property
     def has_begun(self) -> bool:
@@ -138,6 +139,9 @@ class Vitals:
 
 def judge(vitals: Vitals, thresholds: Optional[Thresholds] = None) -> Verdict:
     """The word these facts have earned."""
+    if vitals.writing_problem:  # the reason for whatever else is wrong
+        text = f"the database takes nothing in: {vitals.writing_problem}"
+        return of_reasons([Reason(WRITING, text, {"cause": vitals.writing_problem}, State.DOWN)])
     found = (rule(vitals, thresholds or Thresholds()) for rule in _RULES)
     return of_reasons([reason for reason in found if reason is not None])
 
