@@ -18,6 +18,7 @@ UNKNOWN = BotIdentity("", "/home/a/scalable", "web1")
 
 
 def test_another_bot_is_refused_and_both_are_named(queue: DatabaseQueue) -> None:
+    """F31: on every database."""
     assert confirm_bot(queue.table, A) is None
 
     with pytest.raises(ConfigurationError) as refused:
@@ -51,7 +52,7 @@ def test_the_same_bot_goes_on_unchanged(queue: DatabaseQueue, later: BotIdentity
 
 
 def test_a_copied_folder_with_another_token_on_another_host_is_refused(queue: DatabaseQueue) -> None:
-    """In containers all folders have the same name."""
+    """F31: in containers all folders have the same name."""
     confirm_bot(queue.table, A)
 
     with pytest.raises(ConfigurationError, match="bot 222"):
@@ -145,6 +146,7 @@ def test_tables_that_are_missing_are_made(address: DatabaseAddress) -> None:
 
 
 def test_of_two_different_bots_that_start_at_once_one_is_refused(queue: DatabaseQueue) -> None:
+    """F31: of the kind, both at once."""
     barrier = threading.Barrier(2)
     refused: list[str] = []
 

@@ -40,7 +40,7 @@ def claim_one(queue: DatabaseQueue) -> ClaimedJob:
 class TestWaitingJobs:
     @pytest.mark.parametrize("seconds", [60, TWO_HOURS, 30 * 86_400])
     def test_what_was_accepted_before_runs_in_its_order(self, queue: DatabaseQueue, seconds: int) -> None:
-        """The fault as it was found: 12 accepted updates waited for as long as the clock had been set back."""
+        """F27: the fault as it was found: 12 accepted updates waited for as long as the clock had been set back."""
         ids = put(queue, *["chat:1", "chat:2", None] * 4)
         set_clock_back(queue, seconds)
         later = put(queue, "chat:1")
@@ -54,6 +54,7 @@ class TestWaitingJobs:
         assert [job_id for job_id in order if job_id in of_chat_1] == of_chat_1
 
     def test_one_that_waits_for_its_next_attempt_runs_too(self, queue: DatabaseQueue) -> None:
+        """F27: of the kind, retries."""
         (job_id,) = put(queue, "chat:1")
         queue.retry(claim_one(queue).lease, "exit code 1", 30)
         set_clock_back(queue, TWO_HOURS)
@@ -63,6 +64,7 @@ class TestWaitingJobs:
         assert run_what_is_due(queue) == [job_id]
 
     def test_parked_ones_and_urgent_ones_run_too(self, queue: DatabaseQueue) -> None:
+        """F27: of the kind, parked and urgent ones."""
         head, behind = put(queue, "chat:1", "chat:1")
         urgent = queue.enqueue(Update("{}", None, "callback_query", "user:1", 60, None)).job_id
         running = queue.claim("worker", LEASE_SECONDS, 2)
@@ -148,6 +150,7 @@ class TestLeases:
 
 class TestOneForAll:
     def test_another_process_takes_a_lead_from_the_future(self, queue: DatabaseQueue) -> None:
+        """F27: the leader is renewed."""
         dead, lives = (Leadership(queue.table, name, 150) for name in ("dead", "lives"))
         assert dead.take()
         assert not lives.take()
@@ -158,6 +161,7 @@ class TestOneForAll:
         assert not dead.take()
 
     def test_totals_are_counted_again(self, queue: DatabaseQueue) -> None:
+        """F27: the totals are renewed."""
         put(queue, "chat:1")
         assert queue.totals.refresh()
         assert not queue.totals.refresh()
@@ -168,6 +172,7 @@ class TestOneForAll:
         assert queue.notes.read()[TOTALS].age_seconds < 60
 
     def test_a_dead_worker_does_not_pass_for_one_that_lives(self, queue: DatabaseQueue) -> None:
+        """F27: health says it."""
         queue.workers.record_heartbeat(Heartbeat("dead", "host", 1, 0.0))
         queue.workers.record_heartbeat(Heartbeat("lives", "host", 2, 0.0))
         queue.totals.refresh()
@@ -193,7 +198,7 @@ class TestOneForAll:
 
 
 def test_a_clock_set_forward_and_back_again_leaves_nothing_behind(queue: DatabaseQueue) -> None:
-    """For a while the machine believed that it was tomorrow, and worked."""
+    """F27: for a while the machine believed that it was tomorrow, and worked."""
     early, tomorrow = put(queue, "chat:1", "chat:1")
     (job,) = queue.claim("worker", LEASE_SECONDS)
     queue.retry(job.lease, "exit code 1", 5)

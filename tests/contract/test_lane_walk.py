@@ -40,6 +40,7 @@ def parked_jobs(queue: DatabaseQueue) -> int:
 
 
 def test_one_claim_finds_the_other_chats_and_parks_no_more_than_a_part(queue: DatabaseQueue) -> None:
+    """F22: the other chats do not wait; benchmarks/flood.py measures it."""
     head, *_ = flood(queue)
     others = [put(queue, f"chat:{number}") for number in range(3)]
 
@@ -48,6 +49,7 @@ def test_one_claim_finds_the_other_chats_and_parks_no_more_than_a_part(queue: Da
 
 
 def test_it_finds_them_when_the_head_of_the_flood_runs(queue: DatabaseQueue) -> None:
+    """F22: of the kind, its head runs."""
     head, *_ = flood(queue)
     assert claimed(queue, 1) == [head]
     others = [put(queue, f"chat:{number}") for number in range(3)]
@@ -56,6 +58,7 @@ def test_it_finds_them_when_the_head_of_the_flood_runs(queue: DatabaseQueue) -> 
 
 
 def test_those_of_a_lane_come_together_from_behind_the_flood_as_well(queue: DatabaseQueue) -> None:
+    """F22: of the kind, several of one chat behind it."""
     flood(queue)
     claimed(queue, 1)
     others = [put(queue, "chat:other") for _ in range(4)]
@@ -67,8 +70,9 @@ def test_those_of_a_lane_come_together_from_behind_the_flood_as_well(queue: Data
 
 @pytest.mark.parametrize("address", DATABASES, indirect=True)
 def test_nobody_waits_for_a_process_that_parks(queue: DatabaseQueue, address: DatabaseAddress) -> None:
-    """Given one that holds the lock of parking, and keeps it until the other chat's job was claimed. (SQLite has one
-    writer, and no such lock.)
+    """F22: given one that holds the lock of parking, and keeps it until the other chat's job was claimed.
+
+    SQLite has one writer, and no such lock.
     """
     flood(queue)
     claimed(queue, 1)

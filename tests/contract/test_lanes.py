@@ -201,6 +201,7 @@ class TestOrder:
     def test_looking_for_lanes_that_lost_their_head_takes_no_longer_for_one_long_lane(
         self, queue: DatabaseQueue
     ) -> None:
+        """F24: of the kind, it depends on no number of jobs."""
         head, _ = (put(queue, "chat:1") for _ in range(2))
         assert claimed_ids(queue) == [head]
         assert claim(queue) == []  # which parks the follower

@@ -54,6 +54,7 @@ def test_a_worker_that_is_not_heard_for_the_grace_time_loses_its_job(queue: Data
 
 
 def test_after_an_outage_a_worker_tells_what_it_finished_although_its_lease_is_long_over(queue: DatabaseQueue) -> None:
+    """F20: who lives reports first."""
     job = claimed(queue)
     let_pass(queue, OUTAGE_SECONDS)
 

@@ -45,6 +45,7 @@ class TestOrder:
     def test_failed_jobs_of_a_lane_run_in_their_order_and_before_newer_ones_that_wait(
         self, queue: DatabaseQueue
     ) -> None:
+        """F7: `retry --all-failed` keeps the order."""
         first, second = fail_all(queue, "chat:1", "chat:1")
         (newer,) = put(queue, "chat:1")
 
@@ -147,7 +148,7 @@ class TestOrder:
 
 class TestOvertaken:
     def test_it_says_for_how_many_newer_ones_of_their_lane_ran_already(self, queue: DatabaseQueue) -> None:
-        """The fault as it was found: chats 7 and 8 failed in an outage, then one more of chat 7 was done."""
+        """F7: the fault as it was found: chats 7 and 8 failed in an outage, then one more of chat 7 was done."""
         seven, eight = fail_all(queue, "chat:7", "chat:8")
         (third,) = put(queue, "chat:7")
         assert run_what_is_due(queue) == [third]

@@ -10,6 +10,8 @@ from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
+from scalable.lib.queue.views.health import check_health
+from scalable.lib.queue.views.verdict import State
 from scalable.lib.setup.server_check import check_server
 from scalable.lib.telegram.update import Update
 from tests.support.need import need
@@ -65,6 +67,7 @@ def granted(server: DatabaseServer) -> str:
 def test_a_full_lane_drains_whatever_the_servers_defaults_are(
     server: DatabaseServer, granted: str, name: str, value: str, usual: str
 ) -> None:
+    """F26: max_join_size, and three more defaults that bend statements; the rows are written, although F25."""
     variable = READ_ONLY[server.name] if name == "read only" else name
     queue = queue_on(server, granted)
     as_admin(server, f"SET GLOBAL {variable} = {value}")
@@ -89,6 +92,7 @@ def test_a_full_lane_drains_whatever_the_servers_defaults_are(
 
 
 def test_a_binary_log_of_statements_is_told_in_one_line_with_the_remedy(server: DatabaseServer) -> None:
+    """F25: by check, pool and webhook."""
     queue = queue_on(server, server.user)
 
     with pytest.raises(DatabaseUnavailable, match="binlog_format = ROW") as caught:
@@ -103,8 +107,39 @@ def test_a_binary_log_of_statements_is_told_in_one_line_with_the_remedy(server: 
     queue.close()
 
 
+def test_it_is_the_verdict_too_before_the_first_update_and_after(server: DatabaseServer) -> None:
+    """F25: it was called a missing worker, and, where the host changed it one day, nothing at all."""
+    queue = queue_on(server, server.user)
+    as_admin(server, "SET GLOBAL binlog_format = ROW")
+    try:
+        queue.ensure_schema()
+        queue.enqueue(Update("{}", 1, "message"))
+        queue.complete(queue.claim("worker", 45)[0].lease)
+        queue.close()
+        assert "writing" not in [reason.code for reason in check_health(queue).reasons]
+    finally:
+        queue.close()
+        as_admin(server, "SET GLOBAL binlog_format = STATEMENT")
+
+    for installed in (queue, queue_on(server, server.user)):
+        verdict = check_health(installed)
+        installed.close()
+        assert verdict.state is State.DOWN
+        assert ["binlog_format = ROW" in reason.text for reason in verdict.reasons] == [True]
+
+
+def test_a_user_who_may_ask_for_rows_is_told_nothing(server: DatabaseServer, granted: str) -> None:
+    """F25: of the kind, where it works."""
+    queue = queue_on(server, granted)
+    queue.ensure_schema()
+
+    assert "writing" not in [reason.code for reason in check_health(queue).reasons]
+    queue.close()
+
+
 @pytest.mark.parametrize("format_name", ["ROW", "MIXED"])
 def test_other_binary_logs_need_nothing(server: DatabaseServer, format_name: str) -> None:
+    """F25: the other ways round."""
     as_admin(server, f"SET GLOBAL binlog_format = {format_name}")
     try:
         queue = queue_on(server, server.user)

@@ -111,6 +111,7 @@ class TestWrong:
     def test_nothing_is_taken_and_the_message_names_file_and_remedy(
         self, place: Place, put_back: Callable[[Place], None]
     ) -> None:
+        """F28: beside a newer -wal, by name and in place; and what is no database."""
         put_back(place)
         queue = place.queue()
 
@@ -124,6 +125,7 @@ class TestWrong:
         assert [reason.code for reason in check_health(queue).reasons] == [DATABASE]
 
     def test_the_quick_way_in_takes_nothing_either(self, place: Place, put_back: Callable[[Place], None]) -> None:
+        """F28: the webhook without a pool."""
         quick = place.queue().prepared_insert()
         assert quick is not None
         quick.store(Update(PAYLOAD, 4999, "message", "chat:1"))
@@ -152,7 +154,7 @@ class TestWrong:
 
 
 def test_a_copy_that_is_as_large_is_noticed_by_the_first_statement_that_cannot_read_it(tmp_path: Path) -> None:
-    """Its size and its inode are right: until somebody reads what does not fit, it looks well."""
+    """F28: its size and its inode are right: until somebody reads what does not fit, it looks well."""
     place = Place(tmp_path)
     size = place.file.stat().st_size
     with place.file.open("r+b") as file:
@@ -201,6 +203,7 @@ def test_a_table_of_an_earlier_version_goes_on(place: Place) -> None:
 
 
 def test_check_pool_and_worker_say_it_in_one_line(tmp_path: Path) -> None:
+    """F28: of the kind, a file that is no database."""
     site = ServedSite(tmp_path, REPOSITORY / "examples" / "bot.py")
     assert site.run("config.py").returncode == 0
     (file,) = (tmp_path / "data").glob("*.sqlite3")

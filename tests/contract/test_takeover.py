@@ -108,6 +108,7 @@ def check_that_every_text_is_kept(queue: DatabaseQueue, as_json: bool) -> None:
 def test_an_old_tables_texts_hold_every_character_from_then_on(
     servers: Servers, server: str, texts: tuple[str, str, str]
 ) -> None:
+    """F21: an emoji in an update, and in an error."""
     queue = take_over(servers.fresh_database(server), *texts)
     execute(queue.database, "INSERT INTO bot_jobs (payload, status) VALUES ('{\"update_id\": 1}', 'done')")
 
@@ -122,7 +123,7 @@ def test_an_old_tables_texts_hold_every_character_from_then_on(
 @pytest.mark.parametrize("charset", ["utf8mb3", "latin1", "ascii"])
 @pytest.mark.parametrize("server", ["mariadb-10.11", "mysql-9.7"])
 def test_texts_that_could_not_be_changed_are_kept_in_ascii(servers: Servers, server: str, charset: str) -> None:
-    """As 1.0.0 left them, or where the user has no right to change the table."""
+    """F21: as 1.0.0 left them, or where the user has no right to change the table."""
     queue = take_over(servers.fresh_database(server), "utf8mb4", "", "")
     queue.ensure_schema()
     texts = {"payload": "LONGTEXT {} NOT NULL", "error_message": "TEXT {}", "history": "TEXT {}"}

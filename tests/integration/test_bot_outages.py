@@ -73,6 +73,7 @@ OUTAGES = [answers_500, renamed_away, is_a_folder, has_a_parse_error]
 def test_f7_an_outage_uses_no_attempts_and_keeps_the_order_of_each_chat(
     tmp_path: Path, mode: str, outage: Outage
 ) -> None:
+    """F7: it answers 500, is away, is a folder, is half uploaded."""
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE=mode)
     with scene.site:
         with outage(scene):
@@ -138,6 +139,7 @@ def test_page_health_metrics_and_shell_say_since_when_and_why(tmp_path: Path) ->
 
 @pytest.mark.timeout(120)
 def test_php_is_missing_for_a_while(tmp_path: Path, mode: str) -> None:
+    """F7: of the kind, PHP is away."""
     php = tmp_path / "php-of-the-host"
     php.symlink_to(str(shutil.which("php" if mode == "cli" else "php-cgi")))
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE=mode, BOT_PHP_BINARY=str(php), BOT_WORKER_POOL_SIZE="1")
@@ -182,6 +184,7 @@ def web_bot(port: int, ran: list[int]) -> Iterator[None]:
 
 @pytest.mark.timeout(120)
 def test_a_bots_web_server_refuses_connections_for_a_while(tmp_path: Path) -> None:
+    """F7: of the kind, its web server is away."""
     port, ran = free_port(), list[int]()
     scene = OutageScene(tmp_path)
     scene.site = ServedSite(tmp_path, scene.bot, **{**SHORT, "BOT_LEGACY_PATH": f"http://127.0.0.1:{port}/"})

@@ -229,6 +229,7 @@ def test_four_slots_need_no_more_than_sixty_megabytes(make: MakeTicks) -> None:
 
 
 def test_while_the_last_jobs_of_a_tick_run_the_next_one_works_and_no_third_one(make: MakeTicks) -> None:
+    """F11: with `--cron`, an update that comes at second 60."""
     ticks = make(GATED_BOT)
     lock = PoolLock(ticks.data_folder.pool_lock)
     ticks.store(1)

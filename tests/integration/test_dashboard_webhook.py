@@ -107,6 +107,21 @@ def test_a_delivery_that_failed_just_now_is_a_reason_to_look(telegram: FakeBotAp
     assert (answer.status, "webhook" in [reason["code"] for reason in answer.json()["reasons"]]) == (503, True)
 
 
+@pytest.mark.parametrize(("button", "url"), [("webhook-set", NEW), ("webhook-back", OLD)])
+def test_f34_the_page_tells_that_a_certificate_of_its_own_got_lost(
+    telegram: FakeBotApi, visitor: Visitor, button: str, url: str
+) -> None:
+    """F34: of the kind, by a button instead of the shell."""
+    telegram.webhook_facts = {"has_custom_certificate": True}
+    visitor.press("webhook-check")
+
+    done = visitor.press(button, sure="yes", url=url)
+
+    assert done.headers["Location"].endswith("?did=webhook_set_certificate&n=0")
+    page = visitor.page(f"?{done.headers['Location'].partition('?')[2]}")
+    assert "It had a certificate of its own, which Telegram has forgotten" in page
+
+
 def test_setting_it_asks_first_sends_the_secret_and_remembers_where_it_pointed(
     telegram: FakeBotApi, site: ServedSite, visitor: Visitor
 ) -> None:

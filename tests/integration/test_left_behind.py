@@ -26,6 +26,7 @@ def leave(folder: Path, updates: int) -> Path:
 
 
 def test_check_page_and_log_say_how_many_and_what_to_do(tmp_path: Path, servers: Servers) -> None:
+    """F32: check, page and log."""
     file = leave(tmp_path, 3)
 
     with ServedSite(tmp_path, PY_BOT, **database_settings(servers, "mariadb-10.11")) as site:
@@ -44,6 +45,7 @@ def test_check_page_and_log_say_how_many_and_what_to_do(tmp_path: Path, servers:
 
 
 def test_what_they_say_helps(tmp_path: Path, servers: Servers) -> None:
+    """F32: the remedy."""
     leave(tmp_path, 3)
     before = ServedSite(tmp_path, PY_BOT)
     assert before.run("dashboard.py", "resume").returncode == 0
@@ -57,6 +59,7 @@ def test_what_they_say_helps(tmp_path: Path, servers: Servers) -> None:
 
 @pytest.mark.parametrize("file", ["none", "done", "rubbish"])
 def test_nothing_is_said_when_nothing_waits(tmp_path: Path, servers: Servers, file: str) -> None:
+    """F32: the other way round: no file, all done, rubbish."""
     data = tmp_path / "data"
     if file == "done":
         with ServedSite(tmp_path, PY_BOT) as site:
@@ -73,6 +76,7 @@ def test_nothing_is_said_when_nothing_waits(tmp_path: Path, servers: Servers, fi
 
 
 def test_a_queue_that_is_in_the_file_is_not_left_behind(tmp_path: Path) -> None:
+    """F32: the other way round."""
     leave(tmp_path, 2)
 
     checked = ServedSite(tmp_path, PY_BOT).run("config.py")

@@ -129,6 +129,7 @@ Outage = Callable[[Scene], "contextmanager[None]"]
 def test_what_ended_during_an_outage_longer_than_lease_and_grace_is_told_and_not_run_again(
     scene: Scene, outage: Outage
 ) -> None:
+    """F20: killed, and a dump's lock; also frozen, and read only."""
     names = [f"machine {number}" for number in range(3)]
     with ExitStack() as stack:
         for name in names:
@@ -147,7 +148,7 @@ def test_what_ended_during_an_outage_longer_than_lease_and_grace_is_told_and_not
 @OUTAGES
 @pytest.mark.timeout(180)
 def test_a_bot_that_takes_nearly_all_of_its_time_is_not_stopped_by_an_outage(scene: Scene, outage: Outage) -> None:
-    """50 of 60 seconds in the product's terms, and an outage of a minute."""
+    """F20: 50 of 60 seconds in the product's terms, and an outage of a minute."""
     with scene.machine("machine", bot_seconds=5.0), scene.machine("another", bot_seconds=5.0):
         scene.queue.enqueue(Update("0", 0, "message", "chat:0"))
         scene.wait_for_runs(1)
@@ -163,6 +164,7 @@ def test_a_bot_that_takes_nearly_all_of_its_time_is_not_stopped_by_an_outage(sce
 def test_a_machine_that_is_cut_off_alone_stops_its_bot_before_another_runs_the_update(
     scene: Scene, silently: bool
 ) -> None:
+    """F20: of the kind, one machine alone."""
     relay = Relay(scene.server.port)
     with scene.machine("cut off", bot_seconds=30.0, port=relay.port):
         scene.queue.enqueue(Update("0", 0, "message", "chat:0"))
@@ -180,7 +182,7 @@ def test_a_machine_that_is_cut_off_alone_stops_its_bot_before_another_runs_the_u
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("server", ["mariadb-10.5"], indirect=True)
 def test_a_claim_that_nobody_waits_for_any_more_is_not_made_when_the_table_is_unlocked(scene: Scene) -> None:
-    """Without SKIP LOCKED a claim is one UPDATE, which the server would carry out when its client is long gone."""
+    """F20: without SKIP LOCKED a claim is one UPDATE, which the server would carry out when its client is long gone."""
     scene.queue.pause("test")
     scene.queue.enqueue(Update("0", 0, "message", "chat:0"))
     with scene.machine("machine", bot_seconds=0.1):
@@ -196,6 +198,7 @@ def test_a_claim_that_nobody_waits_for_any_more_is_not_made_when_the_table_is_un
 
 @pytest.mark.timeout(120)
 def test_on_sqlite_a_file_that_is_locked_for_longer_than_lease_and_grace_is_such_an_outage(tmp_path: Path) -> None:
+    """F20: of the kind, on SQLite."""
     address, runs = SqliteAddress(tmp_path / "queue.sqlite3"), []
     queue = DatabaseQueue(open_database(address), "bot_jobs", POLICY, TERMS)
     queue.ensure_schema()

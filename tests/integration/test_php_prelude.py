@@ -215,6 +215,7 @@ def test_a_bot_may_register_a_php_stream_of_its_own(our_bot: PhpBot, code: str):
 
 
 def test_f6_a_bot_that_finishes_its_request_and_works_on_runs(bot: PhpBot):
+    """F6: as under PHP-FPM."""
     outcome = outcome_of(bot.runner(f"echo 'hi'; fastcgi_finish_request(); {RAN}"), UPDATE)
 
     assert (outcome.kind, outcome.answer) == (Kind.SUCCEEDED, b"hi")
@@ -241,6 +242,7 @@ def wait_for(bot: PhpBot) -> str:
 def test_what_comes_after_a_finished_request_is_not_in_the_answer(
     our_bot: PhpBot, code: str, answer: bytes, status: int
 ):
+    """F6: of the kind, buffers, twice, a status, an exit."""
     outcome = outcome_of(our_bot.runner(code), UPDATE)
 
     assert (outcome.kind, outcome.answer) == (Kind.SUCCEEDED, answer), outcome.explanation()
@@ -248,6 +250,7 @@ def test_what_comes_after_a_finished_request_is_not_in_the_answer(
 
 
 def test_an_error_after_the_answer_is_an_error(our_bot: PhpBot):
+    """F6: of the kind, it breaks off after that."""
     if our_bot.mode == "fpm":
         pytest.skip("what happens after the answer of PHP-FPM is known to nobody")
     outcome = outcome_of(our_bot.runner("echo 'hi'; fastcgi_finish_request(); undefined_function();"), UPDATE)
@@ -339,8 +342,19 @@ def test_an_error_while_something_is_kept_back_is_an_error(our_bot: PhpBot):
         "#0 {main}\\n  thrown in /b.php on line 3",
     ],
 )
-@pytest.mark.parametrize("print_it", ["error_log($text);", "echo $text;", "file_put_contents('php://stderr', $text);"])
+@pytest.mark.parametrize(
+    "print_it",
+    [
+        "error_log($text);",
+        "echo $text;",
+        "file_put_contents('php://stderr', $text);",
+        "exit($text);",
+        "trigger_error($text, E_USER_WARNING);",
+        "header('X-Said: ' . str_replace(\"\\n\", ' ', $text));",
+    ],
+)
 def test_f8_a_text_that_a_user_wrote_decides_nothing(bot: PhpBot, text: str, print_it: str):
+    """F8: in the log, the answer, the last words, a warning or a header; the first one is the case."""
     prefix = "ini_set('log_errors', '1'); ini_set('error_log', '');"
 
     outcome = outcome_of(bot.runner(f'{prefix} $text = "{text}"; {print_it}'), UPDATE)

@@ -140,6 +140,7 @@ def test_a_key_in_the_address_of_the_bot_is_shown_to_nobody(tmp_path: Path):
 
 
 def test_f5_a_link_that_a_bot_builds_of_its_host_leads_to_the_webhooks_host(site: Site):
+    """F5: the host of the webhook."""
     DataFolder(site.data).remember_address(webhook=WEBHOOK_URL)
 
     link = site.answer("echo ($_SERVER['HTTPS'] ?? '') ? 'https' : 'http', '://', $_SERVER['HTTP_HOST'], '/pay';")
@@ -148,6 +149,7 @@ def test_f5_a_link_that_a_bot_builds_of_its_host_leads_to_the_webhooks_host(site
 
 
 def test_site_and_path_are_those_of_the_webhook(site: Site):
+    """F5: of the kind, all that a bot may build an address of."""
     DataFolder(site.data).remember_address(webhook=WEBHOOK_URL)
 
     found = json.loads(site.answer(FACTS, BOT_LEGACY_PATH="../bot.php?s=k"))
@@ -172,6 +174,7 @@ def test_site_and_path_are_those_of_the_webhook(site: Site):
     ],
 )
 def test_what_is_known_of_the_address_is_used(site: Site, noted: dict[str, str], host: str, uri: str):
+    """F5: of the kind, a port, a path, an address of before."""
     DataFolder(site.data).remember_address(**noted)
 
     found = json.loads(site.answer(FACTS))
@@ -180,6 +183,7 @@ def test_what_is_known_of_the_address_is_used(site: Site, noted: dict[str, str],
 
 
 def test_an_address_that_is_learnt_later_is_in_the_next_request(site: Site):
+    """F5: of the kind, it is learnt later."""
     site.bot.write_text("<?php echo $_SERVER['HTTP_HOST'];")
     runner = create_runner(site.settings(), {})
 

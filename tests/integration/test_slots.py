@@ -44,6 +44,7 @@ async def handle(update):
         await asyncio.sleep(0.02)
 """
 MODES = ("fastcgi", "cli", "async def")
+QUERIES = ("pre_checkout_query", "shipping_query", "callback_query", "inline_query", "pre_checkout_query")
 
 
 class Slots:
@@ -70,10 +71,10 @@ class Slots:
             self.send(update_id)
         self.wait_for(lambda: len(self.begun()) == MOST)
 
-    def pay(self, update_id: int) -> None:
-        """A payment to be confirmed within ten seconds."""
+    def ask(self, update_id: int, kind: str) -> None:
+        """A query that somebody waits for, such as a payment, to be confirmed within ten seconds."""
         query = {"id": str(update_id), "from": {"id": update_id}, "currency": "EUR", "total_amount": 1}
-        self._deliver({"update_id": update_id, "pre_checkout_query": query})
+        self._deliver({"update_id": update_id, kind: query})
 
     def _deliver(self, update: object) -> None:
         answer = self.site.send(update)
@@ -131,11 +132,12 @@ def test_a_worker_runs_as_many_updates_at_the_same_time_as_it_has_slots(make: Ca
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_payment_does_not_wait_for_slots_that_are_all_busy(make: Callable[..., Slots], mode: str) -> None:
+    """F11: however long the others take; nor does any other query that somebody waits for."""
     slots = make(mode)
     slots.fill(and_waiting=1)
 
-    for number in range(1, 6):
-        slots.pay(1000 + number)
+    for number, kind in enumerate(QUERIES, 1):
+        slots.ask(1000 + number, kind)
         slots.wait_for(lambda number=number: 1000 + number in slots.begun())  # type: ignore[misc]
 
     slots.wait_for(lambda: slots.counts() == {"pending": 1, "processing": MOST, "done": 5})

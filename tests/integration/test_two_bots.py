@@ -16,6 +16,7 @@ TOKEN_A, TOKEN_B = "111:not-a-secret-of-a", "222:not-a-secret-of-b"
 def test_the_second_one_neither_stores_nor_runs_anything_and_names_both(
     make_site: Callable[..., Site], servers: Servers
 ) -> None:
+    """F31: by every way in."""
     shared = database_settings(servers, "mariadb-10.11")
     a = make_site(PY_BOT, "sqlite", BOT_TOKEN=TOKEN_A, **shared)
     b = make_site(PY_BOT, "sqlite", BOT_TOKEN=TOKEN_B, **shared)
@@ -35,6 +36,7 @@ def test_the_second_one_neither_stores_nor_runs_anything_and_names_both(
 
 
 def test_the_owner_may_put_one_in_the_place_of_the_other(make_site: Callable[..., Site], servers: Servers) -> None:
+    """F31: of the kind, on purpose."""
     shared = database_settings(servers, "mariadb-10.11")
     a = make_site(PY_BOT, "sqlite", BOT_TOKEN=TOKEN_A, **shared)
     b = make_site(PY_BOT, "sqlite", BOT_TOKEN=TOKEN_B, **shared)
@@ -49,6 +51,7 @@ def test_the_owner_may_put_one_in_the_place_of_the_other(make_site: Callable[...
 
 
 def test_without_a_token_it_is_a_warning_and_works(make_site: Callable[..., Site], servers: Servers) -> None:
+    """F31: of the kind, where it cannot be told."""
     shared = database_settings(servers, "mariadb-10.11")
     a, b = make_site(PY_BOT, "sqlite", **shared), make_site(PY_BOT, "sqlite", **shared)
     assert a.send({"update_id": 1}).status == 200

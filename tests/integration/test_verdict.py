@@ -62,7 +62,7 @@ def wait_until_asked(site: ServedSite, api: FakeBotApi) -> None:
 
 
 def test_f15_a_webhook_that_is_not_here_is_not_called_working_by_anybody(tmp_path: Path, api: FakeBotApi) -> None:
-    """No alerts are set up, and no page is opened."""
+    """F15: no alerts are set up, and no page is opened."""
     api.webhook_url = THEIRS
     with a_site(tmp_path, api) as site:
         run_an_update(site)

@@ -130,6 +130,7 @@ def test_f4_rollback_gives_telegram_the_secret_that_the_bot_knows_or_none(
 
 
 def test_f34_set_over_a_webhook_with_a_certificate_of_its_own_warns(site: ServedSite, telegram: FakeBotApi) -> None:
+    """F34: there, and back."""
     telegram.webhook_facts = {"has_custom_certificate": True}
     there = command(site, "set", OURS)
     telegram.webhook_facts = {}

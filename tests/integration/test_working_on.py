@@ -121,12 +121,14 @@ def wait_beyond_the_limit(began: float) -> None:
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_it_is_done_when_it_has_answered_and_may_work_on_beyond_its_time(make: Make, answer: str) -> None:
+    """F3: one that answered is done, and is not run again."""
     works_on_beyond_its_time(make(answer))
 
 
 @pytest.mark.parametrize("answer", FINISHES.values(), ids=FINISHES)
 @pytest.mark.parametrize("make", ["fastcgi", "cgi", "cli"], indirect=True)
 def test_so_it_is_when_it_says_to_php_that_it_has_finished(make: Make, answer: str) -> None:
+    """F3: the same by fastcgi_finish_request()."""
     works_on_beyond_its_time(make(answer))
 
 
@@ -183,6 +185,7 @@ def works_on_beyond_its_time(ticks: Ticks) -> None:
 
 @pytest.mark.parametrize("answer", NOT_ANSWERS.values(), ids=NOT_ANSWERS)
 def test_one_that_has_not_given_a_whole_success_is_ended_at_its_time_and_fails(make: Make, answer: str) -> None:
+    """F3: the other way round."""
     ticks = make(answer, BOT_JOB_MAX_ATTEMPTS="1")
     ticks.store(1)
     ticks.start("worker_pool.py")
@@ -215,6 +218,7 @@ def test_one_that_ends_soon_after_its_answer_is_like_any_other(make: Make) -> No
 
 
 def test_a_worker_that_is_killed_meanwhile_does_not_run_it_again(make: Make) -> None:
+    """F3: of the kind, a worker that is killed."""
     ticks = make(ANSWERS["ok"])
     ticks.store(1, chat=7)
     pool = ticks.start("worker_pool.py")
@@ -230,6 +234,7 @@ def test_a_worker_that_is_killed_meanwhile_does_not_run_it_again(make: Make) -> 
 
 
 def test_it_is_ended_at_the_second_limit(make: Make) -> None:
+    """F3: of the kind, one that never ends."""
     ticks = make(ANSWERS["ok"], BOT_LEGACY_BACKGROUND_SECONDS="2")
     ticks.store(1)
     pool = ticks.start("worker_pool.py")
@@ -255,6 +260,7 @@ def test_a_stop_gives_it_the_time_of_a_run(make: Make) -> None:
 
 
 def test_a_tick_of_cron_lets_it_work_on_while_the_next_one_works(make: Make) -> None:
+    """F3: of the kind, a tick of cron."""
     ticks = make(ANSWERS["ok"])
     ticks.store(1, chat=7)
     first = ticks.start("worker_pool.py", "--cron", "--max-seconds", "2")

@@ -327,9 +327,55 @@ def test_f4_a_secret_that_is_elsewhere_has_to_be_set(host: Host) -> None:
     [
         ("if(($_GET['s']??'')!=='k')exit;", "?s=…"),
         ("if (empty($_REQUEST['a']) || $_GET['b'] != 1) { http_response_code(403); die; }", "?a=…&b=…"),
-        ("if (!filter_input(INPUT_GET, 'token')) exit;", "?token=…"),
+        ("if (!isset($_GET['token'])) exit;", "?token=…"),
     ],
 )
 def test_f2_a_bot_that_does_nothing_without_its_query_is_not_run_without_one(host: Host, code: str, keys: str) -> None:
     assert f"BOT_LEGACY_PATH=…/bot.php{keys}" in host.refuses(code + BODY)
     assert host.decides(code + BODY, query="s=k").chosen_mode == "cli"
+
+
+@pytest.mark.parametrize(
+    ("code", "query"),
+    [
+        ("if (!filter_input(INPUT_GET, 'token')) exit;", "token=k"),
+        ("parse_str(getenv('QUERY_STRING'), $q); if ($q['token'] !== 'k') exit;", "token=k"),
+        ("if (filter_input(INPUT_SERVER, 'REQUEST_METHOD') !== 'POST') exit;", ""),
+        ("if (!getenv('REMOTE_ADDR')) exit;", ""),
+    ],
+)
+def test_f2_a_bot_that_reads_its_request_where_a_program_has_none_is_given_it_elsewhere(
+    host: Host, code: str, query: str
+) -> None:
+    """F2: and F1's kind, PHP's `cli` has no request for getenv() and filter_input()."""
+    host.has("php", CLI)
+
+    assert "reads its request by getenv or filter_input (bot.php, line 1)" in host.refuses(code + BODY, query=query)
+    assert host.decides(code + BODY, ADDRESS, query=query).chosen_mode == "http"
+
+    host.has("php-cgi", CGI)
+    forget_php()
+    assert host.decides(code + BODY, query=query).chosen_mode == "fastcgi"
+
+
+def test_f2_a_page_for_its_owner_that_asks_for_a_query_is_no_reason_to_hold_a_bot_that_has_none(host: Host) -> None:
+    """F2: without a query PHP's `cli` says the same as a web server."""
+    host.has("php", CLI)
+
+    assert host.decides("if (filter_input(INPUT_GET, 'setup')) setup();" + BODY).chosen_mode == "cli"
+
+
+@pytest.mark.parametrize(
+    ("shell", "mode"),
+    [
+        ("if (PHP_SAPI === 'cli') { echo 'Token: '; save(fgets(STDIN)); exit; }", "fastcgi"),
+        ("if (PHP_SAPI === 'cli') { run(json_decode(fgets(STDIN))); exit; }", "cli"),
+        ("if (PHP_SAPI === 'cli') { $u = stream_get_contents(STDIN); }", "cli"),
+    ],
+)
+def test_f14_where_a_person_is_asked_in_a_shell_no_update_is_given(host: Host, shell: str, mode: str) -> None:
+    """F14: a shell for updates is told by the JSON that it takes, or by the script going on."""
+    host.has("php", CLI)
+    host.has("php-cgi", CGI)
+
+    assert host.decides(shell + BODY).chosen_mode == mode

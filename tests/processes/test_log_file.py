@@ -51,6 +51,7 @@ def lines_of(*files: Path) -> list[str]:
 
 
 def test_a_log_stays_below_twice_its_size_however_much_is_written(tmp_path: Path) -> None:
+    """F13: it rotates."""
     log = tmp_path / "scalable.log"
 
     wait_for(write(log, "a", 5000, 50_000))
@@ -63,7 +64,7 @@ def test_a_log_stays_below_twice_its_size_however_much_is_written(tmp_path: Path
 
 
 def test_no_line_is_lost_or_broken_between_processes(tmp_path: Path) -> None:
-    """Written is more than one file, and less than two."""
+    """F13: written is more than one file, and less than two."""
     log = tmp_path / "scalable.log"
 
     wait_for(*(write(log, name, 500, 300_000) for name in "abcdef"))
@@ -74,7 +75,7 @@ def test_no_line_is_lost_or_broken_between_processes(tmp_path: Path) -> None:
 
 
 def test_a_process_that_was_started_with_the_older_file_goes_on_in_the_new_one(tmp_path: Path) -> None:
-    """By a pool that had nothing to say since."""
+    """F13: by a pool that had nothing to say since."""
     log = tmp_path / "scalable.log"
     log.write_text("of now\n")
     older(log).write_text("of then\n")
@@ -113,6 +114,7 @@ def test_the_mode_of_the_file_is_kept(tmp_path: Path) -> None:
 
 
 def test_where_it_cannot_be_done_it_says_so_once_and_goes_on(tmp_path: Path) -> None:
+    """F13: of the kind, a folder that does not allow it."""
     log = tmp_path / "scalable.log"
     older(log).mkdir()
 
@@ -148,7 +150,7 @@ def test_a_pipe_and_a_terminal_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pool_size", ["1", "none"])
 @pytest.mark.parametrize("script", [("worker_pool.py", "--cron", "--max-seconds", "1"), ("worker.py", "--drain")])
 def test_the_line_of_cron_puts_a_full_log_aside(tmp_path: Path, script: tuple[str, ...], pool_size: str) -> None:
-    """With the line as it stands in crontabs already; also where each minute ends with the same error."""
+    """F13: with the line as it stands in crontabs already; also where each minute ends with the same error."""
     site = ServedSite(tmp_path, PY_BOT, BOT_WORKER_POOL_SIZE=pool_size, BOT_LOG_LEVEL="DEBUG")
     log = tmp_path / "cron.log"
     log.write_bytes(b"an old line\n" * 500_000)

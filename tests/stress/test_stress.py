@@ -37,6 +37,7 @@ def test_nothing_is_lost_reordered_or_run_beside_itself_while_everything_is_kill
 
 @pytest.mark.timeout(sized(180, 400))
 def test_an_outage_of_three_minutes_fails_nothing_and_is_probed_once_in_a_step(tmp_path: Path) -> None:
+    """F7: for real, with the product's own delays."""
     need(None if which("php") else "php is not installed")
 
     assert outage(tmp_path, sized(30, SECONDS)) == []

@@ -210,6 +210,7 @@ def test_an_error_telegram_reports_of_the_webhook_is_told_once_and_that_it_is_ov
 
 
 def test_they_go_on_after_the_clock_was_set_back(tower: Watchtower):
+    """F27: alerts go on."""
     tower.notes.write(PAUSED, "somebody")
     tower.alerts.check()
     tower.pass_time(-7200)

@@ -89,6 +89,7 @@ def path() -> Iterator[str]:
 def test_a_plugin_that_is_not_known_is_told_in_one_line_and_never_answered(
     path: str, plugin: bytes, question: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """F30: ed25519, and five more."""
     monkeypatch.setitem(sys.modules, "nacl", None)
     server = AskingServer(path, plugin, question)
 
@@ -97,6 +98,7 @@ def test_a_plugin_that_is_not_known_is_told_in_one_line_and_never_answered(
 
 @pytest.mark.parametrize("plugin", [b"sha256_password", b"caching_sha2_password"])
 def test_over_the_network_without_tls_the_password_is_not_told(plugin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F30: of the kind, passwords over the network."""
     monkeypatch.setattr("pymysql._auth._have_cryptography", False)
     server = AskingServer(("127.0.0.1", 0), plugin, SALT + b"\0")
     address = MySqlAddress("127.0.0.1", server.port, None, "bot", "bot", PASSWORD)

@@ -54,6 +54,7 @@ def kind_of(error: Exception) -> type[Exception]:
 
 @pytest.mark.parametrize("number", [1271, 3854, 1366, 1406, 1064, 1292, 1690, 1054 + 9000, 4078, 3140])
 def test_an_error_that_is_not_known_is_the_statements_and_no_outage(number: int) -> None:
+    """F21: 1271, 3854, and others that a server may say."""
     assert kind_of(pymysql.err.OperationalError(number, "it says")) is StatementRefused
     assert kind_of(pymysql.err.InternalError(number, "it says")) is StatementRefused
 

@@ -88,7 +88,7 @@ def test_two_chats_that_fail_alike_open_it_and_lose_no_attempt(scene: Scene):
 
 
 def test_an_outage_of_an_hour_ends_with_every_update_done_in_the_order_of_its_chat(scene: Scene):
-    """The real queue and the real worker; the clock of both is moved by their waits."""
+    """F7: the real queue and the real worker; the clock of both is moved by their waits."""
     back_at = scene.clock.now + 3600
     scene.result_of = lambda _: DONE if scene.clock.now >= back_at else FAILED
     scene.post("chat:7", "chat:8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from scalable.lib.errors import LeaseLost, NoProcessLeft
 from scalable.lib.queue.job import Counts, Lease
 from scalable.lib.queue.lease_terms import USUAL_TERMS
 from scalable.lib.runners.run_result import End, RunResult
-from scalable.lib.telegram.update import Update
+from scalable.lib.telegram.update import Update, read_update
 from scalable.lib.worker.claim_size import SLOW_SECONDS
 from scalable.lib.worker.job_list import LONGEST_LIST_SECONDS
 from scalable.lib.worker.slot_group import MOST_AUTO_SLOTS, REFUSED_SECONDS, SlotLimit, slot_limit
@@ -233,6 +234,7 @@ def enqueue_urgent(bench: Bench) -> int:
 
 
 def test_an_urgent_job_gets_a_slot_above_the_limit_and_an_ordinary_one_does_not(bench: Bench):
+    """F11: it does not wait for a slot."""
     bench.make_worker(limit=slot_limit(2))
     begin_slow(bench, 2)
     bench.enqueue()
@@ -243,6 +245,21 @@ def test_an_urgent_job_gets_a_slot_above_the_limit_and_an_ordinary_one_does_not(
     assert bench.worker.claim_urgent() == 1
     assert (len(bench.opened), busy(bench)) == (3, 3)
     assert bench.worker.claim() == 0
+
+
+@pytest.mark.parametrize("kind", ["pre_checkout_query", "shipping_query", "callback_query", "inline_query"])
+def test_f11_whatever_somebody_waits_for_begins_within_a_second(bench: Bench, kind: str):
+    """F11: the case, and three more types of updates, as Telegram sends them; a message waits for a slot."""
+    bench.make_worker(limit=slot_limit(1))
+    begin_slow(bench)
+    for number, name in ((1, "message"), (2, kind)):
+        content = {"id": "1", "from": {"id": 7}, "chat": {"id": 7}}
+        bench.queue.enqueue(read_update(json.dumps({"update_id": number, name: content}).encode()))
+
+    assert [bench.worker.claim_urgent(), bench.worker.claim_urgent()] == [1, 0]
+
+    bench.opened[1].step()
+    assert kind in bench.runner.payloads[-1]
 
 
 def test_there_is_one_such_slot_and_it_is_used_again(bench: Bench):
@@ -261,7 +278,7 @@ def test_there_is_one_such_slot_and_it_is_used_again(bench: Bench):
 
 
 def test_the_loop_claims_an_urgent_job_while_its_only_slot_is_busy(bench: Bench):
-    """Given a bot that runs until the urgent job has been run: within a second, it must not wait for the other."""
+    """F11: given a bot that runs until the urgent job has been run: within a second, it must not wait for the other."""
     bench.make_worker(limit=slot_limit(1))
     bench.enqueue()
     began = bench.clock.now

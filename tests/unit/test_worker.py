@@ -373,6 +373,7 @@ def refuse(*_: object, **__: object) -> None:
 def test_an_outcome_that_the_database_refuses_fails_its_job_and_no_other(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str, result: RunResult
 ):
+    """F21: an error of ours never stops a worker."""
     [first, second] = bench.enqueue(2)
     bench.runner.result = result
     with monkeypatch.context() as patched:

@@ -13,10 +13,10 @@ from scalable.lib.queue.job import STATUSES, Counts, JobSummary, ServerDescripti
 from scalable.lib.queue.notes import BREAKER, PAUSED, WEBHOOK, Note
 from scalable.lib.queue.outages import Outage, outage_of
 from scalable.lib.queue.views.browse import Count, Waiting
-from scalable.lib.queue.views.health import read_vitals
+from scalable.lib.queue.views.health import check_health, read_vitals
 from scalable.lib.queue.views.minutes import Minute, percentile
 from scalable.lib.queue.views.search import Filter, Found
-from scalable.lib.queue.views.verdict import Reason, Verdict, for_strangers, judge, without_tables
+from scalable.lib.queue.views.verdict import Reason, Verdict, for_strangers, judge
 from scalable.lib.queue.views.vitals import Vitals
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
@@ -82,7 +82,7 @@ def read_overview(queue: DatabaseQueue, limit: int) -> Overview:
         jobs = queue.search.find(Filter(), limit).jobs if limit else ()
         return replace(public, rates=_rates(queue), server=server, jobs=jobs)
     except SchemaMissing:
-        return replace(_without_tables(), server=server)
+        return replace(_without_tables(queue), server=server)
 
 
 def read_public(queue: DatabaseQueue) -> Overview:
@@ -91,7 +91,7 @@ def read_public(queue: DatabaseQueue) -> Overview:
         public = _read_public(queue)
         return without_causes(public)
     except SchemaMissing:
-        return _without_tables()
+        return _without_tables(queue)
 
 
 def without_causes(overview: Overview) -> Overview:
@@ -105,9 +105,9 @@ def _read_public(queue: DatabaseQueue) -> Overview:
     return Overview(counts, vitals, judge(vitals))
 
 
-def _without_tables() -> Overview:
+def _without_tables(queue: DatabaseQueue) -> Overview:
     counts = {name: Count(0) for name in (*STATUSES, "total")}
-    return Overview(counts, Vitals(Waiting(), (), {}, None), without_tables())
+    return Overview(counts, Vitals(Waiting(), (), {}, None), check_health(queue))
 
 
 def exact_counts(overview: Overview, counts: Counts) -> Overview:

@@ -229,9 +229,11 @@ class MySqlDatabase(Database):
 
     def writing_problem(self, session: Session) -> Optional[str]:
         """A binary log of statements, where this user may not ask for another."""
-        assert isinstance(session, MySqlSession)
         [(is_kept, form)] = session.rows("SELECT @@log_bin, @@binlog_format")
-        return BINARY_LOG_OF_STATEMENTS if is_kept and form == "STATEMENT" and not session.asks_for_rows() else None
+        if not is_kept or form != "STATEMENT":
+            return None
+        assert isinstance(session, MySqlSession)
+        return None if session.asks_for_rows() else BINARY_LOG_OF_STATEMENTS
 
     def rights(self, session: Session) -> tuple[str, list[str]]:
         """As the server writes them."""

@@ -10,6 +10,7 @@ from typing import Optional
 from scalable.lib.errors import DatabaseUnavailable, JobNotFound, SchemaMissing, StatementRefused
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import JobSummary
+from scalable.lib.queue.notes import Note
 from scalable.lib.queue.views.browse import Waiting
 from scalable.lib.queue.views.minutes import ALL_IN_ONE
 from scalable.lib.queue.views.verdict import Verdict, is_stuck, judge, without_database, without_tables
@@ -32,6 +33,9 @@ def check_health(queue: DatabaseQueue, thresholds: Optional[Thresholds] = None) 
 
 def read_vitals(queue: DatabaseQueue, thresholds: Optional[Thresholds] = None) -> Vitals:
     """The facts of the queue's health. Raises DatabaseUnavailable or SchemaMissing."""
+    problem = queue.database.run(queue.database.writing_problem)
+    if problem:
+        return Vitals(Waiting(), (), _notes(queue), None, writing_problem=problem)
     hours = queue.minutes.slots(HOUR, ALL_IN_ONE)
     waiting = queue.jobs.waiting()
     return Vitals(
@@ -44,6 +48,14 @@ def read_vitals(queue: DatabaseQueue, thresholds: Optional[Thresholds] = None) -
         queue.jobs.newest_age_seconds(),
         _blocker(queue, waiting) if is_stuck(waiting, thresholds or Thresholds()) else None,
     )
+
+
+def _notes(queue: DatabaseQueue) -> dict[str, Note]:
+    """None where no table could be filled yet."""
+    try:
+        return queue.notes.read()
+    except SchemaMissing:
+        return {}
 
 
 def _blocker(queue: DatabaseQueue, waiting: Waiting) -> Optional[JobSummary]:

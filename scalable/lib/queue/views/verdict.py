@@ -21,8 +21,8 @@ from scalable.lib.queue.views.minutes import Minute
 from scalable.lib.queue.views.vitals import Thresholds, Vitals
 from scalable.lib.queue.views.webhook_info import WebhookInfo, read_webhook
 
-DATABASE, NO_TABLES, NO_WORKER, NO_UPDATE = "database", "no_tables", "no_worker", "no_update"
-WAITING, LANE, UNCOUNTED, IS_PAUSED = "waiting", "lane", "uncounted", "paused"
+DATABASE, WRITING, NO_TABLES, NO_WORKER = "database", "writing", "no_tables", "no_worker"
+NO_UPDATE, WAITING, LANE, UNCOUNTED, IS_PAUSED = "no_update", "waiting", "lane", "uncounted", "paused"
 IS_HELD, BOT_DOWN = "held", "bot_down"
 FAILURES, FAILING, RETRYING, HAS_WARNED = "failed", "failing", "retrying", "warned"
 NO_WEBHOOK, WEBHOOK_ELSEWHERE, BAD_WEBHOOK = "no_webhook", "webhook_elsewhere", "webhook"
@@ -84,6 +84,9 @@ class Verdict:
 
 def judge(vitals: Vitals, thresholds: Optional[Thresholds] = None) -> Verdict:
     """The word these facts have earned."""
+    if vitals.writing_problem:  # the reason for whatever else is wrong
+        text = f"the database takes nothing in: {vitals.writing_problem}"
+        return of_reasons([Reason(WRITING, text, {"cause": vitals.writing_problem}, State.DOWN)])
     found = (rule(vitals, thresholds or Thresholds()) for rule in _RULES)
     return of_reasons([reason for reason in found if reason is not None])
 

@@ -45,7 +45,7 @@ class Vitals:
 
     `recent`: the minutes of the last half hour, oldest first. `retrying`: jobs that wait for their next attempt, up to
     a bound. `newest_age_seconds`: since the newest job arrived, None without any. `blocker`: the job that the one which
-    is blocked longest waits for, asked for only when it has waited for long.
+    is blocked longest waits for, asked for only when it has waited for long. `writing_problem`: why nothing is stored.
     """
 
     waiting: Waiting
@@ -56,6 +56,7 @@ class Vitals:
     retrying: int = 0
     newest_age_seconds: Optional[float] = None
     blocker: Optional[JobSummary] = None
+    writing_problem: Optional[str] = None
 
     @property
     def has_begun(self) -> bool:

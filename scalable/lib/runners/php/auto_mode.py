@@ -21,6 +21,7 @@ from scalable.lib.runners.php.find_php import (
     names_in,
     php_cgi_like,
 )
+from scalable.lib.runners.php.source_signs import Place
 
 # What php-cgi says it is; a bot may ask for the first letters only.
 _OF_PHP_CGI = frozenset(("cgi", "cgi-fcgi"))
@@ -62,9 +63,10 @@ def choose_way(source: BotSource, around: Circumstances) -> Way:
     php_cgi = None if named and not named & _OF_PHP_CGI else _php_cgi(source, around.php_binary)
     if php_cgi is not None:
         return Way("fastcgi", php_cgi.path)
-    if signs.interface is None and signs.console is None:
+    by_itself = signs.request or (signs.request_query if around.has_query else None)
+    if signs.interface is None and signs.console is None and by_itself is None:
         return Way("cli")
-    return _at_its_web_server(source, around)
+    return _at_its_web_server(source, around, by_itself)
 
 
 def _is_for_a_shell(source: BotSource) -> bool:
@@ -144,14 +146,16 @@ def _lacks_extensions(source: BotSource, cli: Php, php_cgi: Php) -> bool:
     return drivers or bool(used & names_in(cli, missing))
 
 
-def _at_its_web_server(source: BotSource, around: Circumstances) -> Way:
-    """For a bot that asks which interface PHP has, where there is only the command-line program."""
+def _at_its_web_server(source: BotSource, around: Circumstances, by_itself: Optional[Place]) -> Way:
+    """For a bot that asks which interface PHP has, or reads its request `by_itself`, where there is only `cli`."""
     address = around.own_address()
     if address:
         return Way("http", address=address)
     place = source.signs.console or source.signs.interface
+    asked = f"the bot asks which interface PHP has ({place}), and no PHP here has the one it wants"
+    if place is None:
+        asked = f"the bot reads its request by getenv or filter_input ({by_itself}), which finds none in mode cli"
     raise BotUnsuitable(
-        f"the bot asks which interface PHP has ({place}), and no PHP here has the one it wants: set "
-        f"BOT_LEGACY_PATH to its address, such as https://example.com/{source.file.name}, install php-cgi of the "
-        f"site's version, {DECIDE}"
+        f"{asked}: set BOT_LEGACY_PATH to its address, such as https://example.com/{source.file.name}, install php-cgi "
+        f"of the site's version, {DECIDE}"
     )

@@ -7,6 +7,7 @@ count. What a library says of shells and queries (folder vendor) is not the bot'
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Optional
 
 from scalable.lib.runners.php.constant_text import DOCUMENT_ROOT, Values, evaluate, statement_end
+from scalable.lib.runners.php.named_files import LIBRARIES, class_names, php_files, texts
+from scalable.lib.runners.php.query_gate import query_gate
 from scalable.lib.runners.php.source_signs import Place, Signs, read_signs
 from scalable.lib.runners.php.tokens import Kind, Token, tokens_of
 
@@ -22,7 +25,7 @@ MAX_FILES, MAX_BYTES = 100, 512 * 1024
 _INCLUDES = ("require", "require_once", "include", "include_once")
 # Whoever includes by these, includes files that cannot be told.
 _LOADERS = ("spl_autoload_register", "eval")
-_LIBRARIES = ("vendor", "node_modules")
+_GETS_A_QUERY = re.compile(r"_GET|_REQUEST|QUERY_STRING")
 
 Signature = Optional[tuple[int, int, int, int]]
 
@@ -51,6 +54,7 @@ def read_bot_source(file: Path) -> BotSource:
     """The source of the bot `file`. Files that cannot be read say nothing, which the check of the bot reports."""
     walk = _Walk(os.path.abspath(file))
     walk.read(os.path.abspath(file))
+    walk.read_what_may_be_included()
     return BotSource(file, walk.signs, walk.is_complete, tuple(walk.signatures.items()))
 
 
@@ -72,6 +76,9 @@ class _Walk:
         self._folder = os.path.dirname(bot)
         self._values = Values()
         self._bytes_left = MAX_BYTES
+        self._loads_by_name = False
+        self._classes: set[str] = set()
+        self._texts: set[str] = set()
 
     def read(self, path: str) -> None:
         """`path` is absolute. A file is read once."""
@@ -82,6 +89,8 @@ class _Walk:
         if source is None:
             return
         tokens = tokens_of(source)
+        self._classes |= set(class_names(tokens))
+        self._texts |= set(texts(tokens))
         begin = 0
         for at, token in enumerate(tokens):
             if token.kind is Kind.NAME and token.text.lower() in _INCLUDES and not _is_member(tokens, at):
@@ -91,6 +100,42 @@ class _Walk:
             elif token.kind is Kind.NAME and token.text.lower() in _LOADERS:
                 self.is_complete = False
         self._understand(path, source, tokens, begin, len(tokens))
+        self._note_query_gate(path, source, tokens)
+
+    def read_what_may_be_included(self) -> None:
+        """Read the files that the bot's code names, when it includes some by ways that cannot be told.
+
+        Not all of them may be its own: the folder may have other bots and pages. So it is not asked whether one polls,
+        and of files that no class is named by, only for what a bot compares and asks of PHP.
+        """
+        if self.is_complete:
+            return
+        signs, polls, gate = self.signs, self.signs.polls, None
+        files = php_files({self._folder, *self._beside_libraries()})
+        left = {path for paths in files.values() for path in paths} - set(self.signatures)
+        while left:
+            of_classes = [path for name in self._classes for path in files.get(name, []) if path in left]
+            of_texts = [path for name in self._texts for path in files.get(name, []) if path in left]
+            path = min(of_classes or (of_texts if self._loads_by_name else []), default="")
+            if not path:
+                break
+            left.discard(path)
+            gate = signs.query_gate
+            self.read(path)
+            signs.query_gate = signs.query_gate if of_classes else gate
+        signs.polls = polls
+
+    def _beside_libraries(self) -> set[str]:
+        """The folders whose `vendor` it includes something of."""
+        roots = (path.partition(f"{os.sep}vendor{os.sep}") for path in self.signatures)
+        return {root for root, vendor, _ in roots if vendor}
+
+    def _note_query_gate(self, path: str, source: str, tokens: Sequence[Token]) -> None:
+        where, is_own = self._where(path, source)
+        may = is_own and self.signs.query_gate is None and _GETS_A_QUERY.search(source)
+        gate = query_gate(tokens) if may else None
+        if gate is not None:
+            self.signs.query_gate = where.place(tokens[gate].at)
 
     def _text(self, path: str) -> Optional[str]:
         """Each byte is a character: PHP's names and quotes are ASCII, and the rest need not be UTF-8."""
@@ -111,16 +156,20 @@ class _Walk:
 
     def _understand(self, path: str, source: str, tokens: Sequence[Token], begin: int, end: int) -> None:
         """The tokens from `begin` to `end`; the others are there to be looked back at, and forward."""
-        name = os.path.relpath(path, self._folder)
-        is_own = not any(part in _LIBRARIES for part in Path(name).parts[:-1])
-        where = PlaceOf(os.path.basename(path) if name.startswith("..") else name, source)
+        where, is_own = self._where(path, source)
         read_signs(self.signs, self._values, path, where.place, is_own, tokens, range(begin, end))
+
+    def _where(self, path: str, source: str) -> tuple[PlaceOf, bool]:
+        """What makes places of the file, and whether it is the bot's own."""
+        name = os.path.relpath(path, self._folder)
+        is_own = not any(part in LIBRARIES for part in Path(name).parts[:-1])
+        return PlaceOf(os.path.basename(path) if name.startswith("..") else name, source), is_own
 
     def _include(self, path: str, tokens: Sequence[Token], at: int) -> None:
         named = evaluate(tokens[at + 1 : statement_end(tokens, at + 1)], path, self._values)
         found = None if not named else self._found(named, path)
         if found is None:
-            self.is_complete = False
+            self.is_complete, self._loads_by_name = False, True
         else:
             self.read(found)
 

@@ -134,6 +134,9 @@ class _Expression:
         if token.kind is Kind.NAME:
             return self._name(token.text)
         if token[:2] == (Kind.OPERATOR, "("):
+            if [part.text for part in self._tokens[self._at : self._at + 2]] == ["string", ")"]:  # a cast
+                self._at += 2
+                return self._term()
             text = self.joined()
             return text if self._takes(")") else None
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Optional
 
 from scalable.lib.runners.php.constant_text import (
@@ -18,7 +19,7 @@ from scalable.lib.runners.php.constant_text import (
     operands,
     statement_end,
 )
-from scalable.lib.runners.php.shell_branch import SOON, Branch, argument_branch, branch_at
+from scalable.lib.runners.php.shell_branch import Branch, argument_branch, branch_at
 from scalable.lib.runners.php.tokens import Kind, Token
 
 SECRET_HEADERS = ("HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN", "X-TELEGRAM-BOT-API-SECRET-TOKEN")
@@ -39,6 +40,12 @@ INTERFACES = frozenset(
         "phpdbg",
     ]
 )
+# What a web server tells of a request; in `cli` it is in $_SERVER alone.
+_TOLD = frozenset(
+    ["CONTENT_LENGTH", "CONTENT_TYPE", "GATEWAY_INTERFACE", "REMOTE_ADDR", "REQUEST_METHOD", "REQUEST_URI"]
+)
+_STREAMS = ("STDIN", "STDOUT", "STDERR")
+_HASHES = ("md5", "sha1", "hash", "hash_hmac", "crc32", "crypt", "base64_encode", "bin2hex")
 _COMPARISONS = ("===", "!==", "==", "!=", "<>")
 _COMPARING = ("hash_equals", "strcmp", "strcasecmp", "strncmp", "in_array")
 _POLLING = re.compile(r"(?:^|/)getupdates(?![a-z])", re.IGNORECASE)
@@ -62,12 +69,13 @@ class Signs:
     """What was seen first of each kind, None: nothing.
 
     `body`, `stdin`: it reads php://input, standard input. `query`: by key where in the query it looks, "" for all of
-    it; `query_gate`: without the query it does nothing. `interface`: it asks which interface PHP has, and `interfaces`
-    are those it names. `console`: it asks whether it was started by hand, and what it does then cannot be told;
-    `refuses_web`: it ends when it was not. `method`: it looks at REQUEST_METHOD. `polls`: it calls getUpdates.
-    `sets_webhook`: it calls setWebhook. `secret`: it looks at the header with the secret token, and compares it with
-    one of `secret_values`, if these are in the source. `names`: what it calls functions, classes and constants by, in
-    lower case.
+    it; `query_gate`: without the query it does nothing. `interface`: it asks which interface PHP has, or whether it
+    runs in a shell, and `interfaces` are those it names. `console`: it asks whether it was started by hand, and what it
+    does then cannot be told; `refuses_web`: it ends when it was not. `request`, `request_query`: it looks at its
+    request, or at the query, in a way that finds none in PHP's `cli` (getenv, filter_input). `method`: it looks at
+    REQUEST_METHOD. `polls`: it calls getUpdates. `sets_webhook`: it calls setWebhook. `secret`: it looks at the header
+    with the secret token, and compares it with one of `secret_values`, if these are in the source. `names`: what it
+    calls functions, classes and constants by, in lower case.
     """
 
     body: Optional[Place] = None
@@ -78,6 +86,8 @@ class Signs:
     interfaces: set[str] = field(default_factory=set)
     console: Optional[Place] = None
     refuses_web: Optional[Place] = None
+    request: Optional[Place] = None
+    request_query: Optional[Place] = None
     method: Optional[Place] = None
     polls: Optional[Place] = None
     sets_webhook: Optional[Place] = None
@@ -136,8 +146,8 @@ class _Reader:
         if _BODY.match(text):
             self._see("body", at, in_libraries=True)
         elif _STDIN.match(text):
-            self._see("stdin", at)
-        elif text.upper() in SECRET_HEADERS:
+            self._stdin(at)
+        elif _names_header(self._joined(at)):
             self._see("secret", at)
         elif text == "REQUEST_METHOD":
             self._see("method", at)
@@ -145,10 +155,29 @@ class _Reader:
             self._asks(at, argument_branch(self.tokens, at))
         elif text == "QUERY_STRING":
             self._see_query(at, "")
+            if self._is(at - 2, "getenv"):
+                self._see("request_query", at)
+        elif text == "PHP_SAPI" or (text in _STREAMS and self._is(at - 2, "defined")) or self._is_shells(at):
+            self._see("interface", at)
         elif _POLLING.search(text):
             self._see("polls", at)
         elif _SETTING.search(text):
             self._see("sets_webhook", at)
+        if self._is(at - 2, "getenv", "apache_getenv") and (text in _TOLD or text.startswith("HTTP_")):
+            self._see("request", at)
+
+    def _joined(self, at: int) -> str:
+        """The text there, with those that dots join to it."""
+        text = self.tokens[at].text
+        while self._is(at + 1, ".") and self._literal(at + 2) is not None:
+            at += 2
+            text += self.tokens[at].text
+        return text
+
+    def _is_shells(self, at: int) -> bool:
+        """Whether the text is the key of `$_SERVER['argv']`."""
+        is_key = self.tokens[at].text in ("argv", "argc") and self._is(at - 1, "[")
+        return is_key and at > 1 and self.tokens[at - 2].text == "$_SERVER"
 
     def _variable(self, at: int, name: str) -> None:
         if name in ("$_GET", "$_REQUEST"):
@@ -167,7 +196,7 @@ class _Reader:
         self.signs.names.add(word)
         is_called = self._is(at + 1, "(") and not self._is(at - 1, "function")
         if name == "STDIN":
-            self._see("stdin", at)
+            self._stdin(at)
         elif name == "PHP_SAPI" or (word == "php_sapi_name" and is_called):
             self._see("interface", at)
             self._interfaces(at)
@@ -180,12 +209,16 @@ class _Reader:
             self._see("sets_webhook", at)
         elif name == "INPUT_GET":
             self._see_query(at, self._literal(at + 2) or "")
+            self._see("request_query", at)
+        elif name == "INPUT_SERVER":
+            self._see("request", at)
+        elif word == "http_response_code" and self._is(at + 2, ")"):
+            if self._is(at - 2, "false") or self._is(at + 4, "false"):  # which it says in a shell
+                self._see("interface", at)
         elif word in ("define", "const"):
             self._constant(at, word)
         elif word in _COMPARING and is_called and self.is_own:
             self._compared(arguments(self.tokens, at + 1)[:2])
-        elif word in ("if", "elseif") and self._is(at + 1, "(") and self.is_own:
-            self._condition(at)
 
     def _is(self, at: int, *texts: str) -> bool:
         if not 0 <= at < len(self.tokens):
@@ -241,9 +274,11 @@ class _Reader:
         """When one side is the header, the other may be the secret: a text, or texts of a list."""
         if len(sides) != 2 or self._is_header(sides[0]) == self._is_header(sides[1]):
             return
-        other = sides[1] if self._is_header(sides[0]) else sides[0]
-        if other and other[0].kind is Kind.OPERATOR and other[0].text == "[":
-            found = [evaluate(part, self.file, self.values) for part in arguments(other, 0)]
+        header, other = sides if self._is_header(sides[0]) else (sides[1], sides[0])
+        if any(token.kind is Kind.NAME and token.text.lower() in _HASHES for token in header):
+            return
+        if other and other[0].text in ("[", "array"):
+            found = [evaluate(part, self.file, self.values) for part in arguments(other, other[0].text == "array")]
         else:
             found = [evaluate(other, self.file, self.values)]
         self.signs.secret_values |= {text for text in found if text}
@@ -251,41 +286,41 @@ class _Reader:
     def _is_header(self, expression: Sequence[Token]) -> bool:
         """Whether it is made of the header itself, or of a variable that was set to it."""
         for token in expression:
-            if token.kind is Kind.TEXT and token.text.upper() in SECRET_HEADERS:
+            if token.kind is Kind.TEXT and _names_header(token.text):
                 return True
             if token.kind is Kind.VARIABLE and self.values.of(token.text) == SECRET_HEADERS[0]:
                 return True
         return False
 
-    # A query without which nothing is done
+    # Standard input
 
-    def _condition(self, at: int) -> None:
-        """`if (… !== $_GET[…]) exit;`, or `if ($_GET[…] == …) { … php://input … }`."""
-        behind = group_end(self.tokens, at + 1)
-        condition = self.tokens[at + 2 : behind - 1]
-        if not any(_is_of_the_query(token) for token in condition):
-            return
-        end = group_end(self.tokens, behind) if self._is(behind, "{") else statement_end(self.tokens, behind)
-        body = self.tokens[behind:end]
-        if any(_is_negation(token) for token in condition):
-            is_gate = any(_ends_the_script(token) for token in body[:SOON])
-        else:
-            is_gate = any(token.kind is Kind.TEXT and _BODY.match(token.text) for token in body)
-        if is_gate:
-            self._see("query_gate", at)
+    def _stdin(self, at: int) -> None:
+        """Where a person is asked for something, it is not the way of the updates."""
+        if self.signs.stdin is None and not any(at in branch for branch in self._for_the_owner):
+            self._see("stdin", at)
 
-
-def _is_of_the_query(token: Token) -> bool:
-    if token.kind is Kind.VARIABLE:
-        return token.text in ("$_GET", "$_REQUEST")
-    return (token.kind is Kind.NAME and token.text == "INPUT_GET") or token[:2] == (Kind.TEXT, "QUERY_STRING")
-
-
-def _is_negation(token: Token) -> bool:
-    if token.kind is Kind.NAME:
-        return token.text.lower() == "empty"
-    return token.kind is Kind.OPERATOR and token.text in ("!", "!==", "!=", "<>")
+    @cached_property
+    def _for_the_owner(self) -> list[range]:
+        """What each `if` has that is about shells, ends the script, and takes no JSON."""
+        found = []
+        for at in range(len(self.tokens)):
+            if not (self._is(at, "if", "elseif") and self._is(at + 1, "(")):
+                continue
+            behind = group_end(self.tokens, at + 1)
+            if any(_is_of_shells(token) for token in self.tokens[at:behind]):
+                is_block = self._is(behind, "{")
+                end = group_end(self.tokens, behind) if is_block else statement_end(self.tokens, behind)
+                words = {token.text.lower() for token in self.tokens[behind:end] if token.kind is Kind.NAME}
+                if words & {"exit", "die"} and "json_decode" not in words:
+                    found.append(range(behind, end))
+        return found
 
 
-def _ends_the_script(token: Token) -> bool:
-    return token.kind is Kind.NAME and token.text.lower() in ("exit", "die", "return")
+def _is_of_shells(token: Token) -> bool:
+    name = token.text.rpartition("\\")[2]
+    return name in ("PHP_SAPI", "php_sapi_name", "$argv", "$argc", "argv", "argc", *_STREAMS)
+
+
+def _names_header(text: str) -> bool:
+    """However it is spelled: as a header, or as a variable of the request."""
+    return text.upper().replace("-", "_").endswith("X_TELEGRAM_BOT_API_SECRET_TOKEN")
