@@ -17,9 +17,8 @@ from tests.support.need import need
 from tests.support.servers.idle_installation import Ticks
 from tests.support.servers.site import wait_until
 
-# Which of them no worker may run with these settings: one would refuse every update, one would never end, and of one it
-# cannot be told where it takes its update.
-HELD = ("exits on a wrong header", "polls by mistake", "has a menu and an unknown library")
+# Which of them no worker may run with these settings: one would refuse every update, one would never end.
+HELD = ("exits on a wrong header", "polls by mistake")
 # What a bot does with its update: it keeps it.
 RAN = 'file_put_contents(__DIR__ . "/ran", file_get_contents("php://input") . "\\n", FILE_APPEND);'
 # By name: the bot, and the files beside it.

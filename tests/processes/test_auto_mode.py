@@ -230,6 +230,7 @@ CONSOLES = {
     "by its arguments": f"if (isset($argv)) {{ {MENU} exit; }} {BODY}",
     "a menu and a way for shells": f"if (PHP_SAPI === 'cli' && posix_isatty(STDIN)) {{ {MENU} exit; }}"
     f"$u = PHP_SAPI === 'cli' ? stream_get_contents(STDIN) : {BODY}",
+    "a menu and an unknown library": f"require $x; if (PHP_SAPI === 'cli') {{ {MENU} exit; }} $bot->run();",
     "without a menu": f"if (defined('STDIN')) {{ setWebhook(); exit; }} {BODY}",
 }
 
@@ -256,7 +257,6 @@ PROGRAMS = {
     "in a shell alone, however": f"PHP_SAPI === 'cli' or die; {BODY} run($u ?: stream_get_contents(STDIN));",
     "in a shell alone, with a library": "require $x; if (PHP_SAPI !== 'cli') exit; run(stream_get_contents(STDIN));",
     "in a block": "if (PHP_SAPI === 'cli') { $u = stream_get_contents(STDIN); run($u); }",
-    "with an argument": f"if (isset($argv[1])) {{ {MENU} exit; }} {BODY}",
 }
 
 
@@ -271,7 +271,6 @@ def test_a_bot_that_takes_its_update_in_a_shell_is_run_as_a_program(host: Host, 
 @pytest.mark.parametrize(
     "code",
     [
-        f"require $x; if (PHP_SAPI === 'cli') {{ {MENU} exit; }} $bot->run();",
         "require $x; if (PHP_SAPI === 'cli') { $u = stream_get_contents(STDIN); run($u); }",
         f"require $x; if (defined('STDIN')) {{ {MENU} }} else {{ (new Bot())->handle(); }}",
         f"if (PHP_SAPI !== 'cli') exit; if (isset($argv)) {{ {MENU} exit; }} {BODY}",
@@ -369,12 +368,13 @@ def test_f2_a_page_for_its_owner_that_asks_for_a_query_is_no_reason_to_hold_a_bo
     ("shell", "mode"),
     [
         ("if (PHP_SAPI === 'cli') { echo 'Token: '; save(fgets(STDIN)); exit; }", "fastcgi"),
-        ("if (PHP_SAPI === 'cli') { run(json_decode(fgets(STDIN))); exit; }", "cli"),
+        (f"if (isset($argv[1])) {{ {MENU} exit; }}", "fastcgi"),
+        ("if (PHP_SAPI === 'cli') { run(json_decode(fgets(STDIN))); exit; }", "fastcgi"),
         ("if (PHP_SAPI === 'cli') { $u = stream_get_contents(STDIN); }", "cli"),
     ],
 )
 def test_f14_where_a_person_is_asked_in_a_shell_no_update_is_given(host: Host, shell: str, mode: str) -> None:
-    """F14: a shell for updates is told by the JSON that it takes, or by the script going on."""
+    """F14: a bot that gets its updates from a web server as well is run as by one, unless it goes on after the shell."""
     host.has("php", CLI)
     host.has("php-cgi", CGI)
 
