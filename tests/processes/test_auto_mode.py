@@ -374,7 +374,7 @@ def test_f2_a_page_for_its_owner_that_asks_for_a_query_is_no_reason_to_hold_a_bo
     ],
 )
 def test_f14_where_a_person_is_asked_in_a_shell_no_update_is_given(host: Host, shell: str, mode: str) -> None:
-    """F14: a bot that gets its updates from a web server as well is run as by one, unless it goes on after the shell."""
+    """F14: a bot that a web server runs as well is run as by one, unless it goes on after the shell."""
     host.has("php", CLI)
     host.has("php-cgi", CGI)
 
