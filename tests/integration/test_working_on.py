@@ -111,6 +111,11 @@ def journal(ticks: Ticks) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def note_of(ticks: Ticks) -> str:
+    """What is kept with the newest job."""
+    return ticks.queue.newest(1)[0].error_message or ""
+
+
 def wait_for_line(ticks: Ticks, line: str) -> None:
     wait_until(lambda: line in journal(ticks), lambda: (journal(ticks), ticks.logs()))
 
@@ -202,7 +207,27 @@ def test_its_job_says_so(make: Make) -> None:
 
     ticks.wait_for_states({1: "done"})
 
-    assert re.fullmatch(r"answered after 0\.[0-9] s, and worked on", ticks.queue.newest(1)[0].error_message or "")
+    until = re.fullmatch(r"answered after 0\.[0-9] s, working on until (\S+) UTC at most", note_of(ticks))
+    assert until
+    (ticks.folder / "go").touch()
+    wait_until(lambda: "worked on" in note_of(ticks), lambda: note_of(ticks))
+    assert re.fullmatch(r"answered after 0\.[0-9] s, worked on for [0-9.]+ s", note_of(ticks))
+    assert not ticks.queue.newest(1)[0].warned
+
+
+@pytest.mark.parametrize("make", ["fastcgi", "cgi"], indirect=True)
+def test_f9_what_it_warns_of_after_its_answer_is_kept_as_well(make: Make) -> None:
+    ticks = make(ANSWERS["ok"])
+    bot = ticks.folder / "bot.php"
+    bot.write_text(bot.read_text().replace('note("ended");', 'error_log("DB connection error"); note("ended");'))
+    ticks.store(1)
+    ticks.start("worker_pool.py")
+    ticks.wait_for_states({1: "done"})
+    (ticks.folder / "go").touch()
+
+    wait_until(lambda: ticks.queue.newest(1)[0].warned, lambda: (note_of(ticks), ticks.logs()))
+
+    assert note_of(ticks).endswith("\nDB connection error")
 
 
 def test_one_that_ends_soon_after_its_answer_is_like_any_other(make: Make) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -22,7 +24,7 @@ class Works(WorkingOn):
     """Ends with `warning` after one tick; `seen` is what it was told about a stop."""
 
     def __init__(self, warning: str = "") -> None:
-        super().__init__(0.0, 1.0, 2.0)
+        super().__init__(time.monotonic(), 1.0, 2.0, lambda: "")
         self.warning = warning
         self.seen: list[bool] = []
 
@@ -39,23 +41,33 @@ class Works(WorkingOn):
         raise NotImplementedError
 
 
-def test_the_job_says_when_it_was_answered_beside_what_else_is_to_be_said() -> None:
-    assert note_of(ANSWERED, None) == "answered after 0.3 s, and worked on"
-    assert note_of(ANSWERED, "reply not sent: x") == "reply not sent: x; answered after 0.3 s, and worked on"
+def test_the_job_says_until_when_it_may_work_on_beside_what_else_is_to_be_said() -> None:
+    answered = r"answered after 0\.3 s, working on until \d\d:\d\d:\d\d UTC at most"
+
+    assert re.fullmatch(answered, note_of(ANSWERED, None, Works()))
+    assert re.fullmatch("reply not sent: x; " + answered, note_of(ANSWERED, "reply not sent: x", Works()))
+
+
+def test_at_its_end_the_job_says_how_long_it_did_and_what_went_wrong() -> None:
+    good = wait_for_end(Works(), JOB, StopSignal(), ANSWERED, "reply not sent: x")
+    bad = wait_for_end(Works("stopped after 300 s"), JOB, StopSignal(), ANSWERED)
+
+    assert good.note == "reply not sent: x; answered after 0.3 s, worked on for 0.0 s"
+    assert bad.note == "answered after 0.3 s, worked on for 0.0 s: stopped after 300 s"
 
 
 def test_its_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     works = Works()
 
-    wait_for_end(works, JOB, StopSignal())
+    wait_for_end(works, JOB, StopSignal(), ANSWERED)
 
     assert works.seen == [False]
     assert caplog.messages[0].startswith("bot ended after its answer id=17 seconds=")
 
 
 def test_a_bot_that_was_ended_is_a_warning_with_the_cause(caplog: pytest.LogCaptureFixture) -> None:
-    wait_for_end(Works("stopped after 300 s (BOT_LEGACY_BACKGROUND_SECONDS)"), JOB, StopSignal())
+    wait_for_end(Works("stopped after 300 s (BOT_LEGACY_BACKGROUND_SECONDS)"), JOB, StopSignal(), ANSWERED)
 
     assert caplog.records[0].levelname == "WARNING"
     assert "BOT_LEGACY_BACKGROUND_SECONDS" in caplog.messages[0]
@@ -64,9 +76,9 @@ def test_a_bot_that_was_ended_is_a_warning_with_the_cause(caplog: pytest.LogCapt
 def test_a_stop_is_told_and_one_at_once_ends_it(caplog: pytest.LogCaptureFixture) -> None:
     stop, works = StopSignal(), Works()
     stop.request()
-    wait_for_end(works, JOB, stop)
+    wait_for_end(works, JOB, stop, ANSWERED)
     stop.request(signal.SIGQUIT)
-    wait_for_end(works, JOB, stop)
+    wait_for_end(works, JOB, stop, ANSWERED)
 
     assert works.seen == [True]
     assert "asked to stop at once" in caplog.messages[-1]

@@ -106,6 +106,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/runners/*working_on.py": "a bot that has answered, and works on",
     "scalable/lib/worker/after_answer.py": "a bot that has answered, and works on",
     "scalable/lib/runners/bot_file.py": "is the bot there, and may it be read?",
+    "scalable/lib/worker/wakeup.py": "how a worker waits while there is nothing to do",
     "scalable/lib/worker/warning_log.py": "a line of the log for what bots write as warnings",
     "scalable/lib/runners/process.py": "another runner: the bot as a program",
     "scalable/lib/ingest/webhook_address.py": "how the webhook learns its own address",

@@ -191,6 +191,7 @@ class DatabaseQueue:
     renew_many = lease_batch.renew_many
     complete_many = lease_batch.complete_many
     keep_warnings = lease_batch.keep_warnings
+    keep_note = lease_batch.keep_note
 
     def retry(self, lease: Lease, error: str, delay_seconds: float) -> None:
         """The attempt failed: processing → pending, due in `delay_seconds`. Raises LeaseLost."""

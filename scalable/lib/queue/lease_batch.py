@@ -7,7 +7,7 @@ moves on to the next one that is run. The public functions are methods of Databa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalable.lib.errors import LeaseLost
 from scalable.lib.queue import statements as sql
@@ -68,9 +68,9 @@ SET status = 'processing', attempts = attempts + 1, parked = 0, has_followers = 
 
 
 # What the bot wrote in a run that is stored as done. By primary key; only while that run was the job's last one.
-KEEP_WARNING = """
+KEEP_NOTE = """
 UPDATE {jobs}
-SET error_message = :text, warned = 1, updated_at = {now}
+SET error_message = :text, warned = :warned, updated_at = {now}
 WHERE id = :id
   AND status = 'done'
   AND lease_token = :token
@@ -106,10 +106,20 @@ def keep_warnings(queue: DatabaseQueue, warnings: Sequence[tuple[Lease, str]]) -
 
     def work(session: Session) -> None:
         for lease, text in warnings:
-            session.execute(queue.table.sql(KEEP_WARNING), id=lease.job_id, token=lease.token, text=short_text(text))
+            session.execute(queue.table.sql(KEEP_NOTE), **_note(lease, text, is_warning=True))
 
     if warnings:
         queue.table.in_transaction(work)
+
+
+def keep_note(queue: DatabaseQueue, lease: Lease, text: str, is_warning: bool) -> None:
+    """Keep another note than the one that `complete` was given, of a run that is stored as done. Safe to repeat."""
+    queue.table.change(KEEP_NOTE, **_note(lease, text, is_warning))
+
+
+def _note(lease: Lease, text: str, is_warning: bool) -> dict[str, Any]:
+    values = {"id": lease.job_id, "token": lease.token, "text": short_text(text)}
+    return {**values, "warned": int(is_warning)}
 
 
 def complete_many(

@@ -106,7 +106,7 @@ class CliRunner(Runner):
             self._reaper,
             errors,
             input_is_file=True,
-            may_work_on=MayWorkOn(self._background_seconds, lambda _: errors.has_answered),
+            may_work_on=MayWorkOn(self._background_seconds, lambda _: errors.has_answered, errors.warnings),
         )
         errors.flush()
         return end.result(self._timeout_seconds, errors.report)

@@ -34,10 +34,14 @@ CLOSED = -1
 
 @dataclass(frozen=True)
 class MayWorkOn:
-    """A program may go on until `background_seconds` after its start, once it `has_answered` by what it printed."""
+    """A program may go on until `background_seconds` after its start, once it `has_answered` by what it printed.
+
+    `warnings`: see WorkingOn.
+    """
 
     background_seconds: float
     has_answered: Callable[[CapturedOutput], bool]
+    warnings: Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,8 @@ class _Run:
         if self._goes_on(self._deadline, tick, may_work_on) and may_work_on is not None:
             seconds = time.monotonic() - self._started
             timeout_seconds = self._deadline - self._started
-            works_on = _ProcessWorkingOn(self._started, timeout_seconds, may_work_on.background_seconds, self)
+            background_seconds, warnings = may_work_on.background_seconds, may_work_on.warnings
+            works_on = _ProcessWorkingOn(self._started, timeout_seconds, background_seconds, warnings, self)
             return ProcessEnd(0, False, seconds, *self._outputs, works_on)
         timed_out = not self._is_over()
         self._end_group()

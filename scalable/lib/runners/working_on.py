@@ -20,12 +20,19 @@ class _TimeIsOver(Exception):
 class WorkingOn(ABC):
     """It began at `started` (time.monotonic). `timeout_seconds` from then on are for a run without an answer.
 
-    With one it may go on until `background_seconds` after its start.
+    With one it may go on until `background_seconds` after its start. `warnings`: what the whole run wrote for its
+    operator, so far.
     """
 
     started: float
     timeout_seconds: float
     background_seconds: float
+    warnings: Callable[[], str]
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it is ended."""
+        return self.started + self.background_seconds - time.monotonic()
 
     def wait(self, tick: Callable[[], None], is_stopping: Callable[[], bool]) -> str:
         """Wait for its end, and end it at its limit; a warning for a person, or an empty text.

@@ -18,7 +18,9 @@ from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Lease
 from scalable.lib.runners.outcome import Outcome
+from scalable.lib.runners.run_result import joined
 from scalable.lib.stop_signal import StopSignal
+from scalable.lib.worker.after_answer import WorkEnd
 from scalable.lib.worker.warning_log import WarningLog
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
 
@@ -81,6 +83,14 @@ class CompletionBuffer:
                     event("job will be retried", **self._facts(job, outcome), in_seconds=delay, cause=outcome.cause)
                 )
 
+    def worked_on(self, end: WorkEnd) -> None:
+        """Keep how a bot ended that had answered; its job is done already."""
+        text = joined((end.note, end.warnings))
+        self._changed(end.job, lambda: self._queue.keep_note(end.job.lease, text, is_warning=bool(end.warnings)))
+        if end.warnings and not end.outcome.warnings:
+            self._heartbeat.counters.count("warned")
+            self._warnings.log(end.job.id, end.warnings)
+
     def seconds_to_next_retry(self) -> float:
         """Until the first job that was put off here is due, so that no poll is needed for it; infinite without any."""
         now = self._clock()
@@ -120,7 +130,7 @@ class CompletionBuffer:
     def _complete(self, job: ClaimedJob, outcome: Outcome, note: Optional[str]) -> None:
         self._queue.complete(job.lease, note)
         if outcome.warnings:
-            self._queue.keep_warnings([(job.lease, f"{note}\n{outcome.warnings}")])
+            self._queue.keep_note(job.lease, joined((note or "", outcome.warnings)), is_warning=True)
 
     def _report(self, done: list[tuple[ClaimedJob, Outcome]], lost: list[Lease]) -> None:
         for job, outcome in done:

@@ -141,6 +141,8 @@ class LegacyBotWorker:
                     self._flush(lists)  # so that this job has the lease itself
                 self._leave_out(jobs.reported(end.job, goes_on=end.can_wait))
                 problem = self._record(end, report.slot) or problem
+            if report.work_end is not None:
+                self.completions.worked_on(report.work_end)
             ended += report.ended
             if report.is_last:
                 self._give_back(jobs)
@@ -223,7 +225,7 @@ class LegacyBotWorker:
         if end.outcome is not None:
             self._size.ran(end.outcome.seconds)
             spares_attempt = self.gate.ended(job, end.outcome)
-            self.completions.record(job, end.outcome, end.note, spares_attempt)
+            self.completions.record(job, end.outcome, end.kept_note, spares_attempt)
         elif isinstance(error, LeaseLost):
             log.warning(event("bot stopped", id=job.id, cause=error))
         elif end.is_given_back:

@@ -24,7 +24,7 @@ from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
 from scalable.lib.runners.working_on import WorkingOn
 from scalable.lib.stop_signal import StopSignal
-from scalable.lib.worker.after_answer import check_stop, note_of, wait_for_end
+from scalable.lib.worker.after_answer import WorkEnd, check_stop, note_of, wait_for_end
 from scalable.lib.worker.job_list import JobList
 from scalable.lib.worker.reply_sender import Fate, ReplyResult, ReplySender
 
@@ -51,7 +51,14 @@ class RunEnd:
     @property
     def can_wait(self) -> bool:
         """Whether it is a success and nothing else, which may be stored together with others."""
-        return self.outcome is not None and self.outcome.succeeded and self.note is None
+        return self.outcome is not None and self.outcome.succeeded and self.note is None and self.works_on is None
+
+    @property
+    def kept_note(self) -> Optional[str]:
+        """The note, and that the bot works on."""
+        if self.works_on is None or self.outcome is None:
+            return self.note
+        return note_of(self.outcome, self.note, self.works_on)
 
     @property
     def is_given_back(self) -> bool:
@@ -66,11 +73,12 @@ class RunEnd:
 
 @dataclass(frozen=True)
 class Report:
-    """What `slot` has run. `is_last`: nothing more comes of what it was handed, it is free."""
+    """What `slot` has run. `is_last`: nothing more comes of what it was handed, it is free. `work_end`: see WorkEnd."""
 
     slot: Slot
     ended: list[RunEnd]
     is_last: bool
+    work_end: Optional[WorkEnd] = None
 
 
 class Slot:
@@ -133,9 +141,10 @@ class Slot:
             self._ended.append(end)
             if not end.can_wait:
                 jobs.leave_lane(job)
-            if end.works_on is not None:
+            if end.works_on is not None and end.outcome is not None:
                 self._report_ended(is_last=False)
-                wait_for_end(end.works_on, job, self._stop)
+                work_end = wait_for_end(end.works_on, job, self._stop, end.outcome, end.note)
+                self._report(Report(self, [], False, work_end))
             if end.ends_the_list or self.runner.retire_reason is not None:
                 break
             if jobs.has_more:
@@ -186,7 +195,6 @@ class Slot:
             result = self.runner.run(job.payload, tick)
             outcome, works_on = judge(result, self._is_strict), result.works_on
             note = self._reply(job, outcome, tick)
-            note = note_of(outcome, note) if works_on else note
             return RunEnd(job, waited_seconds, outcome, note, works_on=works_on)
         except BotUnsuitable as error:
             return RunEnd(job, waited_seconds, error=error)

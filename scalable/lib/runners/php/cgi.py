@@ -74,7 +74,9 @@ class CgiRunner(Runner):
                 variables,
                 self._reaper,
                 errors,
-                may_work_on=MayWorkOn(self._background_seconds, lambda output: has_answered(output, errors)),
+                may_work_on=MayWorkOn(
+                    self._background_seconds, lambda output: has_answered(output, errors), errors.warnings
+                ),
             )
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
             return RunResult(End.NOT_STARTED, 0.0, str(error))

@@ -105,7 +105,7 @@ class FastCgiRunner(Runner):
             return self._of_answer(answer, errors, time.monotonic() - started), False
         if answer.ended is RequestEnd.ANSWERED:
             works_on = FastCgiWorkingOn(
-                started, self._timeout_seconds, self._background_seconds, self._server, connection
+                started, self._timeout_seconds, self._background_seconds, errors.warnings, self._server, connection
             )
             result = self._of_answer(answer, errors, time.monotonic() - started)
             return replace(result, works_on=works_on), False

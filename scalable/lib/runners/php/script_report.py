@@ -11,7 +11,7 @@ from typing import Optional
 from urllib.parse import parse_qsl
 
 from scalable.lib.captured_output import CapturedOutput
-from scalable.lib.runners.run_result import ScriptEnd
+from scalable.lib.runners.run_result import ScriptEnd, joined
 
 # Longer than any report: what is longer is no report, or was torn by what another process wrote meanwhile.
 MAX_BYTES = 16384
@@ -54,6 +54,11 @@ class ReportedOutput(CapturedOutput):
         """Add what was held back."""
         held, self._held = self._held, b""
         super().add(held)
+
+    def warnings(self) -> str:
+        """What was written for the operator of the script, its reports left out, and what they say that it logged."""
+        self.flush()
+        return joined((self.text(), self.report.logged if self.report else ""))
 
     def _held_from(self, text: bytes) -> int:
         """Where a report may begin that has not come to its end."""
