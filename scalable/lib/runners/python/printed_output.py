@@ -165,6 +165,8 @@ class _WarningHandler(logging.Handler):
     """Of the root logger: keeps what is logged as a warning, or worse, in a run."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if logging.lastResort is not None and logging.getLogger().handlers == [self]:  # as if this one were not there
+            logging.lastResort.handle(record)
         printed = _open_output()
         if printed is not None and not record.name.startswith("scalable.lib."):
             line = f"{record.levelname}:{record.name}:{self.format(record)}\n"
