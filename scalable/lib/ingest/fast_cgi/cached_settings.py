@@ -26,6 +26,7 @@ DEPENDS_ON = (
     "lib/logs.py",
     "lib/sockets.py",
     "lib/start.py",
+    "lib/web_refusal.py",
     "lib/ingest/pipeline.py",
     "lib/ingest/request_body.py",
     "lib/ingest/responses.py",
