@@ -21,7 +21,7 @@ def start(name: str, script: str) -> None:
     if name == "__main__" and is_web_request(posix.environ):
         folder, _, file = script.rpartition("/")
         if file not in WEB_SCRIPTS:
-            refuse()
+            refuse(posix.environ.get(b"CONTENT_LENGTH", b""))
         from scalable.lib.ingest.fast_cgi.pool_client import forward_to_pool
 
         forward_to_pool(script, posix.environ)

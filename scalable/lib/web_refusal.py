@@ -20,6 +20,7 @@ REASON = (
     b"GATEWAY_INTERFACE and REQUEST_METHOD out of the environment\n"
 )
 EXIT_CODE = 2
+MAX_BODY_BYTES = 2 * 1024 * 1024
 
 
 def is_web_request(environment: "Mapping[bytes, bytes]") -> bool:
@@ -43,11 +44,22 @@ def waits_for_requests() -> bool:
         with_requests.close()
 
 
-def refuse() -> None:
-    """Answer 403, say why in the log, and end the process."""
+def refuse(content_length: bytes = b"") -> None:
+    """Answer 403, say why in the log, and end the process. `content_length` is the request's variable."""
+    _read_body(content_length)
     for file, text in ((1, HEAD + TEXT), (2, sys.argv[0].encode("utf-8", "surrogateescape") + b": " + REASON)):
         try:  # noqa: SIM105 - contextlib would have to be loaded
             posix.write(file, text)
         except OSError:  # nobody reads it
             pass
     posix._exit(EXIT_CODE)
+
+
+def _read_body(length: bytes) -> None:
+    """Else a server that still writes it loses our answer."""
+    left = min(int(length), MAX_BODY_BYTES) if length.isdigit() and len(length) < 20 else 0
+    try:
+        while left > 0 and (part := posix.read(0, min(left, 65536))):
+            left -= len(part)
+    except OSError:  # there is none
+        pass

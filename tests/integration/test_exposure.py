@@ -132,7 +132,7 @@ def test_where_every_script_is_run_for_anybody_none_takes_arguments_and_none_for
 ) -> None:
     """On a host that ignores .htaccess and runs all Python files it may: a query is arguments there (mod_cgi)."""
     every = '<FilesMatch "[.]py$">\n    SetHandler cgi-script\n</FilesMatch>'
-    site = make_site(PY_BOT, "sqlite", "None", extra=every)
+    site = make_site(PY_BOT, "sqlite", "None", extra=every, BOT_WEBHOOK_SECRET="Telegram-knows-it")
     site.run("config.py", "init")
     pool = site.start_pool()
     wait_until((site.plugin / ".htdata" / ".ht-gateway.sock").exists, site.logs)
@@ -161,5 +161,5 @@ def test_where_every_script_is_run_for_anybody_none_takes_arguments_and_none_for
     ):
         assert b"usage:" not in request(f"{site.apache.url}/scalable/{script}?{query}").body
     assert pool.is_running()
-    assert site.send({"update_id": 1}).status == 200, site.logs()
+    assert site.send({"update_id": 1}, X_Telegram_Bot_Api_Secret_Token="Telegram-knows-it").status == 200, site.logs()
     assert (site.plugin / ".htenv").read_bytes() == before
