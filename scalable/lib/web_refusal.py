@@ -33,15 +33,15 @@ def waits_for_requests() -> bool:
     import _socket
 
     try:
-        with_requests = _socket.socket(fileno=posix.dup(0))
+        standard_input = _socket.socket(fileno=0)
     except OSError:  # closed, or no socket
         return False
     try:
-        return with_requests.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN) != 0
+        return standard_input.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN) != 0
     except OSError:  # a kind that never takes any
         return False
     finally:
-        with_requests.close()
+        standard_input.detach()
 
 
 def refuse(content_length: bytes = b"") -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pwd
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,9 @@ from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.minimal_mysql import Connection
 from scalable.lib.queue.dialects.mysql import MySqlDatabase
 from tests.support.fakes.stranger import SALT, STRANGER, Question, open_to_all, stranger
+from tests.support.servers.cgi import CgiAnswer, cgi_variables, run_cgi
 from tests.support.servers.databases import Servers
+from tests.support.servers.site import copy_plugin
 
 PASSWORD = "hush-hush"
 QUESTIONS: dict[str, Question] = {
@@ -193,3 +196,28 @@ def test_the_user_mysql_is_the_server_wherever_it_listens(
 
 def _number() -> int:
     return pwd.getpwnam(STRANGER).pw_uid
+
+
+def test_the_webhook_tells_a_stranger_in_the_servers_place_nothing_and_telegram_keeps_the_update(
+    servers: Servers, shared: Path, tmp_path: Path
+) -> None:
+    """Given a webhook that stored updates the quick way; then the server is gone, and he listens where it was."""
+    real = servers.fresh_database("mariadb-10.11")
+    (shared / "s").symlink_to(str(real.socket))
+    script = copy_plugin(tmp_path) / "webhook_queue.py"
+    settings = {"HOST": str(shared / "s"), "NAME": real.database, "USER": real.user, "PASS": real.password}
+    (script.parent / ".htenv").write_text("".join(f"BOT_DB_{name}='{value}'\n" for name, value in settings.items()))
+
+    def send(number: int) -> CgiAnswer:
+        body = b'{"update_id": %d}' % number
+        return run_cgi([sys.executable, str(script)], {"PATH": "/usr/bin:/bin", **cgi_variables("POST", body)}, body)
+
+    assert [send(number).status for number in (1, 2)] == [200, 200]
+    assert (script.parent / ".htdata" / ".ht-lean").exists()
+    (shared / "s").unlink()
+    with stranger(str(shared / "s")) as him:
+        answer = send(3)
+
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+        assert f"user {STRANGER} answers there" in answer.log
+        assert him.heard() == b""
