@@ -87,6 +87,8 @@ def walk(
     for block, command in to_type(document):
         for part in (each for each in before if each in command):
             before[part]()
+        for name in re.findall(r"curl --config ~/(\S+)", command):
+            newcomer.write(name, text_before(document, block))
         newcomer.let_a_minute_pass()
         done = newcomer.type(command)
         assert done.returncode == 0, f"{block.place}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -94,6 +96,14 @@ def walk(
         for part in (each for each in after if each in command):
             after[part]()
     return printed
+
+
+def text_before(document: Path, block: Block) -> str:
+    """The block of text right above: what has to be in the file that the command names."""
+    every = blocks(document)
+    above = every[every.index(block) - 1]
+    assert above.language == "text", block.place
+    return above.text
 
 
 @pytest.mark.timeout(600)

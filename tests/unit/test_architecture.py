@@ -70,6 +70,7 @@ EVENING_LINES = 5500
 BESIDE_THE_WAY = {
     "scalable/lib/logs.py": "how a log line is written",
     "scalable/lib/sockets.py": "a shorter path for a socket",
+    "scalable/lib/web_refusal.py": "a script that is for a shell is not run by a web server",
     "scalable/lib/deadline.py": "a deadline and a tick",
     "scalable/lib/captured_output.py": "the ends of a long output",
     "scalable/lib/usual_path.py": "the PATH of the programs we start",

@@ -8,6 +8,7 @@ from typing import Optional
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
 from scalable.lib.queue.views.webhook_info import read_webhook
+from scalable.lib.redaction import without_token
 from scalable.lib.setup.config import Config
 from scalable.lib.setup.storage import Storage
 
@@ -35,6 +36,11 @@ def bot_address(folder: Path, bot: Optional[Path], current: str, before: str) ->
         if url and WEBHOOK_SCRIPT not in url:
             return url
     return f"{_guess(folder.parent)}{bot.name if bot else 'bot.php'}"
+
+
+def holds_key(url: str) -> bool:
+    """Whether the address may have a secret in it: a query, a password, the token of a bot."""
+    return "?" in url or "@" in url or without_token(url) != url
 
 
 def own_address(config: Config, storage: Storage) -> str:

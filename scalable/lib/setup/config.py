@@ -154,7 +154,8 @@ def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddre
     if value["BOT_DB_HOST"] is None:
         return SqliteAddress(data_dir / ".ht-queue.sqlite3")
     host, port, socket = value["BOT_DB_HOST"]
-    return MySqlAddress(host, port, socket, value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])
+    account = (value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])
+    return MySqlAddress(host, port, socket, *account, value["BOT_DB_SERVER_USER"])
 
 
 def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Path) -> BotSettings:

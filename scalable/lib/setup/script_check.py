@@ -42,7 +42,7 @@ def check_scripts(
     problems = _writable(folder, suexec) + _owners(folder)
     for name in WEB_SCRIPTS:
         problems += _script(folder / name, suexec)
-    problems += _access_file(folder / ".htaccess")
+    problems += _access_file(folder / ".htaccess") + _executable_modules(folder)
     if not problems:
         seen = f"executable, Unix line ends, owner {_user(folder.stat().st_uid)}, folder {mode_of(folder):o}"
         problems = [ok("scripts", f"{', '.join(WEB_SCRIPTS)}: {seen}")]
@@ -104,6 +104,16 @@ def _access_file(path: Path) -> list[Finding]:
         seen = f"{path} begins with a byte order mark (BOM), which Apache answers with 500"
         return [error("scripts", seen, f"{REMOVE_BOM} {_quoted(path)}")]
     return []
+
+
+def _executable_modules(folder: Path) -> list[Finding]:
+    """Programs that pip puts beside the packages: one of them runs whatever its arguments name."""
+    places = [path for path in (folder / "lib", folder / "vendor") if path.is_dir()]
+    found = [path for place in places for path in place.rglob("*") if path.is_file() and mode_of(path) & 0o111]
+    if not found:
+        return []
+    seen = f"{found[0]} is executable ({len(found)} in all): where .htaccess is ignored, a web server may run it"
+    return [warning("scripts", seen, "python3 scalable/config.py init")]
 
 
 def _interpreters(folder: Path, web_path: str) -> list[Finding]:

@@ -23,6 +23,13 @@ SETTINGS = (
     Setting("BOT_DB_USER", text, "", "User of the database."),
     Setting("BOT_DB_PASS", text, "", "Password of that user; write `BOT_DB_PASS=` when there is none.", secret=True),
     Setting(
+        "BOT_DB_SERVER_USER",
+        matching(r"([A-Za-z_][A-Za-z0-9_.-]{0,63}|[0-9]{1,10})?", "the name or the number of a user"),
+        "",
+        "The user of this machine who runs the database server, or a proxy to it, when the check says that it is not "
+        "`mysql`, root or your own.",
+    ),
+    Setting(
         "BOT_QUEUE_TABLE",
         matching(r"[A-Za-z0-9_]{1,48}", "1 to 48 of A-Z a-z 0-9 _"),
         "bot_jobs",

@@ -10,10 +10,16 @@ from typing import NoReturn
 from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.log_file import bounded_log
 from scalable.lib.setup.packages import missing_package
+from scalable.lib.web_refusal import refuse, waits_for_requests
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """End the process with what `main(arguments)` returns; a ScalableError becomes its message and exit code."""
+    """End the process with what `main(arguments)` returns; a ScalableError becomes its message and exit code.
+
+    A web server that starts the script as a program of FastCGI is refused: it would not stop starting workers.
+    """
+    if waits_for_requests():
+        refuse()
     open_standard_streams()
     bounded_log()()  # a line of cron that ends with the same error each minute writes into a file, too
     try:
