@@ -19,6 +19,7 @@ from scalable.lib.logs import event
 # A megabyte is some 6,000 updates.
 MAX_BYTES = 5_000_000
 OLDER = ".older"
+FOR_OTHERS = 0o077
 _STANDARD_STREAMS, _STANDARD_ERROR = (1, 2), "/proc/self/fd/2"
 
 
@@ -28,7 +29,10 @@ def bounded_log(max_bytes: int = MAX_BYTES) -> Callable[[], None]:
     Does nothing where standard error is no file of this user: a terminal, a pipe, the log of a web server.
     """
     try:
-        is_own_file = stat.S_ISREG(os.fstat(2).st_mode) and os.fstat(2).st_uid == os.geteuid()
+        found = os.fstat(2)
+        is_own_file = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if is_own_file and found.st_mode & FOR_OTHERS:  # cron made it, and its umask is often 022
+            os.fchmod(2, stat.S_IMODE(found.st_mode) & ~FOR_OTHERS)
         name = os.readlink(_STANDARD_ERROR) if is_own_file else ""
     except OSError:  # no such stream, or a system without /proc: there it stays as it is
         name = ""

@@ -19,6 +19,7 @@ from typing import IO, Optional
 
 from scalable.lib.errors import ScalableError
 from scalable.lib.host_limits import within_limits
+from scalable.lib.inherited_umask import inherited_umask
 from scalable.lib.logs import OncePer, event
 from scalable.lib.pool.drain_lock import DrainLock, take_drain_lock
 from scalable.lib.pool.pool_lock import PoolLock
@@ -162,6 +163,7 @@ class StartedDrain:
                     cwd="/",
                     env=environment,
                     start_new_session=True,
+                    umask=inherited_umask(),
                     pass_fds=[lock, theirs],
                 )
         except BaseException:
