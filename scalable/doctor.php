@@ -113,8 +113,17 @@ function html($text)
 
 function print_text()
 {
-    echo text(), "\n";
+    echo plain(text()), "\n";
     return errors() ? 2 : 0;
+}
+
+/* What a terminal would obey is spelled: control characters, and what turns the direction of reading. */
+function plain($text)
+{
+    $obeyed = '/[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8b\x8e\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]/';
+    return preg_replace_callback($obeyed, function ($found) {
+        return '\x' . implode('\x', str_split(bin2hex($found[0]), 2));
+    }, $text);
 }
 
 function text()

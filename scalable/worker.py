@@ -58,8 +58,8 @@ def main(arguments):
 
     options = parse_worker_options(arguments)
     installation = Installation(load_config(os.environ))
-    level = installation.config.log_level
-    configure_logging(quieter(level) if options.drain else level, before_line=bounded_log())
+    level, before_line = installation.config.log_level, bounded_log(*installation.config.log_bounds)
+    configure_logging(quieter(level) if options.drain else level, before_line=before_line)
     reaper = ProcessReaper(options.lifeline)
     runner = installation.create_runner(reaper)
     parts = installation.pool_parts()

@@ -46,7 +46,8 @@ def main(arguments):
 
     options, installation = parse_pool_options(arguments), open_installation()
     config, folder = installation.config, installation.data_folder
-    configure_logging(quieter(config.log_level) if options.cron else config.log_level, before_line=bounded_log())
+    before_line = bounded_log(*config.log_bounds)
+    configure_logging(quieter(config.log_level) if options.cron else config.log_level, before_line=before_line)
     queue = installation.queue()
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)
