@@ -113,8 +113,17 @@ function html($text)
 
 function print_text()
 {
-    echo text(), "\n";
+    echo plain(text()), "\n";
     return errors() ? 2 : 0;
+}
+
+/* What a terminal would obey is spelled: control characters, and what turns the direction of reading. */
+function plain($text)
+{
+    $obeyed = '/[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8b\x8e\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]/';
+    return preg_replace_callback($obeyed, function ($found) {
+        return '\x' . implode('\x', str_split(bin2hex($found[0]), 2));
+    }, $text);
 }
 
 function text()
@@ -293,7 +302,7 @@ function check_data_folder()
             'web server, cron and shell must all run as the folder\'s owner; else give it to that user, mode 700');
         return;
     }
-    found('ok', 'data folder', "$seen, writable");
+    judge_privacy($folder, $seen);
     $trial = "$folder/.ht-trial." . getmypid();
     $written = @file_put_contents($trial, str_repeat("\0", 262144));
     @unlink($trial);
@@ -304,6 +313,35 @@ function check_data_folder()
             'delete what is not needed, such as logs and old backups, or ask the host for more');
     } else {
         found('ok', 'disk', "$free MB free");
+    }
+}
+
+/* By the rule of lib/setup/private_folder.py: made private when it is ours alone, else refused where others may write. */
+function judge_privacy($folder, $seen)
+{
+    $entries = array_diff((array) @scandir($folder), array('.', '..'));
+    $is_for_us_alone = !preg_grep('/^\.ht/', $entries, PREG_GREP_INVERT);
+    $mode = mode($folder);
+    foreach (preg_grep('/^\.ht/', $entries) as $name) {
+        $owner = ($mode & 077) ? @fileowner("$folder/$name") : fileowner($folder);
+        if (!in_array($owner, array(false, 0, own_id(), fileowner($folder)), true)) {
+            found('error', 'data folder', "$seen: $name in it belongs to " . user_name($owner),
+                'look at it, and delete it');
+            return;
+        }
+    }
+    if (own_id() !== 0 && !in_array(fileowner($folder), array(0, own_id()), true)) {
+        found('error', 'data folder', "$seen: that user can replace what is in it", 'name a folder of your own');
+    } elseif (!($mode & 077)) {
+        found('ok', 'data folder', "$seen, writable");
+    } elseif ($is_for_us_alone && fileowner($folder) === own_id()) {
+        found('ok', 'data folder', "$seen, writable; it is made private when it is used next");
+    } elseif ($mode & 022) {
+        found('error', 'data folder', "$seen: others may write here",
+            'make it private (chmod 700), or name a new folder of your own');
+    } else {
+        found('warning', 'data folder', "$seen: it holds other things too, so it stays as it is, and others may see "
+            . 'their names', 'name a folder of its own as BOT_DATA_DIR');
     }
 }
 

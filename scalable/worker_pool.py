@@ -14,8 +14,12 @@ if not __name__.startswith("scalable."):
         sys.stderr.write("%s: %s" % (sys.executable, line))
         sys.exit(2)
     if "scalable" not in sys.modules:
+        import posix
+
         sys.modules["scalable"] = type(sys)("scalable")
         sys.modules["scalable"].__path__ = [__file__.rpartition("/")[0] or "."]
+        # Before the first import, which compiles a file: what is made from now on is for this user alone.
+        sys.modules["scalable"].__dict__["inherited_umask"] = posix.umask(0o077)
     from scalable.lib.start import start
 
     start(__name__, __file__)
@@ -42,7 +46,8 @@ def main(arguments):
 
     options, installation = parse_pool_options(arguments), open_installation()
     config, folder = installation.config, installation.data_folder
-    configure_logging(quieter(config.log_level) if options.cron else config.log_level, before_line=bounded_log())
+    before_line = bounded_log(*config.log_bounds)
+    configure_logging(quieter(config.log_level) if options.cron else config.log_level, before_line=before_line)
     queue = installation.queue()
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)

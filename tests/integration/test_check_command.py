@@ -169,13 +169,28 @@ def test_what_others_may_read_is_a_warning(tmp_path: Path) -> None:
     settings = tmp_path / "settings"
     settings.write_text("BOT_MONITOR_LIMIT=7\n")
     settings.chmod(0o644)
-    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "data" / "of-the-owner").mkdir(parents=True)
+    (tmp_path / "data").chmod(0o755)
 
     finished = check(tmp_path, BOT_CONFIG=str(settings))
 
     assert finished.returncode == 0
     assert line_about("settings file", finished).startswith("warning")
     assert line_about("data folder", finished).startswith("warning")
+
+
+def test_what_others_may_write_is_an_error(tmp_path: Path) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text("BOT_MONITOR_LIMIT=7\n")
+    settings.chmod(0o666)
+    (tmp_path / "data" / "of-the-owner").mkdir(parents=True)
+    (tmp_path / "data").chmod(0o777)
+
+    finished = check(tmp_path, BOT_CONFIG=str(settings))
+
+    assert finished.returncode == 2
+    assert line_about("settings file", finished).startswith("error")
+    assert "mode 777: others may write here" in line_about("data folder", finished)
 
 
 def test_a_process_that_would_use_another_database_stops_and_names_both(

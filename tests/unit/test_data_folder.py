@@ -38,7 +38,7 @@ def test_everything_written_is_private_and_has_a_name_web_servers_refuse(folder:
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-@pytest.mark.parametrize(("mode", "open_to_others"), [(0o700, False), (0o770, False), (0o755, True), (0o701, True)])
+@pytest.mark.parametrize(("mode", "open_to_others"), [(0o700, False), (0o770, True), (0o755, True), (0o701, True)])
 def test_a_folder_others_may_look_into_is_noticed(folder: DataFolder, mode: int, open_to_others: bool):
     folder.path.chmod(mode)
 

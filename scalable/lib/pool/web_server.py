@@ -12,12 +12,17 @@ from waitress.wasyncore import dispatcher, loop
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.ingest.batch_receiver import BatchReceiver
 from scalable.lib.ingest.request_body import MAX_UPDATE_BYTES
+from scalable.lib.pool.connections import ConnectionLimits, Connections, usual_limits
 
 THREADS = 8
 # How long the loop waits when nothing happens.
 LOOP_SECONDS = 1.0
 # Far longer than one of its rounds takes.
 STOP_SECONDS = 5.0
+# Accepted in one round of the loop, for each socket that listens.
+CONNECTIONS_AT_ONCE = 64
+# Of waitress itself, and the database.
+OTHER_SOCKETS = 20
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -34,8 +39,16 @@ class WebServer:
     `batch_receiver` answers requests with an update that can be stored at once, `application` everything else.
     """
 
-    def __init__(self, application: Any, listen: str, batch_receiver: Optional[BatchReceiver] = None) -> None:
+    def __init__(
+        self,
+        application: Any,
+        listen: str,
+        batch_receiver: Optional[BatchReceiver] = None,
+        limits: Optional[ConnectionLimits] = None,
+    ) -> None:
+        """`limits`: what this machine allows when it is not given."""
         host, port = parse_listen(listen)
+        self._connections = Connections(limits or usual_limits())
         self._sockets: dict[int, Any] = {}  # those that the loop waits for
         try:
             # Far above the application's own limit: waitress cuts the connection, the application explains the error.
@@ -45,6 +58,7 @@ class WebServer:
                 host=host,
                 port=port,
                 threads=THREADS,
+                connection_limit=self._connections.most + CONNECTIONS_AT_ONCE + OTHER_SOCKETS,
                 ident=None,
                 max_request_body_size=8 * MAX_UPDATE_BYTES,
                 clear_untrusted_proxy_headers=False,
@@ -97,9 +111,27 @@ class WebServer:
             self._wait_and_handle()
 
     def _wait_and_handle(self) -> None:
-        loop(LOOP_SECONDS, map=self._sockets, count=1)
+        loop(LOOP_SECONDS, use_poll=True, map=self._sockets, count=1)  # select ends at 1,024 descriptors
+        if not self._is_stopping:
+            self._accept_others()
         if self._batch_receiver is not None:
             self._batch_receiver.store_waiting(self._sockets)
+        open_ones = (each.active_channels.values() for each in self._listening)
+        self._connections.close_what_is_due(open_ones, self._in_line)
+
+    def _in_line(self) -> list[Any]:
+        line = self._listening[0].task_dispatcher  # of all of them
+        with line.lock:
+            return list(line.queue)
+
+    def _accept_others(self) -> None:
+        """Those that came together with the one that waitress accepts in a round: a queue of many is soon empty."""
+        for each in self._listening:
+            for _ in range(CONNECTIONS_AT_ONCE):
+                before = len(each.active_channels)
+                each.handle_accept()
+                if len(each.active_channels) == before:
+                    break
 
     def _stop_listening(self) -> None:
         for each in self._listening:

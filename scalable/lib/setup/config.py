@@ -52,6 +52,7 @@ class Config:
     monitor_mask: str
     monitor_limit: int
     log_level: str
+    log_bounds: tuple[int, int]
     environment: Mapping[str, str] = field(repr=False)
     readings: tuple[Reading, ...] = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
@@ -111,6 +112,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         monitor_mask=value["BOT_MONITOR_MASK"],
         monitor_limit=value["BOT_MONITOR_LIMIT"],
         log_level=value["BOT_LOG_LEVEL"],
+        log_bounds=(value["BOT_LOG_MAX_MB"] * 1_000_000, value["BOT_LOG_FILES"]),
         environment=environment,
         readings=tuple(readings.values()),
         warnings=(*unknown_names(SETTINGS, environment, file_values), *idle_settings(value)),

@@ -16,6 +16,7 @@ from scalable.lib.errors import ConfigurationError
 from scalable.lib.ingest.pool_notification import NotificationSocket, notify_pool, open_notification_socket
 from scalable.lib.runners.php.public_address import ADDRESS_NOTE, noted_addresses
 from scalable.lib.setup.files import mode_of, user_name, write_file
+from scalable.lib.setup.private_folder import FOR_OTHERS, make_private
 
 
 class DataFolder:
@@ -48,10 +49,11 @@ class DataFolder:
                 f"BOT_DATA_DIR={str(self.path)!r}: user {user_name(os.geteuid())} may not write here; "
                 "the web server, cron and the shell must all run as the folder's owner"
             )
+        make_private(self.path)
 
     def others_may_enter(self) -> bool:
-        """Whether other users of the machine can look into the folder."""
-        return bool(mode_of(self.path) & 0o007)
+        """Whether other users of the machine can look into the folder, which is left so when it holds other things."""
+        return bool(mode_of(self.path) & FOR_OTHERS)
 
     def remember_database(self, identity: str) -> None:
         """Note `identity` as this installation's database, or compare it with what is noted.

@@ -181,4 +181,11 @@ SETTINGS = (
     ),
     Setting("BOT_MONITOR_LIMIT", whole_number(1, 1000), "100", "How many of the newest jobs the dashboard lists."),
     Setting("BOT_LOG_LEVEL", one_of(*LEVELS), "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Setting(
+        "BOT_LOG_MAX_MB",
+        whole_number(1, 10_000),
+        "10",
+        "Megabytes after which a file that the log is written into, such as cron's, is put aside.",
+    ),
+    Setting("BOT_LOG_FILES", whole_number(0, 100), "3", "How many of those that were put aside are kept."),
 )

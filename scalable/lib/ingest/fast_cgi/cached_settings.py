@@ -51,6 +51,7 @@ DEPENDS_ON = (
     "lib/queue/dialects/sqlite_file.py",
     "lib/setup/config.py",
     "lib/setup/data_folder.py",
+    "lib/setup/private_folder.py",
     "lib/setup/files.py",
     "lib/setup/settings.py",
     "lib/setup/settings_rules.py",

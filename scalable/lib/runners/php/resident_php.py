@@ -21,6 +21,7 @@ from typing import Optional
 
 from scalable.lib.errors import BotMissing, NoProcessLeft
 from scalable.lib.host_limits import within_limits
+from scalable.lib.inherited_umask import inherited_umask
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
 from scalable.lib.runners.php.find_php import CGI, find_php
@@ -176,6 +177,7 @@ class _PhpCgi:
             cwd="/",
             env=environment,
             start_new_session=True,
+            umask=inherited_umask(),
         )
         self._reaper = reaper
         if reaper is not None:
