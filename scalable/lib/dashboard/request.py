@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Optional
 import bottle
 from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import STRANGER, Keys
+from scalable.lib.dashboard.access import STRANGER, Keys, Visitor
+from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.language import Language, choose_language
 from scalable.lib.dashboard.masking import mask_job
 from scalable.lib.dashboard.pages import Page, render, script_path
@@ -89,10 +90,12 @@ class DashboardRequest:
         self.visitor = STRANGER
         self._keys: Optional[Keys] = None
 
-    def identify(self, keys: Keys) -> None:
-        """Identify the visitor by cookie or address; from now on pages hold the form token of that visitor."""
+    def identify(self, keys: Keys, ended: EndedSessions) -> None:
+        """Identify the visitor by the cookie; from now on pages hold the form token of that visitor."""
         self._keys = keys
-        self.visitor = keys.visitor(self.environ, self.cookie(SESSION_COOKIE))
+        session = keys.session(cookie := self.cookie(SESSION_COOKIE))
+        if session is not None and not ended.has(session):
+            self.visitor = Visitor(session.role, cookie)
 
     def check(self) -> None:
         """Raises HTTPResponse, the refusal, for a method, a size or a format that no page of the dashboard takes."""
