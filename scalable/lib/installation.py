@@ -129,12 +129,12 @@ class Installation(Storage):
             lambda: forgotten.updates if (forgotten := self.left_behind()) is not None else 0,
         )
 
-    def run_checks(self, url: str, server: str, way: str) -> CheckReport:
+    def run_checks(self, server: str, way: str) -> CheckReport:
         """All checks, with the facts of a web request; see CheckContext."""
         from scalable.lib.setup.checks import CheckContext, run_checks
         from scalable.lib.setup.settings_check import WEB
 
-        return run_checks(self.config, CheckContext(WEB, url, server, way))
+        return run_checks(self.config, CheckContext(WEB, asks_webhook=True, server=server, way=way))
 
     def create_scripts(self) -> dict[str, Wsgi]:
         """Webhook, dashboard and tick by the names their scripts have."""
@@ -262,7 +262,7 @@ class Installation(Storage):
         return InventedToken(folder.monitor_token(invent=True), folder.monitor_token_file)
 
     def web_server(self, listen: str) -> WebServer:
-        """Webhook, dashboard and tick beside the pool, at `listen`: HOST:PORT or unix:PATH. Raises ConfigurationError."""
+        """Webhook, dashboard and tick beside the pool, at HOST:PORT or unix:PATH. Raises ConfigurationError."""
         from scalable.lib.ingest.batch_receiver import BatchReceiver
         from scalable.lib.pool.web_server import WebServer
 

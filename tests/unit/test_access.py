@@ -306,9 +306,7 @@ class TestAttempts:
 
         assert [self.wait(attempts, f"browser {number}", Role.OWNER) for number in range(200)] == [0] * 200
 
-    def test_guesses_at_the_same_moment_are_counted_as_those_one_after_the_other(
-        self, attempts: LoginAttempts
-    ) -> None:
+    def test_guesses_at_the_same_moment_are_counted_as_those_one_after_the_other(self, attempts: LoginAttempts) -> None:
         start, looked_at = threading.Barrier(40), []
 
         def guess() -> None:

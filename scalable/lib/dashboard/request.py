@@ -47,7 +47,7 @@ class DashboardSettings:
     """What an owner decides about the dashboard. `mask`: people's data is hidden from `reader`, `everyone` or `nobody`.
 
     `make_api` is None without a BOT_TOKEN: then Telegram cannot be asked about the webhook. `run_checks` is given the
-    address of the folder scalable/, the web server's name and how it runs this; None: there is no page for it.
+    web server's name and how it runs this; None: there is no page for it.
     `secret_of_bot` tells which secret token the bot itself compares. `left_behind`: how many updates wait where the
     queue was before.
     """
@@ -59,7 +59,7 @@ class DashboardSettings:
     queue_order: str = ""
     make_api: Optional[MakeApi] = field(repr=False, default=None)
     webhook_secret: str = field(repr=False, default="")
-    run_checks: Optional[Callable[[str, str, str], CheckReport]] = field(repr=False, default=None)
+    run_checks: Optional[Callable[[str, str], CheckReport]] = field(repr=False, default=None)
     secret_of_bot: Optional[SecretOfBot] = field(repr=False, default=None)
     left_behind: Callable[[], int] = field(repr=False, default=lambda: 0)
 

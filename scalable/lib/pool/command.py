@@ -108,9 +108,8 @@ def run_pool(
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
 
-    `check` raises ScalableError when workers that started now would find the settings or the bot wrong. `invented`: the
-    dashboard's password where its owner set none. Raises DatabaseUnavailable when the database is away at the start,
-    ConfigurationError when its tables are wrong.
+    `check` raises ScalableError when workers that started now would find the settings or the bot wrong. Raises
+    DatabaseUnavailable when the database is away at the start, ConfigurationError when its tables are wrong.
     """
     services = PoolServices(parts, name := process_name(), parts.open_notifications())
     parts.queue.database.limit_connections(POOL_CONNECTIONS)

@@ -37,7 +37,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def parse_socket(text: str) -> Path:
-    """The path of `unix:PATH`. Raises ConfigurationError, also where others could put a socket of theirs in its place."""
+    """The path of `unix:PATH`. Raises ConfigurationError, also where others could put a socket in its place."""
     if not text[len(UNIX) :] or "\0" in text:
         raise ConfigurationError(f"--serve {text!r}: expected unix:PATH, such as unix:/home/you/bot.sock")
     path = Path(os.path.abspath(text[len(UNIX) :]))
@@ -72,7 +72,8 @@ def _require_free(path: Path) -> None:
 class WebServer:
     """Listens from the moment it is made, answers from `start` on, ends with the process or at `stop`.
 
-    `listen` is HOST:PORT, or unix:PATH for a socket. `batch_receiver` answers requests with an update that can be stored at once, `application` everything else.
+    `listen` is HOST:PORT, or unix:PATH for a socket. `batch_receiver` answers requests with an update that can be
+    stored at once, `application` everything else.
     """
 
     def __init__(self, application: Any, listen: str, batch_receiver: Optional[BatchReceiver] = None) -> None:
@@ -153,7 +154,7 @@ class WebServer:
         self._trigger.pull_trigger()
 
 
-def _place(listen: str) -> dict[str, object]:
+def _place(listen: str) -> dict[str, Any]:
     """For waitress."""
     if listen.startswith(UNIX):
         return {"unix_socket": str(parse_socket(listen)), "unix_socket_perms": SOCKET_MODE}

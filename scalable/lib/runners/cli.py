@@ -38,9 +38,10 @@ def bot_command(bot: Path) -> list[str]:
 class CliRunner(Runner):
     """Starts the bot once per update, in the bot's own folder as a web server would.
 
-    A bot in PHP is run behind the prelude, so that it finds the `request` it is made for. Of `environment`, the owner's,
-    it gets what program_environment passes, with `named`; without one, this process's own. It may work on until `background_seconds` after its start when it has called fastcgi_finish_request().
-    `reaper` ends a bot whose worker is killed; it is the caller's to close.
+    A bot in PHP is run behind the prelude, so that it finds the `request` it is made for. Of `environment`, the
+    owner's, it gets what program_environment passes, with `named`; without one, this process's own. It may work on
+    until `background_seconds` after its start when it has called fastcgi_finish_request(). `reaper` ends a bot
+    whose worker is killed; it is the caller's to close.
     """
 
     def __init__(

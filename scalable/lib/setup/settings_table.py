@@ -70,8 +70,8 @@ SETTINGS = (
         "BOT_LEGACY_ENV",
         matching(r"(\*|[A-Za-z_]\w*)([ ,]+(\*|[A-Za-z_]\w*))*", "`*` or names of variables, with spaces between them"),
         "*",
-        "Which variables of the environment the bot gets besides `PATH`, `HOME`, `LANG`, `TZ` and `BOT_*`: names, or `*` "
-        "for all others. The passwords of Scalable mode only by name. In the modes `cgi` and `fastcgi` `*` adds none.",
+        "Which variables of the environment the bot gets besides `PATH`, `HOME`, `LANG`, `TZ` and `BOT_*`: names, or "
+        "`*`, all. The passwords of Scalable mode only by name. In the modes `cgi` and `fastcgi` `*` adds none.",
     ),
     Setting(
         "BOT_PHP_BINARY",

@@ -30,8 +30,8 @@ from scalable.lib.runners.runner import Runner
 class CgiRunner(Runner):
     """Starts php-cgi once per update. The status of the bot's response tells how it went, as it does Telegram.
 
-    `environment` is the owner's, of which php_environment passes a part on, and what is `named`. A bot that has answered may work on until
-    `background_seconds` after its start.
+    `environment` is the owner's, of which php_environment passes a part on, and what is `named`. A bot that has
+    answered may work on until `background_seconds` after its start.
     """
 
     def __init__(

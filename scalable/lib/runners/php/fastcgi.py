@@ -38,8 +38,8 @@ REFUSALS: dict[int, str] = {
 class FastCgiRunner(Runner):
     """Sends each update to `server`. The status of the bot's response tells how it went, as it does Telegram.
 
-    Of `environment`, the owner's, the bot finds the BOT_* variables and those `named`. A bot that has answered may work on until
-    `background_seconds` after its start.
+    Of `environment`, the owner's, the bot finds the BOT_* variables and those `named`. A bot that has answered may
+    work on until `background_seconds` after its start.
     """
 
     def __init__(
