@@ -1,9 +1,8 @@
-"""What a worker's environment holds of ours, and what of it reaches the bot, in every mode that runs on this machine."""
+"""What of a worker's environment reaches the bot, in every mode that runs on this machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from scalable.lib.runners.bot_environment import OURS
 from tests.support.servers.idle_installation import Ticks
 
-# SQLite is used all the same: BOT_DB_PASS alone is given to the bot by hosts, and is no setting without the others.
+# The queue is on SQLite here; BOT_DB_PASS is asked for without a server in test_bot_environment.py.
 PASSWORDS = {name: f"hush-{name.lower().replace('_', '-')}" for name in OURS if name != "BOT_DB_PASS"}
 OWN = {"SHOP_DB_PASSWORD": "the bot's own", "BOT_TOKEN": "", "BOT_FLAVOUR": "mild"}
 PROGRAM = """
@@ -51,8 +50,8 @@ class Bot:
 
 
 @pytest.fixture(params=WAYS)
-def bot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bot]:
-    yield Bot(tmp_path, request.param)
+def bot(request: pytest.FixtureRequest, tmp_path: Path) -> Bot:
+    return Bot(tmp_path, request.param)
 
 
 def test_no_password_of_ours_reaches_the_bot_and_its_own_variables_do(bot: Bot) -> None:
