@@ -60,6 +60,7 @@ class TestInventedPassword:
             mode = site.invented_token.stat().st_mode
         with ServedSite(tmp_path, PY_BOT) as site:
             second = site.token
+        (tmp_path / "other").mkdir()
         with ServedSite(tmp_path / "other", PY_BOT) as site:
             other = site.token
 
@@ -140,6 +141,7 @@ class TestSocket:
             stranger = AtSocket(path).ask("/scalable/dashboard.py?format=json")
             owner = AtSocket(path).ask(f"/scalable/dashboard.py?format=json&token={site.token}")
             mode, printed = stat.S_IMODE(path.stat().st_mode), site.log.read_text()
+            (tmp_path / "second").mkdir()
             again = self.pool(ServedSite(tmp_path / "second", PY_BOT), path)
             again.start()
             wait_until(lambda: not again.is_running(), lambda: tail(tmp_path / "second" / "pool.log"))
@@ -147,7 +149,7 @@ class TestSocket:
         finally:
             pool.close()
 
-        assert stored == (200, b'{"ok": true, "queued_job_id": 1}')
+        assert stored == (200, b'{"ok": true, "queued_job_id": 1}\n')
         assert (stranger[0], owner[0], still) == (403, 200, 403)
         assert mode == 0o660
         assert f"curl --unix-socket {path} -d" in printed

@@ -54,6 +54,8 @@ class Visitor:
 
 
 STRANGER = Visitor(Role.STRANGER)
+# The session of who gives the password with each request, and keeps no cookie.
+PROGRAM = "program"
 
 
 @dataclass(frozen=True)

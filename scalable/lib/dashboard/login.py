@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of
+from scalable.lib.dashboard.access import COOKIE_SECONDS, PROGRAM, Keys, Role, Visitor, address_of
 from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.login_attempts import Guesser, LoginAttempts
 from scalable.lib.dashboard.request import (
@@ -44,7 +44,7 @@ class Login:
 
     def for_this_request(self, given: str) -> None:
         """`?token=…` of a program, which keeps no cookie: the request goes on as its visitor."""
-        self._request.visitor = Visitor(self._role_of(given), "program")
+        self._request.visitor = Visitor(self._role_of(given), PROGRAM)
 
     def _role_of(self, given: str) -> Role:
         device = self._device

@@ -27,9 +27,6 @@ from scalable.lib.setup.settings_check import SHELL, check_environment, check_ot
 from scalable.lib.setup.storage import Storage
 from scalable.lib.setup.work_check import check_work
 
-# `--url` without an address.
-WHERE_TELEGRAM_SENDS = ""
-
 
 @dataclass(frozen=True)
 class CheckContext:
@@ -82,7 +79,8 @@ def run_check_command(
         replace_bot(storage.queue().table, storage.bot_identity())
     if options.compact:
         compact(storage.queue().database)
-    context = CheckContext(url=options.url or "", asks_webhook=options.url == WHERE_TELEGRAM_SENDS)
+    asks_webhook = options.url is True  # no address was given with it
+    context = CheckContext(url="" if asks_webhook else options.url or "", asks_webhook=asks_webhook)
     return print_findings(find_all(config, context, options.dry_run))
 
 
@@ -101,7 +99,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--url",
         type=_url,
         nargs="?",
-        const=WHERE_TELEGRAM_SENDS,
+        const=True,
         metavar="https://example.com/scalable",
         help="the public address of this folder: ask there, too, whether the scripts run, whether the secret arrives, "
         "and whether a private file is shown; without an address, where Telegram has the webhook",

@@ -102,8 +102,12 @@ class DataFolder:
         or holds something else.
         """
         file = self.monitor_token_file
-        kept = self._read(file) or (self._write_once(file, secrets.token_urlsafe(24) + "\n") if invent else "")
-        if kept and not re.fullmatch(r"[A-Za-z0-9_-]{16,256}\n?", kept, re.ASCII):
+        kept = self._read(file)
+        if kept is None and not invent:
+            return ""
+        if kept is None:
+            kept = self._write_once(file, secrets.token_urlsafe(24) + "\n")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{16,256}\n?", kept, re.ASCII):
             raise ConfigurationError(
                 f"{file}: expected 16 or more of A-Z a-z 0-9 _ -; delete it, it is made anew, or set BOT_MONITOR_TOKEN"
             )
