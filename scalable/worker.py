@@ -54,10 +54,12 @@ def main(arguments):
     from scalable.lib.log_file import bounded_log
     from scalable.lib.setup.config import load_config
     from scalable.lib.pool.worker_command import parse_worker_options, run_worker_command
+    from scalable.lib.runners.bot_environment import take_out_ours
     from scalable.lib.runners.process_reaper import ProcessReaper
 
     options = parse_worker_options(arguments)
-    installation = Installation(load_config(os.environ))
+    installation = Installation(load_config(dict(os.environ)))
+    take_out_ours(os.environ, installation.config.bot.variables)  # a bot that is a function runs in this process
     level, before_line = installation.config.log_level, bounded_log(*installation.config.log_bounds)
     configure_logging(quieter(level) if options.drain else level, before_line=before_line)
     reaper = ProcessReaper(options.lifeline)

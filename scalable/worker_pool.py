@@ -35,7 +35,7 @@ def open_installation():
     from scalable.lib.installation import Installation
     from scalable.lib.setup.config import load_config
 
-    return Installation(load_config(os.environ))
+    return Installation(load_config(dict(os.environ)))
 
 
 def main(arguments):
@@ -54,16 +54,19 @@ def main(arguments):
     installation.tell_what_is_left_behind()
     if options.cron:
         from scalable.lib.pool.cron import run_cron
+        from scalable.lib.runners.bot_environment import take_out_ours
 
+        take_out_ours(os.environ, config.bot.variables)  # a bot that is a function runs in this process
         return run_cron(installation.pool_parts(installation.leader_checks()), options.max_seconds, folder.pool_lock)
     installation.check_bot(may_be_held=True)
     if not PoolLock(folder.pool_lock).take(options.ensure):
         return 0
+    invented = installation.invented_token() if options.serve else None
     return run_pool(
         installation.pool_parts(installation.leader_checks()),
         server=installation.web_server(options.serve) if options.serve else None,
         gateway=installation.open_gateway(),
-        has_password=bool(config.monitor_token),
+        invented=invented,
         check=lambda: open_installation().check_bot(),
     )
 

@@ -120,9 +120,9 @@ def test_page_health_metrics_and_shell_say_since_when_and_why(tmp_path: Path) ->
         scene.wait_until_down()
 
         overview = site.overview()
-        page = request(site.dashboard_url).body.decode()
-        health = request(f"{site.dashboard_url}?format=health")
-        metrics = request(f"{site.dashboard_url}?format=prometheus").body.decode()
+        page = site.owner().page()
+        health = request(f"{site.dashboard_url}?format=health{site.query}")
+        metrics = request(f"{site.dashboard_url}?format=prometheus{site.query}").body.decode()
         shell = site.run("dashboard.py", "health")
 
     assert overview["bot_down"]["cause"] == "exit code 1"

@@ -35,7 +35,7 @@ def site(tmp_path: Path, telegram: FakeBotApi) -> Iterator[ServedSite]:
 
 @pytest.fixture
 def visitor(site: ServedSite) -> Visitor:
-    return Visitor(site.dashboard_url)
+    return site.owner()
 
 
 def asked(telegram: FakeBotApi) -> int:
@@ -151,7 +151,7 @@ def test_what_telegram_refuses_is_said_in_its_words_and_changes_nothing(
 
 def test_without_a_token_the_page_says_what_to_set(tmp_path: Path) -> None:
     with ServedSite(tmp_path, PY_BOT) as site:
-        visitor = Visitor(site.dashboard_url)
+        visitor = site.owner()
 
         assert "Set BOT_TOKEN in scalable/.htenv" in visitor.page()
         assert visitor.press("webhook-check").status == 400

@@ -109,14 +109,15 @@ def text_before(document: Path, block: Block) -> str:
 @pytest.mark.timeout(600)
 def test_readme_from_top_to_bottom_by_somebody_with_a_fresh_clone(newcomer: Newcomer) -> None:
     newcomer.clone()
-    page = f"http://127.0.0.1:{newcomer.port}/scalable/dashboard.py?format=json"
+    page = f"http://127.0.0.1:{newcomer.port}/scalable/dashboard.py?format=json&token="
+    password = newcomer.project / ".cache" / "run" / ".ht-monitor-token"
     [line] = [command for block in blocks(ENGLISH) if block.language == "crontab" for command in block.commands]
 
     def both_jobs_are_seen() -> None:
         wait_until(lambda: counts()["done"] == 1 and counts()["pending"] == 1, counts)
 
     def counts() -> Any:
-        return request(page).json()["counts"]
+        return request(page + password.read_text().strip()).json()["counts"]
 
     def the_zip_is_uploaded() -> None:
         [release] = (newcomer.project / "dist").glob("*.zip")

@@ -216,7 +216,7 @@ def test_names_the_web_server_may_serve_occur_only_once_below_the_folder() -> No
 
 SECRET_ON_A_LINE = re.compile(
     r"\b(?:curl|wget|mysql|mysqldump|mariadb|mariadb-dump|python3?|php)[ \t][^\n`]*"
-    r"(?:token[=:]|/bot\d|secret|api.?key|[Bb]earer|pass(?:word|wd)?=|(?<=\s)-p\S|(?<=\s)-u\s?\S+:)"
+    r"(?:token[=:]|/bot\d|secret(?!s\b)|api.?key|[Bb]earer|pass(?:word|wd)?=|(?<=\s)-p\S|(?<=\s)-u\s?\S+:)"
     r"|\bBOT_(?:DB_PASS|\w*TOKEN|WEBHOOK_SECRET)=\S+[ \t]+(?:BOT_\w+=\S*[ \t]+)*"
     r"(?:python|php|make|sh|bash|exec|env|\.?/)",
 )

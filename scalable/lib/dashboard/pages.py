@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from bottle import SimpleTemplate, html_escape
 
 from scalable import __version__
-from scalable.lib.dashboard.access import Visitor
+from scalable.lib.dashboard.access import PROGRAM, Visitor
 from scalable.lib.dashboard.language import NAMES, Language
 from scalable.lib.dashboard.masking import mask_job, mask_lane, mask_update
 from scalable.lib.dashboard.overview import iso
@@ -67,7 +67,7 @@ class Page:
     @property
     def can_leave(self) -> bool:
         """Whether there is a session to end."""
-        return not self.visitor.is_stranger and self.visitor.session.count(".") == 2
+        return not self.visitor.is_stranger and self.visitor.session != PROGRAM
 
     def t(self, key: str, **values: object) -> str:
         """A text."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotMissing, BotUnsuitable, NoProcessLeft
+from scalable.lib.runners.bot_environment import ALL, php_environment, program_environment
 from scalable.lib.runners.php.cgi_request import WebRequest, site_folder
 from scalable.lib.runners.php.find_php import CGI, CLI
 from scalable.lib.runners.php.public_address import AddressNote
 from scalable.lib.runners.runner import Runner
-from scalable.lib.usual_path import USUAL_PATH
 
 if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
     from scalable.lib.runners.php.auto_mode import Circumstances
@@ -44,7 +45,8 @@ class BotSettings:
     `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
     Telegram would send as its secret token. `socket_folder` is private to this user. `query` is what follows a `?` in
     the path of a PHP bot; where people reach it is read from `address_note` and from where the `webhook_script` is. A
-    bot that has answered may work on until `background_seconds` after its start.
+    bot that has answered may work on until `background_seconds` after its start. `variables` are names of its
+    environment, see bot_environment.py.
     """
 
     target: str = field(repr=False)
@@ -58,6 +60,7 @@ class BotSettings:
     address_note: Path = Path()
     webhook_script: Path = Path()
     background_seconds: float = 0.0
+    variables: tuple[str, ...] = (ALL,)
 
     @property
     def chosen_mode(self) -> str:
@@ -212,38 +215,33 @@ def _create(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[P
 
         return PythonRunner(*function, bot.timeout_seconds)
     note = AddressNote(bot.address_note, bot.webhook_script, file)
-    request = WebRequest(bot.secret, bot.query, note.read)
+    request, rest = WebRequest(bot.secret, bot.query, note.read), (bot.background_seconds, bot.variables)
     if mode == "cgi":
         from scalable.lib.runners.php.cgi import CgiRunner
 
-        return CgiRunner(
-            file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, bot.background_seconds
-        )
+        return CgiRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, *rest)
     if mode == "fastcgi":
         from scalable.lib.runners.php.fastcgi import FastCgiRunner
         from scalable.lib.runners.php.fpm import HostServer
         from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 
-        server = (
-            HostServer(bot.fastcgi_socket)
-            if bot.fastcgi_socket
-            else ResidentPhpCgi(bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper)
-        )
-        return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, bot.background_seconds)
+        own = partial(ResidentPhpCgi, environment=environment, reaper=reaper, named=bot.variables)
+        server = HostServer(bot.fastcgi_socket) if bot.fastcgi_socket else own(bot.socket_folder, bot.php_binary)
+        return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, *rest)
     from scalable.lib.runners.cli import CliRunner
 
-    return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, bot.background_seconds)
+    return CliRunner(file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, *rest)
 
 
 def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Prelude:
     """How a worker with this environment starts `php` for the bot, a file."""
-    from scalable.lib.runners.php.php_environment import php_environment
     from scalable.lib.runners.php.prelude import prelude_for
 
     file = bot.file or Path()
     site = site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read())
-    passed = {"PATH": USUAL_PATH, **environment} if php.interface == CLI else php_environment(environment)
-    return prelude_for(php, file, site, passed)
+    if php.interface == CLI:
+        return prelude_for(php, file, site, program_environment(environment, bot.variables, is_php=True))
+    return prelude_for(php, file, site, php_environment(environment, bot.variables))
 
 
 def checked(runner: Runner) -> str:

@@ -6,6 +6,7 @@ The environment wins over the settings file, the file over the defaults. Importi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from scalable.lib.runners.choose import BotSettings, is_address, split_query
 from scalable.lib.runners.php.public_address import ADDRESS_NOTE
 from scalable.lib.setup.settings import Reading, read_settings, unknown_names
 from scalable.lib.setup.settings_file import read_settings_file
-from scalable.lib.setup.settings_rules import disagreements, idle_settings
+from scalable.lib.setup.settings_rules import disagreements, doubtful_settings
 from scalable.lib.setup.settings_table import SETTINGS
 
 SCALABLE_FOLDER = Path(os.path.abspath(__file__)).parents[2]
@@ -115,7 +116,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         log_bounds=(value["BOT_LOG_MAX_MB"] * 1_000_000, value["BOT_LOG_FILES"]),
         environment=environment,
         readings=tuple(readings.values()),
-        warnings=(*unknown_names(SETTINGS, environment, file_values), *idle_settings(value)),
+        warnings=(*unknown_names(SETTINGS, environment, file_values), *doubtful_settings(readings)),
     )
 
 
@@ -174,6 +175,7 @@ def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Pat
         query=query,
         address_note=data_dir / ADDRESS_NOTE,
         webhook_script=scalable_folder / "webhook_queue.py",
+        variables=tuple(re.split("[ ,]+", value["BOT_LEGACY_ENV"])),
     )
 
 

@@ -33,6 +33,7 @@ class DataFolder:
         self.notification_socket = path / ".ht-poke.sock"
         self.login_attempts = path / ".ht-logins"
         self.address_note = path / ADDRESS_NOTE
+        self.monitor_token_file = path / ".ht-monitor-token"
         self._secret_file = path / ".ht-secret"
 
     def prepare(self) -> None:
@@ -95,6 +96,24 @@ class DataFolder:
         if not re.fullmatch("[0-9a-f]{64}", kept):
             raise ConfigurationError(f"{self._secret_file}: expected 64 hexadecimal digits; delete it, it is made anew")
         return bytes.fromhex(kept)
+
+    def monitor_token(self, invent: bool = False) -> str:
+        """The dashboard's password that this installation invented for its owner; empty when it has none.
+
+        `invent`: make one now, if there is none. Raises ConfigurationError when the file cannot be read or written,
+        or holds something else.
+        """
+        file = self.monitor_token_file
+        kept = self._read(file)
+        if kept is None and not invent:
+            return ""
+        if kept is None:
+            kept = self._write_once(file, secrets.token_urlsafe(24) + "\n")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{16,256}\n?", kept, re.ASCII):
+            raise ConfigurationError(
+                f"{file}: expected 16 or more of A-Z a-z 0-9 _ -; delete it, it is made anew, or set BOT_MONITOR_TOKEN"
+            )
+        return kept.strip()
 
     def _read(self, path: Path) -> Optional[str]:
         """What the file holds; None when there is none yet."""

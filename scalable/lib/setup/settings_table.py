@@ -74,6 +74,13 @@ SETTINGS = (
         "Seconds after its start until which a PHP bot may work on that has given its whole answer.",
     ),
     Setting(
+        "BOT_LEGACY_ENV",
+        matching(r"(\*|[A-Za-z_]\w*)([ ,]+(\*|[A-Za-z_]\w*))*", "`*` or names of variables, with spaces between them"),
+        "*",
+        "Which variables of the environment the bot gets besides `PATH`, `HOME`, `LANG`, `TZ` and `BOT_*`: names, or "
+        "`*`, all. The passwords of Scalable mode only by name. In the modes `cgi` and `fastcgi` `*` adds none.",
+    ),
+    Setting(
         "BOT_PHP_BINARY",
         text,
         "",
@@ -162,7 +169,8 @@ SETTINGS = (
         "BOT_MONITOR_TOKEN",
         text,
         "",
-        "Password of the dashboard. Empty: only a browser on this machine itself sees more than the counts.",
+        "Password of the dashboard, 16 characters or more. Empty: everybody sees the counts only; with `--serve` the "
+        "pool invents one.",
         secret=True,
     ),
     Setting(
