@@ -28,7 +28,7 @@ def test_what_a_real_bot_prints_arrives_at_telegram(server: FakeBotApi, bot: str
     update = (REPOSITORY / "examples/updates/message-start.json").read_text()
     outcome = outcome_of(CliRunner(REPOSITORY / "examples" / bot, 30), update)
 
-    result = ReplySender(BotApi(TOKEN, server.url)).send(outcome.answer)
+    result = ReplySender(BotApi(TOKEN, server.url)).send(outcome.answer, update=update)
 
     assert result.fate is Fate.SENT
     [call] = server.calls

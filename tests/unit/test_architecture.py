@@ -94,6 +94,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/queue/counters.py": "for the dashboard: what each worker counted",
     "scalable/lib/queue/worker_registry.py": "for the dashboard: which workers there are",
     "scalable/lib/host_limits.py": "a host that allows no more processes",
+    "scalable/lib/telegram/reply_scope.py": "what somebody wrote, printed by a bot as if it were its own answer",
     "scalable/lib/worker/claim_size.py": "how many jobs are claimed at once",
     "scalable/lib/worker/outage_gate.py": "the bot's side is down: claims are held, one job is tried",
     "scalable/lib/worker/releases.py": "jobs given back not run",

@@ -37,6 +37,7 @@ class Config:
     bot: BotSettings
     bot_token: str = field(repr=False)
     bot_api_url: str
+    reply_any: bool
     alert_chat_id: str
     worker_pool_size: int
     worker_slots: Optional[int]
@@ -96,6 +97,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         bot=_bot_settings(scalable_folder, value, data_dir),
         bot_token=value["BOT_TOKEN"],
         bot_api_url=value["BOT_API_URL"],
+        reply_any=value["BOT_REPLY_ANY"] == "1",
         alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_slots=value["BOT_WORKER_SLOTS"],
