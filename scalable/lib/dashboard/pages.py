@@ -108,7 +108,8 @@ class Page:
     def reason(self, reason: Reason) -> str:
         """What is wrong, and what to do."""
         values = {name: self._told(name, value) for name, value in reason.values.items()}
-        return visible(self.t(f"reason_{reason.code}", **values))
+        key, plain = f"reason_{reason.code}", f"plain_{reason.code}"
+        return visible(self.t(plain if reason.is_plain and self.language.has(plain) else key, **values))
 
     def _told(self, name: str, value: object) -> object:
         if name == "seconds":
