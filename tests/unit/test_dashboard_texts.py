@@ -253,7 +253,7 @@ class TestMasking:
         assert (masked.lane, masked.error_message) == ("chat:…11", "exit code 1")
 
     def test_a_payload_that_is_no_json_is_not_shown_masked(self) -> None:
-        assert pretty_payload("Ana <b>", masked=True) == ("", 7, False)
+        assert pretty_payload("Ana <b>", masked=True) == ("", 0, False)
         assert pretty_payload("Ana\x1b", masked=False) == ("Ana\\u001b", 4, False)
         assert pretty_payload('{"a": "\\ud800é"}', masked=False)[0] == '{\n  "a": "\\ud800é"\n}'
         assert pretty_payload("[" * 100_000, masked=False)[2] is False

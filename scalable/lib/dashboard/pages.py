@@ -147,10 +147,10 @@ def script_path(script_name: str) -> str:
 
 
 def pretty_payload(payload: str, masked: bool) -> tuple[str, int, bool]:
-    """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown at all."""
+    """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown or measured."""
     text = indented_json(payload, mask_update) if masked else indented_json(payload)
     if text is None:
-        return ("" if masked else visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
+        return ("", 0, False) if masked else (visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
     return visible(text[:MAX_PAYLOAD_CHARACTERS]), len(text), True
 
 

@@ -17,7 +17,7 @@ from scalable.lib.telegram.webhook_reply import JSON, MethodCall
 
 # What must be given of a call, one of these sets; all that is given must be the update's own.
 _IN_CHAT = (("chat_id",),)
-_FROM_CHAT = (("chat_id", "from_chat_id"),)
+_FROM_CHAT = (("chat_id", "from_chat_id", "message_id"),)
 _ON_MESSAGE = (("chat_id", "message_id"), ("inline_message_id",))
 # Not among them: what is paid for (sendInvoice, whose payload a bot trusts; sendPaidMedia; gifts), and what decides
 # about members, messages of others, files of the bot, or the bot itself.
@@ -52,15 +52,30 @@ _PAID = "allow_paid_broadcast"
 # Of the content of an update: its chat, and who did it.
 _CHATS = ("chat.id", "message.chat.id", "from.id", "user.id", "user_chat_id", "voter_chat.id")
 _MESSAGES = ("message_id", "message.message_id")
-_BUSINESS = ("business_connection_id", "message.business_connection_id")
+# A message that the person has seen and need not be theirs: it may be quoted and copied, not changed. Older ones a bot
+# could show to a newcomer from whom a group hides them.
+_REPLIED = ("reply_to_message.message_id",)
+# Parameters that only the same value of the update may be given for, and where in its content that is. A topic may be
+# closed to the person and not to the bot.
+_NAMED = {
+    "inline_message_id": ("inline_message_id",),
+    "business_connection_id": ("business_connection_id", "message.business_connection_id"),
+    "message_thread_id": ("message_thread_id", "message.message_thread_id"),
+    "direct_messages_topic_id": ("direct_messages_topic.topic_id", "message.direct_messages_topic.topic_id"),
+    "guest_query_id": ("guest_query_id",),
+}
 
 
 @dataclass(frozen=True)
 class _Own:
-    """The ids of one update, as text: `named` are those that only a parameter of that name may hold."""
+    """The ids of one update, as text: `named` are those that only a parameter of that name may hold.
+
+    `messages` may be changed, those of `seen` quoted.
+    """
 
     chats: frozenset[str]
     messages: frozenset[str]
+    seen: frozenset[str]
     named: dict[str, frozenset[str]]
 
 
@@ -88,7 +103,7 @@ def _fault(
     if not any(all(name in given for name in way) for way in ways):
         return "to no chat, message or query"
     for name, value in leaves:
-        if (name != "message_id" or ways is _ON_MESSAGE) and not _is_own(name, value, own):
+        if not _is_own(name, value, own, changes=ways is _ON_MESSAGE):
             what = "chat" if name.endswith("chat_id") else name.replace("_id", "").replace("_", " ")
             return f"to another {what} than the update's"
         if name == _PAID and value is not False:
@@ -98,12 +113,12 @@ def _fault(
     return None
 
 
-def _is_own(name: str, value: Any, own: _Own) -> bool:
+def _is_own(name: str, value: Any, own: _Own, changes: bool) -> bool:
     """Whether this id, if the parameter is one that names a place or a person, is the update's."""
     if name.endswith(("chat_id", "user_id")):
         allowed = own.chats
-    elif name == "message_id":
-        allowed = own.messages
+    elif name in ("message_id", "reply_to_message_id"):
+        allowed = own.messages if changes else own.seen
     elif name in own.named:
         allowed = own.named[name]
     else:
@@ -151,14 +166,13 @@ def _own_ids(payload: str) -> _Own:
         update = None
     contents = update.items() if isinstance(update, dict) else ()
     kind, content = next(((name, value) for name, value in contents if isinstance(value, dict)), ("", {}))
-    named = {name: _ids(content, name) for name in (*_QUERIES.values(), "inline_message_id")}
-    named["business_connection_id"] = _ids(content, *_BUSINESS)
-    if f"{kind}_id" in named:
-        named[f"{kind}_id"] = _ids(content, "id")
-    return _Own(_ids(content, *_CHATS), _ids(content, *_MESSAGES), named)
+    named = {name: _ids(content, "id") if name == f"{kind}_id" else frozenset() for name in _QUERIES.values()}
+    named.update({name: _ids(content, *paths) for name, paths in _NAMED.items()})
+    return _Own(_ids(content, *_CHATS), _ids(content, *_MESSAGES), _ids(content, *_MESSAGES, *_REPLIED), named)
 
 
 def _ids(content: Any, *paths: str) -> frozenset[str]:
+    """The ids at these places of it."""
     found = set()
     for path in paths:
         value = content
