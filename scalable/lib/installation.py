@@ -198,7 +198,7 @@ class Installation(Storage):
         """What sends the bot's HTTP answers to Telegram. Raises ConfigurationError for a wrong BOT_TOKEN or address."""
         from scalable.lib.worker.reply_sender import ReplySender
 
-        return ReplySender(self.bot_api() if self.config.bot_token else None)
+        return ReplySender(self.bot_api() if self.config.bot_token else None, performs_any=self.config.reply_any)
 
     def maintenance(self) -> Maintenance:
         """The periodic work on the queue, with the ages of these settings."""

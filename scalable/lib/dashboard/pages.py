@@ -108,7 +108,8 @@ class Page:
     def reason(self, reason: Reason) -> str:
         """What is wrong, and what to do."""
         values = {name: self._told(name, value) for name, value in reason.values.items()}
-        return visible(self.t(f"reason_{reason.code}", **values))
+        key, plain = f"reason_{reason.code}", f"plain_{reason.code}"
+        return visible(self.t(plain if reason.is_plain and self.language.has(plain) else key, **values))
 
     def _told(self, name: str, value: object) -> object:
         if name == "seconds":
@@ -146,10 +147,10 @@ def script_path(script_name: str) -> str:
 
 
 def pretty_payload(payload: str, masked: bool) -> tuple[str, int, bool]:
-    """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown at all."""
+    """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown or measured."""
     text = indented_json(payload, mask_update) if masked else indented_json(payload)
     if text is None:
-        return ("" if masked else visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
+        return ("", 0, False) if masked else (visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
     return visible(text[:MAX_PAYLOAD_CHARACTERS]), len(text), True
 
 

@@ -38,6 +38,7 @@ class Config:
     bot: BotSettings
     bot_token: str = field(repr=False)
     bot_api_url: str
+    reply_any: bool
     alert_chat_id: str
     worker_pool_size: int
     worker_slots: Optional[int]
@@ -85,8 +86,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
     """
     settings_file = settings_path(environment, scalable_folder)
     file_values = _read_file(settings_file, environment.get("BOT_CONFIG", "").strip())
-    readings = _readings(environment, file_values)
-    value = {name: reading.value for name, reading in readings.items()}
+    readings, value = _readings(environment, file_values)
     data_dir = _absolute(scalable_folder, value["BOT_DATA_DIR"])
     return Config(
         scalable_folder=scalable_folder,
@@ -98,6 +98,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         bot=_bot_settings(scalable_folder, value, data_dir),
         bot_token=value["BOT_TOKEN"],
         bot_api_url=value["BOT_API_URL"],
+        reply_any=value["BOT_REPLY_ANY"] == "1",
         alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_slots=value["BOT_WORKER_SLOTS"],
@@ -140,12 +141,15 @@ def _read_file(path: Path, named: str) -> dict[str, str]:
     return read_settings_file(path)
 
 
-def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> dict[str, Reading]:
+def _readings(
+    environment: Mapping[str, str], file_values: Mapping[str, str]
+) -> tuple[dict[str, Reading], dict[str, Any]]:
+    """Every setting as it was read, and its value alone."""
     readings, problems = read_settings(SETTINGS, environment, file_values)
     problems += disagreements(readings, {**file_values, **environment})
     if problems:
         raise ConfigurationError(*problems)
-    return readings
+    return readings, {name: reading.value for name, reading in readings.items()}
 
 
 def _retry_policy(value: Mapping[str, Any]) -> RetryPolicy:

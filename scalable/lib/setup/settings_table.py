@@ -109,6 +109,13 @@ SETTINGS = (
         "The Bot API server.",
     ),
     Setting(
+        "BOT_REPLY_ANY",
+        one_of("0", "1"),
+        "0",
+        "Of what a program prints, or a function returns as text: `0`, only an answer in the update's own chat is "
+        "sent; `1`, every method call, so never for a bot that prints what people write.",
+    ),
+    Setting(
         "BOT_ALERT_CHAT_ID",
         matching(r"(-?[0-9]{1,20}|@[A-Za-z0-9_]{4,40})?", "a chat's number or @channel"),
         "",

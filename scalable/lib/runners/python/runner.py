@@ -22,6 +22,7 @@ from scalable.lib.runners.python.exceptions import cause_of, traceback_of
 from scalable.lib.runners.python.printed_output import PrintedOutput
 from scalable.lib.runners.run_result import End, RunResult, joined, ran_too_long
 from scalable.lib.runners.runner import Runner
+from scalable.lib.telegram.webhook_reply import JSON
 
 log = logging.getLogger(__name__)
 # A function of the bot that is called, if it is there, when the last runner closes: to close sessions, for one.
@@ -197,7 +198,10 @@ class PythonRunner(Runner):
             cause = f"{self._name}() returned a method call that is no JSON: {cause_of(error, self._file.parent)}"
             return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=output)
         answer = answer if len(answer) <= HEAD_BYTES else b""
-        return RunResult(End.RETURNED, seconds, f"{self._name}() returned", output=output, answer=answer)
+        # A dict was made to be a call; a text may be what somebody wrote.
+        kind = JSON if isinstance(value, dict) else None
+        cause = f"{self._name}() returned"
+        return RunResult(End.RETURNED, seconds, cause, output=output, answer=answer, answer_type=kind)
 
     def _answer(self, value: object) -> bytes:
         """What a web server would have got: a dict with a method call for Telegram, or text that may hold one.
