@@ -106,7 +106,7 @@ def test_a_command_that_is_shown_asks_for_an_address_with_a_key_in_it(url: str) 
     shown = webhook_command(PUBLIC / "scalable", "rollback", url)
 
     assert "hush" not in shown
-    assert "webhook_queue.py rollback -  (asks for the address" in shown
+    assert "webhook_queue.py rollback -  # asks for the address" in shown
 
 
 def test_a_command_that_is_shown_names_an_address_without_one() -> None:

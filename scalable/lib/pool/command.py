@@ -165,10 +165,13 @@ def _invite(server: WebServer, invented: Optional[InventedToken]) -> None:
 
 
 def _is_read_by_who_started_this() -> bool:
-    """Whether standard output is a terminal, a pipe or a private file: other logs are read by others, too."""
+    """Whether standard output is a terminal, a pipe or a private file: other logs are read by others, too.
+
+    A file of this user that was open to others is private by now: see log_file.py.
+    """
     try:
         status = os.fstat(sys.stdout.fileno())
     except (OSError, ValueError):  # closed
         return False
-    is_private_file = stat.S_ISREG(status.st_mode) and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-    return is_private_file or stat.S_ISFIFO(status.st_mode) or sys.stdout.isatty()
+    is_ours = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return (is_ours and stat.S_ISREG(status.st_mode)) or stat.S_ISFIFO(status.st_mode) or sys.stdout.isatty()

@@ -124,7 +124,7 @@ def webhook_command(folder: Path, verb: str, url: str) -> str:
     if not holds_key(url):
         return command(folder, "webhook_queue.py", verb, url)
     asks = command(folder, "webhook_queue.py", verb, "-")
-    return f"{asks}  (asks for the address; `webhook_queue.py info` shows it)"
+    return f"{asks}  # asks for the address; webhook_queue.py info shows it"
 
 
 def cron_line(folder: Path, options: str, script: str = "worker_pool.py") -> str:
