@@ -154,12 +154,12 @@ def test_a_crowd_is_two_lines_of_the_log_at_most(site: ServedSite) -> None:
 class Pool:
     """The same server within this process, whose clients have less time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, listen: str = "127.0.0.1:0") -> None:
         self.queue = DatabaseQueue(open_database(SqliteAddress(folder / "queue")), "bot_jobs", RetryPolicy())
         self.queue.ensure_schema()
         receiver = BatchReceiver(PATH, lambda: self.queue, SECRET, "telegram", lambda: None)
         limits = ConnectionLimits(most=50, request_seconds=1.0)
-        self.server = WebServer(lambda *_: [], "127.0.0.1:0", receiver, limits)
+        self.server = WebServer(lambda *_: [], listen, receiver, limits)
         self.server.start()
 
 
@@ -202,3 +202,25 @@ def test_descriptors_beyond_those_of_select_are_served(pool: Pool) -> None:
             stack.enter_context(socket.socket())
 
         assert deliver(pool.server.port, 1) < SOON_SECONDS
+
+
+@pytest.mark.parametrize("said", [b"", HALF_A_BODY, WHOLE_AND_KEPT], ids=["silent", "half a body", "answered"])
+def test_neighbours_at_a_socket_do_not_keep_a_proxy_out(tmp_path: Path, said: bytes) -> None:
+    """There no connection has an address."""
+    path = tmp_path / "s"
+    pool = Pool(tmp_path, f"unix:{path}")
+
+    def connected(said: bytes) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(20)
+        connection.connect(str(path))
+        connection.sendall(said)
+        return connection
+
+    with ExitStack() as stack:
+        neighbours = [stack.enter_context(connected(said)) for _ in range(200)]
+        for number in range(20):
+            with connected(update(number)) as connection:
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        eventually(lambda: any(is_closed(each) for each in neighbours))
+    pool.server.stop()
