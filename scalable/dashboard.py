@@ -14,8 +14,12 @@ if not __name__.startswith("scalable."):
         sys.stderr.write("%s: %s" % (sys.executable, line))
         sys.exit(2)
     if "scalable" not in sys.modules:
+        import posix
+
         sys.modules["scalable"] = type(sys)("scalable")
         sys.modules["scalable"].__path__ = [__file__.rpartition("/")[0] or "."]
+        # Before the first import, which compiles a file: what is made from now on is for this user alone.
+        sys.modules["scalable"].__dict__["inherited_umask"] = posix.umask(0o077)
     from scalable.lib.start import start
 
     start(__name__, __file__)

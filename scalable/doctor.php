@@ -49,7 +49,10 @@ function serve_page()
 /* One wrong guess a second, however many ask at once: who guesses holds a lock while waiting. */
 function is_guess_allowed_and_right($given, $token)
 {
-    $lock = @fopen(__FILE__, 'r');
+    // Whoever can open a file can hold its lock; the data folder is private, and this file is not.
+    $private = __DIR__ . '/.htdata';
+    $lock = is_writable($private) ? @fopen("$private/.ht-doctor.lock", 'c') : false;
+    $lock = $lock === false ? @fopen(__FILE__, 'r') : $lock;
     if ($lock === false || !flock($lock, LOCK_EX | LOCK_NB)) {
         header('Retry-After: 2');
         refuse(429, 'Somebody else is being asked just now. Try again. Coba lagi.', true);
@@ -113,8 +116,17 @@ function html($text)
 
 function print_text()
 {
-    echo text(), "\n";
+    echo plain(text()), "\n";
     return errors() ? 2 : 0;
+}
+
+/* What a terminal would obey is spelled: control characters, and what turns the direction of reading. */
+function plain($text)
+{
+    $obeyed = '/[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8b\x8e\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]/';
+    return preg_replace_callback($obeyed, function ($found) {
+        return '\x' . implode('\x', str_split(bin2hex($found[0]), 2));
+    }, $text);
 }
 
 function text()
@@ -293,7 +305,7 @@ function check_data_folder()
             'web server, cron and shell must all run as the folder\'s owner; else give it to that user, mode 700');
         return;
     }
-    found('ok', 'data folder', "$seen, writable");
+    judge_privacy($folder, $seen);
     $trial = "$folder/.ht-trial." . getmypid();
     $written = @file_put_contents($trial, str_repeat("\0", 262144));
     @unlink($trial);
@@ -304,6 +316,35 @@ function check_data_folder()
             'delete what is not needed, such as logs and old backups, or ask the host for more');
     } else {
         found('ok', 'disk', "$free MB free");
+    }
+}
+
+/* By the rule of lib/setup/private_folder.py: made private when it is ours alone, else refused where others may write. */
+function judge_privacy($folder, $seen)
+{
+    $entries = array_diff((array) @scandir($folder), array('.', '..'));
+    $is_for_us_alone = !preg_grep('/^\.ht/', $entries, PREG_GREP_INVERT);
+    $mode = mode($folder);
+    foreach (preg_grep('/^\.ht/', $entries) as $name) {
+        $owner = ($mode & 077) ? @fileowner("$folder/$name") : fileowner($folder);
+        if (!in_array($owner, array(false, 0, own_id(), fileowner($folder)), true)) {
+            found('error', 'data folder', "$seen: $name in it belongs to " . user_name($owner),
+                'look at it, and delete it');
+            return;
+        }
+    }
+    if (own_id() !== 0 && !in_array(fileowner($folder), array(0, own_id()), true)) {
+        found('error', 'data folder', "$seen: that user can replace what is in it", 'name a folder of your own');
+    } elseif (!($mode & 077)) {
+        found('ok', 'data folder', "$seen, writable");
+    } elseif ($is_for_us_alone && fileowner($folder) === own_id()) {
+        found('ok', 'data folder', "$seen, writable; it is made private when it is used next");
+    } elseif ($mode & 022) {
+        found('error', 'data folder', "$seen: others may write here",
+            'make it private (chmod 700), or name a new folder of your own');
+    } else {
+        found('warning', 'data folder', "$seen: it holds other things too, so it stays as it is, and others may see "
+            . 'their names', 'name a folder of its own as BOT_DATA_DIR');
     }
 }
 
@@ -430,7 +471,7 @@ function check_address()
     if (!isset($_SERVER['HTTP_HOST']) || !preg_match('/^[A-Za-z0-9.\-]+(:[0-9]+)?$/', $_SERVER['HTTP_HOST'])) {
         return false;
     }
-    $answer = get(own_url() . '/webhook_queue.py');
+    $answer = get(parse_url(own_url() . '/webhook_queue.py', PHP_URL_PATH));
     $place = own_url() . '/webhook_queue.py';
     if ($answer === null) {
         found('warning', 'address', "$place could not be asked from here", 'open it in a browser');
@@ -465,18 +506,27 @@ function own_url()
     return ($https ? 'https' : 'http') . '://' . $_SERVER['HTTP_HOST'] . rtrim(dirname($_SERVER['SCRIPT_NAME']), '/');
 }
 
-/* array(status, beginning of the body), or null. By a socket, because allow_url_fopen is often off. */
-function get($url)
+/* array(status, beginning of the body), or null. By a socket, because allow_url_fopen is often off. Of this very web
+   server, at the address where the request came in: the name in its Host header is whatever the visitor wrote. */
+function get($path)
 {
-    $parts = parse_url($url);
-    $secure = $parts['scheme'] === 'https';
-    $port = isset($parts['port']) ? $parts['port'] : ($secure ? 443 : 80);
-    $socket = @stream_socket_client(($secure ? 'ssl' : 'tcp') . "://{$parts['host']}:$port", $code, $why, 5);
+    $address = isset($_SERVER['SERVER_ADDR']) ? $_SERVER['SERVER_ADDR'] : '';
+    if (filter_var($address, FILTER_VALIDATE_IP) === false || !isset($_SERVER['SERVER_PORT'])) {
+        return null;
+    }
+    $host = strpos($address, ':') === false ? $address : "[$address]";
+    $kind = !empty($_SERVER['HTTPS']) && $_SERVER['HTTPS'] !== 'off' ? 'ssl' : 'tcp';
+    // The certificate is of the name, and nothing secret is sent.
+    $name = preg_replace('/:[0-9]+$/', '', $_SERVER['HTTP_HOST']);
+    $options = array('ssl' => array('peer_name' => $name, 'SNI_enabled' => true, 'verify_peer' => false,
+        'verify_peer_name' => false));
+    $place = "$kind://$host:" . (int) $_SERVER['SERVER_PORT'];
+    $socket = @stream_socket_client($place, $code, $why, 5, STREAM_CLIENT_CONNECT, stream_context_create($options));
     if ($socket === false) {
         return null;
     }
     stream_set_timeout($socket, 5);
-    fwrite($socket, "GET {$parts['path']} HTTP/1.0\r\nHost: {$_SERVER['HTTP_HOST']}\r\nConnection: close\r\n\r\n");
+    fwrite($socket, "GET $path HTTP/1.0\r\nHost: {$_SERVER['HTTP_HOST']}\r\nConnection: close\r\n\r\n");
     $answer = (string) stream_get_contents($socket, MAX_OUTPUT);
     fclose($socket);
     if (!preg_match('/^HTTP\/\S+ (\d{3})/', $answer, $match)) {
@@ -508,7 +558,8 @@ function ask_config($pythons, $answered)
     if ($python === null || !can_run() || own_id() !== fileowner(__DIR__)) {
         return;
     }
-    $url = $answered ? ' --url ' . escapeshellarg(own_url()) : '';
+    // Where Telegram has the webhook, never where this request says: the secret is sent there.
+    $url = $answered ? ' --url' : '';
     $home = getenv('HOME') ? getenv('HOME') : dirname(__DIR__);
     list($code, $out, $err) = run(escapeshellarg($python) . ' ' . escapeshellarg(__DIR__ . '/config.py') . $url,
         array('PATH' => WEB_PATH, 'HOME' => $home), 60);

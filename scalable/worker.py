@@ -17,8 +17,12 @@ if not __name__.startswith("scalable."):
         sys.stderr.write("%s: %s" % (sys.executable, line))
         sys.exit(2)
     if "scalable" not in sys.modules:
+        import posix
+
         sys.modules["scalable"] = type(sys)("scalable")
         sys.modules["scalable"].__path__ = [__file__.rpartition("/")[0] or "."]
+        # Before the first import, which compiles a file: what is made from now on is for this user alone.
+        sys.modules["scalable"].__dict__["inherited_umask"] = posix.umask(0o077)
     from scalable.lib.start import start
 
     start(__name__, __file__)
@@ -50,12 +54,14 @@ def main(arguments):
     from scalable.lib.log_file import bounded_log
     from scalable.lib.setup.config import load_config
     from scalable.lib.pool.worker_command import parse_worker_options, run_worker_command
+    from scalable.lib.runners.bot_environment import take_out_ours
     from scalable.lib.runners.process_reaper import ProcessReaper
 
     options = parse_worker_options(arguments)
-    installation = Installation(load_config(os.environ))
-    level = installation.config.log_level
-    configure_logging(quieter(level) if options.drain else level, before_line=bounded_log())
+    installation = Installation(load_config(dict(os.environ)))
+    take_out_ours(os.environ, installation.config.bot.variables)  # a bot that is a function runs in this process
+    level, before_line = installation.config.log_level, bounded_log(*installation.config.log_bounds)
+    configure_logging(quieter(level) if options.drain else level, before_line=before_line)
     reaper = ProcessReaper(options.lifeline)
     runner = installation.create_runner(reaper)
     parts = installation.pool_parts()

@@ -14,8 +14,12 @@ if not __name__.startswith("scalable."):
         sys.stderr.write("%s: %s" % (sys.executable, line))
         sys.exit(2)
     if "scalable" not in sys.modules:
+        import posix
+
         sys.modules["scalable"] = type(sys)("scalable")
         sys.modules["scalable"].__path__ = [__file__.rpartition("/")[0] or "."]
+        # Before the first import, which compiles a file: what is made from now on is for this user alone.
+        sys.modules["scalable"].__dict__["inherited_umask"] = posix.umask(0o077)
     from scalable.lib.start import start
 
     start(__name__, __file__)
@@ -31,7 +35,7 @@ def open_installation():
     from scalable.lib.installation import Installation
     from scalable.lib.setup.config import load_config
 
-    return Installation(load_config(os.environ))
+    return Installation(load_config(dict(os.environ)))
 
 
 def main(arguments):
@@ -42,23 +46,27 @@ def main(arguments):
 
     options, installation = parse_pool_options(arguments), open_installation()
     config, folder = installation.config, installation.data_folder
-    configure_logging(quieter(config.log_level) if options.cron else config.log_level, before_line=bounded_log())
+    before_line = bounded_log(*config.log_bounds)
+    configure_logging(quieter(config.log_level) if options.cron else config.log_level, before_line=before_line)
     queue = installation.queue()
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)
     installation.tell_what_is_left_behind()
     if options.cron:
         from scalable.lib.pool.cron import run_cron
+        from scalable.lib.runners.bot_environment import take_out_ours
 
+        take_out_ours(os.environ, config.bot.variables)  # a bot that is a function runs in this process
         return run_cron(installation.pool_parts(installation.leader_checks()), options.max_seconds, folder.pool_lock)
     installation.check_bot(may_be_held=True)
     if not PoolLock(folder.pool_lock).take(options.ensure):
         return 0
+    invented = installation.invented_token() if options.serve else None
     return run_pool(
         installation.pool_parts(installation.leader_checks()),
         server=installation.web_server(options.serve) if options.serve else None,
         gateway=installation.open_gateway(),
-        has_password=bool(config.monitor_token),
+        invented=invented,
         check=lambda: open_installation().check_bot(),
     )
 

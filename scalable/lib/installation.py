@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scalable.lib.ingest.pool_gateway import Gateway
     from scalable.lib.ingest.wsgi import Wsgi
     from scalable.lib.pool.bot_hold import BotHold
+    from scalable.lib.pool.command import InventedToken
     from scalable.lib.pool.drain_starter import DrainStarter
     from scalable.lib.pool.parts import PoolParts
     from scalable.lib.pool.web_server import WebServer
@@ -116,7 +117,7 @@ class Installation(Storage):
 
         config = self.config
         return DashboardSettings(
-            config.monitor_token,
+            config.monitor_token or self.data_folder.monitor_token(),
             config.monitor_read_token,
             config.monitor_limit,
             config.monitor_mask,
@@ -128,12 +129,12 @@ class Installation(Storage):
             lambda: forgotten.updates if (forgotten := self.left_behind()) is not None else 0,
         )
 
-    def run_checks(self, url: str, server: str, way: str) -> CheckReport:
+    def run_checks(self, server: str, way: str) -> CheckReport:
         """All checks, with the facts of a web request; see CheckContext."""
         from scalable.lib.setup.checks import CheckContext, run_checks
         from scalable.lib.setup.settings_check import WEB
 
-        return run_checks(self.config, CheckContext(WEB, url, server, way))
+        return run_checks(self.config, CheckContext(WEB, asks_webhook=True, server=server, way=way))
 
     def create_scripts(self) -> dict[str, Wsgi]:
         """Webhook, dashboard and tick by the names their scripts have."""
@@ -197,7 +198,7 @@ class Installation(Storage):
         """What sends the bot's HTTP answers to Telegram. Raises ConfigurationError for a wrong BOT_TOKEN or address."""
         from scalable.lib.worker.reply_sender import ReplySender
 
-        return ReplySender(self.bot_api() if self.config.bot_token else None)
+        return ReplySender(self.bot_api() if self.config.bot_token else None, performs_any=self.config.reply_any)
 
     def maintenance(self) -> Maintenance:
         """The periodic work on the queue, with the ages of these settings."""
@@ -249,8 +250,20 @@ class Installation(Storage):
         if forgotten is not None:
             log.warning(event("updates left behind", count=forgotten.updates, cause=forgotten.text))
 
+    def invented_token(self) -> Optional[InventedToken]:
+        """The dashboard's password where BOT_MONITOR_TOKEN is empty, for who starts the pool's own server; else None.
+
+        Raises ConfigurationError when it cannot be kept.
+        """
+        from scalable.lib.pool.command import InventedToken
+
+        if self.config.monitor_token:
+            return None
+        folder = self.data_folder
+        return InventedToken(folder.monitor_token(invent=True), folder.monitor_token_file)
+
     def web_server(self, listen: str) -> WebServer:
-        """Webhook, dashboard and tick beside the pool, at `listen`, HOST:PORT. Raises ConfigurationError."""
+        """Webhook, dashboard and tick beside the pool, at HOST:PORT or unix:PATH. Raises ConfigurationError."""
         from scalable.lib.ingest.batch_receiver import BatchReceiver
         from scalable.lib.pool.web_server import WebServer
 

@@ -1,8 +1,8 @@
-"""Keeps the file that a line of cron sends the log to from growing for ever: two files of a bounded size.
+"""Keeps the file that a line of cron sends the log to from growing for ever: some files of a bounded size.
 
 Cron opens the file, `>> scalable.log 2>&1`, and knows nothing of this. Any number of processes may write it. A full
-file gets another name in place of the older one; every process looks before each line whether the file still has its
-name, and otherwise goes on in the new one. So no line is lost on the way, and logrotate is followed, too.
+file gets the name of an older one, and the oldest goes; every process looks before each line whether the file still has
+its name, and otherwise goes on in the new one. So no line is lost on the way, and logrotate is followed, too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,30 +18,40 @@ from pathlib import Path
 from scalable.lib.logs import event
 
 # A megabyte is some 6,000 updates.
-MAX_BYTES = 5_000_000
+MAX_BYTES = 10_000_000
+OLDER_FILES = 3
+# The youngest of them is `.older`, then `.older.2`, `.older.3`.
 OLDER = ".older"
+_IS_OLDER = re.compile(r"\.older(\.\d+)?$")
+FOR_OTHERS = 0o077
 _STANDARD_STREAMS, _STANDARD_ERROR = (1, 2), "/proc/self/fd/2"
 
 
-def bounded_log(max_bytes: int = MAX_BYTES) -> Callable[[], None]:
+def bounded_log(max_bytes: int = MAX_BYTES, older_files: int = OLDER_FILES) -> Callable[[], None]:
     """What is to be called before each line of standard error: it keeps the file below `max_bytes`. Never raises.
 
-    Does nothing where standard error is no file of this user: a terminal, a pipe, the log of a web server.
+    So many `older_files` are kept beside it. The file is made private at once. Does nothing where standard error is no
+    file of this user: a terminal, a pipe, the log of a web server.
     """
     try:
-        is_own_file = stat.S_ISREG(os.fstat(2).st_mode) and os.fstat(2).st_uid == os.geteuid()
+        found = os.fstat(2)
+        is_own_file = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if is_own_file and found.st_mode & FOR_OTHERS:  # cron made it, and its umask is often 022
+            os.fchmod(2, stat.S_IMODE(found.st_mode) & ~FOR_OTHERS)
         name = os.readlink(_STANDARD_ERROR) if is_own_file else ""
     except OSError:  # no such stream, or a system without /proc: there it stays as it is
         name = ""
     if not name:
         return lambda: None
     # This process was started by one that has not gone on to the new file yet.
-    return _LogFile(Path(name.removesuffix(" (deleted)").removesuffix(OLDER)), max_bytes).keep_short
+    path = Path(_IS_OLDER.sub("", name.removesuffix(" (deleted)")))
+    return _LogFile(path, max_bytes, older_files).keep_short
 
 
 class _LogFile:
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, older_files: int) -> None:
         self._path = path
+        self._older = [Path(f"{path}{OLDER}" + (f".{number}" if number > 1 else "")) for number in _to(older_files)]
         self._max_bytes = max_bytes
         self._is_given_up = False
 
@@ -71,11 +82,19 @@ class _LogFile:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._has_its_name():
-                os.replace(self._path, f"{self._path}{OLDER}")
+                self._rename()
         except BlockingIOError:
             return
         finally:
             os.close(descriptor)
+
+    def _rename(self) -> None:
+        if not self._older:
+            self._path.unlink()
+        names = [self._path, *self._older]
+        for younger, older in reversed(list(zip(names, names[1:]))):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(younger, older)
 
     def _go_on(self) -> None:
         """Standard error, and standard output where it is the same file, from now on go to the one of the name."""
@@ -91,3 +110,7 @@ class _LogFile:
                     os.dup2(new, stream)
         finally:
             os.close(new)
+
+
+def _to(last: int) -> range:
+    return range(1, last + 1)

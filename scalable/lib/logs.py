@@ -25,21 +25,9 @@ def configure_logging(level: str, stream: TextIO | None = None, before_line: Cal
     """
     import logging
 
-    class Lines(logging.StreamHandler):  # type: ignore[type-arg]
-        """Drops a line that cannot be written: the default would write a traceback of it to a disk that is full."""
+    from scalable.lib.log_lines import LineHandler
 
-        def emit(self, record: logging.LogRecord) -> None:
-            before_line()
-            super().emit(record)
-
-        def handleError(self, record: logging.LogRecord) -> None:
-            if not isinstance(sys.exc_info()[1], OSError):
-                super().handleError(record)
-
-    handler = Lines(stream or sys.stderr)
-    formatter = logging.Formatter(LINE, TIME)
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler = LineHandler(stream or sys.stderr, before_line)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

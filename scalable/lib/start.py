@@ -7,17 +7,24 @@ to the pool imports nothing else here, not even `os`, and one that is inserted d
 import posix
 import sys
 
+from scalable.lib.web_refusal import is_web_request, refuse
+
+WEB_SCRIPTS = ("webhook_queue.py", "dashboard.py", "worker.py")
+
 
 def start(name: str, script: str) -> None:
     """Answer the CGI request and end the process, or come back with `sys.path` as the project needs it.
 
+    A request for a script that is not for the web is refused.
     `name` and `script` are `__name__` and `__file__` of the entry script.
     """
-    if name == "__main__" and b"GATEWAY_INTERFACE" in posix.environ:
+    if name == "__main__" and is_web_request(posix.environ):
+        folder, _, file = script.rpartition("/")
+        if file not in WEB_SCRIPTS:
+            refuse(posix.environ.get(b"CONTENT_LENGTH", b""))
         from scalable.lib.ingest.fast_cgi.pool_client import forward_to_pool
 
         forward_to_pool(script, posix.environ)
-        folder, _, file = script.rpartition("/")
         if file == "webhook_queue.py":
             from scalable.lib.ingest.fast_cgi.direct_insert import answer_update
 

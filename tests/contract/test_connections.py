@@ -11,7 +11,7 @@ import pytest
 
 from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.dialects import mysql_session
+from scalable.lib.queue.dialects import server_trust
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.job import Counts
@@ -196,7 +196,7 @@ def test_tcp_is_encrypted_where_the_server_can_and_a_socket_is_not(
 def test_localhost_means_the_servers_socket_as_in_php(
     server: DatabaseServer, address: MySqlAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mysql_session, "SOCKET_PLACES", ("/no/such.sock", str(server.socket)))
+    monkeypatch.setattr(server_trust, "SOCKET_PLACES", ("/no/such.sock", str(server.socket)))
 
     queue = open_queue(replace(address, host="localhost", port=1, socket=""))
     queue.ensure_schema()

@@ -15,7 +15,7 @@ from scalable.lib.queue.history import read_history
 from scalable.lib.queue.job import ClaimedJob
 from scalable.lib.queue.outages import Evidence, Failure, Outage, Outages
 from scalable.lib.queue.views.health import check_health
-from scalable.lib.queue.views.verdict import for_strangers
+from scalable.lib.queue.views.verdict_seen import for_strangers
 from scalable.lib.telegram.update import Update
 from tests.contract.conftest import POLICY
 from tests.contract.test_health import be_alive

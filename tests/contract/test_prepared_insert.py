@@ -111,7 +111,9 @@ def test_without_tables_nothing_is_stored_and_nothing_made(address: DatabaseAddr
 
 def test_it_survives_being_written_down(queue: DatabaseQueue) -> None:
     found = lean(queue)
-    again = PreparedInsert(*json.loads(json.dumps([found.address, found.account, found.session, found.statement])))
+    again = PreparedInsert(
+        *json.loads(json.dumps([found.address, found.account, found.session, found.statement, found.server_user]))
+    )
 
     assert queue.find(again.store(Update("{}", 7))).update_id == 7
 

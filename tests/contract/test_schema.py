@@ -99,7 +99,7 @@ def test_a_change_that_takes_longer_than_any_other_statement_may_is_waited_for(
     """A large table is written anew for a new column; giving up would leave every process with half a schema."""
     if "SQLite" in queue.database.identity:
         pytest.skip("SQLite answers in this process: there is nothing to wait for")
-    mysql = importlib.import_module("scalable.lib.queue.dialects.mysql_session")
+    mysql = importlib.import_module("scalable.lib.queue.dialects.mysql_login")
     execute(queue.database, "ALTER TABLE bot_jobs DROP COLUMN history")
     execute(queue.database, "UPDATE bot_jobs_meta SET value = '3'")
     monkeypatch.setattr(mysql, "READ_SECONDS", 1)

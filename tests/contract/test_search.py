@@ -141,6 +141,18 @@ def test_a_number_finds_the_job_and_the_update_at_once(queue: DatabaseQueue, sea
     assert search.find(Filter("failed", number=500), 10).exact == ()
 
 
+def test_who_may_not_see_people_looks_up_numbers_of_jobs_and_updates_alone(
+    queue: DatabaseQueue, search: Search
+) -> None:
+    job_id = add(queue, 500, chat=4711, user=4712)
+
+    assert [job.id for job in search.exact(Filter(number=job_id))] == [job_id]
+    assert [job.id for job in search.exact(Filter(number=500))] == [job_id]
+    assert search.exact(Filter("failed", number=500)) == ()
+    for wanted in (Filter(number=4711), Filter(number=4712), Filter(), Filter(lane="chat:4711")):
+        assert search.exact(wanted) == ()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("CHAT NOT", 1), ("100%", 1), ("10_%", 0), ("!", 1), ("'; DROP TABLE", 0), ("exit code", 3)]
 )

@@ -5,6 +5,7 @@ The other ends: a FastCGI server, a MySQL server at its log-in and after a state
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from scalable.lib.errors import FastPathUnavailable
 from scalable.lib.ingest.fast_cgi.protocol import MAX_RESPONSE_BYTES, read_netstring
 from scalable.lib.queue.dialects import minimal_mysql as lean_mysql
+from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from scalable.lib.runners.php.fastcgi_client import FastCgiConnection, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import begin_request, finish_request
 from tests.support.fakes.scripted_fastcgi import record
@@ -140,14 +142,10 @@ def test_a_mysql_server_that_says_anything_is_usual_or_not_and_never_falsely_tha
     server: Callable[[list[bytes]], str], words: list[bytes], greets: bool
 ) -> None:
     said = [GREETING, *words] if greets else words
+    statement = "INSERT INTO bot_jobs (payload) VALUES (:payload)"
+    prepared = PreparedInsert(server(said), ["user", "word", "bot"], [], statement, os.geteuid())
     try:
-        made = lean_mysql.insert(
-            server(said),
-            ["user", "word", "bot"],
-            [],
-            "INSERT INTO bot_jobs (payload) VALUES (:payload)",
-            {"payload": "{}"},
-        )
+        made = lean_mysql.insert(prepared, {"payload": "{}"})
     except FastPathUnavailable:
         return
     assert made >= 0

@@ -57,7 +57,7 @@ def update(number: int) -> dict[str, object]:
 
 def held(site: ServedSite) -> str:
     """Why the queue is held, empty when it is not."""
-    reasons = request(f"{site.dashboard_url}?format=health").json()["reasons"]
+    reasons = request(f"{site.dashboard_url}?format=health{site.query}").json()["reasons"]
     return next((reason["text"] for reason in reasons if reason["code"] == "held"), "")
 
 
@@ -152,7 +152,7 @@ def test_f2_f4_what_is_not_certain_to_run_waits_and_goes_on_by_itself(tmp_path: 
 
         assert words in reason
         assert site.counts()["pending"] == 3
-        page = request(site.dashboard_url).body.decode()
+        page = site.owner().page()
         assert words in page
         check = site.run("config.py")
         assert (check.returncode, "error    bot: the bot" in check.stdout) == (4, True), check

@@ -21,7 +21,7 @@ from scalable.lib.ingest.wsgi import mount
 from scalable.lib.installation import Installation
 from scalable.lib.pool.web_server import WebServer
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.dialects import mysql, mysql_session
+from scalable.lib.queue.dialects import mysql, mysql_login
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.database import Database, Session
 from scalable.lib.queue.dialects.sent_statement import SentStatement
@@ -446,7 +446,7 @@ def test_of_a_server_that_does_not_answer_telegram_is_told_to_come_again(
     remote: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql, "READ_SECONDS", 1)
-    monkeypatch.setattr(mysql_session, "READ_SECONDS", 1)
+    monkeypatch.setattr(mysql_login, "READ_SECONDS", 1)
     client = remote.connect()
     with table_locked(remote):
         client.send(request(update(1)))

@@ -121,9 +121,10 @@ def test_page_health_metrics_and_shell_say_since_when_and_why(tmp_path: Path) ->
         scene.wait_until_down()
 
         overview = site.overview()
-        page = request(site.dashboard_url).body.decode()
-        health = request(f"{site.dashboard_url}?format=health")
-        metrics = request(f"{site.dashboard_url}?format=prometheus").body.decode()
+        page = site.owner().page()
+        health = request(f"{site.dashboard_url}?format=health{site.query}")
+        for_strangers = request(f"{site.dashboard_url}?format=health")
+        metrics = request(f"{site.dashboard_url}?format=prometheus{site.query}").body.decode()
         shell = site.run("dashboard.py", "health")
 
     assert overview["bot_down"]["cause"] == "exit code 1"
@@ -131,7 +132,8 @@ def test_page_health_metrics_and_shell_say_since_when_and_why(tmp_path: Path) ->
     assert "side is down since" in page
     assert "exit code 1" in page
     assert (health.status, [reason["code"] for reason in health.json()["reasons"]]) == (503, ["bot_down"])
-    assert "exit code 1" not in health.body.decode(), "strangers ask for this"
+    assert "exit code 1" in health.body.decode()
+    assert (for_strangers.status, "exit code 1" in for_strangers.body.decode()) == (403, False)
     assert "scalable_bot_down 1\n" in metrics
     assert (shell.returncode, "the bot's side is down since" in shell.stdout) == (1, True)
     assert "exit code 1" in shell.stdout

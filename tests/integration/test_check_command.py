@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Optional
 
 import pytest
 
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi
+from tests.support.fakes.listener import Listener
 from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
 from tests.support.servers.databases import Servers
@@ -169,13 +171,28 @@ def test_what_others_may_read_is_a_warning(tmp_path: Path) -> None:
     settings = tmp_path / "settings"
     settings.write_text("BOT_MONITOR_LIMIT=7\n")
     settings.chmod(0o644)
-    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "data" / "of-the-owner").mkdir(parents=True)
+    (tmp_path / "data").chmod(0o755)
 
     finished = check(tmp_path, BOT_CONFIG=str(settings))
 
     assert finished.returncode == 0
     assert line_about("settings file", finished).startswith("warning")
     assert line_about("data folder", finished).startswith("warning")
+
+
+def test_what_others_may_write_is_an_error(tmp_path: Path) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text("BOT_MONITOR_LIMIT=7\n")
+    settings.chmod(0o666)
+    (tmp_path / "data" / "of-the-owner").mkdir(parents=True)
+    (tmp_path / "data").chmod(0o777)
+
+    finished = check(tmp_path, BOT_CONFIG=str(settings))
+
+    assert finished.returncode == 2
+    assert line_about("settings file", finished).startswith("error")
+    assert "mode 777: others may write here" in line_about("data folder", finished)
 
 
 def test_a_process_that_would_use_another_database_stops_and_names_both(
@@ -203,16 +220,19 @@ def test_a_process_that_would_use_another_database_stops_and_names_both(
 
 
 def test_a_running_pool_and_its_workers_are_seen_in_the_shell_and_on_its_own_page(tmp_path: Path) -> None:
-    with ServedSite(tmp_path, PY_BOT, BOT_MONITOR_TOKEN="let-me-in", BOT_WEBHOOK_SECRET="hush-hush") as site:
+    settings = {"BOT_MONITOR_TOKEN": "let-me-in", "BOT_WEBHOOK_SECRET": "hush-hush", "BOT_TOKEN": TOKEN}
+    with FakeBotApi() as telegram, ServedSite(tmp_path, PY_BOT, BOT_API_URL=telegram.url, **settings) as site:
+        telegram.webhook_url = site.webhook_url
         owner = Visitor(site.dashboard_url).log_in("let-me-in")
         site.query = "&token=let-me-in"
         wait_until(lambda: len(site.overview()["workers"]) == 2, site.overview)
 
         finished = site.run("config.py", "--url", f"{site.url}/scalable")
+        by_telegram = site.run("config.py", "--url")
         page = owner.page("/doctor")
 
     assert finished.returncode == 0, finished
-    for text in (finished.stdout, page):
+    for text in (finished.stdout, by_telegram.stdout, page):
         assert re.search(r"^ok +pool: runs as process \d+, and answers CGI requests, too", text, re.MULTILINE)
         assert re.search(r"^ok +workers: 2 alive, 0 of them running the bot", text, re.MULTILINE)
         assert re.search(r"^ok +secret: the header arrives", text, re.MULTILINE)
@@ -234,11 +254,44 @@ def test_the_page_is_for_the_owner(tmp_path: Path, token: Optional[str], status:
     assert (b"To copy into a question" in answer.body) is (status == 200)
 
 
+@pytest.fixture
+def evil() -> Iterator[Listener]:
+    with Listener() as listener:
+        yield listener
+
+
+@pytest.mark.parametrize("header", ["Host", "X_Forwarded_Host", "Forwarded"])
+@pytest.mark.parametrize("telegram_says", ["", "https://elsewhere.example/webhook_queue.py?x", "not an address"])
+def test_the_page_asks_nothing_where_a_request_says(
+    tmp_path: Path, evil: Listener, header: str, telegram_says: str
+) -> None:
+    """A request that named another host got BOT_WEBHOOK_SECRET sent there."""
+    settings = {"BOT_WEBHOOK_SECRET": "hush-hush-hush-hush", "BOT_TOKEN": TOKEN}
+    named = {"Forwarded": f"host={evil.place};proto=http"}.get(header, evil.place)
+    with FakeBotApi() as telegram, ServedSite(tmp_path, PY_BOT, BOT_API_URL=telegram.url, **settings) as site:
+        telegram.webhook_url = telegram_says
+        answer = site.owner().get("/doctor", **{header: named})
+
+    assert answer.status == 200, answer
+    assert evil.seen() == []
+    assert evil.place not in answer.body.decode()
+    assert re.search(r"^warning +address: ", answer.body.decode(), re.MULTILINE)
+
+
+def test_it_asks_where_telegram_has_the_webhook_and_there_alone(tmp_path: Path, evil: Listener) -> None:
+    settings = {"BOT_WEBHOOK_SECRET": "hush-hush-hush-hush", "BOT_TOKEN": TOKEN}
+    with FakeBotApi() as telegram, ServedSite(tmp_path, PY_BOT, BOT_API_URL=telegram.url, **settings) as site:
+        telegram.webhook_url = site.webhook_url
+        page = site.owner().page("/doctor", Host=evil.place)
+
+    assert re.search(r"^ok +secret: the header arrives", page, re.MULTILINE)
+    assert evil.seen() == []
+
+
 @pytest.mark.parametrize("host", ["evil.example/x", "a b", "@", "[::1", "127.0.0.1:99999"])
 def test_a_host_header_that_is_none_is_passed_over(tmp_path: Path, host: str) -> None:
-    with ServedSite(tmp_path, PY_BOT, BOT_MONITOR_TOKEN="let-me-in") as site:
-        owner = Visitor(site.dashboard_url).log_in("let-me-in")
-        answer = owner.get("/doctor", Host=host)
+    with ServedSite(tmp_path, PY_BOT) as site:
+        answer = site.owner().get("/doctor", Host=host)
 
     assert answer.status in (200, 400), answer
     assert b"webhook: " not in answer.body

@@ -30,7 +30,7 @@ sys.exit(1)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedSite]:
-    """A running pool without a token, whose bot always fails at once."""
+    """A running pool, whose bot always fails at once."""
     folder = tmp_path_factory.mktemp("dashboard")
     bot = folder / "hostile.py"
     bot.write_text(HOSTILE_BOT)
@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedSite]:
 
 @pytest.fixture
 def visitor(site: ServedSite) -> Visitor:
-    return Visitor(site.dashboard_url)
+    return site.owner()
 
 
 class Tags(HTMLParser):
@@ -235,7 +235,7 @@ def test_a_paused_queue_holds_jobs_back_shows_it_and_goes_on(site: ServedSite, v
 def test_a_waiting_job_is_skipped_or_run_now(tmp_path: Path) -> None:
     never = {"BOT_JOB_RETRY_BASE": "3000", "BOT_JOB_RETRY_MAX": "3000"}
     with ServedSite(tmp_path, PY_BOT, BOT_BREAKER="0", BOT_JOB_MAX_ATTEMPTS="5", **never) as site:
-        visitor = Visitor(site.dashboard_url)
+        visitor = site.owner()
         head = site.send({"update_id": 1, "message": {"chat": {"id": 1}, "text": "/fail"}}).json()["queued_job_id"]
         behind = site.send({"update_id": 2, "message": {"chat": {"id": 1}, "text": "/start"}}).json()["queued_job_id"]
         wait_until(lambda: waits_after(site, head, 1), site.overview)
@@ -259,7 +259,7 @@ def waits_after(site: ServedSite, job_id: int, attempts: int) -> bool:
 
 def test_all_that_match_are_retried_in_steps_that_go_on_by_a_button(tmp_path: Path) -> None:
     with ServedSite(tmp_path, PY_BOT, BOT_BREAKER="0", BOT_JOB_MAX_ATTEMPTS="1", BOT_WORKER_POOL_SIZE="4") as site:
-        visitor = Visitor(site.dashboard_url)
+        visitor = site.owner()
         for number in range(6):
             chat = 1 if number % 2 else 2
             site.send({"update_id": number, "message": {"chat": {"id": chat}, "text": "/fail"}})
@@ -280,7 +280,7 @@ def test_all_that_match_are_retried_in_steps_that_go_on_by_a_button(tmp_path: Pa
 
 def test_who_retries_is_told_that_newer_updates_of_a_chat_have_run_already(tmp_path: Path) -> None:
     with ServedSite(tmp_path, PY_BOT, BOT_BREAKER="0", BOT_JOB_MAX_ATTEMPTS="1") as site:
-        visitor = Visitor(site.dashboard_url)
+        visitor = site.owner()
         for number, text in enumerate(("/fail", "hello", "/fail")):
             site.send({"update_id": number, "message": {"chat": {"id": 7}, "text": text}})
         site.wait_for_counts(failed=2, done=1)
@@ -335,7 +335,7 @@ def test_a_job_in_the_wrong_state_is_left_alone_and_its_state_is_named(tmp_path:
     with ServedSite(tmp_path, PY_BOT) as site:
         job_id = site.send({"update_id": 1, "message": {"chat": {"id": 1}, "text": "/start"}}).json()["queued_job_id"]
         site.wait_for_counts(done=1)
-        visitor = Visitor(site.dashboard_url)
+        visitor = site.owner()
 
         for action in ("retry", "run-now", "skip"):
             answer = visitor.press(f"{action}:{job_id}", sure="yes")
@@ -464,7 +464,7 @@ def test_the_lists_are_as_long_as_the_setting_says_and_go_on(tmp_path: Path) -> 
     with ServedSite(tmp_path, PY_BOT, BOT_MONITOR_LIMIT="3") as site:
         for update_id in range(5):
             site.send({"update_id": update_id, "message": {"chat": {"id": 1}, "text": "/start"}})
-        visitor = Visitor(site.dashboard_url)
+        visitor = site.owner()
 
         assert [job["update_id"] for job in site.overview()["jobs"]] == [4, 3, 2]
         first = visitor.page("/jobs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from scalable.lib.dashboard.access import Keys, Role
+from scalable.lib.telegram.update import Update
 from tests.support.generators.visitor import Visitor
+from tests.support.generators.wsgi_client import SECRET, Client
 from tests.support.places import REPOSITORY
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import request
@@ -17,12 +21,11 @@ from tests.support.servers.site import request
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 OWNER, READER = "let-me-in", "let-me-look"
 PERSON = {"id": 5550100, "first_name": "Ayu", "last_name": "Lestari", "type": "private"}
-FORWARDED = {"Host": "bot.example.org", "X_Forwarded_For": "203.0.113.7"}
 
 
 @pytest.fixture(scope="module")
 def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedSite]:
-    """Without a password, one failed job."""
+    """With the password that the pool invented, one failed job."""
     with ServedSite(tmp_path_factory.mktemp("open"), PY_BOT, BOT_JOB_MAX_ATTEMPTS="1") as site:
         site.send({"update_id": 1, "message": {"chat": PERSON, "text": "/fail"}})
         site.wait_for_counts(failed=1)
@@ -51,56 +54,55 @@ def from_address(site: ServedSite, name: str) -> Visitor:
     return Visitor(site.dashboard_url, X_Forwarded_For=f"198.51.{number // 256}.{number % 256}")
 
 
+HERE = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:8080"}
+
+
 class TestWithoutAPassword:
+    """As CGI and under WSGI servers; a pool that serves the page itself invents one, see test_serve.py."""
+
+    @pytest.fixture
+    def client(self, tmp_path: Path) -> Client:
+        client = Client(tmp_path, token="", read_token="")
+        client.queue.enqueue(Update(json.dumps({"update_id": 1, "message": {"chat": PERSON}}), 1, "message", "chat:1"))
+        return client
+
     @pytest.mark.parametrize(
-        "headers",
+        "environ",
         [
-            {"X_Forwarded_For": "203.0.113.7"},
-            {"Forwarded": "for=203.0.113.7"},
-            {"X_Real_IP": "203.0.113.7"},
-            {"Via": "1.1 proxy"},
-            {"Host": "bot.example.org"},
-            {"Host": "127.0.0.1.example.org"},
+            HERE,
+            {**HERE, "HTTP_HOST": "localhost"},
+            {**HERE, "REMOTE_ADDR": "::1", "HTTP_HOST": "[::1]"},
+            {**HERE, "REMOTE_ADDR": "localhost"},
+            {**HERE, "HTTP_X_FORWARDED_FOR": "127.0.0.1"},
+            {**HERE, "HTTP_TRUE_CLIENT_IP": "127.0.0.1"},
+            {**HERE, "SERVER_PROTOCOL": "HTTP/1.0"},
+            {**HERE, "REMOTE_USER": "root"},
+            {"HTTP_HOST": "bot.example.org", "REMOTE_ADDR": "203.0.113.7"},
         ],
-        ids=lambda headers: "{}: {}".format(*next(iter(headers.items()))),
     )
-    def test_anyone_but_this_machine_sees_the_counts_and_how_to_see_more(
-        self, open_site: ServedSite, headers: dict[str, str]
+    def test_everybody_sees_the_counts_and_how_to_see_more_wherever_they_are(
+        self, client: Client, environ: dict[str, str]
     ) -> None:
-        stranger = Visitor(open_site.dashboard_url, **headers)
+        status, _, page = client.ask("/", **environ)
+        shown = json.loads(client.ask("/", "format=json", **environ)[2])
+        everything = page.decode() + str(shown) + client.ask("/", "format=prometheus", **environ)[2].decode()
 
-        page = stranger.page()
-        shown = stranger.json()
-
-        assert "BOT_MONITOR_TOKEN" in page
-        assert re.search(r'class="failed"><dt>failed</dt><dd>1</dd>', page)
+        assert status == 200
+        assert b"BOT_MONITOR_TOKEN" in page
+        assert re.search(rb'class="pending"><dt>pending</dt><dd>1</dd>', page)
         assert set(shown) == {"counts", "counts_exact", "counted_at", "health"}
-        assert "scalable_jobs{" in stranger.get("?format=prometheus").body.decode()
-        assert stranger.get("?format=health").status in (200, 503)
-
-    def test_nothing_they_see_names_a_person_or_changes_anything(self, open_site: ServedSite) -> None:
-        stranger = Visitor(open_site.dashboard_url, **FORWARDED)
-        everything = stranger.page() + str(stranger.json()) + stranger.get("?format=prometheus").body.decode()
-
-        for secret in ("Ayu", "5550100", "exit code", "<form", "<button", "chat:"):
+        for secret in ("Ayu", "5550100", "<form", "<button", "chat:"):
             assert secret not in everything
-        for place in ("/jobs", "/job/1", "/job/1/payload", "/jobs?format=json"):
-            assert stranger.get(place).status == 403
-        assert stranger.post({"action": "retry", "id": 1}).status == 403
-        assert open_site.counts()["failed"] == 1
+        for place in ("/jobs", "/job/1", "/job/1/payload", "/doctor"):
+            assert client.ask(place, **environ)[0] == 403
 
-    def test_this_machine_itself_may_do_everything(self, open_site: ServedSite) -> None:
-        owner = Visitor(open_site.dashboard_url)
+    @pytest.mark.parametrize("form", ["action=delete:1&sure=yes", "action=login&token=", "action=login&token=owner"])
+    def test_nobody_changes_anything_and_nobody_logs_in(self, client: Client, form: str) -> None:
+        cookie = f"scalable_session={Keys(SECRET, '').cookie(Role.OWNER)}"
 
-        assert "Ayu" in owner.page("/job/1")
-        assert "Log out" not in owner.page()
-
-    def test_a_form_token_of_this_machine_is_no_use_elsewhere(self, open_site: ServedSite) -> None:
-        (csrf, *_) = re.findall(r'name="csrf" value="([0-9a-f]+)"', Visitor(open_site.dashboard_url).page())
-
-        answer = Visitor(open_site.dashboard_url, **FORWARDED).post({"csrf": csrf, "action": "retry", "id": 1})
-
-        assert answer.status == 403
+        for more in (HERE, {**HERE, "HTTP_COOKIE": cookie}):
+            assert client.ask("/", method="POST", body=form.encode(), **more)[0] == 403
+        assert client.queue.counts().pending == 1
 
 
 class TestLogin:
@@ -144,6 +146,19 @@ class TestLogin:
         assert "scalable_session" not in visitor.cookies
         assert visitor.get().status == 403
 
+    def test_a_cookie_that_was_copied_is_no_good_after_logging_out(self, site: ServedSite, visitor: Visitor) -> None:
+        visitor.log_in(OWNER)
+        other = from_address(site, "another browser of the owner").log_in(OWNER)
+        thief = Visitor(site.dashboard_url)
+        thief.cookies = dict(visitor.cookies)
+        (csrf, *_) = re.findall(r'name="csrf" value="([0-9a-f]+)"', thief.page())
+
+        visitor.press("logout")
+
+        assert [thief.get(place).status for place in ("", "/jobs", "?format=json", "?part=live")] == [403] * 4
+        assert thief.post({"csrf": csrf, "action": "delete:1", "sure": "yes"}).status == 403
+        assert other.get().status == 200
+
     def test_a_program_gives_the_password_each_time_and_gets_no_cookie(self, visitor: Visitor) -> None:
         answer = visitor.get(f"?format=json&token={OWNER}")
 
@@ -176,6 +191,7 @@ class TestLogin:
             "scalable_session=owner",
             "scalable_session=",
             "scalable_session=owner.9999999999." + "0" * 64,
+            "scalable_session=owner.9999999999." + "0" * 32 + "." + "0" * 64,
             'scalable_session="owner"; scalable_session=x',
             "scalable_session=%00",
             "scalable_session=" + "x" * 5000,
@@ -218,6 +234,25 @@ class TestGuessing:
 
         assert known.get(f"?token={OWNER}").status == 303
         assert attacker.get(f"?token={OWNER}").status == 429
+
+    def test_a_reader_who_logs_in_between_may_guess_no_more_than_others(self, site: ServedSite) -> None:
+        reader = from_address(site, "TestGuessing.reader").log_in(READER)
+        statuses = []
+        for _ in range(4):
+            statuses += self.guess(reader, 5)
+            reader.get(f"?token={READER}")
+
+        assert statuses.count(403) <= 11  # one more comes in ten seconds
+
+    def test_guesses_from_everywhere_are_limited_together_and_the_owners_browser_gets_in(self, tmp_path: Path) -> None:
+        with ServedSite(tmp_path, PY_BOT, BOT_MONITOR_TOKEN=OWNER, BOT_MONITOR_READ_TOKEN=READER) as site:
+            known = from_address(site, "the owner").log_in(OWNER)
+            known.press("logout")
+            crowd = [from_address(site, f"one of a crowd {number}").get("?token=x").status for number in range(260)]
+
+            assert crowd.count(403) < 240
+            assert from_address(site, "one more").get("?token=x").status == 429
+            assert known.get(f"?token={OWNER}").status == 303
 
     def test_an_address_written_by_the_visitor_does_not_count(self, site: ServedSite) -> None:
         """Only the last entry of X-Forwarded-For is the proxy's."""
@@ -330,9 +365,7 @@ class TestForgery:
         ],
     )
     def test_a_form_leads_back_to_the_dashboard_and_nowhere_else(self, open_site: ServedSite, back: str) -> None:
-        visitor = Visitor(open_site.dashboard_url)
-
-        answer = visitor.press("resume", back=back)
+        answer = open_site.owner().press("resume", back=back)
 
         assert answer.headers["Location"] == "/scalable/dashboard.py/?did=resume&n=0"
         assert "Set-Cookie" not in answer.headers

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.generators.visitor import Visitor
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import wait_until
 
@@ -26,7 +25,7 @@ Press = Callable[[ServedSite, str, str], None]
 
 def by_page(site: ServedSite, action: str, job_id: str) -> None:
     """The button."""
-    answer = Visitor(site.dashboard_url).press(action, id=job_id, sure="yes")
+    answer = site.owner().press(action, id=job_id, sure="yes")
     assert answer.status == 303, answer
 
 
@@ -117,7 +116,7 @@ def test_all_that_failed_begin_at_once_when_they_are_retried(site: ServedSite) -
     site.wait_for_counts(failed=3)
     repair(site)
 
-    answer = Visitor(site.dashboard_url).press("retry-matching:failed", sure="yes")
+    answer = site.owner().press("retry-matching:failed", sure="yes")
 
     assert answer.status == 303
     site.wait_for_counts(AT_ONCE_SECONDS, done=3)

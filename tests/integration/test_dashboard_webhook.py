@@ -35,7 +35,7 @@ def site(tmp_path: Path, telegram: FakeBotApi) -> Iterator[ServedSite]:
 
 @pytest.fixture
 def visitor(site: ServedSite) -> Visitor:
-    return Visitor(site.dashboard_url)
+    return site.owner()
 
 
 def asked(telegram: FakeBotApi) -> int:
@@ -166,21 +166,22 @@ def test_what_telegram_refuses_is_said_in_its_words_and_changes_nothing(
 
 def test_without_a_token_the_page_says_what_to_set(tmp_path: Path) -> None:
     with ServedSite(tmp_path, PY_BOT) as site:
-        visitor = Visitor(site.dashboard_url)
+        visitor = site.owner()
 
         assert "Set BOT_TOKEN in scalable/.htenv" in visitor.page()
         assert visitor.press("webhook-check").status == 400
 
 
-def test_a_reader_sees_no_query_of_the_address_and_no_buttons(tmp_path: Path, telegram: FakeBotApi) -> None:
+def test_a_reader_sees_the_host_of_the_address_alone_and_no_buttons(tmp_path: Path, telegram: FakeBotApi) -> None:
     settings = {"BOT_TOKEN": TOKEN, "BOT_API_URL": telegram.url, "BOT_MONITOR_READ_TOKEN": "look"}
     with ServedSite(tmp_path, PY_BOT, **settings) as site:
         reader = Visitor(site.dashboard_url, X_Forwarded_For="203.0.113.7").log_in("look")
         reader.page()
-        wait_until(lambda: "example.com/bot.php" in reader.page("?part=live"), telegram.methods)
+        wait_until(lambda: "https://example.com/…" in reader.page("?part=live"), telegram.methods)
 
         page = reader.page()
         assert "hush" not in page
+        assert "bot.php" not in page + reader.get("?format=json").body.decode()
         assert "webhook-set" not in page
 
 

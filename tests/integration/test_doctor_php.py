@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -48,6 +49,25 @@ def test_php_of_another_decade_runs_it_too(folder: Path) -> None:
     assert "PHP 7.4" in said
     assert not re.search("Parse error|Fatal error|Warning:|Deprecated:|Notice:", said)
     assert "config.py, database" in said
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o775, 0o777])
+@pytest.mark.parametrize("holds", [[".ht-secret"], ["of-the-owner"], [".ht-planted"]])
+def test_it_judges_the_data_folder_as_config_py_does(folder: Path, holds: list[str], mode: int) -> None:
+    data = folder / "scalable" / ".htdata"
+    data.mkdir()
+    for name in holds:
+        (data / name).write_text("0" * 64)
+        os.chown(data / name, *((1, 1) if name == ".ht-planted" else (-1, -1)))
+    data.chmod(mode)
+
+    said = run(folder, [PHP])
+
+    [of_doctor] = re.findall(r"^(\w+) +data folder: (.*)", said, re.MULTILINE)
+    [of_config] = re.findall(r"^(\w+) +config.py, data folder: (.*)", said, re.MULTILINE)
+    assert of_doctor[0] == of_config[0], said
+    needed = "ok" if mode == 0o700 or holds == [".ht-secret"] else "error" if mode & 0o022 else "warning"
+    assert of_doctor[0] == (needed if mode == 0o700 or holds != [".ht-planted"] else "error")
 
 
 def test_it_uses_nothing_that_php_5_4_does_not_know() -> None:

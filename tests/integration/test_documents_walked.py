@@ -87,6 +87,8 @@ def walk(
     for block, command in to_type(document):
         for part in (each for each in before if each in command):
             before[part]()
+        for name in re.findall(r"curl --config ~/(\S+)", command):
+            newcomer.write(name, text_before(document, block))
         newcomer.let_a_minute_pass()
         done = newcomer.type(command)
         assert done.returncode == 0, f"{block.place}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -96,17 +98,26 @@ def walk(
     return printed
 
 
+def text_before(document: Path, block: Block) -> str:
+    """The block of text right above: what has to be in the file that the command names."""
+    every = blocks(document)
+    above = every[every.index(block) - 1]
+    assert above.language == "text", block.place
+    return above.text
+
+
 @pytest.mark.timeout(600)
 def test_readme_from_top_to_bottom_by_somebody_with_a_fresh_clone(newcomer: Newcomer) -> None:
     newcomer.clone()
-    page = f"http://127.0.0.1:{newcomer.port}/scalable/dashboard.py?format=json"
+    page = f"http://127.0.0.1:{newcomer.port}/scalable/dashboard.py?format=json&token="
+    password = newcomer.project / ".cache" / "run" / ".ht-monitor-token"
     [line] = [command for block in blocks(ENGLISH) if block.language == "crontab" for command in block.commands]
 
     def both_jobs_are_seen() -> None:
         wait_until(lambda: counts()["done"] == 1 and counts()["pending"] == 1, counts)
 
     def counts() -> Any:
-        return request(page).json()["counts"]
+        return request(page + password.read_text().strip()).json()["counts"]
 
     def the_zip_is_uploaded() -> None:
         [release] = (newcomer.project / "dist").glob("*.zip")

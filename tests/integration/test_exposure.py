@@ -125,3 +125,41 @@ def test_a_host_with_cgi_in_one_folder_alone_runs_the_scripts_from_there(make_si
     assert [answer.status for answer in (*stored, page)] == [200, 200, 200], site.logs()
     assert b'href="/cgi-bin/dashboard.py/static/' in page.body
     assert request(f"{site.apache.url}/scalable/webhook_queue.py", b'{"update_id": 3}').status == 403
+
+
+def test_where_every_script_is_run_for_anybody_none_takes_arguments_and_none_for_a_shell_runs(
+    make_site: Callable[..., Site],
+) -> None:
+    """On a host that ignores .htaccess and runs all Python files it may: a query is arguments there (mod_cgi)."""
+    every = '<FilesMatch "[.]py$">\n    SetHandler cgi-script\n</FilesMatch>'
+    site = make_site(PY_BOT, "sqlite", "None", extra=every, BOT_WEBHOOK_SECRET="Telegram-knows-it")
+    site.run("config.py", "init")
+    pool = site.start_pool()
+    wait_until((site.plugin / ".htdata" / ".ht-gateway.sock").exists, site.logs)
+    before = (site.plugin / ".htenv").read_bytes()
+
+    refused = {
+        f"{script}?{query}": request(f"{site.apache.url}/scalable/{script}?{query}", body)
+        for script in ("config.py", "worker_pool.py", "passenger_wsgi.py")
+        for query in ("", "--stop", "init", "uninstall", "--help", "--serve+0.0.0.0:1")
+        for body in (None, b"{}")
+    }
+    others = {
+        path: request(f"{site.apache.url}/scalable/{path}?--help").status
+        for path in every_file(site)
+        if path.endswith(".py") and path not in SCRIPTS and "/" in path
+    }
+
+    assert {asked: answer.status for asked, answer in refused.items() if answer.status != 403} == {}, site.logs()
+    assert all(b"nothing was done" in answer.body for answer in refused.values())
+    assert len(others) > 100
+    assert set(others.values()) == {500}  # not executable
+    for script, query in (
+        ("webhook_queue.py", "poll"),
+        ("dashboard.py", "retry+--all-failed"),
+        ("worker.py", "--help"),
+    ):
+        assert b"usage:" not in request(f"{site.apache.url}/scalable/{script}?{query}").body
+    assert pool.is_running()
+    assert site.send({"update_id": 1}, X_Telegram_Bot_Api_Secret_Token="Telegram-knows-it").status == 200, site.logs()
+    assert (site.plugin / ".htenv").read_bytes() == before

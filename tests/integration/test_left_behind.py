@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import database_settings
-from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
 from tests.support.servers.databases import Servers
 from tests.support.servers.served_installation import ServedSite
@@ -18,7 +17,7 @@ PY_BOT = REPOSITORY / "examples" / "bot.py"
 def leave(folder: Path, updates: int) -> Path:
     """The data folder of an installation whose queue was an SQLite file, when its owner has let it forget that."""
     with ServedSite(folder, PY_BOT) as site:
-        Visitor(site.dashboard_url).press("pause", sure="yes")
+        site.owner().press("pause", sure="yes")
         for number in range(updates):
             assert site.send({"update_id": number, "message": {"chat": {"id": 7}, "text": "hello"}}).status == 200
     (folder / "data" / ".ht-database").unlink()
@@ -33,7 +32,7 @@ def test_check_page_and_log_say_how_many_and_what_to_do(tmp_path: Path, servers:
         site.send({"update_id": 10, "message": {"chat": {"id": 7}, "text": "hello"}})
         site.wait_for_counts(done=1)
         checked = site.run("config.py")
-        page = Visitor(site.dashboard_url).page("/")
+        page = site.owner().page("/")
         log = site.log.read_text()
 
     for text in (checked.stdout, log):

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.generators.newcomer import LEFT_BEHIND
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
 from tests.support.servers.children import Child, free_port, tail
-from tests.support.servers.site import request, wait_until
+from tests.support.servers.site import wait_until
 
 
 @pytest.mark.timeout(300)
@@ -37,8 +38,9 @@ def test_make_run_takes_the_printed_command_and_ctrl_c_ends_it_cleanly(tmp_path:
         sent = subprocess.run(["bash", "-c", printed.group(1)], capture_output=True, text=True, timeout=30, check=True)
 
         assert '"queued_job_id": 1' in sent.stdout
-        dashboard = f"http://127.0.0.1:{port}/scalable/dashboard.py"
-        wait_until(lambda: b'<span class="state done">' in request(dashboard).body, lambda: tail(log))
+        token = (project / ".cache" / "run" / ".ht-monitor-token").read_text().strip()
+        owner = Visitor(f"http://127.0.0.1:{port}/scalable/dashboard.py").log_in(token)
+        wait_until(lambda: '<span class="state done">' in owner.page(), lambda: tail(log))
         os.killpg(make.pid, signal.SIGINT)  # what a terminal does with Ctrl-C
         wait_until(lambda: not make.is_running(), lambda: tail(log))
         assert "pool stopped exit_code=0" in log.read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
-from scalable.lib.queue.dialects import database, mysql_session
+from scalable.lib.queue.dialects import database, mysql_login, mysql_session
 from scalable.lib.queue.dialects.address import MySqlAddress, SqliteAddress
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.telegram.update import Update
@@ -33,7 +33,7 @@ DUMP_SECONDS = 6.0
 def at_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long a statement waits for an answer or a lock, as everything here."""
     for name in ("CONNECT_SECONDS", "READ_SECONDS", "WRITE_SECONDS"):
-        monkeypatch.setattr(mysql_session, name, 1)
+        monkeypatch.setattr(mysql_login, name, 1)
     waits = f"lock_wait_timeout = {mysql_session.LOCK_WAIT_SECONDS}"
     assert waits in mysql_session.SESSION[0]
     monkeypatch.setattr(
@@ -188,7 +188,7 @@ def test_a_claim_that_nobody_waits_for_any_more_is_not_made_when_the_table_is_un
     with scene.machine("machine", bot_seconds=0.1):
         with locked(scene):
             scene.queue.resume()
-            time.sleep(4 * mysql_session.READ_SECONDS)
+            time.sleep(4 * mysql_login.READ_SECONDS)
         unlocked = time.monotonic()
         scene.wait_until_done(1)
 

@@ -114,7 +114,7 @@ def test_the_pool_and_the_script_itself_answer_the_same(site: ServedSite) -> Non
 
 
 def test_the_dashboard_sees_the_visitor_and_not_the_gateway(site: ServedSite) -> None:
-    """Without BOT_MONITOR_TOKEN only this machine itself gets in."""
+    """Where somebody comes from opens nothing; the password that the pool invented does, by CGI as well."""
     here = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "QUERY_STRING": "format=json"}
 
     inside = ask(site, "dashboard.py", **here)
@@ -122,16 +122,19 @@ def test_the_dashboard_sees_the_visitor_and_not_the_gateway(site: ServedSite) ->
     through_a_proxy = ask(site, "dashboard.py", **here, HTTP_X_FORWARDED_FOR="203.0.113.9")
     pretending = ask(site, "dashboard.py", **{**here, "REMOTE_ADDR": "203.0.113.9"}, HTTP_REMOTE_ADDR="127.0.0.1")
 
+    owner = ask(site, "dashboard.py", **{**here, "QUERY_STRING": f"format=json{site.query}"})
+
     assert inside.log == outside.log == ""
-    assert inside.status == 200
-    assert "counts" in json.loads(inside.body)
-    for answer in (outside, through_a_proxy, pretending):
+    assert owner.status == 200
+    assert "jobs" in json.loads(owner.body)
+    for answer in (inside, outside, through_a_proxy, pretending):
         assert b'"jobs"' not in answer.body
 
 
 def test_links_on_the_dashboard_lead_to_where_the_web_server_shows_it(site: ServedSite) -> None:
     page = ask(site, "dashboard.py", REMOTE_ADDR="127.0.0.1", HTTP_HOST="localhost")
 
+    assert page.status == 403
     assert b'href="/bot/scalable/dashboard.py/static/dashboard.css' in page.body
 
 

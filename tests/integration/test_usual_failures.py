@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fakes.bot_api import TOKEN, FakeBotApi
 from tests.support.need import need, old_python
 from tests.support.servers.apache import (
     CUSTOMER,
@@ -316,6 +317,9 @@ def test_missing_php_is_named_with_what_to_do(ward: Ward) -> None:
 
 
 def test_a_healthy_installation_has_nothing_to_put_right_in_any_way(ward: Ward) -> None:
+    telegram = ward.undo.enter_context(FakeBotApi())
+    telegram.webhook_url = f"{ward.patient.url}/webhook_queue.py"
+    ward.patient.write_settings(BOT_TOKEN=TOKEN, BOT_API_URL=telegram.url)
     assert ward.patient.deliver() == 200
 
     said = {way: ward.patient.ask(way) for way in ALL}

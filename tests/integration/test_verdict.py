@@ -37,7 +37,7 @@ def a_site(folder: Path, api: FakeBotApi, **settings: str) -> ServedSite:
 
 def health(site: ServedSite) -> Any:
     """What a monitor is told; the same in a shell."""
-    answer = request(f"{site.dashboard_url}?format=health")
+    answer = request(f"{site.dashboard_url}?format=health{site.query}")
     told = answer.json()
     assert answer.status == (200 if told["state"] == "working" else 503), answer
     assert told["ok"] is (told["state"] == "working")
@@ -77,10 +77,10 @@ def test_f15_a_webhook_that_is_not_here_is_not_called_working_by_anybody(tmp_pat
         assert "Telegram brings the updates to another address" in status.stdout
         check = site.run("config.py")
         assert "verdict: setting up" in check.stdout
-        metrics = request(f"{site.dashboard_url}?format=prometheus").body.decode()
+        metrics = request(f"{site.dashboard_url}?format=prometheus{site.query}").body.decode()
         assert 'scalable_state{state="setting_up"} 1\n' in metrics
         assert 'scalable_reason{code="webhook_elsewhere"} 1\n' in metrics
-        assert "Setting up" in request(site.dashboard_url).body.decode()
+        assert "Setting up" in site.owner().page()
 
 
 def test_f33_a_webhook_that_goes_away_is_down_and_its_owner_is_told(tmp_path: Path, api: FakeBotApi) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +146,49 @@ def test_rollback_goes_to_the_address_that_is_named(site: ServedSite, telegram: 
     command(site, "rollback", "https://example.com/other.php")
 
     assert telegram.webhook_url == "https://example.com/other.php"
+
+
+@pytest.mark.parametrize(
+    ("words", "reached"),
+    [(["set", "-"], "?s=hush"), (["rollback", "-"], "?s=hush"), (["set", "-", "--max-connections", "5"], "")],
+)
+def test_an_address_with_a_key_in_it_is_read_from_standard_input(
+    site: ServedSite, telegram: FakeBotApi, words: list[str], reached: str
+) -> None:
+    """What is on a command line every user of the machine can read."""
+    address = f"https://example.com/scalable/webhook_queue.py{reached}"
+
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scalable" / "webhook_queue.py"), *words],
+        input=f"  {address}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=site.environment,
+        cwd=site.folder,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "hush" not in done.stderr  # the log
+    assert telegram.webhook_url == address
+
+
+def test_no_address_on_standard_input_is_an_error_and_nothing_is_changed(
+    site: ServedSite, telegram: FakeBotApi
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scalable" / "webhook_queue.py"), "set", "-"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=site.environment,
+        cwd=site.folder,
+    )
+
+    assert done.returncode == 2
+    assert "expected an address such as https://example.com/bot.php" in done.stderr
+    assert telegram.webhook_url == BOTS_OWN
 
 
 def test_delete_keeps_what_waits_at_telegram_and_rollback_still_finds_the_bot(

@@ -1,12 +1,18 @@
-"""DataFolder with several processes at once: they agree on one database and one secret."""
+"""DataFolder with several processes at once, which agree on one database and one secret, and with another user."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from scalable.lib.errors import ConfigurationError
 from scalable.lib.setup.data_folder import DataFolder
+from tests.support.other_user import as_another_user, public_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = 6
@@ -68,3 +74,38 @@ def test_processes_that_start_together_share_one_secret(tmp_path: Path):
 
     assert len(set(answers)) == 1, answers
     assert bytes.fromhex(answers[0].split()[1]) == DataFolder(tmp_path / "data").secret()
+
+
+@pytest.mark.parametrize("name", [".ht-secret", ".ht-queue.sqlite3", ".ht-link"])
+def test_files_that_another_user_has_put_into_an_open_folder_are_refused(name: str):
+    """Whoever knows the secret can make a cookie of the owner."""
+    with public_folder() as place:
+        theirs = DataFolder(place / "data")
+        theirs.path.mkdir()
+        theirs.path.chmod(0o777)
+        plant = partial(os.symlink, "/etc/passwd") if name == ".ht-link" else partial(Path.write_text, data="0" * 64)
+        assert as_another_user(lambda: plant(theirs.path / name) or "planted") in ("planted", "64")
+
+        with pytest.raises(ConfigurationError, match=rf"{name} in it belongs to user nobody; look at it, and delete"):
+            theirs.prepare()
+
+
+def test_a_folder_of_another_user_is_refused_however_open_it_is():
+    """He can put another one in its place. The one who runs us is `nobody` here."""
+    with public_folder() as place:
+        folder = DataFolder(place / "data")
+        folder.path.mkdir()
+        os.chown(folder.path, 1, 1)
+        folder.path.chmod(0o777)
+
+        said = as_another_user(lambda: refusal_of(folder))
+
+    assert "it belongs to user daemon, who can replace what is in it" in said
+
+
+def refusal_of(folder: DataFolder) -> str:
+    try:
+        folder.prepare()
+    except ConfigurationError as error:
+        return str(error)
+    return "taken"

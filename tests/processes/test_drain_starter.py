@@ -23,7 +23,6 @@ from scalable.lib.errors import ConfigurationError, NoProcessLeft
 from scalable.lib.pool import drain_starter as module
 from scalable.lib.pool.drain_lock import take_drain_lock
 from scalable.lib.pool.drain_starter import (
-    MAX_LOG_BYTES,
     Drained,
     DrainPlaces,
     DrainStarter,
@@ -246,16 +245,6 @@ def test_a_new_log_is_private(room: Room):
     started(room)
 
     assert room.places.log.stat().st_mode & 0o077 == 0
-
-
-def test_a_log_that_has_become_large_is_begun_anew(room: Room):
-    room.places.log.write_bytes(b"x" * MAX_LOG_BYTES)
-    drain = started(room)
-    room.say("")
-    room.go()
-    assert drain.wait(20).exit_code == 0
-
-    assert room.places.log.read_text() == "a warning\n"
 
 
 # --- what it tells ---

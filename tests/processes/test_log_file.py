@@ -50,17 +50,35 @@ def lines_of(*files: Path) -> list[str]:
     return found
 
 
-def test_a_log_stays_below_twice_its_size_however_much_is_written(tmp_path: Path) -> None:
+def test_of_a_log_three_older_files_are_kept_however_much_is_written(tmp_path: Path) -> None:
     """F13: it rotates."""
     log = tmp_path / "scalable.log"
+    kept = [log.with_name(f"{log.name}{OLDER}{end}") for end in (".3", ".2", "")]
 
     wait_for(write(log, "a", 5000, 50_000))
 
     assert log.stat().st_size < 51_000
-    assert 50_000 <= older(log).stat().st_size < 51_000
-    assert sorted(os.listdir(tmp_path)) == [log.name, older(log).name]
-    assert lines_of(older(log), log)[-1] == "a/4999"
+    assert [50_000 <= each.stat().st_size < 51_000 for each in kept] == [True] * 3
+    assert sorted(os.listdir(tmp_path)) == sorted([log.name, *(each.name for each in kept)])
+    found = lines_of(*kept, log)
+    assert found == [f"a/{number}" for number in range(5000 - len(found), 5000)]
     assert log.read_text().endswith("printed by a\n")
+    assert {each.stat().st_mode & 0o777 for each in [log, *kept]} == {0o600}
+
+
+@pytest.mark.parametrize("older_files", [0, 1, 5])
+def test_as_many_are_kept_as_the_owner_wants(tmp_path: Path, older_files: int) -> None:
+    site = ServedSite(tmp_path, PY_BOT, BOT_LOG_LEVEL="DEBUG", BOT_LOG_MAX_MB="1", BOT_LOG_FILES=str(older_files))
+    log = tmp_path / "cron.log"
+
+    for _ in range(7):
+        log.write_bytes(b"an old line\n" * 100_000)
+        with log.open("ab") as output:
+            command = site.command("worker.py", "--drain")
+            subprocess.run(command, env=site.environment, stdout=output, stderr=output, check=True, timeout=60)
+
+    assert len([name for name in os.listdir(tmp_path) if name.startswith("cron.log")]) == 1 + older_files
+    assert b"an old line" not in log.read_bytes()
 
 
 def test_no_line_is_lost_or_broken_between_processes(tmp_path: Path) -> None:
@@ -116,7 +134,8 @@ def test_the_mode_of_the_file_is_kept(tmp_path: Path) -> None:
 def test_where_it_cannot_be_done_it_says_so_once_and_goes_on(tmp_path: Path) -> None:
     """F13: of the kind, a folder that does not allow it."""
     log = tmp_path / "scalable.log"
-    older(log).mkdir()
+    log.with_name(f"{log.name}{OLDER}.2").touch()
+    log.with_name(f"{log.name}{OLDER}.3").mkdir()
 
     wait_for(write(log, "a", 1000, 50_000))
 
@@ -153,7 +172,7 @@ def test_the_line_of_cron_puts_a_full_log_aside(tmp_path: Path, script: tuple[st
     """F13: with the line as it stands in crontabs already; also where each minute ends with the same error."""
     site = ServedSite(tmp_path, PY_BOT, BOT_WORKER_POOL_SIZE=pool_size, BOT_LOG_LEVEL="DEBUG")
     log = tmp_path / "cron.log"
-    log.write_bytes(b"an old line\n" * 500_000)
+    log.write_bytes(b"an old line\n" * 900_000)
 
     line = " ".join([sys.executable, *(str(part) for part in (REPOSITORY / "scalable" / script[0], *script[1:]))])
     subprocess.run(["sh", "-c", f"{line} >> {log} 2>&1"], env=site.environment, check=False, timeout=60)

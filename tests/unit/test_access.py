@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
 from pathlib import Path
 
 import pytest
 
-from scalable.lib.dashboard.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of, asked_from_elsewhere
-from scalable.lib.dashboard.login_attempts import OF_ADDRESS, OF_ALL, LoginAttempts
+from scalable.lib.dashboard.access import (
+    COOKIE_SECONDS,
+    Device,
+    Keys,
+    Role,
+    Session,
+    Visitor,
+    address_of,
+    asked_from_elsewhere,
+)
+from scalable.lib.dashboard.ended_sessions import MOST_OF_A_ROLE, EndedSessions
+from scalable.lib.dashboard.login_attempts import OF_ALL, OF_ONE, Guesser, LoginAttempts
 from scalable.lib.dashboard.request import DashboardSettings
 from scalable.lib.errors import ConfigurationError
 from tests.support.fakes.clock import FakeClock
 
 SECRET = bytes(range(32))
 KEYS = Keys(SECRET, "owner's", "reader's")
-LOOPBACK = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:8080", "SERVER_PROTOCOL": "HTTP/1.1"}
 
 
 class TestPasswords:
@@ -37,55 +48,139 @@ class TestPasswords:
         assert "0001" not in repr(KEYS)
 
 
+def session_of(cookie: str, clock: FakeClock | None = None, keys: Keys = KEYS) -> Session:
+    session = keys.session(cookie, clock) if clock else keys.session(cookie)
+    assert session is not None
+    return session
+
+
 class TestCookies:
     def test_a_cookie_is_its_role_until_it_is_too_old(self) -> None:
         clock = FakeClock()
         for role in (Role.OWNER, Role.READER):
-            cookie = KEYS.cookie(role, clock)
-            assert KEYS.visitor({}, cookie, clock) == Visitor(role, cookie)
+            assert session_of(KEYS.cookie(role, clock), clock).role is role
 
         cookie = KEYS.cookie(Role.OWNER, clock)
         clock.advance(COOKIE_SECONDS - 1)
-        assert KEYS.visitor({}, cookie, clock).role is Role.OWNER
+        assert session_of(cookie, clock).role is Role.OWNER
         clock.advance(2)
-        assert KEYS.visitor({}, cookie, clock).role is Role.STRANGER
+        assert KEYS.session(cookie, clock) is None
+
+    def test_two_logins_at_the_same_moment_have_two(self) -> None:
+        clock = FakeClock()
+        first, second = KEYS.cookie(Role.OWNER, clock), KEYS.cookie(Role.OWNER, clock)
+
+        assert session_of(first, clock) != session_of(second, clock)
 
     def test_it_holds_no_password_and_ends_with_a_new_one(self) -> None:
         cookie = KEYS.cookie(Role.OWNER)
 
         assert "owner's" not in cookie
-        assert Keys(SECRET, "another", "reader's").visitor({}, cookie).role is Role.STRANGER
-        assert Keys(b"x" * 32, "owner's", "reader's").visitor({}, cookie).role is Role.STRANGER
-        assert Keys(SECRET, "", "reader's").visitor({}, cookie).role is Role.STRANGER
+        assert Keys(SECRET, "another", "reader's").session(cookie) is None
+        assert Keys(b"x" * 32, "owner's", "reader's").session(cookie) is None
+        assert Keys(SECRET, "", "reader's").session(cookie) is None
 
     def test_it_cannot_be_made_or_changed_without_the_secret(self) -> None:
         reader = KEYS.cookie(Role.READER)
-        role, expires, seal = reader.split(".")
+        role, expires, name, seal = reader.split(".")
         forged = [
             "",
             "owner",
-            f"owner.{expires}.{seal}",
-            f"{role}.{int(expires) + 1}.{seal}",
-            f"{role}.{expires}.{'0' * 64}",
-            f"{role}.{expires}.",
+            f"owner.{expires}.{name}.{seal}",
+            f"{role}.{int(expires) + 1}.{name}.{seal}",
+            f"{role}.{expires}.{'0' * 32}.{seal}",
+            f"{role}.{expires}.{name}.{'0' * 64}",
+            f"{role}.{expires}.{seal}",
+            f"{role}.{expires}.{name}.",
             reader + "0",
             reader.upper(),
-            f"stranger.{expires}.{seal}",
+            f"stranger.{expires}.{name}.{seal}",
             "٣" * 80,
             "\udcff",
         ]
 
-        assert {KEYS.visitor({}, cookie).role for cookie in forged} == {Role.STRANGER}
+        assert [KEYS.session(cookie) for cookie in forged] == [None] * len(forged)
 
+
+class TestKnownBrowsers:
     def test_only_a_browser_that_logged_in_before_is_known(self) -> None:
-        device = KEYS.device()
+        cookie = KEYS.device_cookie(Role.READER)
 
-        name = KEYS.device_name(device)
-        assert name is not None
-        assert KEYS.device(name) == device
-        assert KEYS.device() != device
-        for forged in ("", name, f"{name}.", f"{name}.{'0' * 64}", device[:-1], "x" * 100, "\udcff.\udcff"):
-            assert KEYS.device_name(forged) is None
+        device = KEYS.device(cookie)
+        assert device is not None
+        assert device.role is Role.READER
+        assert KEYS.device_cookie(Role.READER, device) == cookie
+        assert KEYS.device_cookie(Role.READER) != cookie
+        name, seal = cookie.split(".")[1:]
+        for forged in ("", name, f"{name}.{seal}", f"owner.{name}.{seal}", f"reader.{name}.{'0' * 64}", cookie[:-1]):
+            assert KEYS.device(forged) is None
+
+    def test_a_reader_does_not_become_a_browser_of_the_owner_and_the_owner_stays_one(self) -> None:
+        reader, owner = Device(Role.READER, "0" * 16), Device(Role.OWNER, "1" * 16)
+
+        assert KEYS.device(KEYS.device_cookie(Role.READER, owner)) == owner
+        promoted = KEYS.device(KEYS.device_cookie(Role.OWNER, reader))
+        assert promoted is not None
+        assert (promoted.role, promoted.name != reader.name) == (Role.OWNER, True)
+
+    def test_with_the_password_it_is_forgotten(self) -> None:
+        cookie = KEYS.device_cookie(Role.OWNER)
+
+        assert Keys(SECRET, "another", "reader's").device(cookie) is None
+        assert Keys(SECRET, "", "reader's").device(Keys(SECRET, "", "reader's").device_cookie(Role.OWNER)) is None
+
+
+class TestEndedSessions:
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def ended(self, tmp_path: Path, clock: FakeClock) -> EndedSessions:
+        return EndedSessions(tmp_path / ".ht-ended", clock)
+
+    def log_in(self, clock: FakeClock, role: Role = Role.OWNER) -> Session:
+        return session_of(KEYS.cookie(role, clock), clock)
+
+    def test_one_ends_and_the_others_go_on(self, ended: EndedSessions, clock: FakeClock) -> None:
+        mine, other, reader = self.log_in(clock), self.log_in(clock), self.log_in(clock, Role.READER)
+
+        ended.end(mine)
+        ended.end(mine)
+
+        assert [ended.has(each) for each in (mine, other, reader)] == [True, False, False]
+        assert EndedSessions(ended.path, clock).has(mine)
+        assert ended.path.stat().st_mode & 0o777 == 0o600
+
+    def test_none_of_many_comes_back_and_the_file_does_not_grow(self, ended: EndedSessions, clock: FakeClock) -> None:
+        owner = self.log_in(clock)
+        readers = []
+        for _ in range(2 * MOST_OF_A_ROLE):
+            clock.advance(1)
+            readers.append(self.log_in(clock, Role.READER))
+            ended.end(readers[-1])
+        late = self.log_in(clock, Role.READER)
+
+        assert all(ended.has(each) for each in readers)
+        assert not ended.has(owner)
+        clock.advance(1)
+        assert not ended.has(self.log_in(clock, Role.READER))
+        assert not ended.has(late)
+        assert len(ended.path.read_text().splitlines()) <= MOST_OF_A_ROLE + 1
+
+    def test_what_is_too_old_to_be_used_is_forgotten(self, ended: EndedSessions, clock: FakeClock) -> None:
+        ended.end(self.log_in(clock))
+        clock.advance(COOKIE_SECONDS + 1)
+        ended.end(self.log_in(clock))
+
+        assert len(ended.path.read_text().splitlines()) == 1
+
+    @pytest.mark.parametrize("content", [b"owner\n", b"\xff", b"owner 1 x\n", b"stranger 1 -\n"])
+    def test_a_file_that_cannot_be_read_lets_nobody_in(self, ended: EndedSessions, content: bytes) -> None:
+        ended.path.write_bytes(content)
+
+        with pytest.raises(ConfigurationError, match=r"\.ht-ended"):
+            ended.has(Session(Role.OWNER, 1, "0" * 32))
 
 
 class TestFormTokens:
@@ -106,37 +201,6 @@ class TestFormTokens:
     @pytest.mark.parametrize("given", ["", "0" * 64, "0" * 63, "g" * 64, "ÿ", "\udcff", "0" * 100_000])
     def test_anything_else_is_not(self, given: str) -> None:
         assert not KEYS.form_token_matches(given, Visitor(Role.OWNER, "session"))
-
-
-class TestThisMachine:
-    def test_without_a_password_it_may_do_everything(self) -> None:
-        assert Keys(SECRET, "").visitor(LOOPBACK, "").role is Role.OWNER
-        assert Keys(SECRET, "", "reader's").visitor(LOOPBACK, "").role is Role.OWNER
-
-    def test_with_one_it_has_to_give_it(self) -> None:
-        assert KEYS.visitor(LOOPBACK, "").role is Role.STRANGER
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"REMOTE_ADDR": "203.0.113.7"},
-            {"REMOTE_ADDR": ""},
-            {"HTTP_HOST": "bot.example.com"},
-            {"HTTP_HOST": ""},
-            {"HTTP_HOST": "127.0.0.1.example.com"},
-            {"HTTP_X_FORWARDED_FOR": "127.0.0.1"},
-            {"HTTP_VIA": "1.1 proxy"},
-            {"HTTP_FORWARDED": "for=127.0.0.1"},
-            {"HTTP_X_REAL_IP": "127.0.0.1"},
-            {"SERVER_PROTOCOL": "HTTP/1.0"},
-        ],
-    )
-    def test_a_request_that_came_from_further_away_is_a_stranger(self, change: dict[str, str]) -> None:
-        assert Keys(SECRET, "").visitor({**LOOPBACK, **change}, "").role is Role.STRANGER
-
-    @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.9.9.9", "[::1]:80"])
-    def test_it_has_many_names(self, host: str) -> None:
-        assert Keys(SECRET, "").visitor({**LOOPBACK, "HTTP_HOST": host}, "").role is Role.OWNER
 
 
 @pytest.mark.parametrize(
@@ -180,78 +244,134 @@ class TestAttempts:
     def attempts(self, tmp_path: Path, clock: FakeClock) -> LoginAttempts:
         return LoginAttempts(tmp_path / ".ht-logins", SECRET, clock)
 
-    def fail(self, attempts: LoginAttempts, who: str, number: int) -> None:
+    def fail(self, attempts: LoginAttempts, who: str, number: int, role: Role = Role.STRANGER) -> None:
         for _ in range(number):
-            attempts.failed(who)
+            attempts.attempt(Guesser(who, role), lambda: None)
+
+    def wait(self, attempts: LoginAttempts, who: str, role: Role = Role.STRANGER) -> float:
+        """For a right password, which counts nothing."""
+        attempt = attempts.attempt(Guesser(who, role), lambda: Role.OWNER)
+        assert (attempt.role is Role.OWNER) is (attempt.wait_seconds == 0)
+        return attempt.wait_seconds
 
     def test_some_mistakes_cost_nothing_and_then_each_costs_seconds(
         self, attempts: LoginAttempts, clock: FakeClock
     ) -> None:
-        self.fail(attempts, "a", OF_ADDRESS.burst - 1)
-        assert attempts.wait_seconds("a") == 0
+        self.fail(attempts, "a", OF_ONE.burst - 1)
+        assert self.wait(attempts, "a") == 0
 
-        attempts.failed("a")
-        assert attempts.wait_seconds("a") == OF_ADDRESS.seconds_each
-        clock.advance(OF_ADDRESS.seconds_each)
-        assert attempts.wait_seconds("a") == 0
+        self.fail(attempts, "a", 1)
+        assert self.wait(attempts, "a") == OF_ONE.seconds_each
+        clock.advance(OF_ONE.seconds_each)
+        assert self.wait(attempts, "a") == 0
+
+    def test_a_password_that_has_to_wait_is_not_looked_at(self, attempts: LoginAttempts) -> None:
+        self.fail(attempts, "a", OF_ONE.burst)
+
+        def look() -> None:
+            raise AssertionError("it was looked at")
+
+        assert attempts.attempt(Guesser("a"), look).wait_seconds > 0
 
     def test_the_wait_does_not_grow_beyond_that_however_often_it_was_tried(self, attempts: LoginAttempts) -> None:
         self.fail(attempts, "a", 500)
 
-        assert attempts.wait_seconds("a") <= OF_ADDRESS.seconds_each
+        assert self.wait(attempts, "a") <= OF_ONE.seconds_each
 
     def test_one_address_does_not_lock_out_another(self, attempts: LoginAttempts) -> None:
         self.fail(attempts, "a", 50)
 
-        assert attempts.wait_seconds("b") == 0
+        assert self.wait(attempts, "b") == 0
 
-    def test_a_right_password_forgives_the_wrong_ones(self, attempts: LoginAttempts) -> None:
-        self.fail(attempts, "a", 5)
-        attempts.succeeded("a")
+    def test_a_right_password_forgives_nothing(self, attempts: LoginAttempts) -> None:
+        """Or whoever has one of the two could guess at the other without end."""
+        for role in Role:
+            self.fail(attempts, "a", 5, role)
+            assert self.wait(attempts, "a", role) == 0
 
-        self.fail(attempts, "a", OF_ADDRESS.burst - 1)
-        assert attempts.wait_seconds("a") == 0
+            self.fail(attempts, "a", OF_ONE.burst - 5, role)
+            assert self.wait(attempts, "a", role) > 0
 
-    def test_many_addresses_together_are_slowed_down_but_not_one_that_never_guessed(
-        self, attempts: LoginAttempts
-    ) -> None:
-        for number in range(OF_ALL.burst + 10):
-            attempts.failed(f"bot {number}")
+    def test_the_limit_of_all_together_holds_for_each_of_them_even_for_a_new_one(self, attempts: LoginAttempts) -> None:
+        for role in Role:
+            for number in range(OF_ALL.burst + 10):
+                self.fail(attempts, f"bot {number}", 1, role)
 
-        assert attempts.wait_seconds("bot 3") > 0
-        assert attempts.wait_seconds("device abc", is_known=True) == 0
-        fresh = [attempts.wait_seconds(f"owner {number}") for number in range(50)]
-        assert fresh.count(0) > 30  # some share a bucket with a guesser
+            assert self.wait(attempts, "never seen", role) == OF_ALL.seconds_each
 
-    def test_a_browser_that_was_in_before_waits_only_for_itself(self, attempts: LoginAttempts) -> None:
-        for number in range(OF_ALL.burst + 10):
-            attempts.failed(f"bot {number}")
-        attempts.failed("device abc")
+    @pytest.mark.parametrize("others", [Role.STRANGER, Role.READER])
+    def test_no_crowd_of_others_keeps_a_browser_of_the_owner_out(self, attempts: LoginAttempts, others: Role) -> None:
+        for number in range(3000):
+            self.fail(attempts, f"bot {number}", 1, others)
 
-        assert attempts.wait_seconds("device abc", is_known=True) == 0
+        assert [self.wait(attempts, f"browser {number}", Role.OWNER) for number in range(200)] == [0] * 200
+
+    def test_guesses_at_the_same_moment_are_counted_as_those_one_after_the_other(self, attempts: LoginAttempts) -> None:
+        start, looked_at = threading.Barrier(40), []
+
+        def guess() -> None:
+            start.wait(20)
+            attempts.attempt(Guesser("a"), lambda: looked_at.append(1))
+
+        threads = [threading.Thread(target=guess) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+        assert len(looked_at) == OF_ONE.burst
 
     def test_other_processes_count_on(self, attempts: LoginAttempts, tmp_path: Path, clock: FakeClock) -> None:
-        self.fail(attempts, "a", OF_ADDRESS.burst)
+        self.fail(attempts, "a", OF_ONE.burst)
 
-        assert LoginAttempts(tmp_path / ".ht-logins", SECRET, clock).wait_seconds("a") > 0
+        assert self.wait(LoginAttempts(tmp_path / ".ht-logins", SECRET, clock), "a") > 0
 
-    def test_the_file_holds_no_address_and_does_not_grow(self, attempts: LoginAttempts, tmp_path: Path) -> None:
+    def test_the_file_holds_no_address_and_does_not_grow(
+        self, attempts: LoginAttempts, tmp_path: Path, clock: FakeClock
+    ) -> None:
         for number in range(3000):
-            attempts.failed(f"203.0.113.{number}")
+            clock.advance(OF_ALL.seconds_each)
+            self.fail(attempts, f"203.0.113.{number}", 1)
 
         file = tmp_path / ".ht-logins"
-        assert file.stat().st_size <= 16 * 1025
+        assert file.stat().st_size <= 16 * 1539
         assert file.stat().st_mode & 0o777 == 0o600
         assert b"203.0" not in file.read_bytes()
 
+    @pytest.mark.parametrize("seconds", [-50, -10_000, -1e9])
     def test_a_clock_that_was_set_back_does_not_lock_out_for_long(
-        self, attempts: LoginAttempts, clock: FakeClock
+        self, attempts: LoginAttempts, clock: FakeClock, seconds: float
     ) -> None:
-        self.fail(attempts, "a", OF_ADDRESS.burst)
-        clock.advance(-10_000)
+        self.fail(attempts, "a", OF_ONE.burst)
+        clock.advance(seconds)
 
-        assert attempts.wait_seconds("a") <= OF_ADDRESS.seconds_each
+        clock.advance(OF_ONE.burst * OF_ONE.seconds_each)
+        assert self.wait(attempts, "a") == 0
+
+    def test_a_file_of_another_layout_locks_nobody_out(self, attempts: LoginAttempts, tmp_path: Path) -> None:
+        (tmp_path / ".ht-logins").write_bytes(b"\x7f" * 16 * 1539)
+
+        assert self.wait(attempts, "a") == 0
+
+    def test_a_file_that_others_could_open_is_private_from_then_on(
+        self, attempts: LoginAttempts, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".ht-logins").touch()
+        (tmp_path / ".ht-logins").chmod(0o666)
+
+        self.fail(attempts, "a", 1)
+
+        assert (tmp_path / ".ht-logins").stat().st_mode & 0o777 == 0o600
+
+    def test_a_lock_that_somebody_keeps_refuses_instead_of_waiting_for_ever(
+        self, attempts: LoginAttempts, tmp_path: Path
+    ) -> None:
+        self.fail(attempts, "a", 1)
+        with (tmp_path / ".ht-logins").open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+
+            assert self.wait(attempts, "b", Role.OWNER) > 0
 
     def test_a_folder_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigurationError, match=r"nowhere.*cannot be written"):
-            LoginAttempts(tmp_path / "nowhere" / "file", SECRET).failed("a")
+        with pytest.raises(ConfigurationError, match=r"nowhere.*cannot be opened"):
+            self.fail(LoginAttempts(tmp_path / "nowhere" / "file", SECRET), "a", 1)

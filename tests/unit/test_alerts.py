@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from scalable.lib.pool.alerts import Alerts
 from scalable.lib.pool.webhook_admin import WebhookAdmin
-from scalable.lib.queue.notes import ALERT_CHAT, PAUSED, moved_chat
+from scalable.lib.queue.notes import ALERT_CHAT, BREAKER, PAUSED, moved_chat
 from scalable.lib.queue.outages import Outages
 from scalable.lib.telegram.bot_api import BotApi
 from scalable.lib.telegram.update import Update
@@ -157,6 +158,29 @@ def test_failed_updates_are_told_together_with_the_newest_cause(tower: Watchtowe
     tower.check()
 
     assert tower.told() == ["Scalable mode, example.com:\n• 2 updates failed for good; the newest: HTTP status 500"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("PHP fatal error: Uncaught Exception: Ayu 5550100 in bot.php:3 (exit code 255)\nAyu", "PHP fatal error"),
+        ("ValueError: Ayu (bot.py:3 in handle)", "ValueError"),
+        ("Ayu said: 5550100", "…"),
+    ],
+)
+def test_nothing_that_the_bot_said_goes_into_a_chat(tower: Watchtower, cause: str, told: str):
+    outage = {"since": time.time() - 60, "cause": cause.partition("\n")[0], "step": 1, "prober": "", "probed": []}
+    tower.pass_time(600)
+    tower.fail_a_job(cause, 3)
+    tower.notes.write(BREAKER, json.dumps(outage))
+
+    tower.check()
+
+    [text] = tower.told()
+    assert f"the newest: {told}" in text
+    assert f"UTC: {told}\n" in text
+    assert "Ayu" not in text
+    assert "5550100" not in text
 
 
 def test_never_more_than_one_message_a_minute_and_none_is_forgotten(tower: Watchtower):

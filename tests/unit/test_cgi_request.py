@@ -14,7 +14,6 @@ from scalable.lib.runners.php.cgi_request import (
     check_php_bot,
     request_variables,
 )
-from scalable.lib.runners.php.php_environment import bot_variables, php_environment
 from scalable.lib.runners.php.public_address import PublicAddress
 
 BOT = Path("/home/you/public_html/shop/bot.php")
@@ -67,38 +66,6 @@ def test_a_webhook_without_a_secret_could_be_called_by_anyone():
 
     assert "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN" not in variables
     assert variables["REMOTE_ADDR"] == "127.0.0.1"
-
-
-def test_of_the_environment_only_what_php_and_the_bot_need_passes():
-    passed = php_environment(
-        {
-            "PATH": "/opt/bin",
-            "HOME": "/home/you",
-            "LANG": "C.UTF-8",
-            "TZ": "Asia/Jakarta",
-            "BOT_TOKEN": "1:x",
-            "PHP_INI_SCAN_DIR": "/ini",
-            "HTTP_PROXY": "http://evil",
-            "REQUEST_METHOD": "GET",
-            "PHP_FCGI_CHILDREN": "4",
-            "LD_PRELOAD": "/x.so",
-            "QUERY_STRING": "-s",
-        }
-    )
-
-    assert passed == {
-        "PATH": "/opt/bin",
-        "HOME": "/home/you",
-        "LANG": "C.UTF-8",
-        "TZ": "Asia/Jakarta",
-        "BOT_TOKEN": "1:x",
-        "PHP_INI_SCAN_DIR": "/ini",
-    }
-    assert bot_variables({"BOT_TOKEN": "1:x", "HOME": "/home/you"}) == {"BOT_TOKEN": "1:x"}
-
-
-def test_php_always_has_a_path():
-    assert php_environment({}) == {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
 @pytest.mark.parametrize("name", ["bot.php", "bot.php8", "bot.phtml"])

@@ -275,6 +275,32 @@ def test_a_chat_for_alerts_without_a_token_is_a_warning_that_names_both(tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["BOT_MONITOR_TOKEN", "BOT_MONITOR_READ_TOKEN", "BOT_TICK_TOKEN", "BOT_WEBHOOK_SECRET"]
+)
+def test_a_password_that_can_be_guessed_is_a_warning_with_its_name_and_not_itself(tmp_path: Path, name: str):
+    [line] = load_config({name: "fifteen-letters"}, tmp_path).warnings
+
+    assert line.startswith(f"{name} has 15 characters, and can be guessed: give it 16 or more")
+    assert "fifteen" not in line
+    assert load_config({name: "sixteen-letters-"}, tmp_path).warnings == ()
+    assert load_config({name: ""}, tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [("*", ("*",)), ("", ("*",)), ("A", ("A",)), ("A, b_2 *", ("A", "b_2", "*"))],
+)
+def test_variables_of_the_bot_are_names_or_all(tmp_path: Path, value: str, names: tuple[str, ...]):
+    assert load_config({"BOT_LEGACY_ENV": value}, tmp_path).bot.variables == names
+
+
+@pytest.mark.parametrize("value", ["A=b", "2A", "A;B", "A B*", "é"])
+def test_other_variables_are_refused(tmp_path: Path, value: str):
+    with pytest.raises(ConfigurationError, match=r"BOT_LEGACY_ENV='.*'.*expected `\*` or names of variables"):
+        load_config({"BOT_LEGACY_ENV": value}, tmp_path)
+
+
 @pytest.mark.parametrize("value", ["my chat", "12 34", "@a", "https://t.me/x"])
 def test_a_chat_for_alerts_that_is_none_is_refused(tmp_path: Path, value: str):
     with pytest.raises(ConfigurationError, match=r"BOT_ALERT_CHAT_ID='.*'.*expected a chat's number or @channel"):

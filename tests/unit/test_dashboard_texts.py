@@ -60,7 +60,17 @@ class TestTexts:
         made = {
             f"{start}{word}"
             for word in named
-            for start in ("did_", "reason_", "state_", "outcome_", "cannot_", "sure_", "chart_", "retry_matching_")
+            for start in (
+                "did_",
+                "reason_",
+                "state_",
+                "outcome_",
+                "cannot_",
+                "sure_",
+                "chart_",
+                "retry_matching_",
+                "plain_",
+            )
         }
         asked = {word for source in sources for word in re.findall(r"""(?<![\w.])t\('([a-z0-9_]+)'""", source)}
 
@@ -190,10 +200,49 @@ class TestMasking:
             (None, None),
             ("business:conn-1:5550100", "business:…00"),
             ("poll:~0123", "poll:…23"),
+            ("chat:12", "chat:…"),
+            ("chat:-5", "chat:…"),
+            ("poll:4711x", "poll:…"),
+            ("of Ana: 4711", "…"),
+            ("Ana", "…"),
+            ("", "…"),
+            ("chat:\n4711", "chat:…11"),
         ],
     )
     def test_a_lane_keeps_its_kind(self, lane: str, masked: str) -> None:
         assert mask_lane(lane) == masked
+        assert mask_lane(masked) == masked, "shown once more it stays the same"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "masked"),
+        [
+            ("user_ids", [5550100, -5550199, 7], ["…00", "-…99", "…"]),
+            ("message_ids", [5550100], ["…00"]),
+            ("option_ids", [0, 2], ["…", "…"]),
+            ("id", 12, "…"),
+            ("total_amount", 1999, "…"),
+            ("something_new", 5550100, "…"),
+            ("latitude", -6.2, "-…"),
+            ("date", 1790000000, 1790000000),
+            ("date", "tomorrow", "…"),
+            ("date", 1.5, "…"),
+            ("type", "private", "private"),
+            ("type", "Ana", "…"),
+            ("status", "kicked", "kicked"),
+            ("status", "kicked Ana", "…"),
+            ("language_code", "pt-br", "pt-br"),
+            ("language_code", "ana-lestari", "…"),
+            ("mime_type", "x/ana", "…"),
+            ("emoji", "😀", "…"),
+            ("is_bot", True, True),
+        ],
+    )
+    def test_a_field_shows_what_is_listed_for_it(self, name: str, value: object, masked: object) -> None:
+        assert mask_update({name: value}) == {name: masked}
+
+    def test_a_name_that_telegram_would_not_give_is_hidden(self) -> None:
+        assert mask_update({"Ana Lestari": {"a-na": 1}, "x" * 65: 1}) == {"…": "…"}
+        assert mask_update({"Ana": {"a-na": {"b": 1}}}) == {"…": {"…": {"b": "…"}}}
 
     def test_a_job_keeps_what_happened_and_not_what_was_said(self) -> None:
         now = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -204,7 +253,7 @@ class TestMasking:
         assert (masked.lane, masked.error_message) == ("chat:…11", "exit code 1")
 
     def test_a_payload_that_is_no_json_is_not_shown_masked(self) -> None:
-        assert pretty_payload("Ana <b>", masked=True) == ("", 7, False)
+        assert pretty_payload("Ana <b>", masked=True) == ("", 0, False)
         assert pretty_payload("Ana\x1b", masked=False) == ("Ana\\u001b", 4, False)
         assert pretty_payload('{"a": "\\ud800é"}', masked=False)[0] == '{\n  "a": "\\ud800é"\n}'
         assert pretty_payload("[" * 100_000, masked=False)[2] is False

@@ -38,7 +38,7 @@ def test_everything_written_is_private_and_has_a_name_web_servers_refuse(folder:
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-@pytest.mark.parametrize(("mode", "open_to_others"), [(0o700, False), (0o770, False), (0o755, True), (0o701, True)])
+@pytest.mark.parametrize(("mode", "open_to_others"), [(0o700, False), (0o770, True), (0o755, True), (0o701, True)])
 def test_a_folder_others_may_look_into_is_noticed(folder: DataFolder, mode: int, open_to_others: bool):
     folder.path.chmod(mode)
 
@@ -119,3 +119,26 @@ def test_a_note_that_cannot_be_read_is_a_readable_problem(folder: DataFolder, na
 def test_a_folder_that_vanished_is_a_readable_problem(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=r"\.ht-secret: cannot be written \(No such file or directory\)"):
         DataFolder(tmp_path / "gone").secret()
+
+
+def test_the_invented_password_is_made_when_it_is_asked_for_and_stays(folder: DataFolder):
+    assert folder.monitor_token() == ""
+    assert not folder.monitor_token_file.exists()
+
+    invented = folder.monitor_token(invent=True)
+
+    assert len(invented) == 32
+    assert DataFolder(folder.path).monitor_token() == DataFolder(folder.path).monitor_token(invent=True) == invented
+    assert stat.S_IMODE(folder.monitor_token_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "content", ["", "short", "x" * 15, "with a space, and long enough", "x" * 300, "x" * 20 + "\n\n"]
+)
+def test_an_invented_password_that_is_none_is_refused_by_name(folder: DataFolder, content: str):
+    """An empty one would be no password: nobody could log in, and nobody would know why."""
+    folder.monitor_token_file.write_text(content)
+
+    for invent in (False, True):
+        with pytest.raises(ConfigurationError, match=r"\.ht-monitor-token: expected 16 or more"):
+            folder.monitor_token(invent)

@@ -210,3 +210,49 @@ def test_names_the_web_server_may_serve_occur_only_once_below_the_folder() -> No
     below = (path.relative_to(SCALABLE) for path in SCALABLE.rglob("*") if "vendor" not in path.parts)
     shown = {str(path) for path in below if re.search(pattern, path.name)}
     assert shown == {"webhook_queue.py", "dashboard.py", "worker.py"}
+
+
+# A command line can be read by every user of the machine, and is kept in the history of a shell.
+
+SECRET_ON_A_LINE = re.compile(
+    r"\b(?:curl|wget|mysql|mysqldump|mariadb|mariadb-dump|python3?|php)[ \t][^\n`]*"
+    r"(?:token[=:]|/bot\d|secret(?!s\b)|api.?key|[Bb]earer|pass(?:word|wd)?=|(?<=\s)-p\S|(?<=\s)-u\s?\S+:)"
+    r"|\bBOT_(?:DB_PASS|\w*TOKEN|WEBHOOK_SECRET)=\S+[ \t]+(?:BOT_\w+=\S*[ \t]+)*"
+    r"(?:python|php|make|sh|bash|exec|env|\.?/)",
+)
+EVERY_TEXT = [
+    path
+    for pattern in ("*.md", "docs/*.md", "examples/**/*", "benchmarks/*.md", "Makefile", "scalable/**/*")
+    for path in sorted(ROOT.glob(pattern))
+    if path.is_file() and path.suffix in (".md", ".py", ".php", ".sh", ".conf", ".json", ".html", ".example", "")
+    if not {"vendor", ".htdata", "__pycache__"} & set(path.parts)
+]
+
+
+def secrets_on_lines(text: str) -> list[str]:
+    """Commands in a document, a help text or a message that have a secret in them."""
+    return [found.group(0) for found in SECRET_ON_A_LINE.finditer(text.replace("\\\n", " "))]
+
+
+@pytest.mark.parametrize("path", EVERY_TEXT, ids=name_of)
+def test_nothing_that_we_say_puts_a_secret_on_a_command_line(path: Path) -> None:
+    assert secrets_on_lines(read(path)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl 'https://api.telegram.org/bot123456:YOUR-BOT-TOKEN/getWebhookInfo'",
+        "curl 'https://example.com/dashboard.py?token=…&format=json'",
+        "curl https://example.com/x \\\n  -d secret_token=invent-one",
+        "curl -H 'Authorization: Bearer …' https://example.com",
+        "curl -u you:password https://example.com",
+        "wget -q -O /dev/null https://example.com/worker.py?token=…",
+        "mysql -u you -pthe-password",
+        "mysqldump --password=the-password you_bot",
+        "BOT_TOKEN=123456:YOUR-BOT-TOKEN python3 examples/bot.py",
+        "python3 scalable/config.py init --bot-token=123456",
+    ],
+)
+def test_a_secret_on_a_command_line_would_be_found(text: str) -> None:
+    assert secrets_on_lines(f"Type `{text}`.\n")

@@ -65,3 +65,24 @@ def test_a_file_system_without_locks_is_named_with_the_setting_that_helps(
 
     with pytest.raises(ConfigurationError, match=r"no locks \(No locks available\); name a local folder"):
         take_file_lock(tmp_path / "lock")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o666, 0o777])
+def test_a_file_that_others_could_open_is_private_from_then_on(tmp_path: Path, mode: int):
+    """Whoever may open a file may hold its lock, and a pool would never start."""
+    (tmp_path / "lock").touch()
+    (tmp_path / "lock").chmod(mode)
+
+    assert take_file_lock(tmp_path / "lock") is not None
+
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_that_somebody_put_in_its_place_is_not_followed(tmp_path: Path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "lock").symlink_to(tmp_path / "precious")
+
+    with pytest.raises(ConfigurationError, match="cannot be opened"):
+        take_file_lock(tmp_path / "lock")
+
+    assert (tmp_path / "precious").read_text() == "kept"

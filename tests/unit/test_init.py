@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scalable.lib.setup.addresses import bot_address, webhook_address
-from scalable.lib.setup.init import cron_line
+from scalable.lib.setup.init import cron_line, webhook_command
 from scalable.lib.setup.script_repair import USUAL, first_line
 
 OURS, BOT = "https://example.com/x/scalable/webhook_queue.py", "https://example.com/x/bot.php?key=1"
@@ -92,3 +92,22 @@ def test_a_cron_line_survives_spaces_and_percent_signs() -> None:
     line = cron_line(Path("/home/you/100% mine/scalable"), "--ensure")
 
     assert r"'/home/you/100\% mine/scalable/worker_pool.py' --ensure >> " in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/bot.php?key=hush",
+        "https://you:hush@example.com/bot.php",
+        "https://example.com/123456789:hushAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/bot.php",
+    ],
+)
+def test_a_command_that_is_shown_asks_for_an_address_with_a_key_in_it(url: str) -> None:
+    shown = webhook_command(PUBLIC / "scalable", "rollback", url)
+
+    assert "hush" not in shown
+    assert "webhook_queue.py rollback -  # asks for the address" in shown
+
+
+def test_a_command_that_is_shown_names_an_address_without_one() -> None:
+    assert webhook_command(PUBLIC / "scalable", "set", OURS).endswith(f"/scalable/webhook_queue.py set {OURS}")

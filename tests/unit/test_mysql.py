@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import tempfile
@@ -96,10 +97,15 @@ def test_a_plugin_that_is_not_known_is_told_in_one_line_and_never_answered(
     check_that_nothing_is_told(server, MySqlAddress("localhost", 3306, path, "bot", "bot", PASSWORD), path)
 
 
+@pytest.mark.parametrize("has_cryptography", [False, True])
 @pytest.mark.parametrize("plugin", [b"sha256_password", b"caching_sha2_password"])
-def test_over_the_network_without_tls_the_password_is_not_told(plugin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """F30: of the kind, passwords over the network."""
-    monkeypatch.setattr("pymysql._auth._have_cryptography", False)
+def test_over_the_network_without_tls_the_password_is_not_told(
+    plugin: bytes, has_cryptography: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F30: not by a key of the server either: it proves nothing. Who answers cannot be told, as on another machine."""
+    monkeypatch.setattr("pymysql._auth._have_cryptography", has_cryptography)
+    for module in ("mysql_login", "minimal_mysql"):
+        monkeypatch.setattr(f"scalable.lib.queue.dialects.{module}.user_at_other_end", lambda *_: None)
     server = AskingServer(("127.0.0.1", 0), plugin, SALT + b"\0")
     address = MySqlAddress("127.0.0.1", server.port, None, "bot", "bot", PASSWORD)
 
@@ -110,7 +116,7 @@ def check_that_nothing_is_told(server: AskingServer, address: MySqlAddress, plac
     with pytest.raises(DatabaseUnavailable, match="mysql_native_password") as caught:
         MySqlDatabase(address).run(lambda session: session.rows("SELECT 1"))
     with pytest.raises(FastPathUnavailable):
-        Connection(place, "bot", PASSWORD, "bot")
+        Connection(place, ["bot", PASSWORD, "bot"], os.geteuid())
     server.close()
 
     assert "\n" not in str(caught.value)
@@ -134,3 +140,38 @@ def check_that_nothing_is_told(server: AskingServer, address: MySqlAddress, plac
 )
 def test_which_servers_return_the_rows_of_an_insert(server_info: str, expected: bool) -> None:
     assert returns_rows(server_info) is expected
+
+
+@pytest.mark.parametrize("plugin", [b"caching_sha2_password", b"sha256_password"])
+def test_a_server_that_asks_again_and_again_is_left(path: str, plugin: bytes) -> None:
+    """One of this user, who may hear the password: it is told once."""
+    server = AskingServer(path, plugin, SALT + b"\0")
+
+    with pytest.raises(DatabaseUnavailable):
+        MySqlDatabase(MySqlAddress("localhost", 3306, path, "bot", "bot", PASSWORD)).run(lambda _: None)
+    server.close()
+
+    assert server.heard.count(PASSWORD.encode()) == 1
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b"", b"\x0a", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\0\0\0hello", b"\x0a\0\0\0\x0a8.0.1\0abc", b"\xff" * 80],
+)
+def test_what_is_no_database_server_is_told_in_one_line(path: str, greeting: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(4)
+        answers = threading.Thread(target=lambda: _say(listener, greeting), daemon=True)
+        answers.start()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            MySqlDatabase(MySqlAddress("localhost", 3306, path, "bot", "bot", PASSWORD)).run(lambda _: None)
+        answers.join(10)
+
+    assert "\n" not in str(caught.value)
+
+
+def _say(listener: socket.socket, greeting: bytes) -> None:
+    client, _ = listener.accept()
+    with client:
+        client.sendall(greeting)

@@ -108,6 +108,7 @@ def test_what_it_returns_may_be_a_method_call_for_telegram(bots: PythonBots, hea
     outcome = run(bots, f"return {value}", head=head)
 
     assert (outcome.kind, outcome.answer) == (Kind.SUCCEEDED, answer)
+    assert outcome.answer_type == ("application/json" if value.startswith("{") else None)
 
 
 @either_kind

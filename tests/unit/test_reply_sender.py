@@ -12,6 +12,7 @@ import pytest
 
 from scalable.lib.errors import LeaseLost, StoppedAtOnce
 from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.telegram.webhook_reply import FORM
 from scalable.lib.worker import reply_sender as replies
 from scalable.lib.worker.reply_sender import DEADLINE_SECONDS, Fate, ReplyResult, ReplySender
 from tests.support.fakes.bot_api import (
@@ -32,6 +33,7 @@ from tests.support.fakes.bot_api import (
 from tests.support.fakes.clock import FakeClock
 from tests.support.servers.children import free_port
 
+UPDATE = json.dumps({"message": {"chat": {"id": 5}}})
 ANSWER = b'{"method":"sendMessage","chat_id":5,"text":"private words"}'
 
 
@@ -53,7 +55,7 @@ class Bench:
         self.during_wait()
 
     def send(self, answer: bytes = ANSWER, content_type: str | None = None) -> ReplyResult:
-        return self.sender.send(answer, lambda: self.ticks.append(self.clock()), content_type)
+        return self.sender.send(answer, lambda: self.ticks.append(self.clock()), content_type, UPDATE)
 
 
 @pytest.fixture
@@ -78,11 +80,11 @@ def test_a_method_call_is_sent_once_as_the_bot_wrote_it(bench: Bench, server: Fa
 
 
 def test_a_form_is_sent_as_a_form(bench: Bench, server: FakeBotApi):
-    assert bench.send(b"method=answerCallbackQuery&callback_query_id=77").fate is Fate.SENT
+    assert bench.send(b"method=answerCallbackQuery&callback_query_id=77", FORM).fate is Fate.SENT
     assert server.calls[0].parameters == {"method": "answerCallbackQuery", "callback_query_id": "77"}
 
 
-@pytest.mark.parametrize("answer", [b"", b" \n", b"ok", b'{"ok":true}', b'{"method":"deleteWebhook"}', b"<p>hi</p>"])
+@pytest.mark.parametrize("answer", [b"", b" \n", b"ok", b'{"ok":true}', b"<p>hi</p>"])
 def test_anything_else_is_nothing_to_do(bench: Bench, server: FakeBotApi, answer: bytes):
     assert bench.send(answer) == ReplyResult(Fate.NONE)
     assert server.connections == 0
@@ -93,8 +95,50 @@ def test_the_type_the_bot_gave_counts(bench: Bench, server: FakeBotApi):
     assert bench.send(content_type="application/json").fate is Fate.SENT
 
 
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (b'{"method":"deleteWebhook"}', "deleteWebhook is no answer to an update"),
+        (b'{"method":"banChatMember","chat_id":5,"user_id":6}', "banChatMember is no answer to an update"),
+        (b'{"method":"getUpdates","offset":-1}', "getUpdates is no answer to an update"),
+        (ANSWER.replace(b":5", b":6"), "sendMessage to another chat than the update's"),
+        (b"method=sendMessage&chat_id=5&text=private", "sendMessage, because it is no JSON object"),
+    ],
+)
+def test_what_somebody_wrote_and_the_bot_printed_is_performed_only_as_an_answer(
+    bench: Bench, server: FakeBotApi, answer: bytes, note: str
+):
+    result = bench.send(answer)
+
+    assert (result.fate, result.note) == (Fate.REFUSED, f"reply refused: {note} (see BOT_REPLY_ANY)")
+    assert "private" not in result.log_line(id=1) + str(result.note)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("answer", [ANSWER.replace(b":5", b":6"), b"method=sendMessage&chat_id=6&text=hi"])
+def test_an_owner_may_opt_in_and_where_the_bot_named_the_type_nothing_is_refused(
+    bench: Bench, server: FakeBotApi, answer: bytes
+):
+    kind = "application/json" if answer.startswith(b"{") else FORM
+    typed = bench.send(answer, kind)
+    bench.sender.performs_any = True
+    printed = bench.send(answer)
+
+    assert (typed.fate, printed.fate) == (Fate.SENT, Fate.SENT)
+    assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize("content_type", [None, "application/json"])
+def test_the_webhook_is_never_changed_from_an_answer(bench: Bench, server: FakeBotApi, content_type: str | None):
+    bench.sender.performs_any = True
+
+    for method in (b"setWebhook", b"deleteWebhook", b"logOut", b"close", b"getUpdates"):
+        assert bench.send(b'{"method":"%s","url":""}' % method, content_type) == ReplyResult(Fate.NONE)
+    assert server.connections == 0
+
+
 def test_without_a_token_it_is_told_what_to_set():
-    result = ReplySender(None).send(ANSWER)
+    result = ReplySender(None).send(ANSWER, update=UPDATE)
 
     assert (result.fate, result.note) == (Fate.NOT_SENT, "reply not sent: BOT_TOKEN is not set")
     assert ReplySender(None).send(b"ok").note is None
@@ -238,7 +282,7 @@ def test_a_call_near_the_deadline_gets_only_the_time_that_is_left(server: FakeBo
     server.will("sendMessage", stalls(60))
     began = time.monotonic()
 
-    result = ReplySender(BotApi(TOKEN, server.url)).send(ANSWER)
+    result = ReplySender(BotApi(TOKEN, server.url)).send(ANSWER, update=UPDATE)
 
     assert result.fate is Fate.PERHAPS_SENT
     assert 0.3 < time.monotonic() - began < 5
@@ -270,7 +314,7 @@ def test_what_the_tick_raises_ends_it_at_once(bench: Bench, server: FakeBotApi, 
         raise error
 
     with pytest.raises(type(error)):
-        bench.sender.send(ANSWER, tick)
+        bench.sender.send(ANSWER, tick, update=UPDATE)
 
     assert time.monotonic() - began < 5
     assert len(server.calls) == 1
@@ -291,7 +335,7 @@ def test_the_log_line_has_facts_and_no_words(bench: Bench, server: FakeBotApi, c
 
 def test_answers_of_many_jobs_share_a_connection(bench: Bench, server: FakeBotApi):
     for number in range(20):
-        answer = json.dumps({"method": "sendMessage", "chat_id": 1, "text": str(number)})
+        answer = json.dumps({"method": "sendMessage", "chat_id": 5, "text": str(number)})
         assert bench.send(answer.encode()).fate is Fate.SENT
 
     assert [call.parameters["text"] for call in server.calls] == [str(number) for number in range(20)]

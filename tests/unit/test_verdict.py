@@ -18,13 +18,13 @@ from scalable.lib.queue.views.verdict import (
     Reason,
     State,
     Verdict,
-    for_strangers,
     in_words,
     judge,
     of_reasons,
     without_database,
     without_tables,
 )
+from scalable.lib.queue.views.verdict_seen import for_strangers, verdict_seen, without_people
 from scalable.lib.queue.views.vitals import Vitals
 from scalable.lib.queue.views.webhook_info import WebhookInfo
 from scalable.lib.queue.worker_registry import RegisteredWorker
@@ -150,6 +150,41 @@ class TestF15:
         assert (verdict.state, codes(verdict)) == (State.DOWN, ["bot_down"])
         assert verdict.reasons[0].text.endswith(" UTC: no Ann")
         assert "Ann" not in str(for_strangers(verdict))
+
+    def test_without_people_the_kind_of_the_cause_is_left(self) -> None:
+        told = {"since": SECONDS - 900, "cause": "exit code 1: Ann", "step": 4, "prober": "", "probed": []}
+        verdict = judge(facts(notes={**webhook(OURS), BREAKER: Note(json.dumps(told), NOW, 60)}))
+
+        assert without_people(verdict).reasons[0].text.endswith(" UTC: exit code 1")
+        assert verdict_seen(verdict, is_owner=True, is_masked=False) == verdict
+
+    def test_strangers_read_no_word_from_outside_in_any_reason(self) -> None:
+        """Every rule that is told something: by the bot, by Telegram, by the host."""
+        outage = json.dumps({"since": SECONDS - 900, "cause": "Hush", "step": 4, "prober": "Hush", "probed": []})
+        seen = WebhookInfo("https://hush.example.com/Hush", 0, SECONDS, "Hush", seen_at=SECONDS, url_since=SECONDS)
+        hold = Hold("Hush", "Hush", "Hush").to_text()
+        scenes = (
+            {**asked(replace(seen, was_here=True)), BREAKER: Note(outage, NOW, 60)},
+            {**asked(replace(seen, url=f"{OURS}?Hush")), PAUSED: Note("Hush", NOW, 60)},
+            {**asked(seen.in_trouble("Hush", is_refused=True)), HELD: Note(hold, NOW, 60.0)},
+            asked(seen.in_trouble("Hush")),
+        )
+        found = set()
+        for notes in scenes:
+            verdict = judge(facts(notes=notes))
+            plain = verdict_seen(verdict, is_owner=False, is_masked=False)
+            found |= {reason.code for reason in (*verdict.reasons, *verdict.remarks)}
+
+            assert "hush" in str(verdict).lower()
+            assert "hush" not in str(plain).lower()
+            assert (plain.state, codes(plain)) == (verdict.state, codes(verdict))
+        assert found >= {"bot_down", "webhook_elsewhere", "webhook", "paused", "bot_token", "held", "webhook_unknown"}
+
+    def test_a_reason_of_tomorrow_with_a_value_nobody_listed_is_its_code_alone(self) -> None:
+        verdict = of_reasons([Reason("new", "Ann is here", {"who": "Ann", "seconds": 3})])
+
+        assert for_strangers(verdict).reasons[0].text == "new"
+        assert for_strangers(verdict).reasons[0].values == {"who": "", "seconds": 3}
 
     @pytest.mark.parametrize(("has_begun", "state"), [(True, State.DOWN), (False, State.SETTING_UP)])
     def test_of_the_kind_updates_that_are_held_blame_no_worker(self, has_begun: bool, state: State) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from scalable.lib.errors import BotUnsuitable, DatabaseUnavailable, LeaseLost, NoProcessLeft, StatementRefused
 from scalable.lib.queue.dialects.database import LONGEST_CONFLICTS_SECONDS
-from scalable.lib.queue.dialects.mysql_session import LOCK_WAIT_SECONDS, READ_SECONDS
+from scalable.lib.queue.dialects.mysql_login import READ_SECONDS
+from scalable.lib.queue.dialects.mysql_session import LOCK_WAIT_SECONDS
 from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.runners.judgement import judge

@@ -11,11 +11,17 @@ import pytest
 
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.telegram.bot_api import BotApi
+from scalable.lib.telegram.update import Update
 from scalable.lib.worker.reply_sender import ReplySender
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, is_busy, refuses
 from tests.support.fakes.worker_bench import Bench
 
 CALL = json.dumps({"method": "sendMessage", "chat_id": 7, "text": "hi"}).encode()
+
+
+def enqueue(bench: Bench, count: int = 1) -> list[int]:
+    """Ids of new jobs, each of chat 7."""
+    return [bench.queue.enqueue(Update(json.dumps({"message": {"chat": {"id": 7}}}))).job_id for _ in range(count)]
 
 
 def answered(answer: bytes, exit_code: int = 0, answer_type: str | None = None) -> RunResult:
@@ -39,7 +45,7 @@ def bench_with(bench: Bench, api: FakeBotApi | None) -> Bench:
 
 
 def test_the_call_is_made_and_the_job_is_done(bench: Bench, api: FakeBotApi):
-    [job_id] = bench.enqueue()
+    [job_id] = enqueue(bench)
     bench.runner.result = answered(CALL)
 
     bench_with(bench, api).work_one()
@@ -50,7 +56,7 @@ def test_the_call_is_made_and_the_job_is_done(bench: Bench, api: FakeBotApi):
 
 
 def test_without_a_token_the_job_is_done_and_says_that_the_reply_was_not_sent(bench: Bench):
-    [job_id] = bench.enqueue()
+    [job_id] = enqueue(bench)
     bench.runner.result = answered(CALL)
 
     bench_with(bench, None).work_one()
@@ -60,7 +66,7 @@ def test_without_a_token_the_job_is_done_and_says_that_the_reply_was_not_sent(be
 
 
 def test_a_refused_reply_is_noted_and_the_bot_is_not_run_again(bench: Bench, api: FakeBotApi):
-    [job_id] = bench.enqueue()
+    [job_id] = enqueue(bench)
     bench.runner.result = answered(CALL)
     api.will("sendMessage", refuses("Bad Request: chat not found"))
 
@@ -71,8 +77,23 @@ def test_a_refused_reply_is_noted_and_the_bot_is_not_run_again(bench: Bench, api
     assert job.error_message == "reply not sent: Bad Request: chat not found"
 
 
+def test_what_a_user_wrote_for_a_bot_that_prints_it_is_noted_and_not_performed(
+    bench: Bench, api: FakeBotApi, caplog: pytest.LogCaptureFixture
+):
+    [job_id] = enqueue(bench)
+    bench.runner.result = answered(b'{"method":"sendMessage","chat_id":8,"text":"private words"}')
+
+    bench_with(bench, api).work_one()
+
+    job = bench.job(job_id)
+    note = "reply refused: sendMessage to another chat than the update's (see BOT_REPLY_ANY)"
+    assert (api.calls, job.status, job.error_message) == ([], "done", note)
+    assert "reply refused" in caplog.text
+    assert "private words" not in caplog.text
+
+
 def test_the_answer_of_a_bot_that_failed_is_not_sent(bench: Bench, api: FakeBotApi):
-    bench.enqueue()
+    enqueue(bench)
     bench.runner.result = answered(CALL, exit_code=1)
 
     bench_with(bench, api).work_one()
@@ -81,7 +102,7 @@ def test_the_answer_of_a_bot_that_failed_is_not_sent(bench: Bench, api: FakeBotA
 
 
 def test_a_type_that_telegram_would_not_read_is_not_read(bench: Bench, api: FakeBotApi):
-    bench.enqueue()
+    enqueue(bench)
     bench.runner.result = answered(CALL, answer_type="text/html; charset=UTF-8")
 
     bench_with(bench, api).work_one()
@@ -90,7 +111,7 @@ def test_a_type_that_telegram_would_not_read_is_not_read(bench: Bench, api: Fake
 
 
 def test_the_lease_is_kept_while_telegram_lets_us_wait(bench: Bench, api: FakeBotApi):
-    [job_id] = bench.enqueue()
+    [job_id] = enqueue(bench)
     bench.runner.result = answered(CALL)
     api.will("sendMessage", is_busy(25))
     beats: list[float] = []
@@ -109,7 +130,7 @@ def test_the_lease_is_kept_while_telegram_lets_us_wait(bench: Bench, api: FakeBo
 
 
 def test_a_stop_at_once_while_waiting_ends_the_wait_and_not_the_jobs_success(bench: Bench, api: FakeBotApi):
-    [job_id] = bench.enqueue()
+    [job_id] = enqueue(bench)
     bench.runner.result = answered(CALL)
     api.will("sendMessage", is_busy(25))
 
@@ -126,7 +147,7 @@ def test_a_stop_at_once_while_waiting_ends_the_wait_and_not_the_jobs_success(ben
 
 
 def test_the_reply_of_a_batch_is_noted_with_its_own_job(bench: Bench):
-    bench.enqueue(3)
+    enqueue(bench, 3)
     bench_with(bench, None)
     for answer in (b"", CALL, b""):
         bench.runner.result = answered(answer)

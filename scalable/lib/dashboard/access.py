@@ -17,8 +17,8 @@ from enum import Enum
 from typing import Any, Optional
 
 COOKIE_SECONDS = 30 * 86_400
-_PROXY_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
-_COOKIE = re.compile(r"(owner|reader)\.([0-9]{1,12})\.([0-9a-f]{64})", re.ASCII)
+_COOKIE = re.compile(r"(owner|reader)\.([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})", re.ASCII)
+_DEVICE = re.compile(r"(owner|reader)\.([0-9a-f]{16})\.([0-9a-f]{64})", re.ASCII)
 _PAD_BYTES = 16
 
 
@@ -54,11 +54,30 @@ class Visitor:
 
 
 STRANGER = Visitor(Role.STRANGER)
+# The session of who gives the password with each request, and keeps no cookie.
+PROGRAM = "program"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One login of one browser: its random `name`, and when it `expires`, in seconds since 1970."""
+
+    role: Role
+    expires: int
+    name: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A browser that gave the password of `role` once, under a random `name`."""
+
+    role: Role
+    name: str
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The passwords of one installation, and its secret. Without `token` only this machine itself may change things."""
+    """The passwords of one installation, and its secret. Without `token` nobody is its owner, wherever they are."""
 
     secret: bytes = field(repr=False)
     token: str = field(repr=False)
@@ -69,29 +88,27 @@ class Keys:
         owner, reader = _same(given, self.token), _same(given, self.read_token)
         return Role.OWNER if owner else Role.READER if reader else None
 
-    def visitor(self, environ: dict[str, Any], cookie: str, clock: Callable[[], float] = time.time) -> Visitor:
-        """Who a request without a password comes from."""
-        role = self._role_of_cookie(cookie, clock())
-        if role is not None:
-            return Visitor(role, cookie)
-        return Visitor(Role.OWNER, "this machine") if not self.token and from_this_machine(environ) else STRANGER
-
-    def cookie(self, role: Role, clock: Callable[[], float] = time.time) -> str:
-        """What a browser that gave the password of `role` keeps: no password, and no good after COOKIE_SECONDS."""
-        expires = int(clock()) + COOKIE_SECONDS
-        return f"{role.value}.{expires}.{self._seal(role, expires)}"
-
-    def _role_of_cookie(self, cookie: str, now: float) -> Optional[Role]:
+    def session(self, cookie: str, clock: Callable[[], float] = time.time) -> Optional[Session]:
+        """The login that a browser's `cookie` is of; None for one that is not of these passwords, or is too old."""
         found = _COOKIE.fullmatch(cookie)
         if not found:
             return None
-        role, expires = Role(found.group(1)), int(found.group(2))
-        if not self._token_of(role) or not hmac.compare_digest(found.group(3), self._seal(role, expires)):
+        session = Session(Role(found.group(1)), int(found.group(2)), found.group(3))
+        if not self._token_of(session.role) or not hmac.compare_digest(found.group(4), self._seal(session)):
             return None
-        return role if now < expires else None
+        return session if clock() < session.expires else None
 
-    def _seal(self, role: Role, expires: int) -> str:
-        return self._mac("session", role.value, str(expires), self._token_of(role)).hex()
+    def cookie(self, role: Role, clock: Callable[[], float] = time.time) -> str:
+        """What a browser that gave the password of `role` keeps: no password, and no good after COOKIE_SECONDS.
+
+        Each login has another one, so that the end of one does not end others.
+        """
+        session = Session(role, int(clock()) + COOKIE_SECONDS, secrets.token_hex(16))
+        return f"{role.value}.{session.expires}.{session.name}.{self._seal(session)}"
+
+    def _seal(self, session: Session) -> str:
+        role = session.role
+        return self._mac("session", role.value, str(session.expires), session.name, self._token_of(role)).hex()
 
     def _token_of(self, role: Role) -> str:
         return self.token if role is Role.OWNER else self.read_token
@@ -114,16 +131,27 @@ class Keys:
     def _proof(self, visitor: Visitor) -> bytes:
         return self._mac("form", visitor.role.value, visitor.session)[:_PAD_BYTES]
 
-    def device(self, name: str = "") -> str:
-        """A cookie for a browser that gave a right password once; its wrong passwords are counted separately."""
-        name = name or secrets.token_hex(8)
-        return f"{name}.{self._mac('device', name).hex()}"
+    def device_cookie(self, role: Role, known: Optional[Device] = None) -> str:
+        """A cookie for a browser that has just given the password of `role`: its wrong passwords count separately.
 
-    def device_name(self, cookie: str) -> Optional[str]:
-        """Which browser it is; None for a cookie that is not of this installation."""
-        name = cookie.partition(".")[0]
-        known = re.fullmatch(r"[0-9a-f]{16}", name) and _same(cookie, self.device(name))
-        return name if known else None
+        A browser that is `known` keeps its name, and one of the owner's stays that. With the password it ends.
+        """
+        if known is not None and known.role in (role, Role.OWNER):
+            role = known.role
+        name = known.name if known is not None and known.role is role else secrets.token_hex(8)
+        return f"{role.value}.{name}.{self._device_seal(role, name)}"
+
+    def device(self, cookie: str) -> Optional[Device]:
+        """Which browser it is; None for a cookie that is not of these passwords."""
+        found = _DEVICE.fullmatch(cookie)
+        if not found:
+            return None
+        device = Device(Role(found.group(1)), found.group(2))
+        same = hmac.compare_digest(found.group(3), self._device_seal(device.role, device.name))
+        return device if same and self._token_of(device.role) else None
+
+    def _device_seal(self, role: Role, name: str) -> str:
+        return self._mac("device", role.value, name, self._token_of(role)).hex()
 
     def _mac(self, *parts: str) -> bytes:
         message = "\0".join(parts).encode("utf-8", "surrogateescape")
@@ -137,16 +165,6 @@ def _same(given: str, expected: str) -> bool:
 
 def _xor(one: bytes, other: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, other))
-
-
-def from_this_machine(environ: dict[str, Any]) -> bool:
-    """Whether it is loopback without a proxy, and not of a page of another site whose name was made to point here.
-
-    A proxy that adds no header is known by its HTTP/1.0 (nginx's default towards an upstream); browsers send 1.1.
-    """
-    if any(environ.get(name) for name in _PROXY_HEADERS) or environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
-        return False
-    return _is_loopback(environ.get("REMOTE_ADDR", "")) and _is_loopback(_host_name(environ.get("HTTP_HOST", "")))
 
 
 def asked_from_elsewhere(environ: dict[str, Any]) -> bool:
@@ -172,12 +190,6 @@ def address_of(environ: dict[str, Any]) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((ip, 64), strict=False))
     return str(ip)
-
-
-def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
 
 
 def _is_loopback(name: str) -> bool:

@@ -14,6 +14,7 @@ from bottle import HTTPResponse
 
 from scalable.lib.dashboard import views
 from scalable.lib.dashboard.access import Keys, asked_from_elsewhere
+from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.language import NAMES
 from scalable.lib.dashboard.login import Login, log_out, switch_language
 from scalable.lib.dashboard.login_attempts import LoginAttempts
@@ -40,8 +41,8 @@ def create_dashboard_app(
     settings: DashboardSettings,
     on_enqueued: Callable[[], None] = lambda: None,
 ) -> Wsgi:
-    """A WSGI application. `attempts_file` counts wrong passwords; `on_enqueued` is called when jobs have become due,
-    and must neither fail nor wait."""
+    """A WSGI application. `attempts_file` counts wrong passwords, and beside it is the file of the sessions that have
+    ended; `on_enqueued` is called when jobs have become due, and must neither fail nor wait."""
     app = bottle.Bottle()
     app.catchall = False
     dashboard = _Dashboard(open_queue, read_secret, attempts_file, settings, on_enqueued)
@@ -61,6 +62,7 @@ class _Dashboard:
         self._open_queue = open_queue
         self._read_secret = read_secret
         self._attempts_file = attempts_file
+        self._ended = EndedSessions(attempts_file.with_name(".ht-ended-sessions"))
         self._settings = settings
         self._on_enqueued = on_enqueued
 
@@ -74,7 +76,7 @@ class _Dashboard:
         try:
             queue = self._open_queue()  # first, because it makes the folder that the secret is kept in
             keys = Keys(self._read_secret(), self._settings.token, self._settings.read_token)
-            request.identify(keys)
+            request.identify(keys, self._ended)
             return (self._act if request.method == "POST" else self._show)(request, keys, queue)
         except (DatabaseUnavailable, ConfigurationError) as error:
             log.error(event("dashboard not shown", status=503, cause=error))
@@ -102,7 +104,7 @@ class _Dashboard:
         if not matches or asked_from_elsewhere(request.environ):
             return request.refuse(403, "form_expired")
         if request.form.action == "logout":
-            return log_out(request)
+            return log_out(request, keys, self._ended)
         if not request.visitor.may_change:
             return request.refuse(403, "reader_cannot")
         from scalable.lib.dashboard.actions import Actions  # imported here, because most requests change nothing

@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 
 from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import COOKIE_SECONDS, Keys, Role, Visitor, address_of
-from scalable.lib.dashboard.login_attempts import LoginAttempts
+from scalable.lib.dashboard.access import COOKIE_SECONDS, PROGRAM, Keys, Role, Visitor, address_of
+from scalable.lib.dashboard.ended_sessions import EndedSessions
+from scalable.lib.dashboard.login_attempts import Guesser, LoginAttempts
 from scalable.lib.dashboard.request import (
     DEVICE_COOKIE,
     LANGUAGE_COOKIE,
@@ -29,7 +30,7 @@ class Login:
         self._keys = keys
         self._attempts = attempts
         self._address = address_of(request.environ)
-        self._device = keys.device_name(request.cookie(DEVICE_COOKIE))
+        self._device = keys.device(request.cookie(DEVICE_COOKIE))
 
     def by_address(self, given: str) -> HTTPResponse:
         """`?token=…` of a page: once, then a cookie and the same address without it."""
@@ -43,33 +44,37 @@ class Login:
 
     def for_this_request(self, given: str) -> None:
         """`?token=…` of a program, which keeps no cookie: the request goes on as its visitor."""
-        self._request.visitor = Visitor(self._role_of(given), "program")
+        self._request.visitor = Visitor(self._role_of(given), PROGRAM)
 
     def _role_of(self, given: str) -> Role:
-        who = self._address if self._device is None else f"device {self._device}"
-        wait = self._attempts.wait_seconds(who, is_known=self._device is not None)
-        if wait:
-            log.warning(event("login not looked at", status=429, address=self._address, wait_seconds=wait))
-            refused = self._request.refuse(429, "too_many_tokens", seconds=self._request.language.seconds(wait))
-            refused.set_header("Retry-After", str(int(wait) + 1))
-            raise refused
-        role = self._keys.role_of_token(given)
-        if role is None:
-            self._attempts.failed(who)
+        device = self._device
+        who = Guesser(self._address) if device is None else Guesser(device.name, device.role)
+        attempt = self._attempts.attempt(who, lambda: self._keys.role_of_token(given))
+        if attempt.wait_seconds:
+            raise self._too_many(attempt.wait_seconds)
+        if attempt.role is None:
             log.warning(event("login refused", status=403, address=self._address))
             raise self._request.refuse(403, "wrong_token")
-        self._attempts.succeeded(who)
-        return role
+        return attempt.role
+
+    def _too_many(self, wait: float) -> HTTPResponse:
+        log.warning(event("login not looked at", status=429, address=self._address, wait_seconds=wait))
+        refused = self._request.refuse(429, "too_many_tokens", seconds=self._request.language.seconds(wait))
+        refused.set_header("Retry-After", str(int(wait) + 1))
+        return refused
 
     def _enter(self, role: Role, place: str) -> HTTPResponse:
         log.info(event("logged in", role=role.value, address=self._address))
         answer = self._request.redirect(place)
         self._request.keep(answer, SESSION_COOKIE, self._keys.cookie(role), COOKIE_SECONDS)
-        return self._request.keep(answer, DEVICE_COOKIE, self._keys.device(self._device or ""), YEAR_SECONDS)
+        return self._request.keep(answer, DEVICE_COOKIE, self._keys.device_cookie(role, self._device), YEAR_SECONDS)
 
 
-def log_out(request: DashboardRequest) -> HTTPResponse:
-    """End the session of this browser; the cookie that identifies the browser stays."""
+def log_out(request: DashboardRequest, keys: Keys, ended: EndedSessions) -> HTTPResponse:
+    """End the session of this browser, and of every copy of its cookie; what identifies the browser stays."""
+    session = keys.session(request.visitor.session)
+    if session is not None:
+        ended.end(session)
     log.info(event("logged out", address=address_of(request.environ)))
     return request.keep(request.redirect("/?did=logout&n=0"), SESSION_COOKIE, "", 0)
 

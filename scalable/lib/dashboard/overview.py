@@ -16,7 +16,8 @@ from scalable.lib.queue.views.browse import Count, Waiting
 from scalable.lib.queue.views.health import check_health, read_vitals
 from scalable.lib.queue.views.minutes import Minute, percentile
 from scalable.lib.queue.views.search import Filter, Found
-from scalable.lib.queue.views.verdict import Reason, Verdict, for_strangers, judge
+from scalable.lib.queue.views.verdict import Reason, Verdict, judge
+from scalable.lib.queue.views.verdict_seen import verdict_seen
 from scalable.lib.queue.views.vitals import Vitals
 from scalable.lib.queue.views.webhook_info import WEBHOOK_PAUSE_SECONDS, WebhookInfo, read_webhook
 from scalable.lib.queue.worker_registry import RegisteredWorker
@@ -37,7 +38,10 @@ class Rates:
 
 @dataclass(frozen=True)
 class Overview:
-    """The queue as it is now. `jobs`: the newest, newest first."""
+    """The queue as it is now. `jobs`: the newest, newest first.
+
+    `shows_causes`: what the bot said is in it; `is_owners`: also what only the owner may know. See `as_seen`.
+    """
 
     counts: dict[str, Count]
     vitals: Vitals
@@ -46,11 +50,13 @@ class Overview:
     server: Optional[ServerDescription] = None
     jobs: tuple[JobSummary, ...] = ()
     shows_causes: bool = True
+    is_owners: bool = True
 
     @property
     def webhook(self) -> Optional[WebhookInfo]:
         """What Telegram last reported about the webhook; None when it was never asked."""
-        return read_webhook(self.vitals.notes)
+        seen = read_webhook(self.vitals.notes)
+        return seen if seen is None or self.is_owners else seen.for_readers()
 
     @property
     def needs_webhook(self) -> bool:
@@ -61,7 +67,8 @@ class Overview:
     @property
     def paused(self) -> Optional[Note]:
         """Set while no job is given out."""
-        return self.vitals.notes.get(PAUSED)
+        note = self.vitals.notes.get(PAUSED)
+        return note if note is None or self.is_owners else replace(note, text="")
 
     @property
     def outage(self) -> Optional[Outage]:
@@ -89,14 +96,19 @@ def read_public(queue: DatabaseQueue) -> Overview:
     """The part of it that public_json and public_metrics need. Raises DatabaseUnavailable."""
     try:
         public = _read_public(queue)
-        return without_causes(public)
+        return as_seen(public, is_owner=False, is_masked=True)
     except SchemaMissing:
         return _without_tables(queue)
 
 
-def without_causes(overview: Overview) -> Overview:
-    """The same without what the bot said, for those who may not see people."""
-    return replace(overview, verdict=for_strangers(overview.verdict), shows_causes=False)
+def as_seen(overview: Overview, is_owner: bool, is_masked: bool) -> Overview:
+    """The same without what a visitor may not see, but for its jobs: see masking.py.
+
+    Of the owner's alone are addresses, the webhook's and the one a change came from, and the words of others about the
+    installation; of people is what the bot said.
+    """
+    seen = verdict_seen(overview.verdict, is_owner, is_masked)
+    return replace(overview, verdict=seen, shows_causes=not is_masked, is_owners=is_owner)
 
 
 def _read_public(queue: DatabaseQueue) -> Overview:

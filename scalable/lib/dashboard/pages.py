@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from bottle import SimpleTemplate, html_escape
 
 from scalable import __version__
-from scalable.lib.dashboard.access import Visitor
+from scalable.lib.dashboard.access import PROGRAM, Visitor
 from scalable.lib.dashboard.language import NAMES, Language
 from scalable.lib.dashboard.masking import mask_job, mask_lane, mask_update
 from scalable.lib.dashboard.overview import iso
@@ -68,7 +68,7 @@ class Page:
     @property
     def can_leave(self) -> bool:
         """Whether there is a session to end."""
-        return not self.visitor.is_stranger and self.visitor.session.count(".") == 2
+        return not self.visitor.is_stranger and self.visitor.session != PROGRAM
 
     def t(self, key: str, **values: object) -> str:
         """A text."""
@@ -109,7 +109,8 @@ class Page:
     def reason(self, reason: Reason) -> str:
         """What is wrong, and what to do."""
         values = {name: self._told(name, value) for name, value in reason.values.items()}
-        return visible(self.t(f"reason_{reason.code}", **values))
+        key, plain = f"reason_{reason.code}", f"plain_{reason.code}"
+        return visible(self.t(plain if reason.is_plain and self.language.has(plain) else key, **values))
 
     def _told(self, name: str, value: object) -> object:
         if name == "seconds":
@@ -151,10 +152,10 @@ def script_path(script_name: str) -> str:
 
 
 def pretty_payload(payload: str, masked: bool) -> tuple[str, int, bool]:
-    """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown at all."""
+    """(the update to read, its whole length, whether it is JSON). Masked, only JSON is shown or measured."""
     text = indented_json(payload, mask_update) if masked else indented_json(payload)
     if text is None:
-        return ("" if masked else visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
+        return ("", 0, False) if masked else (visible(payload[:MAX_PAYLOAD_CHARACTERS]), len(payload), False)
     return visible(text[:MAX_PAYLOAD_CHARACTERS]), len(text), True
 
 

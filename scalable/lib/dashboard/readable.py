@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Optional
 
+from scalable.lib.causes import kind_of_cause
+
 # Control characters but tab and line break, marks and overrides of writing direction, invisible and lone halves.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
@@ -42,8 +44,8 @@ def error_in_a_line(error: Optional[str], max_characters: int) -> str:
 
 
 def kind_of_error(error: Optional[str]) -> Optional[str]:
-    """The cause, without anything the bot printed: `exit code 1`, `PHP Fatal error`."""
-    return None if error is None else visible(error.strip().partition("\n")[0].partition(":")[0][:60])
+    """The cause, without anything from outside: `exit code 1`, `PHP fatal error`; `…` for what is not known."""
+    return None if error is None else kind_of_cause(error)
 
 
 def indented_json(text: str, change: Callable[[Any], Any] = lambda value: value) -> Optional[str]:

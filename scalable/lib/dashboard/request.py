@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Optional
 import bottle
 from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import STRANGER, Keys
+from scalable.lib.dashboard.access import STRANGER, Keys, Visitor
+from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.language import Language, choose_language
 from scalable.lib.dashboard.masking import mask_job
 from scalable.lib.dashboard.pages import Page, render, script_path
@@ -46,7 +47,7 @@ class DashboardSettings:
     """What an owner decides about the dashboard. `mask`: people's data is hidden from `reader`, `everyone` or `nobody`.
 
     `make_api` is None without a BOT_TOKEN: then Telegram cannot be asked about the webhook. `run_checks` is given the
-    address of the folder scalable/, the web server's name and how it runs this; None: there is no page for it.
+    web server's name and how it runs this; None: there is no page for it.
     `secret_of_bot` tells which secret token the bot itself compares. `left_behind`: how many updates wait where the
     queue was before.
     """
@@ -58,7 +59,7 @@ class DashboardSettings:
     queue_order: str = ""
     make_api: Optional[MakeApi] = field(repr=False, default=None)
     webhook_secret: str = field(repr=False, default="")
-    run_checks: Optional[Callable[[str, str, str], CheckReport]] = field(repr=False, default=None)
+    run_checks: Optional[Callable[[str, str], CheckReport]] = field(repr=False, default=None)
     secret_of_bot: Optional[SecretOfBot] = field(repr=False, default=None)
     left_behind: Callable[[], int] = field(repr=False, default=lambda: 0)
 
@@ -89,10 +90,12 @@ class DashboardRequest:
         self.visitor = STRANGER
         self._keys: Optional[Keys] = None
 
-    def identify(self, keys: Keys) -> None:
-        """Identify the visitor by cookie or address; from now on pages hold the form token of that visitor."""
+    def identify(self, keys: Keys, ended: EndedSessions) -> None:
+        """Identify the visitor by the cookie; from now on pages hold the form token of that visitor."""
         self._keys = keys
-        self.visitor = keys.visitor(self.environ, self.cookie(SESSION_COOKIE))
+        session = keys.session(cookie := self.cookie(SESSION_COOKIE))
+        if session is not None and not ended.has(session):
+            self.visitor = Visitor(session.role, cookie)
 
     def check(self) -> None:
         """Raises HTTPResponse, the refusal, for a method, a size or a format that no page of the dashboard takes."""

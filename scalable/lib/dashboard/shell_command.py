@@ -13,6 +13,7 @@ from scalable.lib.dashboard.overview import as_json, exact_counts, health_json, 
 from scalable.lib.dashboard.terminal import counts_lines, detail_lines, job_lines, worker_lines
 from scalable.lib.dashboard.webhook_command import administer
 from scalable.lib.errors import ConfigurationError, ExitCode
+from scalable.lib.plain_text import plain_json
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import EXPIRED, FAILED, STATUSES
 from scalable.lib.queue.requeue import Batch
@@ -210,4 +211,4 @@ def _agreed(question: str) -> bool:
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(plain_json(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty())))

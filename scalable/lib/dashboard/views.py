@@ -12,15 +12,16 @@ from urllib.parse import urlencode
 from bottle import HTTPResponse
 
 from scalable.lib.dashboard.charts import SPANS, is_empty, read_points
+from scalable.lib.dashboard.masking import mask_detail, mask_worker
 from scalable.lib.dashboard.overview import (
     Overview,
     as_json,
+    as_seen,
     health_json,
     jobs_json,
     public_json,
     read_overview,
     read_public,
-    without_causes,
 )
 from scalable.lib.dashboard.pages import MAX_PAYLOAD_CHARACTERS, Page, pretty_payload
 from scalable.lib.dashboard.prometheus import CONTENT_TYPE, as_metrics, public_metrics
@@ -33,7 +34,7 @@ from scalable.lib.queue.job import STATUSES
 from scalable.lib.queue.views.health import check_health
 from scalable.lib.queue.views.minutes import percentile
 from scalable.lib.queue.views.search import BUDGET_SECONDS, FIRST_BUDGET_SECONDS, WARNED, Filter, Found, read_filter
-from scalable.lib.queue.views.verdict import for_strangers
+from scalable.lib.queue.views.verdict_seen import verdict_seen
 from scalable.lib.queue.views.vitals import Thresholds
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 
@@ -87,7 +88,10 @@ def show_overview(request: DashboardRequest, queue: DatabaseQueue) -> HTTPRespon
 
 def _as_seen(request: DashboardRequest, overview: Overview) -> Overview:
     """As this visitor may see it."""
-    return without_causes(replace(overview, jobs=request.masked(overview.jobs))) if request.is_masked else overview
+    is_owner, vitals = request.visitor.is_owner, overview.vitals
+    if not is_owner:
+        vitals = replace(vitals, workers=tuple(map(mask_worker, vitals.workers)))
+    return as_seen(replace(overview, jobs=request.masked(overview.jobs), vitals=vitals), is_owner, request.is_masked)
 
 
 def _show_health(request: DashboardRequest, queue: DatabaseQueue) -> HTTPResponse:
@@ -96,7 +100,8 @@ def _show_health(request: DashboardRequest, queue: DatabaseQueue) -> HTTPRespons
     silent = _seconds(request.query.get("silent"), usual.silent_seconds)
     if waiting is None or silent is None:
         return request.refuse(400, "bad_thresholds")
-    verdict = for_strangers(check_health(queue, Thresholds(waiting, silent)))
+    # What the bot said is not in it: programs that watch keep their answers, and send them on.
+    verdict = verdict_seen(check_health(queue, Thresholds(waiting, silent)), request.visitor.is_owner, is_masked=True)
     return request.json(200 if verdict.is_well else 503, health_json(verdict))
 
 
@@ -166,7 +171,8 @@ def _find(request: DashboardRequest, queue: DatabaseQueue, wanted: Filter, befor
     try:
         search = queue.search
         if request.is_masked and wanted.number is not None:
-            return Found((), exact=search.find(wanted, 1).exact)
+            # Not one step more: how long a search through the updates takes would tell what is in them.
+            return Found((), exact=search.exact(wanted))
         opens_page = request.format != "json" and before is None  # the page then looks further by itself
         budget_seconds = FIRST_BUDGET_SECONDS if opens_page else BUDGET_SECONDS
         return search.find(wanted, request.settings.limit, before, budget_seconds)
@@ -185,7 +191,7 @@ def show_job(request: DashboardRequest, queue: DatabaseQueue, job_id: int) -> HT
         200,
         "job.tpl",
         request.live_page(f"/job/{job_id}"),
-        detail=detail,
+        detail=mask_detail(detail) if request.is_masked else detail,
         payload=payload,
         payload_length=length,
         is_json=is_json,
@@ -217,7 +223,8 @@ def visible_filter(request: DashboardRequest, query: dict[str, str]) -> Filter:
     wanted = read_filter(status, query["type"], query["lane"], query["q"])
     if not request.is_masked:
         return wanted
-    return Filter(wanted.status, wanted.update_type, number=wanted.number, warned=wanted.warned)
+    known_type = wanted.update_type if wanted.update_type in KNOWN_TYPES else None
+    return Filter(wanted.status, known_type, number=wanted.number, warned=wanted.warned)
 
 
 def read_id(text: str) -> Optional[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Optional
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:  # they load HTTP and TLS, which --help does not need
 # Telegram's own limits (Bot API, setWebhook), and what shared hosts allow (CloudLinux: 20 entry processes, then 508).
 MIN_CONNECTIONS, MAX_CONNECTIONS, HOSTS_BEAR = 1, 100, 20
 ADVISED = 10
+# In place of an address.
+FROM_INPUT = "-"
+TYPED = f"{FROM_INPUT}: asks for it, for one with a key in it"
 
 
 def parse_webhook_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -29,7 +33,7 @@ def parse_webhook_options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     put = commands.add_parser("set", help="let Telegram bring updates to an address")
-    put.add_argument("url", metavar="URL", help="such as https://example.com/scalable/webhook_queue.py")
+    put.add_argument("url", metavar="URL", help=f"such as https://example.com/scalable/webhook_queue.py; {TYPED}")
     put.add_argument(
         "--max-connections",
         type=_connections,
@@ -40,7 +44,9 @@ def parse_webhook_options(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("info", help="what Telegram says of the webhook; exit code 1 when it cannot be asked")
     commands.add_parser("delete", help="no webhook; updates wait at Telegram, for a day at most")
     back = commands.add_parser("rollback", help="let Telegram bring updates where it did before")
-    back.add_argument("url", metavar="URL", nargs="?", default="", help="the bot's own address, if not known any more")
+    back.add_argument(
+        "url", metavar="URL", nargs="?", default="", help=f"the bot's own address, if not known any more; {TYPED}"
+    )
     commands.add_parser("poll", help="fetch updates without a webhook, until Ctrl-C; for development, and behind NAT")
     return parser.parse_args(arguments)
 
@@ -131,12 +137,22 @@ def advice(seen: WebhookInfo) -> list[str]:
 def _checked(url: str, command: str) -> str:
     from scalable.lib.pool.webhook_admin import is_address
 
-    if not url:
+    is_typed = url == FROM_INPUT
+    if is_typed:
+        url = _typed_address()
+    if not url and not is_typed:
         remedy = "name the address: webhook_queue.py rollback URL"
         raise ConfigurationError(f"where the webhook pointed before is not known: {remedy}")
     if not is_address(url):
         raise ConfigurationError(f"{command} {url!r}: expected an address such as https://example.com/bot.php")
     return url
+
+
+def _typed_address() -> str:
+    """A line of standard input: what is on a command line can be read by every user of the machine."""
+    if sys.stdin.isatty():
+        print("Address: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
 
 
 def _connections(text: str) -> int:

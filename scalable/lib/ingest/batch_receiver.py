@@ -190,6 +190,11 @@ class _UnderWay(dispatcher):
         self.del_channel()
         self.go_on()
 
+    def handle_close(self) -> None:
+        """The connection to the database has ended: who reads the answer finds that out, unless it was read already."""
+        if self._fileno is not None:
+            self.handle_read_event()
+
 
 class Channel(HTTPChannel):
     """One connection. Waitress reads it in the thread of its loop; the thread that stores updates responds to them."""
@@ -202,6 +207,11 @@ class Channel(HTTPChannel):
         self._is_taken = False  # an update of this connection waits for its response
         self._unread = b""  # what is to be read once that is over
         super().__init__(*arguments, **options)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether an update of this connection waits for its response."""
+        return self._is_taken
 
     def readable(self) -> bool:
         """As waitress has it; not while there is something left to read from before."""

@@ -15,13 +15,14 @@ from wsgiref.handlers import BaseCGIHandler
 
 from scalable.lib.ingest.request_body import TOO_MANY_BYTES, content_length
 from scalable.lib.ingest.wsgi import Wsgi
+from scalable.lib.web_refusal import is_web_request
 
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
 
 
 def in_cgi() -> bool:
     """Whether a web server started this process for one request."""
-    return "GATEWAY_INTERFACE" in os.environ and "REQUEST_METHOD" in os.environ
+    return is_web_request(os.environb)
 
 
 def serve_cgi(application: Wsgi) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Optional
 
+from scalable.lib.causes import kind_of_cause
 from scalable.lib.errors import BotApiError, BotApiRefused
 from scalable.lib.logs import OncePer, event
 from scalable.lib.queue.database_queue import DatabaseQueue
@@ -22,6 +23,7 @@ from scalable.lib.queue.views.health import check_health
 from scalable.lib.queue.views.minutes import MINUTE
 from scalable.lib.queue.views.search import Filter
 from scalable.lib.queue.views.verdict import FAILURES, Reason
+from scalable.lib.queue.views.verdict_seen import without_people
 
 if TYPE_CHECKING:
     from scalable.lib.telegram.bot_api import BotApi
@@ -34,7 +36,6 @@ OVER_SECONDS = 300.0
 # Workers write their counts within this time after a minute is over.
 COUNTS_WRITTEN_WITHIN = timedelta(seconds=30)
 LONGEST_BACKWARDS_SECONDS = 3600.0
-MAX_CAUSE_CHARACTERS = 200
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
@@ -69,7 +70,9 @@ class Alerts:
         now = self._minutes.now()
         told = _read(self._notes.read().get(ALERTS), now)
         # Failures for good are told one by one, below.
-        reasons = [each for each in check_health(self.queue).reasons if each.is_told and each.code != FAILURES]
+        # A chat has other people in it, now or later: what the bot said is theirs who wrote it.
+        reasons = without_people(check_health(self.queue)).reasons
+        reasons = tuple(each for each in reasons if each.is_told and each.code != FAILURES)
         failures, until = self._failures(told, now)
         kept, lines = _news(told, reasons, now)
         lines += [self._failed_line(failures)] if failures else []
@@ -90,7 +93,7 @@ class Alerts:
     def _failed_line(self, count: int) -> str:
         line = f"{count} update{'s' * (count != 1)} failed for good"
         newest = self.queue.search.find(Filter(status="failed"), 1).jobs
-        cause = (newest[0].error_message or "").partition("\n")[0][:MAX_CAUSE_CHARACTERS] if newest else ""
+        cause = kind_of_cause(newest[0].error_message) if newest and newest[0].error_message else ""
         return f"{line}; the newest: {cause}" if cause else line
 
     def _sent(self, lines: Sequence[str]) -> bool:

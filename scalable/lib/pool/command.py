@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.logs import event
@@ -30,7 +33,16 @@ CRON_SECONDS = 55.0
 GRACE_BEYOND_BOT_SECONDS = 10
 
 ASKS_FOR_TOKEN = "The dashboard asks for BOT_MONITOR_TOKEN: add ?token=… to its address."
-NO_TOKEN = "The dashboard opens for this machine only. Set BOT_MONITOR_TOKEN before a proxy stands in front of it."
+IN_ADDRESS = "The dashboard's password is in its address. It was invented, because BOT_MONITOR_TOKEN is empty."
+IN_FILE = "The dashboard's password was invented, because BOT_MONITOR_TOKEN is empty. It is in the file\n  {file}"
+
+
+@dataclass(frozen=True)
+class InventedToken:
+    """The dashboard's password of an installation whose owner set none, and the private `file` that keeps it."""
+
+    token: str = field(repr=False)
+    file: Path
 
 
 def parse_pool_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -54,7 +66,8 @@ def _create_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=DEFAULT_LISTEN,
         metavar="HOST:PORT",
-        help=f"also serve /scalable/webhook_queue.py and /scalable/dashboard.py there (default {DEFAULT_LISTEN})",
+        help="also serve /scalable/webhook_queue.py and /scalable/dashboard.py there, or at the socket of "
+        f"unix:/path/to.sock, for a proxy on this machine (default {DEFAULT_LISTEN})",
     )
     add("--ensure", action="store_true", help="say nothing and exit 0 when the pool runs already: for a line in cron")
     add("--status", action="store_true", help="say whether the pool runs, and exit with 0 or 1")
@@ -90,7 +103,7 @@ def run_pool(
     parts: PoolParts,
     server: Optional[WebServer],
     gateway: Optional[Gateway],
-    has_password: bool,
+    invented: Optional[InventedToken],
     check: Callable[[], object],
 ) -> int:
     """Supervise until stopped; the exit code. The caller holds the pool's lock.
@@ -117,7 +130,7 @@ def run_pool(
         gateway.start()
     if server is not None:
         server.start()
-        _invite(server.url, ASKS_FOR_TOKEN if has_password else NO_TOKEN)
+        _invite(server, invented)
     try:
         return pool.run()
     finally:
@@ -128,19 +141,37 @@ def run_pool(
         services.stop()
 
 
-def _invite(url: str, notice: str) -> None:
+def _invite(server: WebServer, invented: Optional[InventedToken]) -> None:
+    query, notice = "", ASKS_FOR_TOKEN
+    if invented is not None:
+        notice = IN_FILE.format(file=invented.file)
+        if _is_read_by_who_started_this():
+            query, notice = f"?token={invented.token}", IN_ADDRESS
     message = '"message":{"message_id":1,"date":1,"chat":{"id":1,"type":"private"},"text":"/start"}'
     print(
         f"""
-  Dashboard  {url}/scalable/dashboard.py
-  Webhook    {url}/scalable/webhook_queue.py
+  Dashboard  {server.url}/scalable/dashboard.py{query}
+  Webhook    {server.url}/scalable/webhook_queue.py
 
   Send an update:
-  curl -d '{{"update_id":'$(date +%s)',{message}}}' \\
-    {url}/scalable/webhook_queue.py
+  curl {server.curl_option}-d '{{"update_id":'$(date +%s)',{message}}}' \\
+    {server.url}/scalable/webhook_queue.py
 
   {notice}
   Ctrl-C ends it.
 """,
         flush=True,
     )
+
+
+def _is_read_by_who_started_this() -> bool:
+    """Whether standard output is a terminal, a pipe or a private file: other logs are read by others, too.
+
+    A file of this user that was open to others is private by now: see log_file.py.
+    """
+    try:
+        status = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):  # closed
+        return False
+    is_ours = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return (is_ours and stat.S_ISREG(status.st_mode)) or stat.S_ISFIFO(status.st_mode) or sys.stdout.isatty()

@@ -19,6 +19,7 @@ from typing import IO, Optional
 
 from scalable.lib.errors import ScalableError
 from scalable.lib.host_limits import within_limits
+from scalable.lib.inherited_umask import inherited_umask
 from scalable.lib.logs import OncePer, event
 from scalable.lib.pool.drain_lock import DrainLock, take_drain_lock
 from scalable.lib.pool.pool_lock import PoolLock
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 25.0
 # From the end of its pipe to the end of the process.
 END_SECONDS = 5.0
-MAX_LOG_BYTES = 256 * 1024
 # What of a request's process reaches the drain and its bots; not the request itself. As little as cron gives, or more.
 PASSED = [
     "PATH",
@@ -110,7 +110,7 @@ class DrainStarter:
         command = [find_python(), str(self._places.script), "--drain", "--max-seconds", f"{seconds:g}"]
         if waits_for_retries:
             command.append("--linger")
-        with open(self._places.log, _mode(self._places.log), opener=_private) as output:
+        with open(self._places.log, "ab", opener=_private) as output:  # the drain keeps it short (lib/log_file.py)
             return StartedDrain(command, self._environment, lock.descriptor, output)
 
 
@@ -118,14 +118,6 @@ def drain_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What a drain gets of `environment`: PASSED, and every BOT_* variable."""
     passed = {name: value for name, value in environment.items() if name in PASSED or name.startswith("BOT_")}
     return {"PATH": USUAL_PATH, **passed}
-
-
-def _mode(path: Path) -> str:
-    """Append, or begin anew when the log has become long."""
-    try:
-        return "ab" if path.stat().st_size < MAX_LOG_BYTES else "wb"
-    except FileNotFoundError:
-        return "ab"
 
 
 def _private(path: str, flags: int) -> int:
@@ -162,6 +154,7 @@ class StartedDrain:
                     cwd="/",
                     env=environment,
                     start_new_session=True,
+                    umask=inherited_umask(),
                     pass_fds=[lock, theirs],
                 )
         except BaseException:

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Optional
 
+from scalable.lib.inherited_umask import inherited_umask
 from scalable.lib.logs import event
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class WorkerProcess:
                 [sys.executable, script, "--name", name, *pool_options],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                umask=inherited_umask(),  # the worker's bots get it; for itself it takes its own
                 pass_fds=[theirs, wakeup_pipe],
             )
         except OSError:

@@ -6,16 +6,17 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotMissing, BotUnsuitable, NoProcessLeft
+from scalable.lib.runners.bot_environment import ALL, php_environment, program_environment
 from scalable.lib.runners.php.cgi_request import WebRequest, site_folder
 from scalable.lib.runners.php.find_php import CGI, CLI
 from scalable.lib.runners.php.public_address import AddressNote
 from scalable.lib.runners.runner import Runner
-from scalable.lib.usual_path import USUAL_PATH
 
 if TYPE_CHECKING:  # a web process reads settings, too, and starts no process
     from scalable.lib.runners.php.auto_mode import Circumstances
@@ -46,8 +47,8 @@ class BotSettings:
     `target` is the absolute path of a file, such a path with `:function` behind it, or an address. `secret` is what
     Telegram would send as its secret token. `socket_folder` is private to this user. `query` is what follows a `?` in
     the path of a PHP bot; where people reach it is read from `address_note` and from where the `webhook_script` is. A
-    bot that has answered may work on until `background_seconds` after its start. `is_strict`: a run with warnings has
-    failed.
+    bot that has answered may work on until `background_seconds` after its start. `variables` are names of its
+    environment, see bot_environment.py. `is_strict`: a run with warnings has failed.
     """
 
     target: str = field(repr=False)
@@ -61,6 +62,7 @@ class BotSettings:
     address_note: Path = Path()
     webhook_script: Path = Path()
     background_seconds: float = 0.0
+    variables: tuple[str, ...] = (ALL,)
     is_strict: bool = False
 
     @property
@@ -220,8 +222,8 @@ def _create(bot: BotSettings, environment: Mapping[str, str], reaper: Optional[P
     request = WebRequest(bot.secret, bot.query, note.read)
     if mode == "fastcgi":
         return _create_fastcgi(bot, file, request, environment, reaper)
-    seconds, background_seconds = bot.timeout_seconds, bot.background_seconds
-    how = (file, seconds, bot.php_binary, request, environment, reaper, background_seconds, bot.is_strict)
+    rest = (bot.background_seconds, bot.variables, bot.is_strict)
+    how = (file, bot.timeout_seconds, bot.php_binary, request, environment, reaper, *rest)
     if mode == "cgi":
         from scalable.lib.runners.php.cgi import CgiRunner
 
@@ -244,21 +246,21 @@ def _create_fastcgi(
     else:
         from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 
-        server = ResidentPhpCgi(
-            bot.socket_folder, bot.php_binary, environment=environment, reaper=reaper, takes_log=bot.is_strict
-        )
-    return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, bot.background_seconds)
+        own = partial(ResidentPhpCgi, environment=environment, reaper=reaper)
+        server = own(bot.socket_folder, bot.php_binary, named=bot.variables, takes_log=bot.is_strict)
+    rest = (bot.background_seconds, bot.variables)
+    return FastCgiRunner(file, bot.timeout_seconds, server, request, environment, *rest)
 
 
 def prelude_of(bot: BotSettings, php: Php, environment: Mapping[str, str]) -> Prelude:
     """How a worker with this environment starts `php` for the bot, a file."""
-    from scalable.lib.runners.php.php_environment import php_environment
     from scalable.lib.runners.php.prelude import prelude_for
 
     file = bot.file or Path()
     site = site_folder(file, AddressNote(bot.address_note, bot.webhook_script, file).read())
-    passed = {"PATH": USUAL_PATH, **environment} if php.interface == CLI else php_environment(environment)
-    return prelude_for(php, file, site, passed)
+    if php.interface == CLI:
+        return prelude_for(php, file, site, program_environment(environment, bot.variables, is_php=True))
+    return prelude_for(php, file, site, php_environment(environment, bot.variables))
 
 
 def problem_of_fpm(bot: BotSettings) -> str:

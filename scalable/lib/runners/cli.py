@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.bot_environment import ALL, program_environment
 from scalable.lib.runners.bot_file import check_bot_file
 from scalable.lib.runners.php.cgi_request import PLAIN, WebRequest, request_variables, site_folder
 from scalable.lib.runners.php.find_php import Php, find_php
@@ -19,7 +20,6 @@ from scalable.lib.runners.process import MayWorkOn, run_process
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.run_result import End, RunResult
 from scalable.lib.runners.runner import Runner
-from scalable.lib.usual_path import USUAL_PATH
 
 
 def bot_command(bot: Path) -> list[str]:
@@ -38,9 +38,10 @@ def bot_command(bot: Path) -> list[str]:
 class CliRunner(Runner):
     """Starts the bot once per update, in the bot's own folder as a web server would.
 
-    A bot in PHP is run behind the prelude, so that it finds the `request` it is made for, and `environment`, the
-    owner's. It may work on until `background_seconds` after its start when it has called fastcgi_finish_request().
-    `reaper` ends a bot whose worker is killed; it is the caller's to close. `takes_log`: see prelude_for.
+    A bot in PHP is run behind the prelude, so that it finds the `request` it is made for. Of `environment`, the
+    owner's, it gets what program_environment passes, with `named`; without one, this process's own. It may work on
+    until `background_seconds` after its start when it has called fastcgi_finish_request(). `reaper` ends a bot
+    whose worker is killed; it is the caller's to close. `takes_log`: see prelude_for.
     """
 
     def __init__(
@@ -52,13 +53,15 @@ class CliRunner(Runner):
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
         background_seconds: float = 0.0,
+        named: Sequence[str] = (ALL,),
         takes_log: bool = False,
     ) -> None:
         self._takes_log = takes_log
         self._bot = bot
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary
-        self._environment = {"PATH": USUAL_PATH, **environment}
+        self._environment = program_environment(environment, named, self._is_php)
+        self._inherits = not environment
         self._request = request
         self._reaper = reaper
         self._background_seconds = max(background_seconds, timeout_seconds)
@@ -74,7 +77,8 @@ class CliRunner(Runner):
             if self._is_php:
                 return self._run_php(body, tick)
             command = bot_command(self._bot)
-            end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, reaper=self._reaper)
+            own = None if self._inherits else self._environment
+            end = run_process(command, body, self._bot.parent, self._timeout_seconds, tick, own, self._reaper)
         except BotMissing as error:  # while the owner uploads a new version the file may be away for a moment
             return RunResult(End.NOT_STARTED, 0.0, str(error))
         except OSError as error:

@@ -21,6 +21,7 @@ from typing import IO, Optional
 from scalable.lib.captured_output import CHUNK_BYTES, CapturedOutput
 from scalable.lib.deadline import TICK_SECONDS
 from scalable.lib.host_limits import within_limits
+from scalable.lib.inherited_umask import inherited_umask
 from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, joined, ran_too_long
 from scalable.lib.runners.working_on import WHOLE_SECONDS, WorkingOn
@@ -323,6 +324,7 @@ def _start(
                 stderr=stderr,
                 start_new_session=True,
                 env=environment,
+                umask=inherited_umask(),
             )
     except BaseException:
         for descriptor in (our_stdin, our_stdout, our_stderr):

@@ -8,7 +8,9 @@ from typing import Optional
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
 from scalable.lib.queue.views.webhook_info import read_webhook
+from scalable.lib.redaction import without_token
 from scalable.lib.setup.config import Config
+from scalable.lib.setup.public_check import folder_url
 from scalable.lib.setup.storage import Storage
 
 WEBHOOK_SCRIPT = "webhook_queue.py"
@@ -37,6 +39,11 @@ def bot_address(folder: Path, bot: Optional[Path], current: str, before: str) ->
     return f"{_guess(folder.parent)}{bot.name if bot else 'bot.php'}"
 
 
+def holds_key(url: str) -> bool:
+    """Whether the address may have a secret in it: a query, a password, the token of a bot."""
+    return "?" in url or "@" in url or without_token(url) != url
+
+
 def own_address(config: Config, storage: Storage) -> str:
     """The bot's own address, where Telegram brings updates or brought them before; empty: not known."""
     try:
@@ -44,6 +51,32 @@ def own_address(config: Config, storage: Storage) -> str:
     except (ConfigurationError, DatabaseUnavailable, SchemaMissing, OSError):
         return ""
     return known_bot_address(config.bot.php_script, seen.url, seen.before) if seen else ""
+
+
+def telegrams_folder(config: Config, storage: Storage) -> str:
+    """The address of scalable/ by where Telegram itself has the bot's webhook: here, or at the bot beside it.
+
+    Empty when it is elsewhere or not known. Telegram is asked, unless it was within the last minute.
+    """
+    try:
+        if config.bot_token:
+            _ask_telegram(config, storage)
+        seen = read_webhook(storage.queue().notes.read())
+        if seen is None or not (seen.leads_here or _folder_of(seen.url, config.bot.php_script)):
+            return ""
+        return folder_url(webhook_address(config.scalable_folder, config.bot.php_script, seen.url))
+    except (ConfigurationError, DatabaseUnavailable, SchemaMissing, ValueError, OSError):
+        return ""  # what is wrong with the database, other checks tell; with that address, nobody can ask there
+
+
+def _ask_telegram(config: Config, storage: Storage) -> None:
+    from scalable.lib.pool.webhook_admin import WebhookAdmin
+    from scalable.lib.telegram.bot_api import BotApi
+
+    def make_api(timeout_seconds: float) -> BotApi:
+        return BotApi(config.bot_token, config.bot_api_url, timeout_seconds)
+
+    WebhookAdmin(storage.queue(), make_api, config.webhook_secret).refresh_if_old()
 
 
 def known_bot_address(bot: Optional[Path], current: str, before: str) -> str:

@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from scalable.lib.errors import ConfigurationError, ExitCode
 from scalable.lib.queue.bot_identity import replace_bot
 from scalable.lib.queue.sqlite_space import compact
-from scalable.lib.setup.addresses import own_address
+from scalable.lib.setup.addresses import own_address, telegrams_folder
 from scalable.lib.setup.bot_check import check_bot
 from scalable.lib.setup.config import SCALABLE_FOLDER, Config, load_config
 from scalable.lib.setup.database_check import check_database
@@ -30,13 +30,15 @@ from scalable.lib.setup.work_check import check_work
 
 @dataclass(frozen=True)
 class CheckContext:
-    """Where the checks run: `side` is settings_check's SHELL or WEB, `url` the address of scalable/ where known.
+    """Where the checks run: `side` is settings_check's SHELL or WEB, `url` the address of scalable/ its owner gave.
 
-    `server` is what the web server calls itself, `way` how it runs this process.
+    `asks_webhook`: without one, ask where Telegram has the webhook. Never where a request says: the secret is sent
+    there. `server` is what the web server calls itself, `way` how it runs this process.
     """
 
     side: str = SHELL
     url: str = ""
+    asks_webhook: bool = False
     server: str = ""
     way: str = ""
 
@@ -77,7 +79,9 @@ def run_check_command(
         replace_bot(storage.queue().table, storage.bot_identity())
     if options.compact:
         compact(storage.queue().database)
-    return print_findings(find_all(config, CheckContext(url=options.url or ""), options.dry_run))
+    asks_webhook = options.url is True  # no address was given with it
+    context = CheckContext(url="" if asks_webhook else options.url or "", asks_webhook=asks_webhook)
+    return print_findings(find_all(config, context, options.dry_run))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -94,9 +98,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--url",
         type=_url,
+        nargs="?",
+        const=True,
         metavar="https://example.com/scalable",
         help="the public address of this folder: ask there, too, whether the scripts run, whether the secret arrives, "
-        "and whether a private file is shown",
+        "and whether a private file is shown; without an address, where Telegram has the webhook",
     )
     parser.add_argument(
         "--replace-bot",
@@ -128,12 +134,8 @@ def print_findings(findings: Sequence[Finding]) -> int:
 
 
 def run_checks(config: Config, context: CheckContext) -> CheckReport:
-    """Every finding, for a page. A `context.url` that is no address is ignored: it comes from a browser."""
-    try:
-        url = folder_url(context.url)
-    except ValueError:
-        url = ""
-    return CheckReport(find_all(config, replace(context, url=url)), settings_lines(config))
+    """Every finding, for a page."""
+    return CheckReport(find_all(config, context), settings_lines(config))
 
 
 def find_all(config: Config, context: CheckContext = CheckContext(), dry_run: bool = False) -> list[Finding]:
@@ -152,9 +154,18 @@ def find_all(config: Config, context: CheckContext = CheckContext(), dry_run: bo
             findings += _compare_sides(config, storage, context.side)
         findings += check_database(storage, config.database, config.worker_pool_size, dry_run)
         findings += check_work(storage, config.alert_chat_id)
-    if context.url:
-        findings += check_public(Public(context.url, config.scalable_folder, config.data_dir, config.webhook_secret))
-    return findings
+    return [*findings, *_check_public(config, storage, context)]
+
+
+def _check_public(config: Config, storage: Storage, context: CheckContext) -> list[Finding]:
+    url = context.url or (telegrams_folder(config, storage) if context.asks_webhook else "")
+    if url:
+        return check_public(Public(url, config.scalable_folder, config.data_dir, config.webhook_secret))
+    if not context.asks_webhook:
+        return []
+    seen = "nobody asked from outside: Telegram has not said yet that the webhook is here"
+    remedy = "run config.py --url https://YOUR-DOMAIN/scalable, or set BOT_TOKEN and point the webhook here"
+    return [warning("address", seen, remedy)]
 
 
 def settings_lines(config: Config) -> list[str]:

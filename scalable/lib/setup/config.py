@@ -6,6 +6,7 @@ The environment wins over the settings file, the file over the defaults. Importi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from scalable.lib.runners.choose import BotSettings, is_address, split_query
 from scalable.lib.runners.php.public_address import ADDRESS_NOTE
 from scalable.lib.setup.settings import Reading, read_settings, unknown_names
 from scalable.lib.setup.settings_file import read_settings_file
-from scalable.lib.setup.settings_rules import disagreements, idle_settings
+from scalable.lib.setup.settings_rules import disagreements, doubtful_settings
 from scalable.lib.setup.settings_table import SETTINGS
 
 SCALABLE_FOLDER = Path(os.path.abspath(__file__)).parents[2]
@@ -37,6 +38,7 @@ class Config:
     bot: BotSettings
     bot_token: str = field(repr=False)
     bot_api_url: str
+    reply_any: bool
     alert_chat_id: str
     worker_pool_size: int
     worker_slots: Optional[int]
@@ -52,6 +54,7 @@ class Config:
     monitor_mask: str
     monitor_limit: int
     log_level: str
+    log_bounds: tuple[int, int]
     environment: Mapping[str, str] = field(repr=False)
     readings: tuple[Reading, ...] = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
@@ -83,8 +86,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
     """
     settings_file = settings_path(environment, scalable_folder)
     file_values = _read_file(settings_file, environment.get("BOT_CONFIG", "").strip())
-    readings = _readings(environment, file_values)
-    value = {name: reading.value for name, reading in readings.items()}
+    readings, value = _readings(environment, file_values)
     data_dir = _absolute(scalable_folder, value["BOT_DATA_DIR"])
     return Config(
         scalable_folder=scalable_folder,
@@ -96,6 +98,7 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         bot=_bot_settings(scalable_folder, value, data_dir),
         bot_token=value["BOT_TOKEN"],
         bot_api_url=value["BOT_API_URL"],
+        reply_any=value["BOT_REPLY_ANY"] == "1",
         alert_chat_id=value["BOT_ALERT_CHAT_ID"],
         worker_pool_size=value["BOT_WORKER_POOL_SIZE"],
         worker_slots=value["BOT_WORKER_SLOTS"],
@@ -111,9 +114,10 @@ def load_config(environment: Mapping[str, str], scalable_folder: Path = SCALABLE
         monitor_mask=value["BOT_MONITOR_MASK"],
         monitor_limit=value["BOT_MONITOR_LIMIT"],
         log_level=value["BOT_LOG_LEVEL"],
+        log_bounds=(value["BOT_LOG_MAX_MB"] * 1_000_000, value["BOT_LOG_FILES"]),
         environment=environment,
         readings=tuple(readings.values()),
-        warnings=(*unknown_names(SETTINGS, environment, file_values), *idle_settings(value)),
+        warnings=(*unknown_names(SETTINGS, environment, file_values), *doubtful_settings(readings)),
     )
 
 
@@ -137,12 +141,15 @@ def _read_file(path: Path, named: str) -> dict[str, str]:
     return read_settings_file(path)
 
 
-def _readings(environment: Mapping[str, str], file_values: Mapping[str, str]) -> dict[str, Reading]:
+def _readings(
+    environment: Mapping[str, str], file_values: Mapping[str, str]
+) -> tuple[dict[str, Reading], dict[str, Any]]:
+    """Every setting as it was read, and its value alone."""
     readings, problems = read_settings(SETTINGS, environment, file_values)
     problems += disagreements(readings, {**file_values, **environment})
     if problems:
         raise ConfigurationError(*problems)
-    return readings
+    return readings, {name: reading.value for name, reading in readings.items()}
 
 
 def _retry_policy(value: Mapping[str, Any]) -> RetryPolicy:
@@ -154,7 +161,8 @@ def _database_address(value: Mapping[str, Any], data_dir: Path) -> DatabaseAddre
     if value["BOT_DB_HOST"] is None:
         return SqliteAddress(data_dir / ".ht-queue.sqlite3")
     host, port, socket = value["BOT_DB_HOST"]
-    return MySqlAddress(host, port, socket, value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])
+    account = (value["BOT_DB_NAME"], value["BOT_DB_USER"], value["BOT_DB_PASS"])
+    return MySqlAddress(host, port, socket, *account, value["BOT_DB_SERVER_USER"])
 
 
 def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Path) -> BotSettings:
@@ -172,6 +180,7 @@ def _bot_settings(scalable_folder: Path, value: Mapping[str, Any], data_dir: Pat
         query=query,
         address_note=data_dir / ADDRESS_NOTE,
         webhook_script=scalable_folder / "webhook_queue.py",
+        variables=tuple(re.split("[ ,]+", value["BOT_LEGACY_ENV"])),
     )
 
 

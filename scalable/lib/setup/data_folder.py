@@ -16,6 +16,7 @@ from scalable.lib.errors import ConfigurationError
 from scalable.lib.ingest.pool_notification import NotificationSocket, notify_pool, open_notification_socket
 from scalable.lib.runners.php.public_address import ADDRESS_NOTE, noted_addresses
 from scalable.lib.setup.files import mode_of, user_name, write_file
+from scalable.lib.setup.private_folder import FOR_OTHERS, make_private
 
 
 class DataFolder:
@@ -32,6 +33,7 @@ class DataFolder:
         self.notification_socket = path / ".ht-poke.sock"
         self.login_attempts = path / ".ht-logins"
         self.address_note = path / ADDRESS_NOTE
+        self.monitor_token_file = path / ".ht-monitor-token"
         self._secret_file = path / ".ht-secret"
 
     def prepare(self) -> None:
@@ -48,10 +50,11 @@ class DataFolder:
                 f"BOT_DATA_DIR={str(self.path)!r}: user {user_name(os.geteuid())} may not write here; "
                 "the web server, cron and the shell must all run as the folder's owner"
             )
+        make_private(self.path)
 
     def others_may_enter(self) -> bool:
-        """Whether other users of the machine can look into the folder."""
-        return bool(mode_of(self.path) & 0o007)
+        """Whether other users of the machine can look into the folder, which is left so when it holds other things."""
+        return bool(mode_of(self.path) & FOR_OTHERS)
 
     def remember_database(self, identity: str) -> None:
         """Note `identity` as this installation's database, or compare it with what is noted.
@@ -93,6 +96,24 @@ class DataFolder:
         if not re.fullmatch("[0-9a-f]{64}", kept):
             raise ConfigurationError(f"{self._secret_file}: expected 64 hexadecimal digits; delete it, it is made anew")
         return bytes.fromhex(kept)
+
+    def monitor_token(self, invent: bool = False) -> str:
+        """The dashboard's password that this installation invented for its owner; empty when it has none.
+
+        `invent`: make one now, if there is none. Raises ConfigurationError when the file cannot be read or written,
+        or holds something else.
+        """
+        file = self.monitor_token_file
+        kept = self._read(file)
+        if kept is None and not invent:
+            return ""
+        if kept is None:
+            kept = self._write_once(file, secrets.token_urlsafe(24) + "\n")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{16,256}\n?", kept, re.ASCII):
+            raise ConfigurationError(
+                f"{file}: expected 16 or more of A-Z a-z 0-9 _ -; delete it, it is made anew, or set BOT_MONITOR_TOKEN"
+            )
+        return kept.strip()
 
     def _read(self, path: Path) -> Optional[str]:
         """What the file holds; None when there is none yet."""

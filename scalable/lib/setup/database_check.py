@@ -6,12 +6,12 @@ What the server itself allows is checked by server_check.py.
 from __future__ import annotations
 
 import contextlib
-import os
 
 from scalable.lib.errors import BotMissing, ConfigurationError, DatabaseUnavailable, ScalableError, SchemaMissing
 from scalable.lib.queue.bot_identity import confirm_bot
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SOCKET_PLACES, DatabaseAddress, MySqlAddress
+from scalable.lib.queue.dialects.server_trust import is_of_a_server, socket_of, sockets_of_strangers
 from scalable.lib.queue.plan_check import slow_plans
 from scalable.lib.queue.schema import SCHEMA_VERSION, planned_statements, stored_version
 from scalable.lib.queue.sqlite_space import unused_bytes
@@ -52,16 +52,17 @@ def check_database(storage: Storage, address: DatabaseAddress, pool_size: int, d
 
 def _local_socket(address: DatabaseAddress) -> list[Finding]:
     """`localhost` means a socket, as in PHP; one in an unusual place is not found without its path."""
-    if not isinstance(address, MySqlAddress) or address.socket != "" or any(map(os.path.exists, SOCKET_PLACES)):
+    if not isinstance(address, MySqlAddress) or address.socket != "" or socket_of(address):
         return []
+    strange = [f"; {path} is not a server's, but user {name}'s" for path, name in sockets_of_strangers(address).items()]
     seen = (
-        f"BOT_DB_HOST=localhost means the server's socket, which is at none of {', '.join(SOCKET_PLACES)}; so "
-        f"127.0.0.1:{address.port} was tried"
+        f"BOT_DB_HOST=localhost means the server's socket, which is at none of {', '.join(SOCKET_PLACES)}"
+        f"{''.join(strange)}; so 127.0.0.1:{address.port} was tried"
     )
     of_php = ""
     with contextlib.suppress(BotMissing):
         of_php = mysql_socket(find_php())
-    if of_php and os.path.exists(of_php):
+    if of_php and is_of_a_server(of_php, address):
         return [error("database", seen, f"set BOT_DB_HOST={of_php}, where PHP looks for it")]
     remedy = "set BOT_DB_HOST to that socket's path, or to the server's name as your host's panel shows it"
     return [error("database", seen, remedy)]

@@ -20,7 +20,7 @@ from scalable.lib.pool.webhook_admin import WebhookAdmin
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.views.webhook_info import WebhookInfo
-from scalable.lib.setup.addresses import UNKNOWN, bot_address, webhook_address
+from scalable.lib.setup.addresses import UNKNOWN, bot_address, holds_key, webhook_address
 from scalable.lib.setup.checks import find_all, print_findings
 from scalable.lib.setup.config import SCALABLE_FOLDER, Config, load_config, settings_path
 from scalable.lib.setup.finding import Finding, error, ok, warning
@@ -89,9 +89,9 @@ def _next_steps(config: Config) -> list[str]:
         "Where they are ended within that minute:",
         f"  {cron_line(folder, '--drain --max-seconds 50', 'worker.py')}",
         "Webhook:",
-        f"  {command(folder, 'webhook_queue.py', 'set', webhook)}",
+        f"  {webhook_command(folder, 'set', webhook)}",
         "Back to the bot alone:",
-        f"  {command(folder, 'webhook_queue.py', 'rollback', back)}",
+        f"  {webhook_command(folder, 'rollback', back)}",
     ]
     if not config.bot_token:
         steps.append(f"The last two need BOT_TOKEN in {config.settings_file}.")
@@ -118,6 +118,15 @@ def command(folder: Path, script: str, *arguments: str) -> str:
     return shlex.join([sys.executable, str(folder / script), *arguments])
 
 
+def webhook_command(folder: Path, verb: str, url: str) -> str:
+    """The command that points the webhook there. One that asks for the address, where a key may be in that: every user
+    of the machine can read a command."""
+    if not holds_key(url):
+        return command(folder, "webhook_queue.py", verb, url)
+    asks = command(folder, "webhook_queue.py", verb, "-")
+    return f"{asks}  # asks for the address; webhook_queue.py info shows it"
+
+
 def cron_line(folder: Path, options: str, script: str = "worker_pool.py") -> str:
     """The line of a crontab; cron takes a % for the end of the command (crontab(5))."""
     log = shlex.quote(str(_home(folder) / "scalable.log"))
@@ -142,7 +151,7 @@ def run_uninstall(arguments: Sequence[str], environment: Mapping[str, str], fold
     back = bot_address(folder, config.bot.file, seen.url, seen.before)
     queue = _queue(config)
     steps = [
-        f"Point the webhook at the bot: {command(folder, 'webhook_queue.py', 'rollback', back)}",
+        f"Point the webhook at the bot: {webhook_command(folder, 'rollback', back)}",
         f"Let the workers finish. {_jobs_left(queue)}",
         f"End the pool: {command(folder, 'worker_pool.py', '--stop')}",
         f"Take the lines with {folder} out of the crontab (crontab -e, or the panel).",

@@ -32,7 +32,8 @@ def check_data_folder(folder: DataFolder) -> list[Finding]:
         return [error("data folder", str(problem))]
     seen = f"{folder.path}, mode {mode_of(folder.path):o}"
     if folder.others_may_enter():
-        private = warning("data folder", f"{seen}: others may look into it", f"chmod 700 {folder.path}")
+        readable = f"{seen}: it holds other things too, so it stays as it is, and others may see their names"
+        private = warning("data folder", readable, f"chmod 700 {folder.path}, or BOT_DATA_DIR={folder.path}/.htdata")
     else:
         private = ok("data folder", f"{seen}, writable and private")
     return [private, check_disk(folder.path), *_file_system(folder.path)]

@@ -11,7 +11,7 @@ import shutil
 import stat
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -39,10 +39,10 @@ def check_scripts(
 ) -> list[Finding]:
     """What keeps a web server from starting the scripts of `folder`, scalable/, each with a command that helps."""
     suexec = next(filter(os.path.exists, suexec_places), None)
-    problems = _writable(folder, suexec) + _owners(folder)
+    problems = _writable(folder, suexec) + _owners(folder) + _below(folder)
     for name in WEB_SCRIPTS:
         problems += _script(folder / name, suexec)
-    problems += _access_file(folder / ".htaccess")
+    problems += _access_file(folder / ".htaccess") + _executable_modules(folder)
     if not problems:
         seen = f"executable, Unix line ends, owner {_user(folder.stat().st_uid)}, folder {mode_of(folder):o}"
         problems = [ok("scripts", f"{', '.join(WEB_SCRIPTS)}: {seen}")]
@@ -58,6 +58,36 @@ def _writable(path: Path, suexec: Optional[str]) -> list[Finding]:
     problem = error if suexec or mode & 0o002 else warning
     seen = f"{path}, mode {mode:o}: others may write this {what}, and {why}"
     return [problem("scripts", seen, f"chmod 755 {_quoted(path)}")]
+
+
+def _below(folder: Path) -> list[Finding]:
+    """Code below that others may write or have written, such as what Python compiled under an open umask."""
+    problems, trusted = [], {0, os.geteuid(), folder.stat().st_uid}
+    found = {path: path.lstat() for path in _code_below(folder)}
+    open_ones = [path for path, state in found.items() if state.st_mode & OTHERS_MAY_WRITE]
+    if open_ones:
+        seen = f"{open_ones[0]}{_and_more(open_ones)}: others may write here, and so run code of theirs"
+        problems.append(error("scripts", seen, f"chmod -R go-w {_quoted(folder)}"))
+    foreign = [path for path, state in found.items() if state.st_uid not in trusted]
+    if foreign:
+        seen = (
+            f"{foreign[0]}{_and_more(foreign)}: belongs to {_user(found[foreign[0]].st_uid)}, who can change this code"
+        )
+        problems.append(error("scripts", seen, f"look at it; then delete {_quoted(folder)} and upload it again"))
+    return problems
+
+
+def _code_below(folder: Path) -> Iterator[Path]:
+    """What Python may import from folders of ours: our own `__pycache__`, and all of `lib` and `vendor`."""
+    for top in (folder / name for name in ("__pycache__", "lib", "vendor")):
+        if top.is_dir():
+            yield top
+        for root, folders, files in os.walk(top):
+            yield from (Path(root, name) for name in sorted([*folders, *files]) if not Path(root, name).is_symlink())
+
+
+def _and_more(paths: Sequence[Path]) -> str:
+    return f" and {len(paths) - 1} more" if len(paths) > 1 else ""
 
 
 def _script(path: Path, suexec: Optional[str]) -> list[Finding]:
@@ -104,6 +134,16 @@ def _access_file(path: Path) -> list[Finding]:
         seen = f"{path} begins with a byte order mark (BOM), which Apache answers with 500"
         return [error("scripts", seen, f"{REMOVE_BOM} {_quoted(path)}")]
     return []
+
+
+def _executable_modules(folder: Path) -> list[Finding]:
+    """Programs that pip puts beside the packages: one of them runs whatever its arguments name."""
+    places = [path for path in (folder / "lib", folder / "vendor") if path.is_dir()]
+    found = [path for place in places for path in place.rglob("*") if path.is_file() and mode_of(path) & 0o111]
+    if not found:
+        return []
+    seen = f"{found[0]} is executable ({len(found)} in all): where .htaccess is ignored, a web server may run it"
+    return [warning("scripts", seen, "python3 scalable/config.py init")]
 
 
 def _interpreters(folder: Path, web_path: str) -> list[Finding]:

@@ -26,6 +26,8 @@ WITHOUT_SITE = "-S"
 # The kernel reads no further (Linux, binfmt_script before 5.1).
 MAX_FIRST_LINE = 127
 _PUBLIC = (".htaccess",)
+# Folders of modules: what is executable there could be run by a web server that ignores .htaccess.
+_MODULES = ("lib", "vendor")
 
 
 def repair_scripts(folder: Path, python: str = sys.executable, web_path: str = WEB_PATH) -> list[Finding]:
@@ -79,7 +81,7 @@ def _repair(path: Path, python: str, web_path: str) -> str:
 
 
 def _wanted_modes(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Files and folders with the mode they should have: scripts 755, and others may write none."""
+    """Files and folders with the mode they should have: scripts 755, modules not executable, others may write none."""
     yield folder, mode_of(folder) & ~OTHERS_MAY_WRITE | 0o755
     for root, folders, files in os.walk(folder):
         for name in sorted([*folders, *files]):
@@ -91,6 +93,8 @@ def _wanted_modes(folder: Path) -> Iterator[tuple[Path, int]]:
                 mode |= 0o755
             if path.parent == folder and name in _PUBLIC:
                 mode |= 0o644
+            if name in files and path.relative_to(folder).parts[0] in _MODULES:
+                mode &= ~0o111
             yield path, mode
 
 

@@ -28,6 +28,9 @@ def check_settings_file(path: Path) -> Finding:
     if not path.exists():
         return ok("settings file", f"none at {path}: environment and defaults only")
     mode = mode_of(path)
+    if mode & 0o022:
+        seen = f"{path}, mode {mode:o}: others may write it, and so choose what is run as you"
+        return error("settings file", seen, f"look through it, and: chmod 600 {path}")
     if mode & 0o077:
         return warning("settings file", f"{path}, mode {mode:o}: others may read it", f"chmod 600 {path}")
     return ok("settings file", f"{path}, mode {mode:o}")

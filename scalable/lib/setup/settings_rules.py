@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from scalable.lib.runners.choose import mismatch, without_password
 from scalable.lib.setup.settings import Reading
 
+# What strangers may try as often as they like, or nearly so.
+PASSWORDS = ("BOT_MONITOR_TOKEN", "BOT_MONITOR_READ_TOKEN", "BOT_TICK_TOKEN", "BOT_WEBHOOK_SECRET")
+MIN_PASSWORD = 16
 DATABASE_NAMES = ("BOT_DB_HOST", "BOT_DB_NAME", "BOT_DB_USER", "BOT_DB_PASS")
 
 
@@ -16,11 +18,26 @@ def disagreements(readings: Mapping[str, Reading], given: Mapping[str, str]) -> 
     return [*_missing_database_settings(given), *_bot_mismatch(readings), *_same_passwords(readings)]
 
 
-def idle_settings(value: Mapping[str, Any]) -> list[str]:
-    """A line for each setting that has no effect without another one."""
-    if value["BOT_ALERT_CHAT_ID"] and not value["BOT_TOKEN"]:
+def doubtful_settings(readings: Mapping[str, Reading]) -> list[str]:
+    """A line for each setting that is right, and does not do what its owner may think; all of them were readable."""
+    return [*_idle_settings(readings), *_weak_passwords(readings)]
+
+
+def _idle_settings(readings: Mapping[str, Reading]) -> list[str]:
+    """Those that have no effect without another one."""
+    if readings["BOT_ALERT_CHAT_ID"].value and not readings["BOT_TOKEN"].value:
         return ["BOT_ALERT_CHAT_ID is set, but BOT_TOKEN is not: nobody will be told when something goes wrong"]
     return []
+
+
+def _weak_passwords(readings: Mapping[str, Reading]) -> list[str]:
+    """Passwords of ours that are short enough to be guessed. The database's is its server's matter."""
+    return [
+        f"{name} has {len(reading.text)} characters, and can be guessed: give it {MIN_PASSWORD} or more; "
+        "python3 -c 'import secrets; print(secrets.token_urlsafe(24))' invents one"
+        for name, reading in readings.items()
+        if name in PASSWORDS and 0 < len(reading.text) < MIN_PASSWORD
+    ]
 
 
 def _missing_database_settings(given: Mapping[str, str]) -> list[str]:

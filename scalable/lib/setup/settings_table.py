@@ -23,6 +23,13 @@ SETTINGS = (
     Setting("BOT_DB_USER", text, "", "User of the database."),
     Setting("BOT_DB_PASS", text, "", "Password of that user; write `BOT_DB_PASS=` when there is none.", secret=True),
     Setting(
+        "BOT_DB_SERVER_USER",
+        matching(r"([A-Za-z_][A-Za-z0-9_.-]{0,63}|[0-9]{1,10})?", "the name or the number of a user"),
+        "",
+        "The user of this machine who runs the database server, or a proxy to it, when the check says that it is not "
+        "`mysql`, root or your own.",
+    ),
+    Setting(
         "BOT_QUEUE_TABLE",
         matching(r"[A-Za-z0-9_]{1,48}", "1 to 48 of A-Z a-z 0-9 _"),
         "bot_jobs",
@@ -74,6 +81,13 @@ SETTINGS = (
         "`0`: it is done, and counted as done with warnings.",
     ),
     Setting(
+        "BOT_LEGACY_ENV",
+        matching(r"(\*|[A-Za-z_]\w*)([ ,]+(\*|[A-Za-z_]\w*))*", "`*` or names of variables, with spaces between them"),
+        "*",
+        "Which variables of the environment the bot gets besides `PATH`, `HOME`, `LANG`, `TZ` and `BOT_*`: names, or "
+        "`*`, all. The passwords of Scalable mode only by name. In the modes `cgi` and `fastcgi` `*` adds none.",
+    ),
+    Setting(
         "BOT_PHP_BINARY",
         text,
         "",
@@ -100,6 +114,13 @@ SETTINGS = (
         matching(r"https?://[^\s/?#@]+(/[\w.~/-]*)?", "an address such as https://api.telegram.org"),
         "https://api.telegram.org",
         "The Bot API server.",
+    ),
+    Setting(
+        "BOT_REPLY_ANY",
+        one_of("0", "1"),
+        "0",
+        "Of what a program prints, or a function returns as text: `0`, only an answer in the update's own chat is "
+        "sent; `1`, every method call, so never for a bot that prints what people write.",
     ),
     Setting(
         "BOT_ALERT_CHAT_ID",
@@ -162,7 +183,8 @@ SETTINGS = (
         "BOT_MONITOR_TOKEN",
         text,
         "",
-        "Password of the dashboard. Empty: only a browser on this machine itself sees more than the counts.",
+        "Password of the dashboard, 16 characters or more. Empty: everybody sees the counts only; with `--serve` the "
+        "pool invents one.",
         secret=True,
     ),
     Setting(
@@ -181,4 +203,11 @@ SETTINGS = (
     ),
     Setting("BOT_MONITOR_LIMIT", whole_number(1, 1000), "100", "How many of the newest jobs the dashboard lists."),
     Setting("BOT_LOG_LEVEL", one_of(*LEVELS), "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Setting(
+        "BOT_LOG_MAX_MB",
+        whole_number(1, 10_000),
+        "10",
+        "Megabytes after which a file that the log is written into, such as cron's, is put aside.",
+    ),
+    Setting("BOT_LOG_FILES", whole_number(0, 100), "3", "How many of those that were put aside are kept."),
 )

@@ -10,19 +10,29 @@ from typing import NoReturn
 from scalable.lib.errors import ExitCode, ScalableError
 from scalable.lib.log_file import bounded_log
 from scalable.lib.setup.packages import missing_package
+from scalable.lib.setup.plain_stream import print_plainly
+from scalable.lib.web_refusal import refuse, waits_for_requests
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """End the process with what `main(arguments)` returns; a ScalableError becomes its message and exit code."""
+    """End the process with what `main(arguments)` returns; a ScalableError becomes its message and exit code.
+
+    A web server that starts the script as a program of FastCGI is refused: it would not stop starting workers.
+    """
+    if waits_for_requests():
+        refuse()
     open_standard_streams()
-    bounded_log()()  # a line of cron that ends with the same error each minute writes into a file, too
+    keep_short = bounded_log()
+    print_plainly()
     try:
         sys.exit(main(sys.argv[1:]))
     except ScalableError as error:
+        keep_short()  # a line of cron that ends with the same error each minute writes into a file, too
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
+        keep_short()
         print(f"error: {missing_package(error)}", file=sys.stderr)
         sys.exit(ExitCode.BAD_CONFIGURATION)
     except KeyboardInterrupt:

@@ -39,6 +39,13 @@ class MethodCall:
 
 
 def read_reply(body: bytes, content_type: Optional[str] = None) -> Optional[MethodCall]:
+    """The call as read_call; None also for a method that Telegram does not perform from an answer."""
+    call = read_call(body, content_type)
+    name = "" if call is None else call.method.lower()
+    return None if name in _NOT_FROM_HERE or name.startswith("get") else call
+
+
+def read_call(body: bytes, content_type: Optional[str] = None) -> Optional[MethodCall]:
     """The method call that the whole of `body` is, its parameters byte for byte; None for everything else.
 
     `content_type` is the header the bot gave, and decides as it does for Telegram. None: it printed on the command line
@@ -59,11 +66,8 @@ def read_reply(body: bytes, content_type: Optional[str] = None) -> Optional[Meth
 
 
 def _call(method: object, content_type: str, body: bytes) -> Optional[MethodCall]:
-    if not isinstance(method, str) or not METHOD_NAME.fullmatch(method):
-        return None
-    if method.lower() in _NOT_FROM_HERE or method.lower().startswith("get"):
-        return None
-    return MethodCall(method, content_type, body)
+    is_name = isinstance(method, str) and METHOD_NAME.fullmatch(method)
+    return MethodCall(str(method), content_type, body) if is_name else None
 
 
 def _without_remarks(printed: bytes) -> bytes:

@@ -12,7 +12,8 @@ class ProgressBar:
     """Redraws one line on a terminal; silent when `stream` is none, so that cron sends no mail."""
 
     def __init__(self, pending: int, stream: Optional[TextIO] = None) -> None:
-        self._stream = stream or sys.stderr
+        # The real one: what is printed by ours may not move the cursor.
+        self._stream = stream or sys.__stderr__ or sys.stderr
         self._total = pending
         self._active = self._stream.isatty() and self._total > 0
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotApiBusy, BotApiError, BotApiRefused, BotApiUnreachable
 from scalable.lib.logs import event
-from scalable.lib.telegram.webhook_reply import MethodCall, read_reply
+from scalable.lib.telegram.reply_scope import why_refused
+from scalable.lib.telegram.webhook_reply import MethodCall, read_call, read_reply
 
 if TYPE_CHECKING:  # importing it costs more than most workers ever need of it
     from scalable.lib.telegram.bot_api import BotApi
@@ -37,6 +38,7 @@ class Fate(Enum):
     """Whether the answer was sent."""
 
     NONE = "none"
+    REFUSED = "refused"
     SENT = "sent"
     NOT_SENT = "not sent"
     PERHAPS_SENT = "perhaps not sent"
@@ -65,25 +67,37 @@ class ReplyResult:
 
 @dataclass
 class ReplySender:
-    """Sends answers with `api`; None when no BOT_TOKEN is set. For all jobs of a worker, one after the other."""
+    """Sends answers with `api`; None when no BOT_TOKEN is set. For all jobs of a worker, one after the other.
+
+    `performs_any`: also what a program printed that reply_scope.py refuses.
+    """
 
     api: Optional[BotApi]
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    performs_any: bool = False
 
     def send(
-        self, answer: bytes, tick: Callable[[], None] = lambda: None, content_type: Optional[str] = None
+        self,
+        answer: bytes,
+        tick: Callable[[], None] = lambda: None,
+        content_type: Optional[str] = None,
+        update: str = "",
     ) -> ReplyResult:
-        """Perform the method call that `answer` is, in DEADLINE_SECONDS at most; no call, nothing to do.
+        """Perform the method call that `answer` to `update` is, in DEADLINE_SECONDS at most; no call, nothing to do.
 
-        `content_type` as for read_reply. `tick` is called about twice a second; what it raises is passed on. Never
-        raises because of the call itself.
+        `content_type` as for read_reply; without one the call must not reach beyond the update. `tick` is called about
+        twice a second; what it raises is passed on. Never raises because of the call itself.
         """
-        call = read_reply(answer, content_type)
+        is_bound = content_type is None and not self.performs_any
+        call = read_call(answer) if is_bound else read_reply(answer, content_type)
         if call is None:
             if answer.strip():
                 log.debug(event("answer is no method call", bytes=len(answer), content_type=content_type))
             return ReplyResult(Fate.NONE)
+        refused = why_refused(call, update) if is_bound else None
+        if refused is not None:
+            return ReplyResult(Fate.REFUSED, call.method, cause=f"{refused} (see BOT_REPLY_ANY)")
         if self.api is None:
             return ReplyResult(Fate.NOT_SENT, call.method, cause="BOT_TOKEN is not set")
         return self._perform(self.api, call, tick)

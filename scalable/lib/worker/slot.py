@@ -222,7 +222,7 @@ class Slot:
         if not outcome.succeeded or not outcome.answer:
             return None
         try:
-            result = self._replies.send(outcome.answer, tick, outcome.answer_type)
+            result = self._replies.send(outcome.answer, tick, outcome.answer_type, job.payload)
         except StoppedAtOnce as error:
             result = ReplyResult(Fate.NOT_SENT, cause=str(error))
         if result.fate is not Fate.NONE:

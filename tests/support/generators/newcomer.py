@@ -97,6 +97,14 @@ class Newcomer:
             self._folder = Path(found[1])
         return self._shell(command)
 
+    def write(self, name: str, text: str) -> None:
+        """A file of theirs alone, in their home folder, with the invented places as they are here."""
+        path = self.home / name
+        path.write_text(self._adapted(text))
+        path.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(path, self.site.owner(), self.site.group())
+
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """One command that is in no document, in the web folder."""
         folder, self._folder = self._folder, self.site
@@ -181,7 +189,7 @@ class Newcomer:
         """The invented places as they are here: folder, address, port, Telegram, token, password."""
         replaced: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
             (r"/home/you\b", str(self.home)),
-            (r"(--url |curl ')https://example\.com", rf"\g<1>{self.apache.url}"),
+            (r"(--url |curl '|^url = \")https://example\.com", rf"\g<1>{self.apache.url}"),
             (r"127\.0\.0\.1:8080", f"127.0.0.1:{self.port}"),
             (r"^make run$", f"make run LISTEN=127.0.0.1:{self.port}"),
             (r"https://api\.telegram\.org/bot123456:YOUR-BOT-TOKEN", f"{self.telegram.url}/bot{TOKEN}"),

@@ -25,10 +25,17 @@ class Client:
     `more` are settings of the dashboard.
     """
 
-    def __init__(self, folder: Path, queue: DatabaseQueue | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        queue: DatabaseQueue | None = None,
+        token: str = "owner",
+        read_token: str = "reader",
+        **more: Any,
+    ) -> None:
         self.queue = queue or DatabaseQueue(open_database(SqliteAddress(folder / "queue")), "bot_jobs", RetryPolicy())
         self.queue.ensure_schema()
-        shown = DashboardSettings("owner", "reader", limit=20, **more)
+        shown = DashboardSettings(token, read_token, limit=20, **more)
         self.app = create_dashboard_app(lambda: self.queue, lambda: SECRET, folder / ".ht-logins", shown)
         self._checked = validator(self.app)
 

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
+from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
 from tests.support.servers.children import Child, accepts_connections, free_port, tail, wait_until_ready
 from tests.support.servers.site import Answer, request, wait_until
@@ -37,9 +39,31 @@ class ServedSite:
             "BOT_JOB_RETRY_BASE": "1",
             **settings,
         }
-        # Goes with every look at the JSON: a site with a password needs `&token=…`.
-        self.query = ""
+        self._query: str | None = None
         self.pool = Child(self.pool_command(), log=self.log, environment=self.environment)
+
+    @property
+    def token(self) -> str:
+        """The owner's password; the one that the pool invented where the settings have none."""
+        return self.environment.get("BOT_MONITOR_TOKEN") or self.invented_token.read_text().strip()
+
+    @property
+    def invented_token(self) -> Path:
+        """Where a pool that serves keeps the password it invented."""
+        return Path(self.environment["BOT_DATA_DIR"]) / ".ht-monitor-token"
+
+    @property
+    def query(self) -> str:
+        """Goes with every look at the JSON: `&token=…`, the owner's unless a test says otherwise."""
+        return f"&{urlencode({'token': self.token})}" if self._query is None else self._query
+
+    @query.setter
+    def query(self, query: str) -> None:
+        self._query = query
+
+    def owner(self) -> Visitor:
+        """Its owner, who has logged in."""
+        return Visitor(self.dashboard_url).log_in(self.token)
 
     def command(self, script: str, *arguments: str) -> list[str]:
         """The command that runs one of the scripts."""

@@ -54,12 +54,15 @@ def vendored_packages() -> Path:
 
 
 def copy_plugin(site: Path) -> Path:
-    """`scalable/` as it is in the project, with its packages, inside `site`; nothing else of the project."""
+    """`scalable/` as it is in the project, with its packages, inside `site`; nothing else of the project.
+
+    Without the programs that pip puts beside the packages, as in a release.
+    """
     plugin = site / "scalable"
     shutil.copytree(
         REPOSITORY / "scalable", plugin, ignore=shutil.ignore_patterns("__pycache__", ".htenv", ".htdata", "vendor")
     )
-    shutil.copytree(vendored_packages(), plugin / "vendor")
+    shutil.copytree(vendored_packages(), plugin / "vendor", ignore=shutil.ignore_patterns("bin"))
     return plugin
 
 

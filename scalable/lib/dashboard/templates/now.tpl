@@ -4,7 +4,7 @@
 % include('verdict.tpl')
 % if overview.paused:
 <p class="pause">{{t('paused_since')}} {{!page.time(overview.paused.at)}}\\
-% if page.is_owner:
+% if overview.paused.text:
  {{t('paused_by', by=overview.paused.text)}}\\
 % end
 </p>

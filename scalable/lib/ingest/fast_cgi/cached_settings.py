@@ -26,6 +26,7 @@ DEPENDS_ON = (
     "lib/logs.py",
     "lib/sockets.py",
     "lib/start.py",
+    "lib/web_refusal.py",
     "lib/ingest/pipeline.py",
     "lib/ingest/request_body.py",
     "lib/ingest/responses.py",
@@ -41,12 +42,16 @@ DEPENDS_ON = (
     "lib/queue/dialects/database.py",
     "lib/queue/dialects/minimal_mysql.py",
     "lib/queue/dialects/mysql.py",
+    "lib/queue/dialects/mysql_login.py",
     "lib/queue/dialects/mysql_session.py",
+    "lib/queue/dialects/peer_user.py",
     "lib/queue/dialects/prepared_insert.py",
+    "lib/queue/dialects/server_trust.py",
     "lib/queue/dialects/sqlite.py",
     "lib/queue/dialects/sqlite_file.py",
     "lib/setup/config.py",
     "lib/setup/data_folder.py",
+    "lib/setup/private_folder.py",
     "lib/setup/files.py",
     "lib/setup/settings.py",
     "lib/setup/settings_rules.py",
@@ -101,7 +106,7 @@ def store_cached_settings(data_folder: str, seen: str, cached: CachedSettings) -
             cached.order,
             cached.log_level,
             cached.notification_socket,
-            [enqueue.address, enqueue.account, enqueue.session, enqueue.statement],
+            [enqueue.address, enqueue.account, enqueue.session, enqueue.statement, enqueue.server_user],
         ]
     ).encode()
     temporary = f"{data_folder}/{NAME}.{posix.getpid()}"

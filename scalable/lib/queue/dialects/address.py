@@ -19,7 +19,10 @@ SOCKET_PLACES = (
 
 @dataclass(frozen=True)
 class MySqlAddress:
-    """A MySQL or MariaDB database. `socket` set → that Unix socket; otherwise `host` and `port` over TCP."""
+    """A MySQL or MariaDB database. `socket` set → that Unix socket; otherwise `host` and `port` over TCP.
+
+    `server_user` is a user of this machine, a name or a number, who runs the server besides those that usually do.
+    """
 
     host: str
     port: int
@@ -27,6 +30,7 @@ class MySqlAddress:
     database: str
     user: str
     password: str = field(repr=False)
+    server_user: str = ""
 
     def __str__(self) -> str:
         place = self.socket or f"{self.host}:{self.port}"

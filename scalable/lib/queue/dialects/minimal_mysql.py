@@ -10,6 +10,11 @@ from __future__ import annotations
 import _socket
 
 from scalable.lib.errors import FastPathUnavailable
+from scalable.lib.queue.dialects.peer_user import user_at_other_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 UTF8MB4_GENERAL_CI = 45
@@ -22,18 +27,20 @@ _FAST, _FULL = b"\x01\x03", b"\x01\x04"
 class Connection:
     """One connection to a server on this machine; `address` is a path, or a host and a port.
 
-    Raises FastPathUnavailable.
+    `account` is user, password and database. Nothing of it is sent when anybody but `server_user` answers, the user
+    who was found to be the server's before. Raises FastPathUnavailable.
     """
 
-    def __init__(self, address: str | list[str | int], user: str, password: str, database: str) -> None:
+    def __init__(self, address: str | list[str | int], account: list[str], server_user: int) -> None:
         family = _socket.AF_UNIX if isinstance(address, str) else _socket.AF_INET
-        self._private = family == _socket.AF_UNIX
+        self._path = address if isinstance(address, str) else ""
+        self._server_user = server_user
         self._sequence = 0
         self._socket = _socket.socket(family, _socket.SOCK_STREAM)
         try:
             self._socket.settimeout(CONNECT_SECONDS)
             self._socket.connect(address if isinstance(address, str) else tuple(address))
-            self._log_in(user.encode(), password.encode(), database.encode())
+            self._log_in(*(part.encode() for part in account))
             self._socket.settimeout(ANSWER_SECONDS)
         except (OSError, IndexError) as error:
             self._socket.close()
@@ -65,6 +72,9 @@ class Connection:
         greeting = self._receive()
         if greeting[0] != 10:
             raise FastPathUnavailable("another protocol")
+        user_there = user_at_other_end(self._socket, self._path)
+        if user_there != self._server_user:
+            raise FastPathUnavailable(f"user {user_there} answers")
         _, _, rest = greeting[1:].partition(b"\0")
         salt, plugin = rest[4:12] + rest[31:43], rest[44:].partition(b"\0")[0]
         proof = _proof(plugin, password, salt)
@@ -87,7 +97,7 @@ class Connection:
             plugin, _, salt = packet[1:].partition(b"\0")
             self._send(_proof(plugin, password, salt[:20]))
             packet = self._receive()
-        if packet == _FULL and self._private:  # not in the server's cache yet; only this machine reads the socket
+        if packet == _FULL:  # not in the server's cache yet; only this machine hears it
             self._send(password + b"\0")
             packet = self._receive()
         elif packet == _FAST:
@@ -116,22 +126,13 @@ class Connection:
         return received
 
 
-def insert(
-    address: str | list[str | int],
-    account: list[str],
-    session: list[str],
-    statement: str,
-    row: dict[str, str | float | None],
-) -> int:
-    """The id of the row that `statement` makes with the parameters `row`; see prepared_insert.PreparedInsert.
-
-    Raises FastPathUnavailable.
-    """
-    connection = Connection(address, *account)
+def insert(prepared: PreparedInsert, row: dict[str, str | float | None]) -> int:
+    """The id of the row that its statement makes with the parameters `row`. Raises FastPathUnavailable."""
+    connection = Connection(prepared.address, prepared.account, prepared.server_user)
     try:
-        for setting in session:
+        for setting in prepared.session:
             connection.run(setting)
-        return connection.run(_rendered(statement, row))
+        return connection.run(_rendered(prepared.statement, row))
     finally:
         connection.close()
 

@@ -22,9 +22,11 @@ from scalable.lib.queue.dialects.mysql_errors import (
     meaning_of,
     number_of,
 )
-from scalable.lib.queue.dialects.mysql_session import READ_SECONDS, MySqlSession, socket_of
+from scalable.lib.queue.dialects.mysql_login import READ_SECONDS
+from scalable.lib.queue.dialects.mysql_session import MySqlSession
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from scalable.lib.queue.dialects.sent_statement import SentStatement
+from scalable.lib.queue.dialects.server_trust import socket_of
 from scalable.lib.queue.dialects.tables import EVERY_CHARACTER, MYSQL_TABLES, STATUS_TYPE
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
@@ -140,13 +142,15 @@ class MySqlDatabase(Database):
         )
 
     def prepared_insert(self, statement: str) -> Optional[PreparedInsert]:
-        """Only where no TLS is wanted: on this machine, by its socket or its own address."""
+        """Only where no TLS is wanted: on this machine, by its socket or its own address, from a server that is known
+        to be one."""
         address, socket = self._address, socket_of(self._address)
         if not socket and address.host != "127.0.0.1":
             return None
-        session = self.run(lambda session: cast(MySqlSession, session).setup)
+        setup, user = self.run(lambda session: _setup_and_user(cast(MySqlSession, session)))
         account = [address.user, address.password, address.database]
-        return PreparedInsert(socket or [address.host, address.port], account, session, statement)
+        place: str | list[str | int] = socket or [address.host, address.port]
+        return None if user is None else PreparedInsert(place, account, setup, statement, user)
 
     def describe(self) -> ServerDescription:
         """SELECT VERSION(), because MariaDB's handshake calls itself 5.5.5."""
@@ -255,6 +259,10 @@ class MySqlDatabase(Database):
         if number_of(error) == NOT_PREPARED:
             return NodeWithoutCluster(f"{self.place}: {error}")
         return super()._explained(error, meaning)
+
+
+def _setup_and_user(session: MySqlSession) -> tuple[list[str], Optional[int]]:
+    return session.setup, session.server_user
 
 
 def _described(session: Session, column: str, view: str, table: str, condition: str = "") -> list[str]:

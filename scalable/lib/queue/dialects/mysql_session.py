@@ -1,29 +1,27 @@
-"""One connection to MySQL or MariaDB through PyMySQL: how it is made, set up, and used."""
+"""One connection to MySQL or MariaDB through PyMySQL: how it is set up, and used."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any
 
 import pymysql
-from pymysql.constants import CLIENT, COMMAND, CR, ER, FIELD_TYPE
+from pymysql.constants import COMMAND, ER, FIELD_TYPE
 from pymysql.converters import conversions
 
-from scalable.lib.errors import DatabaseUnavailable
 from scalable.lib.logs import event
-from scalable.lib.queue.dialects.address import SOCKET_PLACES, MySqlAddress
+from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.database import Session, with_ids
-from scalable.lib.queue.dialects.mysql_errors import TEXT_TOO_WIDE, advice
+from scalable.lib.queue.dialects.mysql_errors import TEXT_TOO_WIDE
+from scalable.lib.queue.dialects.mysql_login import log_in
 
 log = logging.getLogger(__name__)
-# Together well under the 60 s after which Telegram stops waiting for the webhook.
-CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, LOCK_WAIT_SECONDS = 5, 10, 10, 5
+LOCK_WAIT_SECONDS = 5
 # Measured: 40 s for two million jobs.
 SCHEMA_SECONDS = 3600
 
@@ -49,12 +47,16 @@ KEEPS_TIMES = f"SET SESSION sql_mode = '{SQL_MODE},TIME_TRUNCATE_FRACTIONAL'"
 
 
 class MySqlSession(Session):
-    """Sets itself up when it is made. `setup` are the statements that did it, `returns_rows` whether INSERT can."""
+    """Sets itself up when it is made. `setup` are the statements that did it, `returns_rows` whether INSERT can.
+
+    `server_user` is whom of this machine the server runs as; None when that cannot be told, as of another machine's.
+    """
 
     duplicate_error = pymysql.err.IntegrityError
 
     def __init__(self, address: MySqlAddress) -> None:
-        self._connection = _connect(address)
+        self._connection = log_in(address, SESSION[0], _CONVERSIONS)
+        self.server_user = self._connection.server_user
         self._cursor = self._connection.cursor()
         self.setup = [*SESSION]
         server_info = str(self._connection.get_server_info())  # type: ignore[no-untyped-call]
@@ -182,47 +184,3 @@ def _escaped(value: Any) -> Any:
 @lru_cache(maxsize=256)
 def _for_pymysql(sql: str) -> str:
     return re.sub(r":([a-z_][a-z_0-9]*)", r"%(\1)s", sql)
-
-
-# Ways to log in that would give the password, or all that is needed to find it, to whoever listens or asks.
-_NEVER_ANSWERED = ("mysql_clear_password", "dialog", "mysql_old_password")
-
-
-class _Refuses:
-    """Answers a server that asks for one of them."""
-
-    def __init__(self, _: object) -> None:
-        pass
-
-    def authenticate(self, _: object) -> None:
-        raise pymysql.err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, "the server asks for the password itself")
-
-
-def _connect(address: MySqlAddress) -> pymysql.connections.Connection[Any]:
-    place: dict[str, Any] = {"host": address.host, "port": address.port}
-    socket = socket_of(address)
-    if socket:
-        place = {"unix_socket": socket, "ssl_disabled": True}
-    try:
-        return pymysql.connect(
-            **place,
-            user=address.user,
-            password=address.password,
-            database=address.database,
-            charset="utf8mb4",
-            autocommit=True,
-            client_flag=CLIENT.FOUND_ROWS,
-            conv=_CONVERSIONS,
-            init_command=SESSION[0],
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            write_timeout=WRITE_SECONDS,
-            auth_plugin_map=dict.fromkeys(_NEVER_ANSWERED, _Refuses),
-        )
-    except (pymysql.err.Error, OSError, RuntimeError) as error:  # the last: a plugin needs a package that is not there
-        raise DatabaseUnavailable(f"{address}: {advice(error)}") from error
-
-
-def socket_of(address: MySqlAddress) -> Optional[str]:
-    """The path of the server's socket, where it is reached by one."""
-    return address.socket if address.socket != "" else next(filter(os.path.exists, SOCKET_PLACES), None)

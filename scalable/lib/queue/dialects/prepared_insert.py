@@ -21,16 +21,25 @@ class PreparedInsert:
 
     `address` is the path of a Unix socket, host and port, or with an empty `account` the path of an SQLite file;
     `account` is user, password and database; `session` are the statements that set a connection up; `statement` is
-    statements.ENQUEUE in the dialect's words.
+    statements.ENQUEUE in the dialect's words; `server_user` is the number of the user of this machine who
+    has to answer at the address.
     """
 
-    __slots__ = ("account", "address", "session", "statement")
+    __slots__ = ("account", "address", "server_user", "session", "statement")
 
-    def __init__(self, address: str | list[str | int], account: list[str], session: list[str], statement: str) -> None:
+    def __init__(
+        self,
+        address: str | list[str | int],
+        account: list[str],
+        session: list[str],
+        statement: str,
+        server_user: int = -1,
+    ) -> None:
         self.address = address
         self.account = account
         self.session = session
         self.statement = statement
+        self.server_user = server_user
 
     def store(self, update: Update) -> int:
         """The id of the new job. Raises FastPathUnavailable.
@@ -40,7 +49,7 @@ class PreparedInsert:
         if self.account:
             from scalable.lib.queue.dialects.minimal_mysql import insert
 
-            return insert(self.address, self.account, self.session, self.statement, new_row(update))
+            return insert(self, new_row(update))
         import sqlite3
 
         from scalable.lib.queue.dialects.sqlite_file import SqliteFile

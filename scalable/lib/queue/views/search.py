@@ -172,7 +172,7 @@ class Search:
 
         No step through the jobs is begun after `budget_seconds`.
         """
-        exact = self._exact(wanted) if before is None else ()
+        exact = self.exact(wanted) if before is None else ()
         walk = _Walk(limit, self._clock() + budget_seconds, budget_seconds * QUICK_SHARE)
         if wanted.lane is not None:
             self._through_lane(walk, wanted, wanted.lane, before)
@@ -184,7 +184,8 @@ class Search:
             self._newest(walk, before)
         return Found(tuple(walk.jobs[:limit]), walk.next_before, walk.is_full or walk.next_before is None, exact)
 
-    def _exact(self, wanted: Filter) -> tuple[JobSummary, ...]:
+    def exact(self, wanted: Filter) -> tuple[JobSummary, ...]:
+        """The jobs whose own id or update's id is the number; looked up by two indexes, whatever else there is."""
         if wanted.number is None:
             return ()
         rows = self._table.rows(BY_NUMBER, number=wanted.number)

@@ -7,7 +7,7 @@ severity: the worst one gives the word. A new reason is one function and its nam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Optional
@@ -58,7 +58,8 @@ _ORDER = list(State)
 class Reason:
     """Why it is not the best word: a code, one sentence in English, and the numbers in it for other languages.
 
-    A `severity` of WORKING is a remark, which changes nothing. `is_told`: an alert is sent for it.
+    A `severity` of WORKING is a remark, which changes nothing. `is_told`: an alert is sent for it. `plain`: the
+    sentence without what came from outside, empty where nothing in it did; `is_plain`: it is what `text` holds.
     """
 
     code: str
@@ -66,6 +67,8 @@ class Reason:
     values: dict[str, object] = field(default_factory=dict)
     severity: State = State.DEGRADED
     is_told: bool = True
+    plain: str = ""
+    is_plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ class Verdict:
 def judge(vitals: Vitals, thresholds: Optional[Thresholds] = None) -> Verdict:
     """The word these facts have earned."""
     if vitals.writing_problem:  # the reason for whatever else is wrong
-        text = f"the database takes nothing in: {vitals.writing_problem}"
-        return of_reasons([Reason(WRITING, text, {"cause": vitals.writing_problem}, State.DOWN)])
+        text = "the database takes nothing in"
+        values: dict[str, object] = {"cause": vitals.writing_problem}
+        return of_reasons([Reason(WRITING, f"{text}: {vitals.writing_problem}", values, State.DOWN, plain=text)])
     found = (rule(vitals, thresholds or Thresholds()) for rule in _RULES)
     return of_reasons([reason for reason in found if reason is not None])
 
@@ -134,7 +138,8 @@ def _held(vitals: Vitals, _: Thresholds) -> Optional[Reason]:
         return None
     text = f"no update is run since {hold.since}: {hold.reason}"
     severity = State.DOWN if vitals.has_begun else State.SETTING_UP
-    return Reason(IS_HELD, text, {"time": hold.since, "cause": hold.reason}, severity)
+    plain = "no update is run: the installation holds them until its owner has looked"
+    return Reason(IS_HELD, text, {"time": hold.since, "cause": hold.reason}, severity, plain=plain)
 
 
 def _paused(vitals: Vitals, _: Thresholds) -> Optional[Reason]:
@@ -147,25 +152,15 @@ def _paused(vitals: Vitals, _: Thresholds) -> Optional[Reason]:
 
 def _bot_down(vitals: Vitals, _: Thresholds) -> Optional[Reason]:
     note = vitals.notes.get(BREAKER)
-    return None if note is None else _bot_down_since(outage_of(note).since, outage_of(note).cause)
+    return None if note is None else bot_down_since(outage_of(note).since, outage_of(note).cause)
 
 
-def _bot_down_since(since: datetime, cause: str) -> Reason:
+def bot_down_since(since: datetime, cause: str) -> Reason:
+    """The reason for an outage of the bot's side; `cause` may be empty."""
     day = "" if since.date() == datetime.now(timezone.utc).date() else f"{since:%Y-%m-%d} "
     when, why = f"{day}{since:%H:%M} UTC", f": {cause}" if cause else ""
-    text = f"the bot's side is down since {when}{why}"
-    return Reason(BOT_DOWN, text, {"at": since, "since": when, "cause": why}, State.DOWN)
-
-
-def for_strangers(verdict: Verdict) -> Verdict:
-    """The same without what the bot said, which may be about a person."""
-    reasons = tuple(
-        _bot_down_since(reason.values["at"], "")  # type: ignore[arg-type]
-        if reason.code == BOT_DOWN
-        else reason
-        for reason in verdict.reasons
-    )
-    return replace(verdict, reasons=reasons)
+    text = f"the bot's side is down since {when}"
+    return Reason(BOT_DOWN, text + why, {"at": since, "since": when, "cause": why}, State.DOWN, plain=text)
 
 
 def _is_held_up(vitals: Vitals) -> bool:
@@ -314,7 +309,8 @@ def _webhook_away(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
         text = "no webhook is set, so Telegram brings no update: webhook_queue.py set URL"
         return Reason(NO_WEBHOOK, text, {}, severity, is_told)
     text = f"Telegram brings the updates to another address, at {seen.host}, and not here: webhook_queue.py set URL"
-    return Reason(WEBHOOK_ELSEWHERE, text, {"host": seen.host}, severity, is_told)
+    plain = "Telegram brings the updates to another address, and not here"
+    return Reason(WEBHOOK_ELSEWHERE, text, {"host": seen.host}, severity, is_told, plain)
 
 
 def _webhook_error(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
@@ -325,7 +321,8 @@ def _webhook_error(vitals: Vitals, thresholds: Thresholds) -> Optional[Reason]:
         return None
     if not seen.url or not seen.failed_within(thresholds.webhook_error_seconds):
         return None
-    return Reason(BAD_WEBHOOK, f"Telegram cannot deliver to the webhook: {seen.last_error}", {"error": seen.last_error})
+    text = "Telegram cannot deliver to the webhook"
+    return Reason(BAD_WEBHOOK, f"{text}: {seen.last_error}", {"error": seen.last_error}, plain=text)
 
 
 def _telegram(vitals: Vitals, _: Thresholds) -> Optional[Reason]:
@@ -334,10 +331,12 @@ def _telegram(vitals: Vitals, _: Thresholds) -> Optional[Reason]:
     if seen is None or not seen.trouble:
         return None
     if seen.is_refused:
-        return Reason(BAD_TOKEN, f"Telegram refuses to say where the webhook is: {seen.trouble}", {"why": seen.trouble})
+        text = "Telegram refuses to say where the webhook is"
+        return Reason(BAD_TOKEN, f"{text}: {seen.trouble}", {"why": seen.trouble}, plain=text)
     since = f"since {seen.seen:%Y-%m-%d %H:%M} UTC" if seen.seen is not None else "yet"
-    text = f"where the webhook points is not known {since}: {seen.trouble}"
-    return Reason(WEBHOOK_UNKNOWN, text, {"since": seen.seen, "why": seen.trouble}, State.WORKING, is_told=False)
+    text = f"where the webhook points is not known {since}"
+    values: dict[str, object] = {"since": seen.seen, "why": seen.trouble}
+    return Reason(WEBHOOK_UNKNOWN, f"{text}: {seen.trouble}", values, State.WORKING, is_told=False, plain=text)
 
 
 # Within the same severity in this order.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Optional
 
+from scalable.lib.causes import HIDDEN
 from scalable.lib.queue.notes import WEBHOOK, WEBHOOK_BEFORE, Note
 
 MAX_TEXT_CHARACTERS = 600
@@ -58,6 +59,19 @@ class WebhookInfo:
     def host(self) -> str:
         """The host of the address; paths and queries are passwords here and there."""
         return self.url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+
+    def for_readers(self) -> WebhookInfo:
+        """What others than the owner may know of it: the host, the numbers and the times; and that there is more."""
+        scheme = "https" if self.url.startswith("https://") else "http"
+        return WebhookInfo(
+            f"{scheme}://{self.host}/{HIDDEN}" if self.url else "",
+            self.pending,
+            self.last_error_at,
+            HIDDEN if self.last_error else "",
+            self.max_connections,
+            self.seen_at,
+            HIDDEN if self.trouble else "",
+        )
 
     @property
     def seen(self) -> Optional[datetime]:

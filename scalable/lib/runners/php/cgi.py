@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.bot_environment import php_environment
 from scalable.lib.runners.php.cgi_request import (
     PLAIN,
     WebRequest,
@@ -18,7 +19,6 @@ from scalable.lib.runners.php.cgi_request import (
 )
 from scalable.lib.runners.php.cgi_response import NotACgiResponse, has_answered, read_response
 from scalable.lib.runners.php.find_php import CGI, Php, find_php
-from scalable.lib.runners.php.php_environment import php_environment
 from scalable.lib.runners.php.prelude import prelude_for
 from scalable.lib.runners.php.script_report import ReportedOutput, new_key
 from scalable.lib.runners.process import MayWorkOn, ProcessEnd, run_process
@@ -30,8 +30,8 @@ from scalable.lib.runners.runner import Runner
 class CgiRunner(Runner):
     """Starts php-cgi once per update. The status of the bot's response tells how it went, as it does Telegram.
 
-    `environment` is the owner's, of which php_environment passes a part on. A bot that has answered may work on until
-    `background_seconds` after its start. `takes_log`: see prelude_for.
+    `environment` is the owner's, of which php_environment passes a part on, and what is `named`. A bot that has
+    answered may work on until `background_seconds` after its start. `takes_log`: see prelude_for.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class CgiRunner(Runner):
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
         background_seconds: float = 0.0,
+        named: Sequence[str] = (),
         takes_log: bool = False,
     ) -> None:
         self._takes_log = takes_log
@@ -50,7 +51,7 @@ class CgiRunner(Runner):
         self._bot = bot
         self._timeout_seconds = timeout_seconds
         self._php_binary = php_binary
-        self._environment = php_environment(environment)
+        self._environment = php_environment(environment, named)
         self._request = request
         self._background_seconds = max(background_seconds, timeout_seconds)
 

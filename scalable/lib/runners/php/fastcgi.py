@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.bot_environment import bot_variables
 from scalable.lib.runners.php.cgi_request import (
     PLAIN,
     WebRequest,
@@ -21,7 +22,6 @@ from scalable.lib.runners.php.cgi_response import NotACgiResponse, has_answered,
 from scalable.lib.runners.php.fastcgi_client import Answer, RequestEnd
 from scalable.lib.runners.php.fastcgi_protocol import ProtocolStatus, begin_request, finish_request
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer
-from scalable.lib.runners.php.php_environment import bot_variables
 from scalable.lib.runners.php.public_address import PublicAddress
 from scalable.lib.runners.php.script_report import ReportedOutput, new_key
 from scalable.lib.runners.php.working_on import FastCgiWorkingOn
@@ -38,8 +38,8 @@ REFUSALS: dict[int, str] = {
 class FastCgiRunner(Runner):
     """Sends each update to `server`. The status of the bot's response tells how it went, as it does Telegram.
 
-    Of `environment`, the owner's, the bot finds the BOT_* variables. A bot that has answered may work on until
-    `background_seconds` after its start.
+    Of `environment`, the owner's, the bot finds the BOT_* variables and those `named`. A bot that has answered may
+    work on until `background_seconds` after its start.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class FastCgiRunner(Runner):
         request: WebRequest = PLAIN,
         environment: Mapping[str, str] = MappingProxyType({}),
         background_seconds: float = 0.0,
+        named: Sequence[str] = (),
     ) -> None:
         self._bot = bot
         self._timeout_seconds = timeout_seconds
@@ -57,7 +58,7 @@ class FastCgiRunner(Runner):
         self._server = server
         self._file: Optional[tuple[int, int]] = None
         self._request = request
-        self._environment = bot_variables(environment)
+        self._environment = bot_variables(environment, named)
         self._address: Optional[PublicAddress] = None
         self._beginning = b""
 

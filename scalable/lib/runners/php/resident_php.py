@@ -14,17 +14,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Optional
 
 from scalable.lib.errors import BotMissing, NoProcessLeft
 from scalable.lib.host_limits import within_limits
+from scalable.lib.inherited_umask import inherited_umask
+from scalable.lib.runners.bot_environment import php_environment
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
 from scalable.lib.runners.php.find_php import CGI, find_php
-from scalable.lib.runners.php.php_environment import php_environment
 from scalable.lib.runners.php.prelude import Prelude, prelude_for
 from scalable.lib.runners.process import TERM_SECONDS, has_ended, signal_name
 from scalable.lib.runners.process_reaper import ProcessReaper
@@ -42,8 +43,8 @@ STEP_SECONDS = 0.002
 class ResidentPhpCgi(FastCgiServer):
     """Starts php-cgi when a request needs it, and again after `max_requests`, or when it has ended.
 
-    `folder` is private to its owner, and on a file system that has sockets. `environment` is the owner's, see
-    php_environment. `takes_log`: see prelude_for.
+    `folder` is private to its owner, and on a file system that has sockets. `environment` is the owner's; what
+    php_environment passes of it, with `named`, reaches PHP. `takes_log`: see prelude_for.
     """
 
     name = "php-cgi"
@@ -56,13 +57,14 @@ class ResidentPhpCgi(FastCgiServer):
         max_requests: int = 500,
         environment: Mapping[str, str] = MappingProxyType({}),
         reaper: Optional[ProcessReaper] = None,
+        named: Sequence[str] = (),
         takes_log: bool = False,
     ) -> None:
         self._takes_log = takes_log
         self._folder = folder
         self._php_binary = php_binary
         self._max_requests = max_requests
-        self._environment = {**php_environment(environment), "PHP_FCGI_MAX_REQUESTS": str(max_requests)}
+        self._environment = {**php_environment(environment, named), "PHP_FCGI_MAX_REQUESTS": str(max_requests)}
         self._bot: Optional[tuple[Path, Path]] = None
         self._prelude = Prelude(problem="no bot is named")
         self._reaper = reaper
@@ -178,6 +180,7 @@ class _PhpCgi:
             cwd="/",
             env=environment,
             start_new_session=True,
+            umask=inherited_umask(),
         )
         self._reaper = reaper
         if reaper is not None:

@@ -15,6 +15,7 @@ from typing import Any, Optional
 from scalable.lib.captured_output import HEAD_BYTES
 from scalable.lib.deadline import Deadline, DeadlinePassed, TickRaised
 from scalable.lib.errors import BotMissing
+from scalable.lib.inherited_umask import share_umask_with_bot
 from scalable.lib.logs import event
 from scalable.lib.runners.python.bot_module import bot_module_of, find_function, is_async
 from scalable.lib.runners.python.bot_thread import BotThread, Call, CallEnd
@@ -22,6 +23,7 @@ from scalable.lib.runners.python.exceptions import cause_of, traceback_of
 from scalable.lib.runners.python.printed_output import PrintedOutput
 from scalable.lib.runners.run_result import End, RunResult, joined, ran_too_long
 from scalable.lib.runners.runner import Runner
+from scalable.lib.telegram.webhook_reply import JSON
 
 log = logging.getLogger(__name__)
 # A function of the bot that is called, if it is there, when the last runner closes: to close sessions, for one.
@@ -138,6 +140,7 @@ class PythonRunner(Runner):
     def _load(self, deadline: Deadline, printed: PrintedOutput) -> Callable[[Any], object]:
         """The bot's function. Raises BotMissing, and what `deadline` raises."""
         if not self._is_in_use:
+            share_umask_with_bot()
             self._bot.enter()
             self._is_in_use = True
         if self._function is None:
@@ -196,7 +199,10 @@ class PythonRunner(Runner):
             cause = f"{self._name}() returned a method call that is no JSON: {cause_of(error, self._file.parent)}"
             return RunResult(End.NO_USABLE_ANSWER, seconds, cause, output=output)
         answer = answer if len(answer) <= HEAD_BYTES else b""
-        return RunResult(End.RETURNED, seconds, f"{self._name}() returned", output=output, answer=answer)
+        # A dict was made to be a call; a text may be what somebody wrote.
+        kind = JSON if isinstance(value, dict) else None
+        cause = f"{self._name}() returned"
+        return RunResult(End.RETURNED, seconds, cause, output=output, answer=answer, answer_type=kind)
 
     def _answer(self, value: object) -> bytes:
         """What a web server would have got: a dict with a method call for Telegram, or text that may hold one.
