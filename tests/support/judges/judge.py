@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 SUCCEEDED, FAILED, KILLED = "succeeded", "failed", "killed"
 # What the bot depends on was away.
 AWAY = "away"
+# For so long after a run in an outage, what fails for a reason of its own uses no attempt either, and has no delay.
+PROBED_SECONDS = 15.0
 FINAL = ("done", "failed", "expired")
 # A lease counts from the claim. Its answer may take 10 s, and the last of a batch may begin a second after it.
 CLAIMED_BEFORE_SECONDS = 11.0
@@ -163,9 +165,12 @@ def _wrong_reruns(story: Story, by_update: Mapping[int, list[Run]]) -> Iterator[
     for kill in story.kills:
         for bot in kill.bots:
             killed_bots[bot].append(kill)
+    away = [run for runs in by_update.values() for run in runs if run.result == AWAY]
     for runs in by_update.values():
         for before, again in zip(runs, runs[1:]):
-            lease_ended = _lease_end(story, before, died, killed_bots)
+            is_in_outage = any(run.start <= before.end <= run.end + PROBED_SECONDS for run in away)
+            has_no_delay = before.result == AWAY or (before.result == FAILED and is_in_outage)
+            lease_ended = before.end if has_no_delay else _lease_end(story, before, died, killed_bots)
             if lease_ended is None:
                 yield f"run again although it {before.result} and its worker lived on: {before} {again}"
             elif again.start < lease_ended:
@@ -176,8 +181,6 @@ def _lease_end(
     story: Story, before: Run, died: Mapping[int, Kill], killed_bots: Mapping[int, list[Kill]]
 ) -> float | None:
     """The first moment at which the next run may begin; None: never."""
-    if before.result == AWAY:  # all wait for a probe, and no delay is the job's own
-        return before.end
     if before.result == FAILED:  # whatever became of the worker: it may have told the queue before it died
         return before.end + story.delay_seconds
     ends = [before.start - CLAIMED_BEFORE_SECONDS + story.lease_seconds]
