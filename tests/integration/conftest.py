@@ -16,6 +16,7 @@ from tests.support.servers.databases import Servers
 from tests.support.servers.galera import GaleraCluster, galera_available, running_cluster
 from tests.support.servers.idle_installation import Ticks
 from tests.support.servers.passenger import Passenger, passenger_available
+from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 from tests.support.servers.site import SYSTEM_PYTHON, Site
 from tests.support.servers.web_hosts import OPEN, WebHost, wsgi_host
 
@@ -34,6 +35,15 @@ def database_settings(servers: Servers, name: str) -> dict[str, str]:
         "BOT_DB_USER": address.user,
         "BOT_DB_PASS": address.password,
     }
+
+
+@pytest.fixture(scope="module")
+def fpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhpFpm]:
+    """A PHP-FPM of its own, which notices at once that a bot was changed."""
+    need(php_fpm_available())
+    server = start_php_fpm(tmp_path_factory.mktemp("fpm"), pool="php_admin_value[opcache.revalidate_freq] = 0")
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

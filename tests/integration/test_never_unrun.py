@@ -15,10 +15,8 @@ import pytest
 from scalable.lib.errors import BotUnsuitable
 from scalable.lib.runners.choose import BotSettings, create_runner
 from scalable.lib.runners.outcome import Kind
-from scalable.lib.runners.php import find_php as finding
-from scalable.lib.runners.php.find_php import forget_php
-from scalable.lib.runners.php.php_ini import forget_settings
 from scalable.lib.setup.webhook_secret import secret_to_write
+from tests.support.found_php import php_found_only_in
 from tests.support.generators.bots import outcome_of
 from tests.support.need import need
 
@@ -65,18 +63,13 @@ class Host:
 @pytest.fixture(params=["php-cgi", "php alone"])
 def host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     need(None if shutil.which("php") and shutil.which("php-cgi") else "php and php-cgi are not installed")
+    programs = None
     if request.param == "php alone":
         programs = tmp_path / "bin"
         programs.mkdir()
         (programs / "php").symlink_to(str(shutil.which("php")))
-        monkeypatch.setenv("PATH", str(programs))
-        monkeypatch.setattr(finding, "PLACES", ())
-        monkeypatch.setattr(finding, "PATTERNS", ())
-    forget_php()
-    forget_settings()
-    yield Host(tmp_path)
-    forget_php()
-    forget_settings()
+    with php_found_only_in(programs, monkeypatch):
+        yield Host(tmp_path)
 
 
 INCLUDES = [

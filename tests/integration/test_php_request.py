@@ -25,7 +25,6 @@ from scalable.lib.setup.data_folder import DataFolder
 from tests.support.generators.bots import outcome_of
 from tests.support.need import need
 from tests.support.servers.apache import apache_available, start_apache
-from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 
 MODES = ("cli", "cgi", "fastcgi", "fpm")
 UPDATE = '{"update_id":1}'
@@ -33,14 +32,6 @@ WEBHOOK_URL = "https://shop.example/shop/scalable/webhook_queue.py"
 FACTS = """echo json_encode([$_SERVER['HTTP_HOST'], $_SERVER['HTTPS'] ?? '', $_SERVER['SERVER_NAME'],
     $_SERVER['REQUEST_URI'], $_SERVER['DOCUMENT_ROOT'], $_SERVER['PHP_SELF'], $_GET, $_SERVER['QUERY_STRING'],
     $_SERVER['REQUEST_METHOD'], $_SERVER['CONTENT_TYPE'], $_SERVER['SCRIPT_FILENAME']]);"""
-
-
-@pytest.fixture(scope="module")
-def fpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhpFpm]:
-    need(php_fpm_available())
-    server = start_php_fpm(tmp_path_factory.mktemp("fpm"), pool="php_admin_value[opcache.revalidate_freq] = 0")
-    yield server
-    server.stop()
 
 
 class Site:

@@ -14,9 +14,7 @@ from scalable.lib.runners.choose import create_runner
 from scalable.lib.runners.judgement import judge
 from scalable.lib.runners.outcome import Outcome
 from scalable.lib.setup.config import load_config
-from tests.support.need import need
 from tests.support.servers.idle_installation import Ticks
-from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
 
 UPDATE = '{"update_id":1,"message":{"text":"hello"}}'
 MODES = ("cli", "cgi", "fastcgi", "fpm")
@@ -32,14 +30,6 @@ QUIET = {
     "an answer": "echo 'PHP Warning:  the text of a user';",
     "what it hides": "@fopen('/nothing/here', 'r'); ini_set('log_errors', '1');",
 }
-
-
-@pytest.fixture(scope="module")
-def fpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhpFpm]:
-    need(php_fpm_available())
-    server = start_php_fpm(tmp_path_factory.mktemp("fpm"), pool="php_admin_value[opcache.revalidate_freq] = 0")
-    yield server
-    server.stop()
 
 
 class Bots:

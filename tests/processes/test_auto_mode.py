@@ -11,7 +11,7 @@ from scalable.lib.errors import BotUnsuitable
 from scalable.lib.runners.choose import BotSettings, decided
 from scalable.lib.runners.php import find_php as finding
 from scalable.lib.runners.php.find_php import CGI, CLI, forget_php
-from scalable.lib.runners.php.php_ini import forget_settings
+from tests.support.found_php import php_found_only_in
 from tests.support.generators.bots import shell_bot
 
 BODY = "$u = file_get_contents('php://input');"
@@ -68,14 +68,8 @@ esac"""
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(finding, "PLACES", ())
-    monkeypatch.setattr(finding, "PATTERNS", ())
-    forget_php()
-    forget_settings()
-    yield Host(tmp_path)
-    forget_php()
-    forget_settings()
+    with php_found_only_in(tmp_path, monkeypatch):
+        yield Host(tmp_path)
 
 
 # php-cgi of the site's own version, or the command-line program

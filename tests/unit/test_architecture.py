@@ -74,6 +74,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/stop_signal.py": "how a process is told to stop",
     "scalable/lib/deadline.py": "a deadline and a tick",
     "scalable/lib/captured_output.py": "the ends of a long output",
+    "scalable/lib/redaction.py": "bot tokens are hidden in what others say",
     "scalable/lib/usual_path.py": "the PATH of the programs we start",
     "scalable/lib/ingest/fast_cgi/protocol.py": "another way in: how CGI and the pool frame what they say",
     "scalable/lib/ingest/after*.py": "work after the response, where no pool runs",

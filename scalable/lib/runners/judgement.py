@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from scalable.lib.redaction import one_line
 from scalable.lib.runners.outcome import Kind, Outcome
 from scalable.lib.runners.run_result import End, RunResult, ScriptEnd, joined
 
@@ -17,7 +18,6 @@ DATA_ERROR = 65
 REFUSALS = frozenset({400, 410, 413, 415, 422})
 # Telegram itself waits no longer than this.
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-MAX_CAUSE_CHARACTERS = 200
 REFUSED = ": the bot refuses this update"
 _KINDS = {
     End.RETURNED: Kind.SUCCEEDED,
@@ -38,7 +38,8 @@ def judge(result: RunResult, is_strict: bool = False) -> Outcome:
     """
     kind, cause = _kind_and_cause(result)
     if is_strict and kind is Kind.SUCCEEDED and result.warnings and not result.works_on:
-        kind, cause = Kind.FAILED, f"{_first_line(result.warnings)} (a warning, BOT_LEGACY_STRICT=1)"
+        first = result.warnings.partition("\n")[0]
+        kind, cause = Kind.FAILED, f"{one_line(first)} (a warning, BOT_LEGACY_STRICT=1)"
     return Outcome(
         kind,
         cause,
@@ -52,11 +53,6 @@ def judge(result: RunResult, is_strict: bool = False) -> Outcome:
         result.end is End.NOT_STARTED,
         joined((result.warnings, result.logged)),
     )
-
-
-def _first_line(text: str) -> str:
-    line = text.splitlines()[0]
-    return line if len(line) <= MAX_CAUSE_CHARACTERS else line[: MAX_CAUSE_CHARACTERS - 1] + "…"
 
 
 def _kind_and_cause(result: RunResult) -> tuple[Kind, str]:
