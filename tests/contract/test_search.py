@@ -192,6 +192,28 @@ def test_a_long_search_stops_in_time_says_how_far_it_came_and_goes_on_from_there
         assert all_of(search, wanted, 10) == [oldest]
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(update_type="message"),
+        Filter(status="pending", number=9),
+        Filter(lane="chat:1", number=9),
+        Filter(status="pending"),
+        Filter(lane="chat:1"),
+    ],
+    ids=["all", "a state, row by row", "a lane, row by row", "a state", "a lane"],
+)
+def test_a_search_whose_time_is_over_before_it_began_comes_further(
+    queue: DatabaseQueue, search: Search, wanted: Filter
+) -> None:
+    ids = [add(queue, number) for number in range(1, 6)]
+
+    found = search.find(wanted, 2, budget_seconds=0.0)
+
+    assert [job.id for job in found.jobs] == [ids[4], ids[3]]
+    assert found.next_before == ids[3]
+
+
 def test_what_a_person_writes_is_understood(queue: DatabaseQueue) -> None:
     assert read_filter() == Filter()
     assert read_filter("failed", "message", "chat:1", "  17 ") == Filter("failed", "message", "chat:1", number=17)

@@ -93,13 +93,23 @@ def play(plan: Plan, folder: Path, **settings: str) -> Outcome:
         senders = _send(plan, hosts, faults)
         accepted = senders.finish(PATIENCE_SECONDS)
         _wait_for_the_end(server, database, hosts)
-        states = _states(server, database)
+        states, failures = _states(server, database), _failures(server, database)
         pool_starts = sum(host.site.log.read_text(errors="replace").count("pool started") for host in hosts)
     seconds = time.monotonic() - began
     runs, wrongs = read_runs(read_journal(folder / "journal"), faults.kills)
     wrongs += find_wrongs(_story(accepted, states, runs, faults))
     return Outcome(
-        plan.seed, seconds, plan.updates, accepted, states, runs, faults.done, senders.refusals(), pool_starts, wrongs
+        plan.seed,
+        seconds,
+        plan.updates,
+        accepted,
+        states,
+        failures,
+        runs,
+        faults.done,
+        senders.refusals(),
+        pool_starts,
+        wrongs,
     )
 
 
@@ -179,6 +189,13 @@ def _wait_for_the_end(server: DatabaseServer, database: str, hosts: list[Host]) 
 
 def _states(server: DatabaseServer, database: str) -> dict[int, str]:
     return {int(update): state for update, state in _rows(server, database, "SELECT update_id, status FROM bot_jobs")}
+
+
+def _failures(server: DatabaseServer, database: str) -> dict[int, str]:
+    failed = "SELECT update_id, attempts, error_message FROM bot_jobs WHERE status = 'failed'"
+    return {
+        int(update): f"{attempts} attempts, {cause!r}" for update, attempts, cause in _rows(server, database, failed)
+    }
 
 
 def _rows(server: DatabaseServer, database: str, sql: str) -> list[tuple[Any, ...]]:

@@ -13,13 +13,17 @@ from tests.support.judges.judge import KILLED, Run
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; `wrongs` is empty when every promise was kept."""
+    """What a run came to; `wrongs` is empty when every promise was kept.
+
+    `failures`: how many attempts each failed update had, and why the last one failed.
+    """
 
     seed: int
     seconds: float
     sent: int
     accepted: Sequence[Accepted]
     states: Mapping[int, str]
+    failures: Mapping[int, str]
     runs: Sequence[Run]
     faults: Mapping[str, int]
     refusals: Mapping[str, int]
@@ -60,7 +64,24 @@ def report(outcome: Outcome) -> str:
         "promises broken": f"{len(outcome.wrongs):,}",
     }
     lines = ["| what | figure |", "| --- | --- |", *(f"| {what} | {figure} |" for what, figure in rows.items())]
-    return "\n".join([f"Seed {outcome.seed}", "", *lines, *(f"\nWRONG: {wrong}" for wrong in outcome.wrongs[:20])])
+    return "\n".join([f"Seed {outcome.seed}", "", *lines, *_wrongs(outcome)])
+
+
+def _wrongs(outcome: Outcome) -> list[str]:
+    """What is needed to understand them: every update that failed for good, and each of its runs."""
+    if not outcome.wrongs:
+        return []
+    first = min((run.start for run in outcome.runs), default=0.0)
+    failed = [
+        f"\nupdate {update} failed: {why}"
+        + "".join(
+            f"\n  {run.start - first:.3f} to {run.end - first:.3f} s: {run.result}, {run.lane}, worker {run.worker}"
+            for run in outcome.runs
+            if run.update == update
+        )
+        for update, why in outcome.failures.items()
+    ]
+    return [*(f"\nWRONG: {wrong}" for wrong in outcome.wrongs[:20]), *failed[:20]]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -170,7 +170,7 @@ class Search:
     ) -> Found:
         """Up to `limit` jobs, from the newest, or from the one before `before`, back.
 
-        No step through the jobs is begun after `budget_seconds`.
+        No step through the jobs but the first is begun after `budget_seconds`: every search comes further.
         """
         exact = self.exact(wanted) if before is None else ()
         walk = _Walk(limit, self._clock() + budget_seconds, budget_seconds * QUICK_SHARE)
@@ -264,6 +264,7 @@ class _Walk:
         self.next_before: Optional[int] = None
         self.quick_seconds = quick_seconds
         self._until = until
+        self._has_begun = False
 
     @property
     def is_full(self) -> bool:
@@ -271,11 +272,12 @@ class _Walk:
         return len(self.jobs) > self.limit
 
     def is_over(self, now: float) -> bool:
-        """Whether to search no further."""
-        return self.is_full or now >= self._until
+        """Whether to search no further: not before one step was made, however long it took to begin."""
+        return self.is_full or (self._has_begun and now >= self._until)
 
     def add(self, found: Iterable[JobSummary], reached: int) -> int:
         """Take what one step found, which reached that id; from where to go on."""
+        self._has_begun = True
         self.jobs += found
         return self.jobs[self.limit - 1].id if self.is_full else reached
 
