@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from scalable.lib.setup.checks import CheckReport
     from scalable.lib.telegram.bot_api import BotApi
     from scalable.lib.worker.reply_sender import ReplySender
+    from scalable.lib.worker.run_log import RunLogs
 
 log = logging.getLogger(__name__)
 # For all but long requests.
@@ -203,7 +204,13 @@ class Installation(Storage):
     def maintenance(self) -> Maintenance:
         """The periodic work on the queue, with the ages of these settings."""
         ages = self.config.keep_done_seconds, self.config.keep_failed_seconds
-        return Maintenance(self.queue(), *ages, remember_address=self.remember_address)
+        return Maintenance(self.queue(), *ages, remember_address=self.remember_address, run_logs=self.run_logs())
+
+    def run_logs(self) -> RunLogs:
+        """Where the workers of this installation note on this machine what they run."""
+        from scalable.lib.worker.run_log import RunLogs
+
+        return RunLogs(self.data_folder.path)
 
     def remember_address(self) -> None:
         """Note for the runners of this machine where the webhook is and was. Raises DatabaseUnavailable."""
@@ -239,6 +246,7 @@ class Installation(Storage):
             str(config.scalable_folder / "worker.py"),
             self.data_folder.finishing_lock,
             self.bot_hold(),
+            self.run_logs(),
             tuple(leader_checks),
         )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from scalable.lib.errors import LeaseLost, WrongState
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import DONE, FAILED, PENDING, PROCESSING, ClaimedLane, Counts
+from scalable.lib.queue.job import DONE, FAILED, PENDING, PROCESSING, ClaimedLane, Counts, KnownRuns, Reaped
 from scalable.lib.telegram.update import Update
+from tests.contract.conftest import POLICY
 from tests.contract.test_round_trips import counted
 from tests.support.servers.databases import let_pass
 
@@ -163,6 +166,24 @@ class TestHowTheyEnd:
         assert ids(claim(queue)) == [[rows[2]]]
 
 
+def known(lanes: list[ClaimedLane], begun: list[int], succeeded: Sequence[int] = ()) -> KnownRuns:
+    """What the log of the worker that claimed these lanes tells of some of their jobs."""
+    tokens = {job.id: job.lease.token for lane in lanes for job in lane.jobs}
+    return KnownRuns({(row, tokens[row]) for row in begun}, {(row, tokens[row]) for row in succeeded})
+
+
+def reap(queue: DatabaseQueue, reaped_by: str, runs: KnownRuns | None) -> Reaped:
+    """End what "worker" holds, as its pool does at once, or as anybody does when its lease has run out."""
+
+    def runs_of(worker: str) -> KnownRuns | None:
+        return runs if worker == "worker" else None
+
+    if reaped_by == "its name":
+        return queue.reap("worker", runs_of)
+    let_pass(queue, 2 * LEASE_SECONDS)
+    return queue.reap(runs_of=runs_of)
+
+
 class TestADeadWorker:
     @pytest.mark.parametrize("reaped_by", ["its lease", "its name"])
     def test_each_of_its_jobs_runs_alone_from_then_on_because_any_may_have_killed_it(
@@ -187,6 +208,103 @@ class TestADeadWorker:
             queue.complete(lane.jobs[0].lease)
             order.append(lane.jobs[0].id)
         assert order == rows
+
+    @pytest.mark.parametrize("reaped_by", ["its name", "its lease"])
+    @pytest.mark.parametrize("begun_count", [0, 1, 2, 4])
+    def test_costs_no_attempt_of_what_it_had_not_begun(
+        self, queue: DatabaseQueue, reaped_by: str, begun_count: int
+    ) -> None:
+        """Under one claim: four jobs of a lane, held by their first, and one of no lane."""
+        rows = put(queue, "chat:1", 4)
+        [other] = put(queue, None)
+        lanes = claim(queue, lanes=2, jobs=5)
+
+        reaped = reap(queue, reaped_by, known(lanes, begun=rows[:begun_count]))
+
+        assert reaped == (Reaped(retried=1, not_begun=1) if begun_count else Reaped(not_begun=2))
+        assert [queue.jobs.detail(row).summary.attempts for row in (*rows, other)] == [
+            *[1] * begun_count,
+            *[0] * (4 - begun_count),
+            0,
+        ]
+        told = [[entry.outcome for entry in queue.jobs.detail(row).history] for row in (*rows, other)]
+        assert told[-1] == ["released"]
+        assert told[0] == (["died"] if begun_count else ["released"])
+        assert told[1:4] == [*[["died"]] * max(0, begun_count - 1), *[[]] * min(3, 4 - begun_count)]
+        let_pass(queue, 60)
+        order = []
+        while lanes := claim(queue):
+            for lane in lanes:
+                order += [job.id for job in lane.jobs]
+                assert queue.complete_many([job.lease for job in lane.jobs]) == []
+        assert [row for row in order if row != other] == rows
+        assert other in order
+
+    @pytest.mark.parametrize("reaped_by", ["its name", "its lease"])
+    @pytest.mark.parametrize("succeeded_count", [1, 2, 4])
+    @pytest.mark.parametrize("has_begun_more", [True, False])
+    def test_leaves_done_what_had_succeeded(
+        self, queue: DatabaseQueue, reaped_by: str, succeeded_count: int, has_begun_more: bool
+    ) -> None:
+        """It tells how quick runs ended together; killed before that, they are not run a second time."""
+        rows = put(queue, "chat:1", 4)
+        [other] = put(queue, None)
+        lanes = claim(queue, lanes=2, jobs=5)
+        later = put(queue, "chat:1")
+        succeeded = rows[:succeeded_count]
+        died = rows[succeeded_count : succeeded_count + has_begun_more]
+
+        reaped = reap(queue, reaped_by, known(lanes, begun=[*succeeded, *died, other], succeeded=[*succeeded, other]))
+
+        assert reaped == Reaped(retried=len(died), done=succeeded_count + 1)
+        not_begun = rows[succeeded_count + len(died) :]
+        assert states(queue) == [
+            *[(DONE, 1)] * succeeded_count,
+            *[(PENDING, 1)] * len(died),
+            *[(PENDING, 0)] * len(not_begun),
+            (DONE, 1),
+            (PENDING, 0),
+        ]
+        let_pass(queue, 60)
+        order = []
+        while lanes := claim(queue):
+            order += [job.id for lane in lanes for job in lane.jobs]
+            assert queue.complete_many([job.lease for lane in lanes for job in lane.jobs]) == []
+        assert order == [*died, *not_begun, *later]
+        assert reap(queue, reaped_by, None) == Reaped()
+
+    def test_that_was_not_dead_finds_its_successes_stored(self, queue: DatabaseQueue) -> None:
+        """It was away for longer than its lease, another process read its log, and it came back."""
+        put(queue, "chat:1", 3)
+        (lane,) = claim(queue)
+        first, second, third = (job.lease for job in lane.jobs)
+        succeeded = [first.job_id, second.job_id]
+        reap(queue, "its lease", known([lane], begun=[*succeeded, third.job_id], succeeded=succeeded))
+
+        assert queue.complete_many([first, second]) == []
+        assert queue.complete_many([third]) == [third]
+        assert states(queue) == [(DONE, 1), (DONE, 1), (PENDING, 1)]
+
+    def test_of_an_earlier_attempt_says_nothing_about_this_one(self, queue: DatabaseQueue) -> None:
+        [row] = put(queue, "chat:1")
+        (lane,) = claim(queue)
+        queue.retry(lane.jobs[0].lease, "failed", 0)
+        claim(queue)
+
+        assert reap(queue, "its name", known([lane], begun=[row], succeeded=[row])) == Reaped(not_begun=1)
+        assert queue.jobs.detail(row).summary.attempts == 1
+
+    def test_never_makes_jobs_fail_that_no_worker_began(self, queue: DatabaseQueue) -> None:
+        """One update kills every worker that runs it, and its neighbours had been claimed with it."""
+        [killer] = put(queue, "chat:1")
+        others = [row for number in range(3) for row in put(queue, f"chat:{number + 2}")]
+        for _ in range(POLICY.max_attempts):
+            reap(queue, "its name", known(claim(queue, lanes=4, jobs=64), begun=[killer]))
+            let_pass(queue, 3600)
+
+        assert queue.jobs.detail(killer).summary.status == "failed"
+        assert [queue.jobs.detail(row).summary.status for row in others] == [PENDING] * 3
+        assert {job.id for lane in claim(queue, lanes=4, jobs=64) for job in lane.jobs} == set(others)
 
     def test_what_it_says_late_changes_nothing(self, queue: DatabaseQueue) -> None:
         put(queue, "chat:1", 3)

@@ -11,7 +11,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress
 from scalable.lib.queue.job import ClaimedJob, Reaped
 from scalable.lib.queue.lease_terms import LeaseTerms
-from scalable.lib.queue.maintenance import BATCH
+from scalable.lib.queue.reaping import BATCH
 from scalable.lib.telegram.update import Update
 from tests.contract.conftest import POLICY
 from tests.support.servers.databases import let_pass

@@ -229,7 +229,7 @@ def hasty_worker(queue: DatabaseQueue, runner: Runner) -> LegacyBotWorker:
     def create_slot(number: int, report: Callable[[Report], None]) -> Slot:
         return Slot(number, runner, ReplySender(None), stop, report, hasty_clock)
 
-    return LegacyBotWorker(queue, SlotGroup(create_slot, SlotLimit(), hasty_clock), WORKER, stop, hasty_clock)
+    return LegacyBotWorker(queue, SlotGroup(create_slot, SlotLimit(), hasty_clock), WORKER, stop, clock=hasty_clock)
 
 
 def work_one(worker: LegacyBotWorker) -> Outcome:

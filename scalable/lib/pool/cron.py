@@ -110,7 +110,7 @@ class _CronPool:
                 slot_limit(parts.slots, parts.size),
                 parts.is_strict,
             )
-            worker = LegacyBotWorker(parts.queue, slots, name, stop)
+            worker = LegacyBotWorker(parts.queue, slots, name, stop, parts.run_logs.open(name))
             limits = Limits(max_seconds=self._seconds_left())
             idle_wait = WaitForWakeup(self._services.wakeup_pipe.reader)
             WorkerLoop(parts.queue, worker, stop, idle_wait, limits, on_last_claim=self._make_way).run()

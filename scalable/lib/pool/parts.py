@@ -13,6 +13,7 @@ from scalable.lib.runners.process_reaper import ProcessReaper
 from scalable.lib.runners.runner import Runner
 from scalable.lib.worker.maintenance import Maintenance
 from scalable.lib.worker.reply_sender import ReplySender
+from scalable.lib.worker.run_log import RunLogs
 
 if TYPE_CHECKING:
     from scalable.lib.ingest.pool_notification import NotificationSocket
@@ -26,8 +27,9 @@ class PoolParts:
     are useful), `is_strict` whether warnings are failures, `sleep_seconds` the pause between two snapshots of the
     queue when there is nothing to do, `worker_script` the path of worker.py. `finishing_lock` is held by the one
     tick or drain that only finishes its last jobs: the next one works already. `hold` says whether workers may be
-    started. Only a process that holds the pool's lock may call `open_notifications`; None means that there can be
-    no socket. `leader_checks` are called about once a minute, by one pool of all that share the queue.
+    started; `run_logs` is where workers note what they run. Only a process that holds the pool's lock may call
+    `open_notifications`; None means that there can be no socket. `leader_checks` are called about
+    once a minute, by one pool of all that share the queue.
     """
 
     queue: DatabaseQueue
@@ -43,4 +45,5 @@ class PoolParts:
     worker_script: str
     finishing_lock: Path
     hold: BotHold
+    run_logs: RunLogs
     leader_checks: tuple[Callable[[], None], ...] = ()

@@ -51,7 +51,7 @@ def run_worker_command(
     stop.listen()
     limit = slot_limit(parts.slots)
     slots = open_slots(runner, lambda: parts.create_runner(reaper), parts.create_replies, stop, limit, parts.is_strict)
-    worker = LegacyBotWorker(parts.queue, slots, options.name or process_name(), stop)
+    worker = LegacyBotWorker(parts.queue, slots, options.name, stop, parts.run_logs.open(options.name))
     bar = ProgressBar(parts.queue.counts().pending if options.drain and sys.stderr.isatty() else 0)
     session = None
     if options.drain_lock is not None:
@@ -104,7 +104,7 @@ def parse_worker_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--drain", action="store_true", help="end when no update is due")
     parser.add_argument("--max-seconds", type=positive_seconds, metavar="N", help="start no update after N seconds")
     parser.add_argument("--max-jobs", type=_positive_count, metavar="N", help="end after N updates")
-    parser.add_argument("--name", help=argparse.SUPPRESS)
+    parser.add_argument("--name", default=process_name(), help=argparse.SUPPRESS)
     parser.add_argument("--pool-pid", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--bell", dest="wakeup_pipe", type=int, help=argparse.SUPPRESS)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from scalable.lib.errors import DuplicateKey, JobNotFound, LeaseLost, SchemaMissing
-from scalable.lib.queue import enqueue_batch, history, lease_batch, maintenance, operator_actions
+from scalable.lib.queue import enqueue_batch, history, lease_batch, maintenance, operator_actions, reaping
 from scalable.lib.queue import requeue as requeueing
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.claim import claim_lanes
@@ -221,9 +221,9 @@ class DatabaseQueue:
         if not state or tuple(state[0]) != (becomes, lease.token):
             raise LeaseLost(f"job {lease.job_id} is no longer leased to {lease.worker}")
 
-    # Maintenance: methods that are written down in maintenance.py.
+    # Maintenance: methods that are written down in maintenance.py and reaping.py.
     snapshot = maintenance.snapshot
-    reap = maintenance.reap
+    reap = reaping.reap
     expire = maintenance.expire
     prune = maintenance.prune
     adopt = maintenance.adopt

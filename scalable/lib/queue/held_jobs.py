@@ -8,11 +8,11 @@ were run, all become done in one transaction; before one of them is retried, fai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.dialects.database import Session
-from scalable.lib.queue.job import ClaimedJob, Lease
+from scalable.lib.queue.job import ClaimedJob, KnownRuns, Lease
 from scalable.lib.queue.table import QueueTable
 
 # More than any claim holds behind one job.
@@ -129,10 +129,24 @@ def _in_a_row(head: int, ids: list[int], held: list[tuple[Any, ...]], lease: dic
     return jobs
 
 
-def count_attempts_behind(table: QueueTable, session: Session, lane: str, job_id: int, token: str, entry: str) -> None:
-    """A worker died that held jobs behind this one: any of them may have run. `entry` goes into their history."""
-    behind = session.rows(table.sql(HELD_BEHIND), lane=lane, id=job_id, limit=MOST_HELD)
-    ids = [behind_id for behind_id, its_token in behind if its_token == token]
-    if ids:
-        session.execute(table.sql(COUNT_ATTEMPT), ids=ids, token=token)
-        session.execute(table.sql(END_HOLD), ids=ids, token=token, entry=entry)
+def held_behind(table: QueueTable, lane: str, job_id: int, token: str) -> list[int]:
+    """The jobs that are held behind this one by the lease with that token, in their order."""
+    behind = table.rows(HELD_BEHIND, lane=lane, id=job_id, limit=MOST_HELD)
+    return [behind_id for behind_id, its_token in behind if its_token == token]
+
+
+def end_hold_behind(
+    table: QueueTable, session: Session, head: tuple[str, int], token: str, entry: str, runs: Optional[KnownRuns]
+) -> None:
+    """A worker died that held jobs behind `head`, a lane and its first job: any of them may have run.
+
+    Unless its `runs` are known: what it had not begun is let go as it was. `entry` is for the history of the others.
+    """
+    behind = session.rows(table.sql(HELD_BEHIND), lane=head[0], id=head[1], limit=MOST_HELD)
+    held = [behind_id for behind_id, its_token in behind if its_token == token]
+    ran = [job_id for job_id in held if runs is None or (job_id, token) in runs.begun]
+    if ran:
+        session.execute(table.sql(COUNT_ATTEMPT), ids=ran, token=token)
+        session.execute(table.sql(END_HOLD), ids=ran, token=token, entry=entry)
+    if len(ran) < len(held):
+        session.execute(table.sql(LET_GO), ids=[job_id for job_id in held if job_id not in ran], token=token)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Optional
@@ -43,6 +43,14 @@ def by_token(leases: Iterable[Lease]) -> dict[str, list[Lease]]:
     for lease in leases:
         found.setdefault(lease.token, []).append(lease)
     return found
+
+
+@dataclass(frozen=True)
+class KnownRuns:
+    """What a worker is known to have run: `begun`, and of these `succeeded`; each by the job and its lease's token."""
+
+    begun: Container[tuple[int, str]]
+    succeeded: Container[tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -109,10 +117,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Reaped:
-    """What reap did with expired leases: jobs given back to pending, and jobs failed for good."""
+    """What reap did with the jobs of dead workers: to be tried again, failed for good, not begun, and done."""
 
     retried: int = 0
     failed: int = 0
+    not_begun: int = 0
+    done: int = 0
 
 
 @dataclass(frozen=True)

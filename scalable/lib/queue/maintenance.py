@@ -1,4 +1,4 @@
-"""Maintenance of the queue, done now and then: leases that ran out, deadlines, old rows, rows of another program.
+"""Maintenance of the queue, done now and then: deadlines, old rows, rows of another program.
 
 Each function is a method of DatabaseQueue, and safe in several processes at once: a batch is read without a lock, and
 each row of it changed only if it is still what it was. worker/maintenance.py says which process does it, and when;
@@ -7,16 +7,13 @@ statements.py has the words in braces.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING
 
-from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.far_times import ADOPTED_LEASE_SECONDS, OTHER_PROGRAM, make_due, shorten_leases
-from scalable.lib.queue.held_jobs import count_attempts_behind
-from scalable.lib.queue.history import DIED, entry_text
-from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot, Reaped
+from scalable.lib.queue.job import DONE, EXPIRED, FAILED, Adopted, QueueSnapshot
 from scalable.lib.queue.notes import LONGEST_HOLD_SECONDS
 from scalable.lib.queue.parking import end_run
-from scalable.lib.queue.rows import time_of
+from scalable.lib.queue.reaping import TO_BE_REAPED
 from scalable.lib.queue.statements import PAUSED, UNPARK
 from scalable.lib.queue.table import QueueTable
 
@@ -25,68 +22,6 @@ if TYPE_CHECKING:
 
 BATCH = 100
 TOO_LATE = "not run: when its turn came, it was too late for an answer to be of use"
-
-# A lease that ran out and was not found so before, or was, and its worker has not been heard for the grace time since.
-# A renewal, and the next claim, set lease_expires_at later than lease_missed_at.
-_TO_BE_REAPED = """status = 'processing'
-  AND lease_expires_at < {now}
-  AND (lease_missed_at IS NULL OR lease_missed_at < lease_expires_at OR lease_missed_at <= {ago:grace_seconds})"""
-
-# By index turn: the rows that are processing are as many as the workers.
-EXPIRED_LEASES = f"""
-SELECT id, attempts, lease_token, reserved_by, updated_at, lane, COALESCE(lease_missed_at >= lease_expires_at, 0)
-FROM {{jobs}} {{use:turn}}
-WHERE {_TO_BE_REAPED}
-LIMIT :limit
-"""
-
-# The grace time of a lease begins. By primary key; of two reapers the first one begins it. At {moment}, because the
-# statement may have waited for a lock until now, as those of the workers have. `updated_at` stays the time of the last
-# heartbeat.
-MISS = """
-UPDATE {jobs}
-SET lease_missed_at = {moment}, updated_at = updated_at
-WHERE id IN ({ids})
-  AND status = 'processing'
-  AND lease_expires_at < {now}
-  AND (lease_missed_at IS NULL OR lease_missed_at < lease_expires_at)
-"""
-
-# Leases of one worker that is known to be dead. By index turn, as above.
-LEASES_OF_WORKER = """
-SELECT id, attempts, lease_token, reserved_by, updated_at, lane
-FROM {jobs} {use:turn}
-WHERE status = 'processing'
-  AND reserved_by = :worker
-LIMIT :limit
-"""
-
-# Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
-# {ran_out} is RAN_OUT, or nothing when the owner is dead.
-REVOKE_TO_PENDING = """
-UPDATE {jobs}
-SET history = {history:entry}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
-    error_message = :error, lease_token = NULL, lease_expires_at = NULL
-WHERE id = :id
-  AND status = 'processing'
-  AND lease_token = :token
-  {ran_out}
-  {alone}
-"""
-
-REVOKE_TO_FAILED = """
-UPDATE {jobs}
-SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
-    lease_token = NULL, lease_expires_at = NULL
-WHERE id = :id
-  AND status = 'processing'
-  AND lease_token = :token
-  {ran_out}
-  {alone}
-"""
-
-# Not one that was renewed after it was read.
-RAN_OUT = "AND lease_expires_at < {now}"
 
 # Jobs that are not worth running any more, or never expire and are not urgent any more. By index turn, among the
 # urgent ones only; one that expires stays urgent until then, so it is found here.
@@ -192,7 +127,7 @@ SELECT
     {{id_step}},
     {PAUSED},
     (SELECT {{age:held_until}} FROM {{jobs}}_meta WHERE name = 'breaker'),
-    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE {_TO_BE_REAPED}),
+    EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}} WHERE {TO_BE_REAPED}),
     EXISTS (SELECT 1 FROM {{jobs}} {{use:turn}}
             WHERE status = 'pending' AND parked IN (0, 1) AND priority IN (0, 1) AND urgent_until <= {{now}}),
     {", ".join(_first_waiting(priority) for priority in (0, 1, 2))}
@@ -208,46 +143,6 @@ def snapshot(queue: DatabaseQueue) -> QueueSnapshot:
     if probe is not None:  # while the bot's side is down nothing is due before the next probe
         due = [max(seconds, min(-probe / 1_000_000, LONGEST_HOLD_SECONDS)) for seconds in due]
     return QueueSnapshot(newest or 0, min(due) if due else None, bool(ran_out or late), int(id_step))
-
-
-def reap(queue: DatabaseQueue, worker: Optional[str] = None) -> Reaped:
-    """End the leases that ran out, or, at once, those of a `worker` that is known to be dead.
-
-    A lease that is found to have run out gets the grace time of lease_terms.py, and is ended by a later call, of any
-    process, unless its worker renewed it meanwhile. Jobs of ended leases wait for the next attempt, or fail when
-    attempts are used up.
-    """
-    if worker is not None:
-        return _end_leases(queue, queue.table.rows(LEASES_OF_WORKER, worker=worker, limit=BATCH), "")
-    total, grace_seconds = Reaped(), queue.lease_terms.grace_seconds
-    while True:
-        over = queue.table.rows(EXPIRED_LEASES, grace_seconds=grace_seconds, limit=BATCH)
-        missed = queue.table.change_ids(MISS, (row[0] for row in over if not row[-1]))
-        reaped = _end_leases(queue, [row[:-1] for row in over if row[-1]], RAN_OUT)
-        total = Reaped(total.retried + reaped.retried, total.failed + reaped.failed)
-        if not missed and reaped == Reaped():
-            return total
-
-
-def _end_leases(queue: DatabaseQueue, leases: list[tuple[Any, ...]], condition: str) -> Reaped:
-    table, policy = queue.table, queue.retry_policy
-    to_failed, to_pending = (text.replace("{ran_out}", condition) for text in (REVOKE_TO_FAILED, REVOKE_TO_PENDING))
-    retried = failed = 0
-    for job_id, attempts, token, holder, heartbeat_at, lane in leases:
-        heard = f"{time_of(heartbeat_at):%Y-%m-%d %H:%M:%S} UTC"
-        error = f"worker {holder} died or lost its database during attempt {attempts}; last heartbeat at {heard}"
-        entry = entry_text(DIED, holder or "", error)
-        told = {"token": token, "error": error, "entry": entry}
-
-        def end_hold(session: Session, behind: tuple[Any, ...] = (lane, job_id, token, entry)) -> None:
-            count_attempts_behind(table, session, *behind)
-
-        also = end_hold if lane is not None else None
-        if policy.used_up(attempts):
-            failed += end_run(table, to_failed, job_id, also, **told)
-        else:
-            retried += end_run(table, to_pending, job_id, also, seconds=policy.delay_seconds(attempts), **told)
-    return Reaped(retried, failed)
 
 
 def expire(queue: DatabaseQueue) -> int:

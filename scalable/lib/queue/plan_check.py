@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalable.lib.queue import far_times, held_jobs, lane_walk, lease_batch, maintenance, notes, outages, requeue
+from scalable.lib.queue import (
+    far_times,
+    held_jobs,
+    lane_walk,
+    lease_batch,
+    maintenance,
+    notes,
+    outages,
+    reaping,
+    requeue,
+)
 from scalable.lib.queue import statements as sql
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.database import Database
@@ -32,7 +42,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hold": (held_jobs.BEHIND, {"lane_0": "chat:1", "id_0": 1, "limit": 10}),
     "held by a dead worker": (held_jobs.HELD_BEHIND, {"lane": "chat:1", "id": 1, "limit": 10}),
     "look": (maintenance.SNAPSHOT, {"grace_seconds": 30}),
-    "reap": (maintenance.EXPIRED_LEASES, {"grace_seconds": 30, "limit": 100}),
+    "reap": (reaping.EXPIRED_LEASES, {"grace_seconds": 30, "limit": 100}),
     "expire": (maintenance.OVERDUE, {"limit": 100}),
     "slow down": (maintenance.URGENT_TOO_LONG, {"limit": 100}),
     "adopt": (maintenance.STRANDED, {"limit": 100}),

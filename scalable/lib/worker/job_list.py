@@ -12,6 +12,7 @@ from typing import Optional
 
 from scalable.lib.errors import LeaseLost
 from scalable.lib.queue.job import ClaimedJob, Lease
+from scalable.lib.worker.run_log import RunLog
 
 # When it takes longer to run them, those that were not begun are given back: other workers may be idle.
 LONGEST_LIST_SECONDS = 1.0
@@ -20,7 +21,7 @@ LONGEST_LIST_SECONDS = 1.0
 class JobList:
     """Jobs in the order they are run. `claimed_at` is when their leases began; none is begun after `ends`.
 
-    `unrenewed_seconds`: see LeaseTerms.
+    `unrenewed_seconds`: see LeaseTerms. `log` is told of each run.
     """
 
     def __init__(
@@ -30,7 +31,9 @@ class JobList:
         ends: float,
         unrenewed_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        log: Optional[RunLog] = None,
     ) -> None:
+        self._log = log
         self.claimed_at = claimed_at
         self.began = claimed_at
         self.running: Optional[ClaimedJob] = None
@@ -54,9 +57,16 @@ class JobList:
             except IndexError:
                 return None
             if job.lease.head not in self._left_out:
+                if self._log is not None:
+                    self._log.begun(job.lease)
                 self.began, self.running = now, job
                 return job
         return None
+
+    def succeeded(self, job: ClaimedJob) -> None:
+        """Its run is over, and was a plain success, which may be stored later, together with others."""
+        if self._log is not None:
+            self._log.succeeded(job.lease)
 
     def leave_lane(self, job: ClaimedJob) -> None:
         """Run nothing more of that job's lane: it was no plain success, so it may have to be run again first."""

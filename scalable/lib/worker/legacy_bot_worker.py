@@ -22,6 +22,7 @@ from scalable.lib.worker.job_list import JobList
 from scalable.lib.worker.lease_renewer import LeaseRenewer
 from scalable.lib.worker.outage_gate import OutageGate
 from scalable.lib.worker.releases import Releases
+from scalable.lib.worker.run_log import RunLog
 from scalable.lib.worker.slot import RunEnd, Slot
 from scalable.lib.worker.slot_group import SlotGroup
 from scalable.lib.worker.worker_heartbeat import WorkerHeartbeat
@@ -41,6 +42,7 @@ class LegacyBotWorker:
         slots: SlotGroup,
         name: str,
         stop: StopSignal,
+        run_log: Optional[RunLog] = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -57,6 +59,7 @@ class LegacyBotWorker:
         self.at_hand = 0
         self.gate = OutageGate(queue, name, clock)
         self._releases = Releases(queue, name, clock)
+        self._run_log = run_log
         self._renewer = LeaseRenewer(queue, self.heartbeat.beat_if_due, clock)
 
     @property
@@ -194,6 +197,8 @@ class LegacyBotWorker:
             self.keep_leases()
             self.collect()
         self.slots.close()
+        if self._run_log is not None:
+            self._run_log.close(is_needed=self._releases.are_waiting)
 
     def _assign(
         self,
@@ -243,7 +248,7 @@ class LegacyBotWorker:
         self._release(jobs)
 
     def _list(self, jobs: Sequence[ClaimedJob], claimed_at: float, ends: float) -> JobList:
-        return JobList(jobs, claimed_at, ends, self._terms.unrenewed_seconds, self._clock)
+        return JobList(jobs, claimed_at, ends, self._terms.unrenewed_seconds, self._clock, self._run_log)
 
     def _release(self, jobs: Sequence[ClaimedJob]) -> None:
         """Release jobs that were not run. Never raises."""

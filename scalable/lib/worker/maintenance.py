@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Optional
 
 from scalable.lib.logs import OncePer, event
 from scalable.lib.process_name import process_name
 from scalable.lib.queue.counters import Counters
 from scalable.lib.queue.database_queue import DatabaseQueue
-from scalable.lib.queue.job import Adopted, Reaped
+from scalable.lib.queue.job import Adopted, KnownRuns, Reaped
 from scalable.lib.queue.leadership import Leadership
+from scalable.lib.worker.run_log import RunLogs
 
 log = logging.getLogger(__name__)
 REAP_SECONDS = 5.0
@@ -25,8 +27,9 @@ LEAD_SECONDS = 150.0
 class Maintenance:
     """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes.
 
-    `remember_address` lets the runners of this machine know where Telegram reaches the bot. The other work of
-    `every_minute` is done by one process of all, the leader; when it dies, another one takes the lead.
+    `remember_address` lets the runners of this machine know where Telegram reaches the bot. `run_logs` tell
+    what a dead worker had run. The other work of `every_minute` is done by one process of all,
+    the leader; when it dies, another one takes the lead.
     Every method raises DatabaseUnavailable, or SchemaMissing.
     """
 
@@ -37,12 +40,14 @@ class Maintenance:
         keep_failed_seconds: float,
         clock: Callable[[], float] = time.monotonic,
         remember_address: Callable[[], None] = lambda: None,
+        run_logs: Optional[RunLogs] = None,
     ) -> None:
         self.leadership = Leadership(queue.table, process_name(), LEAD_SECONDS)
         self._queue = queue
         self._keep_done_seconds = keep_done_seconds
         self._keep_failed_seconds = keep_failed_seconds
         self._remember_address = remember_address
+        self._run_logs = run_logs
         self._registry = queue.workers
         self._minutes = queue.minutes
         self._counters = Counters(queue.table, clock)
@@ -59,7 +64,7 @@ class Maintenance:
 
     def every_5_seconds(self) -> None:
         """End leases that ran out, and updates that are not worth running any more."""
-        self._report(self._queue.reap(), "lease ran out")
+        self._report(self._queue.reap(runs_of=self._runs_of), "lease ran out")
         expired = self._queue.expire()
         if expired:
             self._counters.count("expired", expired)
@@ -69,6 +74,8 @@ class Maintenance:
     def every_minute(self) -> None:
         """Adopt rows of another program, count the minutes that are over, and delete what is old."""
         self._remember_address()  # on every machine, not only on the leader's
+        if self._run_logs is not None:
+            self._run_logs.prune()
         if not self.leadership.take():
             return
         adopted = self._queue.adopt()
@@ -85,10 +92,12 @@ class Maintenance:
     def reap_worker(self, worker: str) -> None:
         """Give back what a worker that is known to be dead still held, and take it out of the registry."""
         while True:
-            reaped = self._queue.reap(worker)
+            reaped = self._queue.reap(worker, self._runs_of)
             self._report(reaped, f"worker {worker} died")
             if reaped == Reaped():  # a part at a time; others may have been faster
                 break
+        if self._run_logs is not None:
+            self._run_logs.forget(worker)
         self._registry.remove(worker)
 
     def refresh_workers(self, pool: str) -> None:
@@ -99,8 +108,12 @@ class Maintenance:
         """Give up the lead, so that another process can take it at once."""
         self.leadership.resign()
 
+    def _runs_of(self, worker: str) -> Optional[KnownRuns]:
+        return None if self._run_logs is None else self._run_logs.of(worker)
+
     def _report(self, reaped: Reaped, cause: str) -> None:
-        if reaped.retried or reaped.failed:
+        if reaped != Reaped():
             self._counters.count("retried", reaped.retried)
             self._counters.count("failed", reaped.failed)
-            log.warning(event("leases reaped", retried=reaped.retried, failed=reaped.failed, cause=cause))
+            self._counters.count("done", reaped.done)
+            log.warning(event("leases reaped", **vars(reaped), cause=cause))

@@ -38,6 +38,11 @@ class Releases:
         if self.seconds_to_next() <= 0:
             self.add([])
 
+    @property
+    def are_waiting(self) -> bool:
+        """Whether something could not be released yet."""
+        return bool(self._waiting)
+
     def seconds_to_next(self) -> float:
         """Until the next try is due; infinite when nothing is left."""
         return max(0.0, self._again_at - self._clock()) if self._waiting else math.inf

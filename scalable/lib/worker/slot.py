@@ -139,7 +139,9 @@ class Slot:
         while (job := self._begin_next(jobs)) is not None:
             end = self._run(job, jobs)
             self._ended.append(end)
-            if not end.can_wait:
+            if end.can_wait:
+                jobs.succeeded(job)
+            else:
                 jobs.leave_lane(job)
             if end.works_on is not None and end.outcome is not None:
                 self._report_ended(is_last=False)

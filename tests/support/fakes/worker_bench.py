@@ -198,7 +198,7 @@ class Bench:
             return self.opened[-1]
 
         slots = SlotGroup(create_slot, limit, self.clock)
-        self.worker = LegacyBotWorker(self.queue, slots, "worker-1", self.stop, self.clock, self.clock.advance)
+        self.worker = LegacyBotWorker(self.queue, slots, "worker-1", self.stop, None, self.clock, self.clock.advance)
         return self.worker
 
     def run_bot(self) -> bool:
