@@ -7,7 +7,7 @@ to the pool imports nothing else here, not even `os`, and one that is inserted d
 import posix
 import sys
 
-from scalable.lib.web_refusal import is_web_request, refuse
+from scalable.lib.ingest.fast_cgi.protocol import is_web_request
 
 WEB_SCRIPTS = ("webhook_queue.py", "dashboard.py", "worker.py")
 
@@ -21,6 +21,8 @@ def start(name: str, script: str) -> None:
     if name == "__main__" and is_web_request(posix.environ):
         folder, _, file = script.rpartition("/")
         if file not in WEB_SCRIPTS:
+            from scalable.lib.web_refusal import refuse
+
             refuse(posix.environ.get(b"CONTENT_LENGTH", b""))
         from scalable.lib.ingest.fast_cgi.pool_client import forward_to_pool
 

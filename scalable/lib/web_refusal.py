@@ -7,12 +7,6 @@ A web server that runs every script of the folder hands the words of a query ove
 import posix
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-# Each is set by every web server that starts a script, and by no shell.
-MARKS = (b"GATEWAY_INTERFACE", b"REQUEST_METHOD")
 TEXT = b"This script is for a shell. A web server may not run it, so nothing was done.\n"
 HEAD = b"Status: 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\r\n"
 REASON = (
@@ -21,11 +15,6 @@ REASON = (
 )
 EXIT_CODE = 2
 MAX_BODY_BYTES = 2 * 1024 * 1024
-
-
-def is_web_request(environment: "Mapping[bytes, bytes]") -> bool:
-    """Whether a web server started this process for a request."""
-    return any(mark in environment for mark in MARKS)
 
 
 def waits_for_requests() -> bool:

@@ -13,9 +13,9 @@ from io import BufferedReader, RawIOBase
 from typing import Any, BinaryIO
 from wsgiref.handlers import BaseCGIHandler
 
+from scalable.lib.ingest.fast_cgi.protocol import is_web_request
 from scalable.lib.ingest.request_body import TOO_MANY_BYTES, content_length
 from scalable.lib.ingest.wsgi import Wsgi
-from scalable.lib.web_refusal import is_web_request
 
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
 

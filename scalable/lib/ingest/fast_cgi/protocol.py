@@ -12,9 +12,11 @@ from scalable.lib.ingest.request_body import read_up_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Optional
 
+# Each is set by every web server that starts a script, and by no shell.
+MARKS = (b"GATEWAY_INTERFACE", b"REQUEST_METHOD")
 # The file name of the gateway's socket, in the data folder.
 SOCKET_NAME = b".ht-gateway.sock"
 # What the gateway says when it begins with a connection; nothing of a request is sent before.
@@ -25,6 +27,11 @@ MAX_VARIABLES_BYTES = 256 * 1024
 # A larger body is refused anyway, and does not have to be passed on for that.
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_RESPONSE_BYTES = 10**10
+
+
+def is_web_request(environment: "Mapping[bytes, bytes]") -> bool:
+    """Whether a web server started this process for a request."""
+    return any(mark in environment for mark in MARKS)
 
 
 def netstring(content: bytes) -> bytes:
