@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotUnsuitable
 from scalable.lib.logs import event
+from scalable.lib.queue.bare_rows import adopt_bare_rows
 from scalable.lib.setup.config import Config, load_config
 from scalable.lib.setup.storage import Storage
 from scalable.lib.worker.maintenance import Maintenance
@@ -204,7 +205,12 @@ class Installation(Storage):
     def maintenance(self) -> Maintenance:
         """The periodic work on the queue, with the ages of these settings."""
         ages = self.config.keep_done_seconds, self.config.keep_failed_seconds
-        return Maintenance(self.queue(), *ages, remember_address=self.remember_address)
+        queue, order = self.queue(), self.config.queue_order
+
+        def adopt_bare() -> int:
+            return adopt_bare_rows(queue.table, order)
+
+        return Maintenance(queue, *ages, remember_address=self.remember_address, adopt_bare=adopt_bare)
 
     def remember_address(self) -> None:
         """Note for the runners of this machine where the webhook is and was. Raises DatabaseUnavailable."""

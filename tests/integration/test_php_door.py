@@ -1,4 +1,4 @@
-"""The doors in PHP: webhook, page and tick behind web servers that run PHP, with a pool, without one, and with nothing."""
+"""The doors in PHP: webhook, page and tick where the web server runs PHP; with a pool, without one, with nothing."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class UpdateGateway:
         self._are_ours = are_ours
         self._secret = secret
         self._address = ""
-        self._sockets: dict[int, Any] = {}  # those that the loop waits for
+        self._sockets: dict[Any, Any] = {}  # those that the loop waits for
         self._connections: deque[_Connection] = deque()  # the oldest first
         self._is_stopping = False
         self._trigger = trigger(self._sockets)
@@ -83,6 +83,12 @@ class UpdateGateway:
             self._thread.join(STOP_SECONDS)
         else:
             self._listener.close()
+
+    def answered(self) -> None:
+        """A client has its answer; one that waits for room may come now. In any thread."""
+        if not self.has_room:
+            with contextlib.suppress(OSError):  # stopped
+                self._trigger.pull_trigger()
 
     @property
     def has_room(self) -> bool:
@@ -131,9 +137,10 @@ class UpdateGateway:
 class _Listener(dispatcher):
     """Accepts."""
 
-    def __init__(self, listening: socket.socket, gateway: UpdateGateway, sockets: dict[int, Any]) -> None:
+    def __init__(self, listening: socket.socket, gateway: UpdateGateway, sockets: dict[Any, Any]) -> None:
         super().__init__(listening, map=sockets)
         self.accepting = True
+        self._listening = listening
         self._gateway = gateway
 
     def readable(self) -> bool:
@@ -148,7 +155,7 @@ class _Listener(dispatcher):
         """All that have come together."""
         while self._gateway.has_room:
             try:
-                accepted, _ = self.socket.accept()
+                accepted, _ = self._listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:  # no descriptor left: the client has other ways
@@ -160,8 +167,9 @@ class _Listener(dispatcher):
 class _Connection(dispatcher):
     """One request. Read in the loop's thread, answered in any, closed in the loop's."""
 
-    def __init__(self, accepted: socket.socket, gateway: UpdateGateway, sockets: dict[int, Any]) -> None:
+    def __init__(self, accepted: socket.socket, gateway: UpdateGateway, sockets: dict[Any, Any]) -> None:
         super().__init__(accepted, map=sockets)
+        self._accepted = accepted
         self._gateway = gateway
         self._since = time.monotonic()
         self._request = _IncomingRequest()
@@ -178,7 +186,7 @@ class _Connection(dispatcher):
 
     def is_over(self, overdue: float) -> bool:
         """Whether nothing more happens here; `overdue`: a request that began before that will not come any more."""
-        return self._is_answered or (not self.is_taken and self._since < overdue) or self._fileno is None
+        return self._is_answered or (not self.is_taken and self._since < overdue)
 
     def handle_read(self) -> None:
         """A part of the request."""
@@ -210,14 +218,15 @@ class _Connection(dispatcher):
         """See batch_receiver.Client."""
         self._answer(netstring(response.for_cgi()))
 
-    def hand_back(self, data: bytes) -> None:
+    def hand_back(self, data: bytes) -> None:  # noqa: ARG002 - the form of batch_receiver.Client
         """See batch_receiver.Client: the client itself has the request still."""
         self._answer(DECLINED)
 
     def _answer(self, content: bytes) -> None:
         with contextlib.suppress(OSError):  # the client has left
-            self.socket.send(content)
+            self._accepted.send(content)
         self._is_answered, self.is_taken = True, False
+        self._gateway.answered()
 
 
 class _IncomingRequest:

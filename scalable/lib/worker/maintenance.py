@@ -25,7 +25,8 @@ LEAD_SECONDS = 150.0
 class Maintenance:
     """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes.
 
-    `remember_address` lets the runners of this machine know where Telegram reaches the bot. The other work of
+    `remember_address` lets the runners of this machine know where Telegram reaches the bot; `adopt_bare` adopts what
+    the door in PHP has stored by itself. The other work of
     `every_minute` is done by one process of all, the leader; when it dies, another one takes the lead.
     Every method raises DatabaseUnavailable, or SchemaMissing.
     """
@@ -37,12 +38,14 @@ class Maintenance:
         keep_failed_seconds: float,
         clock: Callable[[], float] = time.monotonic,
         remember_address: Callable[[], None] = lambda: None,
+        adopt_bare: Callable[[], int] = lambda: 0,
     ) -> None:
         self.leadership = Leadership(queue.table, process_name(), LEAD_SECONDS)
         self._queue = queue
         self._keep_done_seconds = keep_done_seconds
         self._keep_failed_seconds = keep_failed_seconds
         self._remember_address = remember_address
+        self._adopt_bare = adopt_bare
         self._registry = queue.workers
         self._minutes = queue.minutes
         self._counters = Counters(queue.table, clock)
@@ -71,6 +74,9 @@ class Maintenance:
         self._remember_address()  # on every machine, not only on the leader's
         if not self.leadership.take():
             return
+        from_door = self._adopt_bare()
+        if from_door:
+            log.info(event("updates that PHP stored adopted", count=from_door))
         adopted = self._queue.adopt()
         if adopted != Adopted():
             log.warning(event("rows of another program adopted", **vars(adopted)))

@@ -1,4 +1,4 @@
-"""Hosts whose web server runs PHP and is asked for the doors alone: Apache with php-cgi or PHP-FPM, nginx with PHP-FPM."""
+"""Hosts that are asked for the doors in PHP alone: Apache with php-cgi or PHP-FPM, nginx with PHP-FPM."""
 
 from __future__ import annotations
 

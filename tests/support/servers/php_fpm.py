@@ -62,13 +62,12 @@ def php_fpm_available(*, mysql: bool = False, name: str = NAME) -> str | None:
     return f"PHP-FPM: {name} is not there: python3 tests/install.py --only {name}"
 
 
-def start_php_fpm(
-    folder: Path, *, children: int = 2, pool: str = "", mysql: bool = False, name: str = NAME
-) -> PhpFpm:
+def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: bool = False, name: str = NAME) -> PhpFpm:
     """A running PHP-FPM with `children` processes, which answers on its socket; the caller stops it.
 
-    `folder` takes configuration and log; `pool` are further lines of its pool; `mysql`: with PDO for MySQL;
-    `name`: another of the programs above. Its children run as this user, unless `pool` names one. Raises DidNotStart with the end of the log.
+    `folder` takes configuration and log; `pool` are further lines of its pool; `mysql`: with PDO for MySQL; `name`:
+    another of the programs above. Its children run as this user, unless `pool` names one. Raises DidNotStart with the
+    end of the log.
     """
     path = Path(tempfile.mkdtemp(prefix="fpm-")) / "s"  # a socket path has 107 characters at most (unix(7))
     log = folder / "fpm.log"
