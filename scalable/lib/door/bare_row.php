@@ -2,10 +2,12 @@
 /*
  * Stores an update as the first version of this system did, where PHP may start nothing and no pool runs: a bare row,
  * which the next worker runs. Included by door.php. The row has the update's id, so that one which another way has
- * stored, or Telegram brings again, is there once; its lane and its deadline are filled in by Python (queue/bare_rows.py).
+ * stored, or Telegram brings again, is there once. It knows no lanes: all such rows are in one, and run one after the
+ * other, until Python gives each its own (lib/queue/bare_rows.py).
  */
 
 const SCALABLE_DATABASE_SECONDS = 5;
+const SCALABLE_BARE_LANE = 'bare';
 const SCALABLE_COME_AGAIN = 'the queue cannot take updates just now; Telegram will try again';
 
 function scalable_store_bare_row($folder, $variables, $body, $data_folder)
@@ -26,19 +28,19 @@ function scalable_store_bare_row($folder, $variables, $body, $data_folder)
     }
 }
 
-/* The update, its rules being those of Python: only what is one without doubt is taken, and the rest waits for Python. */
+/* Only what is an update without doubt: the rules are Python's, and the rest waits for it. */
 function scalable_store_update($settings, $body, $data_folder)
 {
     $update = json_decode($body, true, 200);
     $id = is_array($update) && isset($update['update_id']) ? $update['update_id'] : null;
-    if (!is_int($id) || $id < 1 || strlen($body) > 1048576 || ltrim($body)[0] !== '{' || strpos($body, '\u0000')) {
+    if (!is_int($id) || $id < 1 || strlen($body) > 1048576 || ltrim($body)[0] !== '{') {
         scalable_give_up('an update without an id, or one that is not plain, is taken by Python alone');
         return;
     }
     try {
         $database = scalable_open_database($settings, $data_folder);
         $job = $database === null ? null : scalable_insert($database, $settings['BOT_QUEUE_TABLE'], $body, $id);
-    } catch (Exception $error) {
+    } catch (Throwable $error) {  // also where the host forbids the class
         scalable_give_up('the database: ' . $error->getMessage());
         return;
     }
@@ -55,7 +57,8 @@ function scalable_store_update($settings, $body, $data_folder)
 /* Why goes into the log, and not to the visitor. */
 function scalable_give_up($why)
 {
-    error_log("Scalable mode: update not taken, status 503: no pool and no Python can be reached from PHP, and $why");
+    scalable_allowed('error_log', 'Scalable mode: update not taken, status 503: no pool and no Python can be reached '
+        . "from PHP, and $why");
     scalable_refuse(503, SCALABLE_COME_AGAIN);
 }
 
@@ -106,8 +109,8 @@ function scalable_insert($database, $table, $body, $id)
     $columns = "(payload, status, attempts, available_at, created_at, updated_at";
     $values = "(?, 'pending', 0, $now, $now, $now";
     try {
-        $insert = $database->prepare("INSERT INTO $table $columns, update_id) VALUES $values, ?)");
-        $insert->execute(array($body, $id));
+        $insert = $database->prepare("INSERT INTO $table $columns, update_id, lane) VALUES $values, ?, ?)");
+        $insert->execute(array($body, $id, SCALABLE_BARE_LANE));
     } catch (PDOException $error) {
         if ($error->getCode() === '23000' && ($known = scalable_job_of($database, $table, $id)) !== null) {
             return $known;
@@ -164,7 +167,8 @@ function scalable_read_settings($text)
     $text = strncmp($text, "\xef\xbb\xbf", 3) === 0 ? substr($text, 3) : $text;
     $space = '[^\S\r\n]*';
     $end = "(?:$space#[^\r\n]*)?$space(?:\r\n|\n|\r|\\z)";
-    $binding = "~(*UCP)\\G\\s*(?:#[^\r\n]*(?:\r\n|\n|\r|\\z)|(?:export[^\\S\r\n]+)?(?:'([^']+)'|([^=#\\s'][^=#\\s]*))$space=$space"
+    $name = "(?:export[^\\S\r\n]+)?(?:'([^']+)'|([^=#\\s'][^=#\\s]*))";
+    $binding = "~(*UCP)\\G\\s*(?:#[^\r\n]*(?:\r\n|\n|\r|\\z)|$name$space=$space"
         . "(?:'((?:\\\\'|[^'])*)'$end|\"((?:\\\\\"|[^\"])*)\"$end|(?!['\"])([^\r\n]*)(?:\r\n|\n|\r|\\z)))~u";
     $values = array();
     $at = 0;
@@ -187,7 +191,8 @@ function scalable_read_settings($text)
                 return stripcslashes($match[0]);
             }, $group(4));
         } else {
-            $values[$name] = preg_replace('/(*UCP)\s+\z/u', '', preg_replace('/(*UCP)\s+#.*/u', '', (string) $group(5)));
+            $plain = preg_replace('/(*UCP)\s+#.*/u', '', (string) $group(5));
+            $values[$name] = preg_replace('/(*UCP)\s+\z/u', '', $plain);
         }
     }
     return $values;

@@ -1,7 +1,7 @@
 <?php
 /*
- * The door in PHP: for a web server that runs PHP and no Python. It hands a request to our Python as it came, and passes
- * the answer on. It knows no rule of the webhook or the dashboard; what it decides is only which way to Python is there:
+ * The door in PHP, for a web server that runs PHP and no Python: hands a request to our Python as it came, and passes
+ * the answer on. It knows no rule of the webhook or the dashboard, and decides only which way to Python is there:
  *
  *   1. the running pool, over one of its Unix sockets: an update over the quick one, everything else, and an update
  *      that is declined there, over the gateway (lib/ingest/update_gateway.py and pool_gateway.py);
@@ -9,8 +9,8 @@
  *   3. for an update alone: the row as the first version of this system stored it (bare_row.php);
  *   4. 503 with Retry-After: Telegram keeps the update and brings it again.
  *
- * A way that was given an update and never answered may have stored it. The next way stores it again, and that changes
- * nothing: each stores it with its update_id, of which the table takes one; one without an id is stored by Python alone.
+ * A way that was given an update and never answered may have stored it. The next way stores it again, which changes
+ * nothing: each stores it with its update_id, of which the table takes one. One without an id is Python's alone.
  *
  * One file for the quick way, because it is read for every update. PHP 7.0 to 8.5, no extension needed.
  */
@@ -43,7 +43,7 @@ function scalable_door($folder, $name, $is_for_web = true)
         require __DIR__ . '/start_python.php';
         exit(scalable_run_in_shell($folder, $name));
     }
-    ini_set('display_errors', '0');
+    scalable_allowed('ini_set', 'display_errors', '0');
     if (!$is_for_web) {
         scalable_refuse(403, 'This script is for a shell. A web server may not run it, so nothing was done.');
         return;
@@ -67,7 +67,7 @@ function scalable_door($folder, $name, $is_for_web = true)
 
 function scalable_without_pool($folder, $name, $variables, $body, $data_folder)
 {
-    @set_time_limit(60);
+    scalable_allowed('set_time_limit', 60);
     require __DIR__ . '/start_python.php';
     if (scalable_answer_by_python($folder, $name, $variables, $body, $data_folder)) {
         return;
@@ -150,8 +150,14 @@ function scalable_settings_file($folder)
 function scalable_is_ours($path)
 {
     $owner = @fileowner($path);
-    return $owner !== false && ($owner === getmyuid() || $owner === 0
-        || (function_exists('posix_geteuid') && $owner === posix_geteuid()));
+    return $owner !== false && ($owner === 0 || $owner === scalable_allowed('getmyuid')
+        || $owner === scalable_allowed('posix_geteuid') || $owner === @fileowner(__FILE__));
+}
+
+/* What the function returns; null where the host forbids it (disable_functions), or PHP was built without it. */
+function scalable_allowed($function)
+{
+    return function_exists($function) ? @call_user_func_array($function, array_slice(func_get_args(), 1)) : null;
 }
 
 /* The pool's answer; empty when it declines, null when there is none, or not the whole. */
@@ -185,7 +191,10 @@ function scalable_connect($path)
         }
         $path = basename($path);
     }
-    return @stream_socket_client("unix://$path", $code, $why, SCALABLE_CONNECT_SECONDS);
+    if (function_exists('stream_socket_client')) {
+        return @stream_socket_client("unix://$path", $code, $why, SCALABLE_CONNECT_SECONDS);
+    }
+    return function_exists('fsockopen') ? @fsockopen("unix://$path", -1, $code, $why, SCALABLE_CONNECT_SECONDS) : false;
 }
 
 function scalable_read_netstring($link, $ends)
@@ -233,8 +242,8 @@ function scalable_begin_answer()
 {
     while (ob_get_level() > 0 && ob_end_clean()) {
     }
-    ini_set('default_charset', '');
-    ini_set('zlib.output_compression', '0');
+    scalable_allowed('ini_set', 'default_charset', '');
+    scalable_allowed('ini_set', 'zlib.output_compression', '0');
     header_remove();
 }
 

@@ -47,7 +47,12 @@ SH;
 function scalable_answer_by_python($folder, $name, $variables, $body, $data_folder)
 {
     $script = "$folder/$name.py";
-    if (!function_exists('proc_open') || !is_file($script)) {
+    foreach (array('proc_open', 'proc_close', 'proc_get_status', 'proc_terminate') as $needed) {
+        if (!function_exists($needed)) {
+            return false;
+        }
+    }
+    if (!is_file($script)) {
         return false;
     }
     $environment = array('PATH' => SCALABLE_PATH, 'GATEWAY_INTERFACE' => 'CGI/1.1') + $variables;
@@ -86,7 +91,8 @@ function scalable_quoted($text)
 function scalable_answer_by($command, $environment, $body, $folder)
 {
     $pipes = array();
-    $process = @proc_open("exec $command", array(array('pipe', 'r'), array('pipe', 'w')), $pipes, $folder, $environment);
+    $wanted = array(array('pipe', 'r'), array('pipe', 'w'));
+    $process = @proc_open("exec $command", $wanted, $pipes, $folder, $environment);
     if (!is_resource($process)) {
         return false;
     }
