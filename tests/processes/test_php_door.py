@@ -1,4 +1,4 @@
-"""What the doors in PHP do by themselves: they read the settings as Python does, keep to PHP 7.0, and pass no secret."""
+"""What the doors in PHP do by themselves: read the settings as Python does, keep to PHP 7.0, start Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,9 +67,9 @@ def python_reads(path: Path, text: bytes) -> dict[str, str] | None:
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Iterator[Path]:
+def plugin(tmp_path: Path) -> Path:
     need(None if Path(PHP_CGI).exists() and Path(PHP).exists() else "PHP: not installed: python3 tests/install.py")
-    yield copy_plugin(tmp_path)
+    return copy_plugin(tmp_path)
 
 
 def php(code: str, given: str) -> str:
@@ -94,7 +93,9 @@ def test_a_settings_file_is_read_as_python_reads_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_they_use_nothing_that_php_7_0_does_not_know(source: Path) -> None:
     text = source.read_text()
-    code = re.sub(r"""<<<'SH'.*?\nSH;|/\*.*?\*/|//[^\n]*|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", "''", text, flags=re.S)
+    code = re.sub(
+        r"""<<<'SH'.*?\nSH;|/\*.*?\*/|//[^\n]*|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", "''", text, flags=re.S
+    )
     newer = (
         r"\bfn\s*\(",
         r"\?->",
@@ -133,11 +134,11 @@ def request(plugin: Path, **more: str) -> dict[str, str]:
     }
 
 
-def ask(plugin: Path, body: bytes, command: list[str] | None = None, **more: str) -> tuple[bytes, bytes, str]:
+def ask(plugin: Path, body: bytes, program: str = PHP_CGI, **more: str) -> tuple[bytes, bytes, str]:
     """Head and body of the answer, and what was written beside it."""
     environment = request(plugin, CONTENT_LENGTH=str(len(body)), **more)
     done = subprocess.run(
-        command or [PHP_CGI], input=body, capture_output=True, env=environment, timeout=60, check=False, cwd=plugin
+        [program], input=body, capture_output=True, env=environment, timeout=60, check=False, cwd=plugin
     )
     head, _, content = done.stdout.partition(b"\r\n\r\n")
     return head, content, done.stderr.decode()
@@ -146,7 +147,7 @@ def ask(plugin: Path, body: bytes, command: list[str] | None = None, **more: str
 TELLS = """#!/usr/bin/env python3
 import json, os, sys
 body = sys.stdin.buffer.read()
-print("Status: 200 OK\\r\\nContent-Type: application/json\\r\\nSet-Cookie: a=1\\r\\nSet-Cookie: b=2\\r\\n\\r\\n", end="")
+print("Status: 200 OK\\nContent-Type: application/json\\nSet-Cookie: a=1\\nSet-Cookie: b=2\\n")
 print(json.dumps([dict(os.environ), len(body), sys.argv[1:]]))
 """
 
@@ -247,7 +248,7 @@ def test_a_body_that_is_not_as_long_as_it_says_is_not_stored(plugin: Path, lengt
 def test_php_of_an_old_host_runs_them(plugin: Path, tmp_path: Path) -> None:
     need(old_php_cgi_available())
 
-    head, content, beside = ask(plugin, b'{"update_id": 1, "message": {"chat": {"id": 1}}}', [old_php_cgi(tmp_path)])
+    head, content, beside = ask(plugin, b'{"update_id": 1, "message": {"chat": {"id": 1}}}', old_php_cgi(tmp_path))
 
     assert json.loads(content)["ok"] is True, (head, content, beside)
     assert not re.search("Parse error|Fatal error|Warning:|Deprecated:|Notice:", beside + content.decode())

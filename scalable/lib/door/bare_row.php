@@ -109,7 +109,7 @@ function scalable_insert($database, $table, $body, $id)
     $columns = "(payload, status, attempts, available_at, created_at, updated_at";
     $values = "(?, 'pending', 0, $now, $now, $now";
     try {
-        $insert = $database->prepare("INSERT INTO $table $columns, update_id, lane) VALUES $values, ?, ?)");
+        $insert = $database->prepare("INSERT INTO `$table` $columns, update_id, lane) VALUES $values, ?, ?)");
         $insert->execute(array($body, $id, SCALABLE_BARE_LANE));
     } catch (PDOException $error) {
         if ($error->getCode() === '23000' && ($known = scalable_job_of($database, $table, $id)) !== null) {
@@ -120,14 +120,14 @@ function scalable_insert($database, $table, $body, $id)
             throw $error;
         }
         // The table of the first version, which no Python has brought up to date: none of ours has stored in it.
-        $database->prepare("INSERT INTO $table $columns) VALUES $values)")->execute(array($body));
+        $database->prepare("INSERT INTO `$table` $columns) VALUES $values)")->execute(array($body));
     }
     return (int) $database->lastInsertId();
 }
 
 function scalable_job_of($database, $table, $id)
 {
-    $find = $database->prepare("SELECT id FROM $table WHERE update_id = ?");
+    $find = $database->prepare("SELECT id FROM `$table` WHERE update_id = ?");
     $find->execute(array($id));
     $found = $find->fetchColumn();
     return $found === false ? null : (int) $found;

@@ -4,8 +4,9 @@
  * in the place of this process. Included by door.php where no pool has answered, and in a shell.
  */
 
-/* Under the time in which a web server and Telegram give up, with what went before (door.php). */
-const SCALABLE_SCRIPT_SECONDS = 20;
+/* Under the time in which a web server and Telegram give up, with what went before (door.php). A tick lets a worker run
+   for 25 seconds before it answers. */
+const SCALABLE_SCRIPT_SECONDS = array('webhook_queue' => 20, 'dashboard' => 30, 'worker' => 45);
 /* How long a script may go on that has given its whole answer: it may be starting a worker. */
 const SCALABLE_AFTER_SECONDS = 10;
 const SCALABLE_MAX_ANSWER = 67108864;
@@ -66,8 +67,14 @@ function scalable_answer_by_python($folder, $name, $variables, $body, $data_fold
     $search = '/bin/sh -c ' . scalable_quoted(SCALABLE_SEARCH) . ' sh '
         . scalable_quoted(is_dir($data_folder) && scalable_is_ours($data_folder) ? $note : '');
     // What is known may not start any more, since the host has another Python.
-    return ($known !== null && scalable_answer_by("$known " . scalable_quoted($script), $environment, $body, $folder))
-        || scalable_answer_by("$search " . scalable_quoted($script), $environment, $body, $folder);
+    $commands = $known === null ? array($search) : array($known, $search);
+    $ends = microtime(true) + SCALABLE_SCRIPT_SECONDS[$name];
+    foreach ($commands as $command) {
+        if (scalable_answer_by("$command " . scalable_quoted($script), $environment, $body, $folder, $ends)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The program and its option, as a shell takes them, by the script's first line or by what was noted; null: search. */
@@ -88,7 +95,7 @@ function scalable_quoted($text)
 }
 
 /* Whether this command has answered the request. Its standard error is that of this process: the server's log. */
-function scalable_answer_by($command, $environment, $body, $folder)
+function scalable_answer_by($command, $environment, $body, $folder, $ends)
 {
     $pipes = array();
     $wanted = array(array('pipe', 'r'), array('pipe', 'w'));
@@ -96,7 +103,7 @@ function scalable_answer_by($command, $environment, $body, $folder)
     if (!is_resource($process)) {
         return false;
     }
-    $answer = scalable_converse($pipes[0], $pipes[1], $body, microtime(true) + SCALABLE_SCRIPT_SECONDS);
+    $answer = scalable_converse($pipes[0], $pipes[1], $body, $ends);
     $has_answered = $answer !== null && scalable_pass_on($answer);
     if ($has_answered) {
         function_exists('fastcgi_finish_request') ? fastcgi_finish_request() : flush();

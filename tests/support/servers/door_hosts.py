@@ -14,6 +14,7 @@ from tests.support.need import need
 from tests.support.places import REPOSITORY, private_root
 from tests.support.servers import nginx as nginx_server
 from tests.support.servers.apache import MODULES_FOLDER, WEB_USER, apache_available
+from tests.support.servers.children import Child
 from tests.support.servers.nginx import nginx_available, start_nginx
 from tests.support.servers.php_fpm import NAME_WITH_PDO, php_fpm_available, start_php_fpm
 from tests.support.servers.site import Answer, Site, request, wait_until
@@ -52,11 +53,12 @@ class DoorHost:
         """Its owner, who has logged in."""
         return Visitor(f"{self.url}/dashboard.php").log_in(OWNER)
 
-    def start_pool(self, **settings: str) -> None:
+    def start_pool(self, **settings: str) -> Child:
         """A pool, with both of its sockets."""
-        self.site.start_pool(**settings)
+        pool = self.site.start_pool(**settings)
         wait_until((self.data / ".ht-updates.sock").exists, self.site.logs, 30)
         wait_until((self.data / ".ht-gateway.sock").exists, self.site.logs, 30)
+        return pool
 
     def forbid_python(self) -> None:
         """Webhook and dashboard in Python are not there any more to be started for a request."""
