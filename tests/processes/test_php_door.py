@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.setup.settings_file import read_settings_file
+from tests.support.fakes.stranger import stranger
 from tests.support.need import need
 from tests.support.places import REPOSITORY
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
@@ -134,11 +137,11 @@ def request(plugin: Path, **more: str) -> dict[str, str]:
     }
 
 
-def ask(plugin: Path, body: bytes, program: str = PHP_CGI, **more: str) -> tuple[bytes, bytes, str]:
+def ask(plugin: Path, body: bytes, *options: str, program: str = PHP_CGI, **more: str) -> tuple[bytes, bytes, str]:
     """Head and body of the answer, and what was written beside it."""
     environment = request(plugin, CONTENT_LENGTH=str(len(body)), **more)
     done = subprocess.run(
-        [program], input=body, capture_output=True, env=environment, timeout=60, check=False, cwd=plugin
+        [program, *options], input=body, capture_output=True, env=environment, timeout=60, check=False, cwd=plugin
     )
     head, _, content = done.stdout.partition(b"\r\n\r\n")
     return head, content, done.stderr.decode()
@@ -248,7 +251,9 @@ def test_a_body_that_is_not_as_long_as_it_says_is_not_stored(plugin: Path, lengt
 def test_php_of_an_old_host_runs_them(plugin: Path, tmp_path: Path) -> None:
     need(old_php_cgi_available())
 
-    head, content, beside = ask(plugin, b'{"update_id": 1, "message": {"chat": {"id": 1}}}', old_php_cgi(tmp_path))
+    head, content, beside = ask(
+        plugin, b'{"update_id": 1, "message": {"chat": {"id": 1}}}', program=old_php_cgi(tmp_path)
+    )
 
     assert json.loads(content)["ok"] is True, (head, content, beside)
     assert not re.search("Parse error|Fatal error|Warning:|Deprecated:|Notice:", beside + content.decode())
@@ -267,6 +272,56 @@ def test_a_part_that_a_web_server_runs_by_itself_does_nothing(plugin: Path, name
     _, content, _ = ask(plugin, b"", SCRIPT_FILENAME=str(plugin / "lib" / "door" / f"{name}.php"))
 
     assert content == b""
+
+
+ALONE = ("-d", "disable_functions=proc_open")
+
+
+@pytest.mark.parametrize("place", ["socket", "127.0.0.1", "127.0.0.2", "localhost:", "[::1]"])
+def test_the_login_of_the_database_is_told_to_no_other_user_of_the_machine(plugin: Path, place: str) -> None:
+    shared = Path(tempfile.mkdtemp(prefix="door-"))
+    shared.chmod(0o777)
+    listens = ("::" if place in ("[::1]", "localhost:") else "0.0.0.0", 0)
+    with stranger(str(shared / "s") if place == "socket" else listens) as him:
+        host = str(shared / "s") if place == "socket" else f"{place.rstrip(':')}:{him.port}"
+        (plugin / ".htenv").write_text(f"BOT_DB_HOST={host}\nBOT_DB_NAME=n\nBOT_DB_USER=u\nBOT_DB_PASS=p4ss\n")
+
+        head, _, beside = ask(plugin, b'{"update_id": 1}', *ALONE)
+
+        assert b"Status: 503" in head
+        assert "so nothing was sent" in beside
+        assert "p4ss" not in beside
+        assert him.heard() == b""
+    shutil.rmtree(shared)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "BOT_DB_HOST",
+        "BOT_DB_NAME=n\n",
+        "BOT_DB_HOST=127.0.0.1;dbname=x\nBOT_DB_NAME=n\nBOT_DB_USER=u\nBOT_DB_PASS=p\n",
+        "BOT_QUEUE_TABLE=x`y\n",
+        "BOT_WEBHOOK_SECRET='a\nb'\n",
+        "BOT_WEBHOOK_SECRET='unfinished\n",
+    ],
+)
+def test_with_settings_that_are_in_doubt_nothing_is_stored(plugin: Path, settings: str) -> None:
+    (plugin / ".htenv").write_text(settings)
+
+    head, content, beside = ask(plugin, b'{"update_id": 1}', *ALONE)
+
+    assert b"Status: 503" in head, (head, content)
+    assert "update not taken" in beside
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"update_id": "1"}', b'{"update_id": 0}', b'{"update_id": true}', b'{"x": 1}', b"\xff"]
+)
+def test_what_is_no_update_with_an_id_waits_for_python(plugin: Path, body: bytes) -> None:
+    head, _, _ = ask(plugin, body, *ALONE)
+
+    assert b"Status: 503" in head
 
 
 WAYS = {"in its place": [], "beside it": ["-d", "disable_functions=pcntl_exec"]}

@@ -150,8 +150,12 @@ function scalable_settings_file($folder)
 function scalable_is_ours($path)
 {
     $owner = @fileowner($path);
-    return $owner !== false && ($owner === 0 || $owner === scalable_allowed('getmyuid')
-        || $owner === scalable_allowed('posix_geteuid') || $owner === @fileowner(__FILE__));
+    return $owner !== false && in_array($owner, scalable_own_users(), true);
+}
+
+function scalable_own_users()
+{
+    return array(0, scalable_allowed('getmyuid'), scalable_allowed('posix_geteuid'), @fileowner(__FILE__));
 }
 
 /* What the function returns; null where the host forbids it (disable_functions), or PHP was built without it. */
