@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scalable.lib.ingest import update_gateway as module
 from scalable.lib.ingest.batch_receiver import BatchReceiver
 from scalable.lib.ingest.fast_cgi.protocol import MAX_BODY_BYTES, netstring
+from scalable.lib.ingest.request_body import MAX_UPDATE_BYTES
 from scalable.lib.ingest.update_gateway import MOST_CONNECTIONS, UpdateGateway
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import SqliteAddress
@@ -145,9 +146,11 @@ def test_any_other_request_is_declined(site: Installation, name: str) -> None:
         (b"[]", {}),
         (b"", {}),
         (b'{"message": {}}', {}),
+        (update(1, text="x" * MAX_UPDATE_BYTES), {}),
         (update(1), {"HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN": "another"}),
         (update(1), {"HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN": ""}),
     ],
+    ids=range(7),
 )
 def test_what_is_no_update_of_telegram_with_an_id_is_declined(
     site: Installation, body: bytes, variables: dict[str, str]

@@ -86,7 +86,8 @@ function scalable_body()
 {
     $body = (string) file_get_contents('php://input', false, null, 0, SCALABLE_MAX_BODY + 1);
     $told = isset($_SERVER['CONTENT_LENGTH']) ? (string) $_SERVER['CONTENT_LENGTH'] : '';
-    $length = $told !== '' && strspn($told, '0123456789') === strlen($told) ? (int) $told : strlen($body);
+    $is_number = strspn($told, '0123456789') === strlen($told);
+    $length = $told === '' ? strlen($body) : ($is_number ? (int) $told : -1);
     if (max($length, strlen($body)) > SCALABLE_MAX_BODY) {
         scalable_refuse(413, 'the request body is larger than ' . SCALABLE_MAX_BODY . ' bytes');
         return null;

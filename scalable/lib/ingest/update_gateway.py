@@ -26,7 +26,7 @@ from waitress.wasyncore import dispatcher, loop
 from scalable.lib.ingest.batch_receiver import BatchReceiver
 from scalable.lib.ingest.fast_cgi.protocol import MAX_BODY_BYTES, MAX_VARIABLES_BYTES, UPDATES_SOCKET_NAME, netstring
 from scalable.lib.ingest.pool_gateway import private_socket, request_variables
-from scalable.lib.ingest.request_body import content_length
+from scalable.lib.ingest.request_body import MAX_UPDATE_BYTES, content_length
 from scalable.lib.ingest.responses import JsonResponse
 from scalable.lib.ingest.webhook_address import address_of
 from scalable.lib.logs import event
@@ -102,6 +102,8 @@ class UpdateGateway:
     def take(self, client: _Connection, variables: dict[str, str], body: bytes) -> bool:
         """Whether the request is an update that is stored soon, and its client told."""
         if variables.get("REQUEST_METHOD") != "POST" or variables.get("SCALABLE_SCRIPT") != WEBHOOK:
+            return False
+        if len(body) > MAX_UPDATE_BYTES:
             return False
         token = variables.get(SECRET_VARIABLE, "")
         if not self._are_ours(variables) or self._is_new_address(variables, token):
