@@ -254,3 +254,13 @@ def test_any_bytes_in_any_parts_are_a_request_or_refused(data: bytes, size: int)
             assert whole is None or isinstance(whole[0], dict)
     except ValueError:
         pass
+
+
+def test_a_request_that_fails_is_declined_and_the_next_one_is_taken(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(site.gateway, "_are_ours", lambda _: 1 / 0)
+        assert [site.ask(update(number)) for number in (1, 2)] == [b"", b""]
+
+    assert job_of(site.ask(update(1)))

@@ -97,7 +97,9 @@ class UpdateGateway:
 
     def accepted(self, accepted: socket.socket) -> None:
         """A client has come."""
-        self._connections.append(_Connection(accepted, self, self._sockets))
+        connection = _Connection(accepted, self, self._sockets)
+        self._connections.append(connection)
+        connection.read_at_once()
 
     def take(self, client: _Connection, variables: dict[str, str], body: bytes) -> bool:
         """Whether the request is an update that is stored soon, and its client told."""
@@ -153,6 +155,10 @@ class _Listener(dispatcher):
         """Never."""
         return False
 
+    def handle_error(self) -> None:
+        """The top of what is done for those who come; it goes on listening."""
+        log.exception(event("update not taken over"))
+
     def handle_accept(self) -> None:
         """All that have come together."""
         while self._gateway.has_room:
@@ -189,6 +195,16 @@ class _Connection(dispatcher):
     def is_over(self, overdue: float) -> bool:
         """Whether nothing more happens here; `overdue`: a request that began before that will not come any more."""
         return self._is_answered or (not self.is_taken and self._since < overdue)
+
+    def read_at_once(self) -> None:
+        """What is there already: mostly the whole request, because its client sends it with the connection."""
+        try:
+            self.handle_read_event()
+        except BlockingIOError:  # not yet
+            pass
+        except Exception:  # the top of a request: the socket that listens has to go on
+            log.exception(event("update not taken over"))
+            self.hand_back(b"")
 
     def handle_read(self) -> None:
         """A part of the request."""
