@@ -27,6 +27,8 @@ ROUNDS, CGI_REQUESTS, REQUESTS, CONNECTIONS = 10, 20, 400, 8
 # Keeps the one worker busy, so that only the webhook is measured and not what workers do meanwhile.
 SLEEPING_BOT = "import time\ntime.sleep(3600)\n"
 QUICK_LINE = "#!/usr/bin/python3 -S"
+# webhook_queue.php: no Python behind the web server.
+DOOR, DOOR_REQUESTS = "the door in PHP, a pool runs", 200
 EMPTY_APP = """
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "13")])
@@ -35,9 +37,9 @@ def application(environ, start_response):
 APACHE = """
 LoadModule proxy_module {modules}/mod_proxy.so
 LoadModule proxy_fcgi_module {modules}/mod_proxy_fcgi.so
-<Files "fpm.php">
+<FilesMatch "^(fpm|webhook_queue)[.]php$">
     SetHandler "proxy:unix:{socket}|fcgi://localhost"
-</Files>
+</FilesMatch>
 {passenger}
 # So that neither application's processes end to make place for the other's.
 PassengerMaxPoolSize 8
@@ -75,6 +77,10 @@ def run(server: Server, say: Callable[[str], None]) -> str:
             rows.append(_slower("CGI, a pool runs", "php-cgi", cgi, php_cgi, ids, CGI_REQUESTS, 0.5, say))
             _start_sooner(site)
             rows.append(_slower(f"the same, `{QUICK_LINE}`", "php-cgi", cgi, php_cgi, ids, CGI_REQUESTS, 0.5, say))
+            door = f"{site.apache.url}/scalable/webhook_queue.php"
+            latencies(door, ids, 3)
+            rows.append(_slower(DOOR, "php-fpm", door, php_fpm, ids, DOOR_REQUESTS, 0.8, say))
+            rows.append(_faster(DOOR, "php-fpm", door, php_fpm, ids, 1.2, say))
             ours = Side(own, (pool,), "bot_jobs")
             theirs = Side(php_fpm, (site.apache.process.pid, fpm), "php_jobs")
             rates, processor = compare(server, ours, theirs, say)

@@ -65,7 +65,7 @@ def main(arguments):
     return run_pool(
         installation.pool_parts(installation.leader_checks()),
         server=installation.web_server(options.serve) if options.serve else None,
-        gateway=installation.open_gateway(),
+        gateways=installation.open_gateways(),
         invented=invented,
         check=lambda: open_installation().check_bot(),
     )

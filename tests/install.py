@@ -102,6 +102,14 @@ PRIVATE_PROGRAMS = (
     PrivateProgram("python-3.14", "the tests on the newest Python", "sid", "python3.14", "3.14."),
     # Their packages would start a service, which the unpacked programs do not.
     PrivateProgram("php-fpm-8.4", "the tests of a host's PHP-FPM", "trixie", "php8.4-fpm", "8.4."),
+    PrivateProgram(
+        "php-fpm-pdo",
+        "the tests of the doors in PHP",
+        "trixie",
+        "php8.4-fpm",
+        "8.4.",
+        ("php8.4-mysql", "php8.4-sqlite3"),
+    ),
     PrivateProgram("php-fpm-mysql", "the benchmark of the webhook", "trixie", "php8.4-fpm", "8.4.", ("php8.4-mysql",)),
     PrivateProgram("nginx-1.26", "nginx in front of the pool's own server", "trixie", "nginx", "1.26."),
     PrivateProgram("php-cgi-7.4", "the tests of a bot run by an old php-cgi", "bullseye", "php7.4-cgi", "7.4."),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Optional
 
 from scalable.lib.errors import BotUnsuitable
 from scalable.lib.logs import event
+from scalable.lib.queue.bare_rows import adopt_bare_rows
 from scalable.lib.setup.config import Config, load_config
 from scalable.lib.setup.storage import Storage
 from scalable.lib.worker.maintenance import Maintenance
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from scalable.lib.dashboard.request import DashboardSettings
     from scalable.lib.ingest.poller import Poller
     from scalable.lib.ingest.pool_gateway import Gateway
+    from scalable.lib.ingest.update_gateway import UpdateGateway
     from scalable.lib.ingest.wsgi import Wsgi
     from scalable.lib.pool.bot_hold import BotHold
     from scalable.lib.pool.command import InventedToken
@@ -204,7 +206,18 @@ class Installation(Storage):
     def maintenance(self) -> Maintenance:
         """The periodic work on the queue, with the ages of these settings."""
         ages = self.config.keep_done_seconds, self.config.keep_failed_seconds
-        return Maintenance(self.queue(), *ages, remember_address=self.remember_address, run_logs=self.run_logs())
+        queue, order = self.queue(), self.config.queue_order
+
+        def adopt_bare() -> int:
+            return adopt_bare_rows(queue.table, order)
+
+        return Maintenance(
+            queue,
+            *ages,
+            remember_address=self.remember_address,
+            run_logs=self.run_logs(),
+            adopt_bare=adopt_bare,
+        )
 
     def run_logs(self) -> RunLogs:
         """Where the workers of this installation note on this machine what they run."""
@@ -282,18 +295,32 @@ class Installation(Storage):
         )
         return WebServer(self.create_site(prefix), listen, receiver)
 
-    def open_gateway(self) -> Optional[Gateway]:
-        """What answers the CGI requests of this installation from now on; None when it cannot be opened."""
-        from scalable.lib.ingest.pool_gateway import open_gateway
+    def open_gateways(self) -> list[Gateway | UpdateGateway]:
+        """What answers the requests that scripts of this machine hand over, from now on; without what cannot be opened.
+
+        The one for updates alone comes second: its clients find the other when it declines.
+        """
+        from scalable.lib.ingest.batch_receiver import BatchReceiver
+        from scalable.lib.ingest.pool_gateway import open_gateway, opened_or_none
         from scalable.lib.ingest.settings_match import SettingsMatch
+        from scalable.lib.ingest.update_gateway import UpdateGateway
+
+        config, folder = self.config, self.data_folder
 
         def read_site(environment: Mapping[str, str], scalable_folder: Path) -> tuple[Path, object]:
-            config = load_config(environment, scalable_folder)
-            return config.settings_file, config.site_settings()
+            asked = load_config(environment, _same_or(config.scalable_folder, scalable_folder))
+            return asked.settings_file, asked.site_settings()
 
         scripts = lru_cache(maxsize=None)(self.create_scripts)
-        match = SettingsMatch(read_site, self.config.site_settings(), scripts)
-        return open_gateway(self.data_folder.path, match)
+        match = SettingsMatch(read_site, config.site_settings(), scripts)
+        receiver = BatchReceiver("", self.own_queue, config.webhook_secret, config.queue_order, folder.notify_pool)
+        opened = (
+            open_gateway(folder.path, match),
+            opened_or_none(
+                lambda: UpdateGateway(folder.path, receiver, match.are_same, config.webhook_secret), folder.path
+            ),
+        )
+        return [gateway for gateway in opened if gateway is not None]
 
     def leader_checks(self) -> tuple[Callable[[], None], ...]:
         """What one pool of all does every minute: ask Telegram where the webhook is, and tell the owner of a change.
@@ -339,3 +366,11 @@ class Installation(Storage):
         from scalable.lib.telegram.bot_api import BotApi
 
         return BotApi(self.config.bot_token, self.config.bot_api_url, timeout_seconds)
+
+
+def _same_or(own: Path, other: Path) -> Path:
+    """`own` where `other` is the same folder by another name: PHP names it without its links."""
+    with contextlib.suppress(OSError):
+        if own.samefile(other):
+            return own
+    return other

@@ -11,7 +11,8 @@ from tests.support.servers.site import Site, request, wait_until
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 SCRIPTS = {"webhook_queue.py", "dashboard.py", "worker.py"}
-PUBLIC = {*SCRIPTS, "doctor.php"}
+DOORS = {"webhook_queue.php", "dashboard.php", "worker.php"}
+PUBLIC = {*SCRIPTS, *DOORS, "doctor.php"}
 HOSTING = REPOSITORY / "examples" / "hosting"
 PRIVATE_WORDS = "words-between-two-people"
 # What a host that ignores .htaccess may do for scripts by itself.

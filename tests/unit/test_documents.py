@@ -168,7 +168,7 @@ def test_map_of_the_folders_is_complete() -> None:
     [tree] = [block.text for block in blocks(ROOT / "docs" / "architecture.md") if block.text.startswith("scalable/\n")]
     named = re.findall(r"^  (\S+)  ", tree, re.MULTILINE)
     assert all((SCALABLE / name).exists() for name in named), named
-    scripts = {path.name for path in SCALABLE.glob("*.py")} - {"__init__.py"}
+    scripts = {path.name for pattern in ("*.py", "*.php") for path in SCALABLE.glob(pattern)} - {"__init__.py"}
     assert scripts | {"lib/"} <= set(named)
 
 
@@ -206,10 +206,11 @@ def test_document_is_utf8_with_unix_line_ends_and_no_line_ends_in_a_space(docume
 
 def test_names_the_web_server_may_serve_occur_only_once_below_the_folder() -> None:
     # FilesMatch looks at a file's name alone, in every subfolder.
-    [pattern] = set(re.findall(r'<FilesMatch "([^"]+)">', read(ACCESS_FILE)))
+    patterns = set(re.findall(r'<FilesMatch "([^"]+)">', read(ACCESS_FILE)))
     below = (path.relative_to(SCALABLE) for path in SCALABLE.rglob("*") if "vendor" not in path.parts)
-    shown = {str(path) for path in below if re.search(pattern, path.name)}
-    assert shown == {"webhook_queue.py", "dashboard.py", "worker.py"}
+    shown = {str(path) for path in below if any(re.search(pattern, path.name) for pattern in patterns)}
+    doors = {f"{name}.{ending}" for name in ("webhook_queue", "dashboard", "worker") for ending in ("py", "php")}
+    assert shown == {*doors, "doctor.php"}
 
 
 # A command line can be read by every user of the machine, and is kept in the history of a shell.

@@ -15,7 +15,8 @@ from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.views.webhook_info import read_webhook
 
 log = logging.getLogger(__name__)
-WEBHOOK_SCRIPT = "webhook_queue.py"
+# Beside each page: the door in PHP stands where the web server runs no Python.
+WEBHOOK_SCRIPTS = {".py": "webhook_queue.py", ".php": "webhook_queue.php"}
 _QUESTIONS = {"webhook-set": "sure_webhook_set", "webhook-back": "sure_webhook_back"}
 
 
@@ -48,7 +49,9 @@ class WebhookActions:
 
     def _ask(self, name: str) -> HTTPResponse:
         page = self._request.page()
-        here = f"https://{self._request.environ.get('HTTP_HOST', '')}{page.base.rpartition('/')[0]}/{WEBHOOK_SCRIPT}"
+        folder, _, own_script = page.base.rpartition("/")
+        script = WEBHOOK_SCRIPTS[".php" if own_script.endswith(".php") else ".py"]
+        here = f"https://{self._request.environ.get('HTTP_HOST', '')}{folder}/{script}"
         seen = read_webhook(self._queue.notes.read())
         url = here if name == "webhook-set" else seen.before if seen else ""
         return self._request.html(200, "webhook_ask.tpl", page, question=page.t(_QUESTIONS[name]), action=name, url=url)

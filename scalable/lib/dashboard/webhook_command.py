@@ -127,7 +127,7 @@ def advice(seen: WebhookInfo) -> list[str]:
         )
     if seen.has_certificate:
         lines.append("advice: this webhook was given a certificate of its own; to come back to it, give that again")
-    if seen.url and seen.url.startswith("https://") and "webhook_queue.py" not in seen.url:
+    if seen.url and seen.url.startswith("https://") and not seen.leads_here:
         lines.append("note: this address is not webhook_queue.py, so updates do not come into the queue")
     if not seen.url and not seen.trouble:
         lines.append("note: without a webhook updates wait at Telegram until you set one, or: webhook_queue.py poll")

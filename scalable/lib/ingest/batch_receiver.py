@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 from waitress.channel import HTTPChannel
 from waitress.utilities import build_http_date
@@ -27,7 +27,7 @@ from waitress.wasyncore import dispatcher
 from scalable.lib.errors import FastPathUnavailable, ScalableError
 from scalable.lib.ingest.pipeline import Receiver
 from scalable.lib.ingest.plain_request import read_plain_request
-from scalable.lib.ingest.responses import stored
+from scalable.lib.ingest.responses import JsonResponse, stored
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.dialects.sent_statement import SentStatement
@@ -35,6 +35,16 @@ from scalable.lib.queue.enqueue_batch import MOST_AT_ONCE
 from scalable.lib.telegram.update import Update
 
 log = logging.getLogger(__name__)
+
+
+class Client(Protocol):
+    """A connection that an update came by. Both are called once for each update, in any thread."""
+
+    def respond(self, response: JsonResponse) -> None:
+        """The update is stored."""
+
+    def hand_back(self, data: bytes) -> None:
+        """It could not be stored this way: let the application have the whole request, `data`."""
 
 
 class BatchReceiver:
@@ -78,12 +88,17 @@ class BatchReceiver:
     def take(self, channel: Channel, data: bytes) -> bool:
         """Whether `data` is one update and nothing else; then it is stored soon, and its channel told."""
         request = read_plain_request(data, self._path)
-        if request is None:
-            return False
-        update = self._receiver.accept(request.secret_token, request.body)
+        return request is not None and self.take_update(channel, data, request.secret_token, request.body)
+
+    def take_update(self, client: Client, data: bytes, secret_token: str, body: bytes) -> bool:
+        """Whether `body` is an update that can be stored at once; then it is, soon, and `client` told.
+
+        `data`: the whole request, which the client gets back when it was not stored.
+        """
+        update = self._receiver.accept(secret_token, body)
         if update is None:
             return False
-        self._waiting.put(_Taken(channel, data, update, len(request.body)))
+        self._waiting.put(_Taken(client, data, update, len(body)))
         return True
 
     def store_waiting(self, sockets: dict[int, Any]) -> None:
@@ -110,18 +125,17 @@ class BatchReceiver:
     def respond(self, taken: list[_Taken], ids: list[int]) -> None:
         """Tell the clients that their updates are stored."""
         self._under_way = None
-        date = build_http_date(int(time.time()))
         for each, job_id in zip(taken, ids):
-            each.channel.respond(stored(job_id).for_http(date))
+            each.client.respond(stored(job_id))
         self._receiver.finish((each.update, job_id, each.body_bytes) for each, job_id in zip(taken, ids))
 
-    def leave_to_waitress(self, taken: list[_Taken]) -> None:
+    def hand_back(self, taken: list[_Taken]) -> None:
         """Let the webhook application have them, which will report the same error, and all that would wait for it."""
         self._under_way = None
         while self.waiting:
             taken.append(self._waiting.get())
         for each in taken:
-            each.channel.leave_to_waitress(each.data)
+            each.client.hand_back(each.data)
 
     def _next_batch(self) -> list[_Taken]:
         taken = [self._waiting.get()]
@@ -144,7 +158,7 @@ class BatchReceiver:
         except Exception as error:  # the top of this thread
             if not isinstance(error, ScalableError):
                 log.exception(event("updates not stored together", count=len(taken)))
-            self.leave_to_waitress(taken)
+            self.hand_back(taken)
         else:
             self.respond(taken, ids)
 
@@ -172,14 +186,14 @@ class _UnderWay(dispatcher):
         except Exception as error:  # the top of what is done for these updates
             if not isinstance(error, ScalableError):
                 log.exception(event("updates not stored together", count=len(self._taken)))
-            self._batch_receiver.leave_to_waitress(self._taken)
+            self._batch_receiver.hand_back(self._taken)
 
     def end_if_overdue(self) -> None:
         """Do not wait longer than for any other statement."""
         if self._statement is not None and self._statement.is_overdue:
             self.del_channel()
             self._steps.close()
-            self._batch_receiver.leave_to_waitress(self._taken)
+            self._batch_receiver.hand_back(self._taken)
 
     def writable(self) -> bool:
         """Never: statements are sent at once."""
@@ -227,15 +241,16 @@ class Channel(HTTPChannel):
             self._is_taken = is_taken = is_new and self._batch_receiver.take(self, data)
         return is_taken or super().received(data)
 
-    def respond(self, content: bytes) -> None:
+    def respond(self, response: JsonResponse) -> None:
         """Send the response to the update that was taken, unless the client is gone. In any thread."""
+        content = response.for_http(build_http_date(int(time.time())))
         with self.requests_lock:
             self._is_taken = False
             self._send(content)
         if self._unread or self.will_close:
             self._in_loop(self._go_on)
 
-    def leave_to_waitress(self, data: bytes) -> None:
+    def hand_back(self, data: bytes) -> None:
         """Let waitress have the update that was taken, as it came. In any thread."""
         with self.requests_lock:
             self._unread = data + self._unread
@@ -262,9 +277,9 @@ class Channel(HTTPChannel):
 
 @dataclass(frozen=True)
 class _Taken:
-    """An update on its way, the whole request it came in, and the connection that waits for the response."""
+    """An update on its way, the whole request it came in, and who waits for the response."""
 
-    channel: Channel
+    client: Client
     data: bytes = field(repr=False)
     update: Update
     body_bytes: int

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Optional, TypeVar
 
 from scalable.lib.ingest.cgi import answer_request
 from scalable.lib.ingest.fast_cgi.protocol import (
@@ -36,6 +36,7 @@ from scalable.lib.sockets import short_address
 
 log = logging.getLogger(__name__)
 Choose = Callable[[Mapping[str, str]], Optional[Wsgi]]
+Opened = TypeVar("Opened")
 # Each may use one connection of the database. A shared host allows ten and more to all the processes of a user.
 THREADS = 4
 # Requests of one moment that may wait for a thread; a further one is answered without the gateway.
@@ -54,16 +55,7 @@ class Gateway:
     def __init__(self, folder: Path, choose: Choose) -> None:
         self.path = folder / os.fsdecode(SOCKET_NAME)
         self._choose = choose
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.path.unlink(missing_ok=True)  # of a pool that was killed; the caller holds the pool's lock
-            with short_address(os.fsencode(self.path)) as address:
-                self._socket.bind(address)
-            self.path.chmod(0o600)
-            self._socket.listen(BACKLOG)  # only now can a client connect
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = private_socket(self.path, BACKLOG)
         self._stopping = threading.Event()
         self._say_so = OncePer(60)
         self._threads = [
@@ -121,20 +113,48 @@ class Gateway:
 
 def open_gateway(folder: Path, choose: Choose) -> Optional[Gateway]:
     """A gateway; None, with a line in the log, when there can be none: then CGI requests are answered without it."""
+    return opened_or_none(lambda: Gateway(folder, choose), folder)
+
+
+def opened_or_none(open_one: Callable[[], Opened], folder: Path) -> Optional[Opened]:
+    """What `open_one` opens in `folder`; None, with a line in the log, when it raises OSError."""
     try:
-        return Gateway(folder, choose)
+        return open_one()
     except OSError as error:
         log.warning(event("no gateway, web scripts start slower", path=folder, cause=error))
         return None
 
 
-def _read_request(stream: BinaryIO) -> tuple[dict[str, str], BinaryIO]:
-    """The variables of a request, as PEP 3333 wants text from outside, and its body. Raises ValueError."""
-    block = read_netstring(stream.read, MAX_VARIABLES_BYTES)
-    fields = (block or b"").decode("latin-1").split("\0")
-    if block is None or len(fields) % 2 != 1:
+def private_socket(path: Path, backlog: int) -> socket.socket:
+    """A socket that listens at `path` for this user alone. Raises OSError.
+
+    One that is there is that of a pool that was killed: the caller holds the pool's lock.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        with short_address(os.fsencode(path)) as address:
+            listening.bind(address)
+        path.chmod(0o600)
+        listening.listen(backlog)  # only now can a client connect
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def request_variables(block: bytes) -> dict[str, str]:
+    """The variables of a request, as PEP 3333 wants text from outside. Raises ValueError."""
+    fields = block.decode("latin-1").split("\0")
+    if len(fields) % 2 != 1:
         raise ValueError("expected the variables of a request, each ended by a NUL byte")
-    variables = dict(zip(fields[::2], fields[1::2]))
+    return dict(zip(fields[::2], fields[1::2]))
+
+
+def _read_request(stream: BinaryIO) -> tuple[dict[str, str], BinaryIO]:
+    """The variables of a request and its body. Raises ValueError."""
+    block = read_netstring(stream.read, MAX_VARIABLES_BYTES)
+    variables = request_variables(b"\0" if block is None else block)
     length = content_length(variables.get("CONTENT_LENGTH", ""))
     if length > MAX_BODY_BYTES:
         raise ValueError(f"expected a body of at most {MAX_BODY_BYTES} bytes, got {length}")

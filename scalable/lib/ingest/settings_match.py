@@ -53,18 +53,19 @@ class SettingsMatch:
         self._remind = OncePer(REMINDER_SECONDS)
 
     def __call__(self, variables: Mapping[str, str]) -> Optional[Wsgi]:
-        folder = _text(variables.get("SCALABLE_FOLDER", ""))
-        environment = {name: _text(value) for name, value in variables.items() if name.startswith("BOT_")}
-        if not self._are_same(environment, Path(folder)):
+        if not self.are_same(variables):
             return None
         return self._scripts().get(_text(variables.get("SCALABLE_SCRIPT", "")))
 
-    def _are_same(self, environment: dict[str, str], folder: Path) -> bool:
+    def are_same(self, variables: Mapping[str, str]) -> bool:
+        """Whether the process that sends these variables of a request has the settings of this one."""
+        folder = _text(variables.get("SCALABLE_FOLDER", ""))
+        environment = {name: _text(value) for name, value in variables.items() if name.startswith("BOT_")}
         key = (folder, *sorted(environment.items()))
         known = self._known.get(key)
         if known is None or known.stamp != _stamp(known.file):
             try:
-                known = self._compare(environment, folder)
+                known = self._compare(environment, Path(folder))
             except ConfigurationError:  # the CGI process reports the same error to its visitor and its log
                 return False
             if len(self._known) >= MAX_KNOWN:

@@ -23,6 +23,7 @@ from scalable.lib.queue.database_queue import POOL_CONNECTIONS
 
 if TYPE_CHECKING:
     from scalable.lib.ingest.pool_gateway import Gateway
+    from scalable.lib.ingest.update_gateway import UpdateGateway
     from scalable.lib.pool.web_server import WebServer
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def grace_seconds(bot_timeout_seconds: float) -> float:
 def run_pool(
     parts: PoolParts,
     server: Optional[WebServer],
-    gateway: Optional[Gateway],
+    gateways: Sequence[Gateway | UpdateGateway],
     invented: Optional[InventedToken],
     check: Callable[[], object],
 ) -> int:
@@ -126,7 +127,7 @@ def run_pool(
     pool.listen(has_terminal=sys.stdin is not None and sys.stdin.isatty())
     log.info(event("pool started", pid=os.getpid(), workers=parts.size, database=parts.queue.database.place))
     services.start()
-    if gateway is not None:
+    for gateway in gateways:
         gateway.start()
     if server is not None:
         server.start()
@@ -136,7 +137,7 @@ def run_pool(
     finally:
         if server is not None:
             server.stop()
-        if gateway is not None:
+        for gateway in reversed(gateways):
             gateway.stop()
         services.stop()
 

@@ -19,6 +19,7 @@ from scalable.lib.queue.views.webhook_info import (
     WebhookInfo,
     before_text,
     from_telegram,
+    is_webhook,
     read_webhook,
 )
 from scalable.lib.runners.bot_secret import BotSecret, SecretOfBot
@@ -138,7 +139,7 @@ class WebhookAdmin:
             url = before.url
             api.call("deleteWebhook")
             log.warning(event("webhook taken away", url=url.partition("?")[0]))
-            if url and not ("/webhook_queue.py" in url and WEBHOOK_BEFORE in self._notes.read()):
+            if url and not (is_webhook(url) and WEBHOOK_BEFORE in self._notes.read()):
                 self._notes.write(WEBHOOK_BEFORE, before_text(before))
         return self.look_up()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalable.lib.queue import (
+    bare_rows,
     far_times,
     held_jobs,
     lane_walk,
@@ -46,6 +47,8 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "expire": (maintenance.OVERDUE, {"limit": 100}),
     "slow down": (maintenance.URGENT_TOO_LONG, {"limit": 100}),
     "adopt": (maintenance.STRANDED, {"limit": 100}),
+    "adopt bare rows": (bare_rows.WAITING_BARE, {"bare": bare_rows.BARE, "limit": 100}),
+    "running bare row": (bare_rows.RUNNING_BARE, {"bare": bare_rows.BARE}),
     "make due": (far_times.DUE_TOO_LATE, {"limit": 100, "other_program": "", **_AHEAD}),
     "shorten leases": (far_times.LONG_LEASES, {"limit": 100, "tolerance_seconds": 10, "longest_seconds": 360}),
     "prune": (maintenance.OLD, {"status": "done", "seconds": 1, "limit": 100}),

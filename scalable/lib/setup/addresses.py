@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Optional
 
 from scalable.lib.errors import ConfigurationError, DatabaseUnavailable, SchemaMissing
-from scalable.lib.queue.views.webhook_info import read_webhook
+from scalable.lib.queue.views.webhook_info import is_webhook, read_webhook
 from scalable.lib.redaction import without_token
 from scalable.lib.setup.config import Config
 from scalable.lib.setup.public_check import folder_url
@@ -25,7 +25,7 @@ def webhook_address(folder: Path, bot: Optional[Path], current: str) -> str:
 
     When `current` ends with the name of the bot's file, the result is exact, because scalable/ is beside that file.
     """
-    if WEBHOOK_SCRIPT in current:
+    if is_webhook(current):
         return current
     beside = _folder_of(current, bot)
     return f"{beside or _guess(folder.parent)}{folder.name}/{WEBHOOK_SCRIPT}"
@@ -34,7 +34,7 @@ def webhook_address(folder: Path, bot: Optional[Path], current: str) -> str:
 def bot_address(folder: Path, bot: Optional[Path], current: str, before: str) -> str:
     """Where the bot itself is: where Telegram sends updates now, or sent them `before`, if that is not this webhook."""
     for url in (current, before):
-        if url and WEBHOOK_SCRIPT not in url:
+        if url and not is_webhook(url):
             return url
     return f"{_guess(folder.parent)}{bot.name if bot else 'bot.php'}"
 

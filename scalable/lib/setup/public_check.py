@@ -50,22 +50,33 @@ def folder_url(text: str) -> str:
 def check_public(public: Public, ask: Probe = probe) -> list[Finding]:
     """The findings at the address. Stores no job: what it sends to the webhook is no update."""
     try:
-        webhook = _webhook(public, ask(f"{public.url}/webhook_queue.py"))
+        webhook, ending = _webhook(public, ask)
         findings = [webhook]
         if webhook.verdict is Verdict.OK:
-            findings.append(_secret(public, ask))
-        return [*findings, *_dashboard(public, ask), _exposed(public, ask)]
+            findings.append(_secret(public, ask, ending))
+        return [*findings, *_dashboard(public, ask, ending), _exposed(public, ask)]
     except NoAnswer as problem:
         seen = f"{public.url}: {problem}"
         return [warning("address", seen, "a host may be unable to reach itself: open the address in a browser")]
 
 
-def _webhook(public: Public, seen: Response) -> Finding:
-    """Our script answers GET with 405; any other answer comes from the web server."""
+def _webhook(public: Public, ask: Probe) -> tuple[Finding, str]:
+    """Our script answers GET with 405; any other answer comes from the web server. The door in PHP does as well.
+
+    Also the ending of the scripts that run.
+    """
     place = f"{public.url}/webhook_queue.py"
-    if seen.status == 405 and b'"ok"' in seen.body:
-        return ok("webhook", f"{place} runs")
-    return _not_running(place, seen)
+    seen, door = ask(place), f"{public.url}/webhook_queue.php"
+    if _is_ours(seen):
+        return ok("webhook", f"{place} runs"), "py"
+    if _is_ours(ask(door)):
+        said = f"{door} runs; the scripts in Python do not, and need not: use the addresses in PHP"
+        return ok("webhook", said), "php"
+    return _not_running(place, seen), "py"
+
+
+def _is_ours(seen: Response) -> bool:
+    return seen.status == 405 and b'"ok"' in seen.body
 
 
 def _not_running(place: str, seen: Response) -> Finding:
@@ -96,9 +107,9 @@ def _not_running(place: str, seen: Response) -> Finding:
     return error("webhook", f"{place} {what}", remedy)
 
 
-def _secret(public: Public, ask: Probe) -> Finding:
+def _secret(public: Public, ask: Probe, ending: str) -> Finding:
     """With the right secret, a body that is no update is answered with 400, without the secret with 401."""
-    url = f"{public.url}/webhook_queue.py"
+    url = f"{public.url}/webhook_queue.{ending}"
     without = ask(url, NOT_AN_UPDATE, {"Content-Type": "application/json"})
     if not public.secret:
         seen = "BOT_WEBHOOK_SECRET is empty: whoever knows the address can send updates"
@@ -118,8 +129,8 @@ def _secret(public: Public, ask: Probe) -> Finding:
     return error("secret", seen, "write it into scalable/.htenv; else ask the host which proxy takes headers away")
 
 
-def _dashboard(public: Public, ask: Probe) -> list[Finding]:
-    place = f"{public.url}/dashboard.py"
+def _dashboard(public: Public, ask: Probe, ending: str) -> list[Finding]:
+    place = f"{public.url}/dashboard.{ending}"
     seen = ask(place)
     is_ours = b"scalable" in seen.body.lower() and b"#!/" not in seen.body[:200]
     if is_ours and seen.status in (200, 403, 503):

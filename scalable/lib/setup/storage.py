@@ -8,6 +8,7 @@ import threading
 from typing import Optional
 
 from scalable.lib.logs import event
+from scalable.lib.queue.bare_rows import adopt_bare_rows
 from scalable.lib.queue.bot_identity import BotIdentity, confirm_bot
 from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.setup.config import Config
@@ -45,13 +46,15 @@ class Storage:
     def own_queue(self) -> DatabaseQueue:
         """The same for a process that stores updates or runs the bot: its table is not that of another bot.
 
-        Makes the tables if need be. Raises ConfigurationError naming both bots, and DatabaseUnavailable.
+        Makes the tables if need be, and adopts what the door in PHP has stored by itself. Raises ConfigurationError
+        naming both bots, and DatabaseUnavailable.
         """
         queue = self.queue()
         if not self._is_own:
             doubt = confirm_bot(queue.table, self.bot_identity())
             if doubt is not None:
                 log.warning(event("bot of the table looked at", cause=doubt))
+            adopt_bare_rows(queue.table, self._config.queue_order)
             self._is_own = True
         return queue
 

@@ -27,9 +27,9 @@ LEAD_SECONDS = 150.0
 class Maintenance:
     """Reap, expire, adopt, count and prune, with a log line only when something was done. Safe in several processes.
 
-    `remember_address` lets the runners of this machine know where Telegram reaches the bot. `run_logs` tell
-    what a dead worker had run. The other work of `every_minute` is done by one process of all,
-    the leader; when it dies, another one takes the lead.
+    `remember_address` lets the runners of this machine know where Telegram reaches the bot, `run_logs` tell what a dead
+    worker had run, and `adopt_bare` adopts what the door in PHP has stored by itself. The other work of `every_minute`
+    is done by one process of all, the leader; when it dies, another one takes the lead.
     Every method raises DatabaseUnavailable, or SchemaMissing.
     """
 
@@ -41,6 +41,7 @@ class Maintenance:
         clock: Callable[[], float] = time.monotonic,
         remember_address: Callable[[], None] = lambda: None,
         run_logs: Optional[RunLogs] = None,
+        adopt_bare: Callable[[], int] = lambda: 0,
     ) -> None:
         self.leadership = Leadership(queue.table, process_name(), LEAD_SECONDS)
         self._queue = queue
@@ -48,6 +49,7 @@ class Maintenance:
         self._keep_failed_seconds = keep_failed_seconds
         self._remember_address = remember_address
         self._run_logs = run_logs
+        self._adopt_bare = adopt_bare
         self._registry = queue.workers
         self._minutes = queue.minutes
         self._counters = Counters(queue.table, clock)
@@ -78,6 +80,9 @@ class Maintenance:
             self._run_logs.prune()
         if not self.leadership.take():
             return
+        from_door = self._adopt_bare()
+        if from_door:
+            log.info(event("updates that PHP stored adopted", count=from_door))
         adopted = self._queue.adopt()
         if adopted != Adopted():
             log.warning(event("rows of another program adopted", **vars(adopted)))

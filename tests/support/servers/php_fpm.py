@@ -16,7 +16,12 @@ from tests.support.places import private_command, private_root
 
 from .children import Child, wait_until_ready
 
-NAME, NAME_WITH_MYSQL = "php-fpm-8.4", "php-fpm-mysql"
+NAME, NAME_WITH_MYSQL, NAME_WITH_PDO = "php-fpm-8.4", "php-fpm-mysql", "php-fpm-pdo"
+EXTENSIONS = {
+    NAME: (),
+    NAME_WITH_MYSQL: ("mysqlnd", "pdo", "pdo_mysql"),
+    NAME_WITH_PDO: ("mysqlnd", "pdo", "pdo_mysql", "pdo_sqlite"),
+}
 PROGRAM = "usr/sbin/php-fpm8.4"
 START_TIMEOUT_SECONDS = 20.0
 
@@ -49,19 +54,20 @@ class PhpFpm:
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 
 
-def php_fpm_available(*, mysql: bool = False) -> str | None:
+def php_fpm_available(*, mysql: bool = False, name: str = NAME) -> str | None:
     """None when PHP-FPM can be started here, otherwise the reason in one line."""
-    name = NAME_WITH_MYSQL if mysql else NAME
+    name = NAME_WITH_MYSQL if mysql else name
     if private_root(name).is_dir():
         return None
     return f"PHP-FPM: {name} is not there: python3 tests/install.py --only {name}"
 
 
-def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: bool = False) -> PhpFpm:
+def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: bool = False, name: str = NAME) -> PhpFpm:
     """A running PHP-FPM with `children` processes, which answers on its socket; the caller stops it.
 
-    `folder` takes configuration and log; `pool` are further lines of its pool; `mysql`: with PDO for MySQL. Its
-    children run as this user. Raises DidNotStart with the end of the log.
+    `folder` takes configuration and log; `pool` are further lines of its pool; `mysql`: with PDO for MySQL; `name`:
+    another of the programs above. Its children run as this user, unless `pool` names one. Raises DidNotStart with the
+    end of the log.
     """
     path = Path(tempfile.mkdtemp(prefix="fpm-")) / "s"  # a socket path has 107 characters at most (unix(7))
     log = folder / "fpm.log"
@@ -69,12 +75,13 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: boo
     (folder / "fpm.conf").write_text(
         CONFIGURATION.format(folder=folder, user=user, socket=path, children=children, pool=pool)
     )
-    root = private_root(NAME_WITH_MYSQL if mysql else NAME)
+    name = NAME_WITH_MYSQL if mysql else name
+    root = private_root(name)
     command = private_command(root, PROGRAM)
     command += ["--nodaemonize", "-n", "--fpm-config", str(folder / "fpm.conf")]
     extensions = next(iter(root.glob("usr/lib/php/2*")))
     command += ["-d", f"extension_dir={extensions}", "-d", "zend_extension=opcache.so", "-d", "extension=posix.so"]
-    for extension in ("mysqlnd", "pdo", "pdo_mysql") if mysql else ():
+    for extension in EXTENSIONS[name]:
         command += ["-d", f"extension={extension}.so"]
     command += ["--allow-to-run-as-root"] if os.geteuid() == 0 else []
     # TERM and not KILL: only the master gets the signal, and it has to end its own children.

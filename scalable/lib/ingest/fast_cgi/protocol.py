@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MARKS = (b"GATEWAY_INTERFACE", b"REQUEST_METHOD")
 # The file name of the gateway's socket, in the data folder.
 SOCKET_NAME = b".ht-gateway.sock"
+# That of the pool's quickest way in, for updates alone: update_gateway.
+UPDATES_SOCKET_NAME = b".ht-updates.sock"
 # What the gateway says when it begins with a connection; nothing of a request is sent before.
 GREETING = b"scalable 1\n"
 # What is sent to the pool's other socket when an update was stored.

@@ -15,10 +15,16 @@ MAX_TEXT_CHARACTERS = 600
 _WITH_CERTIFICATE = " with a certificate"
 # The shortest time between two calls; less than the minute of a pool, which would miss every second one by a moment.
 WEBHOOK_PAUSE_SECONDS = 55.0
-# In the address of every webhook of this project.
-WEBHOOK_SCRIPT = "/webhook_queue.py"
+# In the address of every webhook of this project, the door in PHP among them.
+_WEBHOOK_SCRIPTS = ("/webhook_queue.py", "/webhook_queue.php")
 # What Telegram had on its way to the address before arrives within this time.
 ON_ITS_WAY_SECONDS = 120.0
+
+
+def is_webhook(url: str) -> bool:
+    """Whether the address is that of our script, as far as its name tells."""
+    path = url.partition("?")[0]
+    return any(script in path for script in _WEBHOOK_SCRIPTS)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class WebhookInfo:
     @property
     def leads_here(self) -> bool:
         """Whether the address is that of our script, as far as its name tells."""
-        return WEBHOOK_SCRIPT in self.url.partition("?")[0]
+        return is_webhook(self.url)
 
     @property
     def host(self) -> str:
