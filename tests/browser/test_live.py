@@ -122,7 +122,7 @@ def test_a_slow_server_is_asked_less_often(pool_place: Place, open_page: OpenPag
     page.route("**/*part=live*", slow)
     asked = live_requests(page)
 
-    eventually(lambda: page.wait_for_timeout(50) or len(asked) >= 3, within_seconds=30)
+    eventually(lambda: page.wait_for_timeout(50) or len(asked) >= 3)
     expect(page.locator("#live-state")).to_have_text("Live, slowed down")
     assert asked[2] - asked[1] > 4 * 0.8
 
@@ -146,7 +146,7 @@ def test_an_idle_page_costs_a_few_bytes_each_time(pool_place: Place, open_page: 
     statuses: list[int] = []
     page.on("response", lambda answer: statuses.append(answer.status) if "part=live" in answer.url else None)
 
-    eventually(lambda: page.wait_for_timeout(100) or statuses.count(304) >= 2, within_seconds=30)
+    eventually(lambda: page.wait_for_timeout(100) or statuses.count(304) >= 2)
 
 
 def test_logging_out_in_another_tab_ends_the_page(pool_place: Place, open_page: OpenPage) -> None:

@@ -146,7 +146,7 @@ def test_the_check_sees_an_overlap_and_an_inversion() -> None:
     assert out_of_order([first, Run(2, "chat:2", 8.0, 9.0), Run(3, None, 8.0, 9.0)]) == []
 
 
-@pytest.mark.timeout(sized(180, 1200))
+@pytest.mark.timeout(sized(300, 1200))
 @pytest.mark.parametrize("limit", [1, 3], ids=["one by one", "in threes"])
 @pytest.mark.parametrize(
     ("name", "without_locks"),

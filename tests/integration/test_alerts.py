@@ -49,7 +49,6 @@ def assert_told_of_the_pause(api: FakeBotApi) -> None:
     assert "the queue is paused since" in text
 
 
-@pytest.mark.timeout(120)
 def test_the_resident_pool_tells_its_owner_and_a_shell_gives_the_same_verdict(site: ServedSite, api: FakeBotApi):
     with site:
         api.wait_for_calls(2, PATIENCE_SECONDS)  # it asks about the webhook first
@@ -60,7 +59,6 @@ def test_the_resident_pool_tells_its_owner_and_a_shell_gives_the_same_verdict(si
     assert "attention: the queue is paused since" in verdict.stdout
 
 
-@pytest.mark.timeout(120)
 def test_so_does_a_pool_that_lives_for_one_tick_of_cron(site: ServedSite, api: FakeBotApi):
     tick = subprocess.run(
         site.command("worker_pool.py", "--cron", "--max-seconds", "25"),
@@ -75,7 +73,6 @@ def test_so_does_a_pool_that_lives_for_one_tick_of_cron(site: ServedSite, api: F
     assert_told_of_the_pause(api)
 
 
-@pytest.mark.timeout(120)
 def test_when_all_is_well_the_shell_says_so(tmp_path: Path):
     with ServedSite(tmp_path, python_bot(tmp_path, "import sys; sys.stdin.read()")) as site:
         site.send({"update_id": 1})

@@ -62,7 +62,7 @@ def held(site: ServedSite) -> str:
 
 
 def wait_until_held(site: ServedSite) -> str:
-    wait_until(lambda: held(site), lambda: tail(site.log), 30)
+    wait_until(lambda: held(site), lambda: tail(site.log))
     return held(site)
 
 
@@ -199,7 +199,7 @@ def test_a_pool_that_holds_its_updates_ends_when_it_is_told_to(tmp_path: Path) -
     with ServedSite(tmp_path, write(tmp_path, POLLS)) as site:
         wait_until_held(site)
         os.kill(site.pool.pid, signal.SIGTERM)
-        wait_until(lambda: not site.pool.is_running(), lambda: tail(site.log), 20)
+        wait_until(lambda: not site.pool.is_running(), lambda: tail(site.log))
 
         assert site.pool.exit_code == 0
 
@@ -239,7 +239,7 @@ def test_alerts_tell_that_updates_are_held(tmp_path: Path) -> None:
         settings = {"BOT_TOKEN": TOKEN, "BOT_API_URL": telegram.url, "BOT_ALERT_CHAT_ID": "5"}
         with ServedSite(tmp_path, write(tmp_path, POLLS), **settings) as site:
             wait_until_held(site)
-            wait_until(lambda: "sendmessage" in telegram.methods(), telegram.methods, 90)
+            wait_until(lambda: "sendmessage" in telegram.methods(), telegram.methods)
 
         [call] = [call for call in telegram.calls if call.method == "sendmessage"]
         assert "no update is run since" in call.parameters["text"]

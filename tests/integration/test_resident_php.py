@@ -21,6 +21,7 @@ from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from tests.support.generators.bots import STAYS, is_let_go, outcome_of, shell_bot
 from tests.support.need import need
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
+from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 AMPLE_SECONDS = 60.0
@@ -66,7 +67,7 @@ def pid_of(runner: FastCgiRunner) -> int:
     return int(outcome.answer)
 
 
-def is_dead(pid: int, within_seconds: float = 10.0) -> bool:
+def is_dead(pid: int, within_seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether the process ends in time; its parent need not have noticed yet."""
     deadline = time.monotonic() + within_seconds
     while True:
@@ -80,7 +81,7 @@ def is_dead(pid: int, within_seconds: float = 10.0) -> bool:
         time.sleep(0.001)
 
 
-def wait_for(file: Path, within_seconds: float = 20.0) -> str:
+def wait_for(file: Path, within_seconds: float = PATIENCE_SECONDS) -> str:
     """What is in the file, as soon as it is there. Raises AssertionError after a while."""
     deadline = time.monotonic() + within_seconds
     while not file.exists() or not file.read_text():
@@ -411,7 +412,7 @@ def worker(make: Make, tmp_path: Path, php: str) -> Iterator[subprocess.Popen[st
     )
     yield process
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_it_ends_by_itself_when_its_worker_is_killed(worker: subprocess.Popen[str], tmp_path: Path):

@@ -147,7 +147,7 @@ class TestSocket:
         pool = self.pool(site, path)
         pool.start()
         try:
-            wait_until_ready(pool, path.exists, what="the socket", log=site.log, timeout_seconds=20)
+            wait_until_ready(pool, path.exists, what="the socket", log=site.log)
             wait_until(lambda: "Ctrl-C ends it" in site.log.read_text(), lambda: tail(site.log))
             stored = AtSocket(path).ask("/scalable/webhook_queue.py", UPDATE)
             stranger = AtSocket(path).ask("/scalable/dashboard.py?format=json")

@@ -233,7 +233,6 @@ def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Server
     shared.queue.close()
 
 
-@pytest.mark.timeout(120)
 def test_a_machine_that_ends_in_order_leaves_nothing_behind_and_lets_another_one_lead(
     servers: Servers, tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ def test_a_web_server_that_ends_leaves_the_drain_to_finish(make_web_host: MakeHo
     assert is_alive(bot)
     host.let_go()
 
-    wait_until(lambda: not is_alive(drain), host.drain_log, 20)
+    wait_until(lambda: not is_alive(drain), host.drain_log)
     assert host.drain_log() == ""
 
 
@@ -194,7 +194,7 @@ def test_after_a_drain_that_was_killed_the_next_update_brings_another(in_flight:
     bot = host.wait_for_bot(1)
 
     os.kill(drain, signal.SIGKILL)
-    wait_until(lambda: not is_alive(bot), lambda: bot, 10)
+    wait_until(lambda: not is_alive(bot), lambda: bot)
     host.wait_until_nothing_is_left()
     let_leases_run_out(ticks.queue)
     host.let_go()

@@ -275,7 +275,7 @@ def test_a_drain_that_is_killed_is_told_and_the_next_tick_recovers(in_flight: In
     os.kill(drain, signal.SIGKILL)
 
     assert answer() == b"error: the drain failed; the reason is in the file .ht-drain.log of the data folder\n"
-    wait_until(lambda: not is_alive(bot), lambda: bot, 10)
+    wait_until(lambda: not is_alive(bot), lambda: bot)
     let_leases_run_out(ticks.queue)
     host.let_go()
     for _ in range(2):  # the job that is given back is due a second later

@@ -20,8 +20,6 @@ GROUP, SUPERGROUP = "-4711", -1004711
 # A pool asks twenty seconds after its start, and every minute.
 PATIENCE_SECONDS = 100.0
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def api() -> Iterator[FakeBotApi]:

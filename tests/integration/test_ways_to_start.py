@@ -62,8 +62,8 @@ def gated(tmp_path: Path, settings: dict[str, str]) -> Iterator[ServedSite]:
         (tmp_path / "go").touch()
 
 
-def exit_code(child: Child, timeout_seconds: float = 20.0) -> int | None:
-    wait_until(lambda: not child.is_running(), lambda: "the pool still runs", timeout_seconds)
+def exit_code(child: Child) -> int | None:
+    wait_until(lambda: not child.is_running(), lambda: "the pool still runs")
     return child.exit_code
 
 
@@ -247,7 +247,7 @@ class TestHostileSurroundings:
         with site:
             wait_until(lambda: "worker not started" in site.log.read_text(), lambda: tail(site.log))
             site.send({"update_id": 1})
-            site.wait_for_counts(done=1, timeout_seconds=60)
+            site.wait_for_counts(done=1)
 
 
 def let_others_pass(folder: Path) -> None:

@@ -60,7 +60,7 @@ def nothing_is_left(queue: DatabaseQueue) -> bool:
     return counts.pending + counts.processing == 0
 
 
-@pytest.mark.timeout(sized(180, 400))
+@pytest.mark.timeout(sized(300, 400))
 def test_every_update_ends_and_every_lane_keeps_its_order_while_workers_are_killed(
     servers: Servers, tmp_path: Path
 ) -> None:

@@ -118,7 +118,7 @@ def standalone(
     child = Child([sys.executable, "-m", *commands[server], module], log=log, environment=environment)
     child.start()
     stack.callback(child.close)
-    wait_until_ready(child, lambda: accepts_connections(port), what=server, log=log, timeout_seconds=20)
+    wait_until_ready(child, lambda: accepts_connections(port), what=server, log=log)
     return Host(f"http://127.0.0.1:{port}{base_uri}", lambda: tail(log))
 
 
@@ -187,4 +187,4 @@ def test_a_wrong_setting_answers_503_until_it_is_right(start: Start, folder: Pat
     assert host.send(1).status == 503, host.logs()
 
     settings_file.write_text(right)
-    wait_until(lambda: host.send(1).status == 200, host.logs, 10)
+    wait_until(lambda: host.send(1).status == 200, host.logs)

@@ -28,7 +28,7 @@ from tests.support.generators.reaped_bots import (
     state,
 )
 from tests.support.need import need
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 SOON_SECONDS = 1.0
 
@@ -47,11 +47,11 @@ def groups() -> Iterator[list[subprocess.Popen]]:
     yield groups
     for process in groups:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 def is_killed(process: subprocess.Popen) -> bool:
-    return process.wait(timeout=10) == -signal.SIGKILL
+    return process.wait(timeout=PATIENCE_SECONDS) == -signal.SIGKILL
 
 
 def my_guard() -> int:

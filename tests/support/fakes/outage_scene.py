@@ -56,7 +56,7 @@ class OutageScene:
 
     def wait_until_down(self) -> None:
         """The workers have found out."""
-        wait_until(self.is_down, lambda: (self.site.overview(), tail(self.site.log)), 30)
+        wait_until(self.is_down, lambda: (self.site.overview(), tail(self.site.log)))
 
     def wait_until_done(self, count: int) -> None:
         """Within the longest step after the outage."""

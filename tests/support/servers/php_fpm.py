@@ -18,7 +18,6 @@ from .children import Child, wait_until_ready
 
 NAME, NAME_WITH_MYSQL = "php-fpm-8.4", "php-fpm-mysql"
 PROGRAM = "usr/sbin/php-fpm8.4"
-START_TIMEOUT_SECONDS = 20.0
 
 CONFIGURATION = """\
 [global]
@@ -82,9 +81,7 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: boo
     try:
         fpm.process.start()
         # Its name is there a moment before anything listens at it.
-        wait_until_ready(
-            fpm.process, lambda: answers(path), what="PHP-FPM", log=log, timeout_seconds=START_TIMEOUT_SECONDS
-        )
+        wait_until_ready(fpm.process, lambda: answers(path), what="PHP-FPM", log=log)
     except BaseException:
         fpm.stop()
         raise

@@ -22,6 +22,7 @@ from typing import Any
 from tests.support.places import REPOSITORY
 from tests.support.servers.apache import CUSTOMER, CUSTOMERS, SHORT_PATH, WEB_USER, Apache, start_apache
 from tests.support.servers.children import Child, tail
+from tests.support.waiting import PATIENCE_SECONDS
 
 VENDOR_CACHE = REPOSITORY / ".cache" / "vendor"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -103,7 +104,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def wait_until(condition: Callable[[], object], describe: Callable[[], object], timeout_seconds: float = 60.0) -> None:
+def wait_until(
+    condition: Callable[[], object], describe: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS
+) -> None:
     """Return once `condition()` is true; after the time-out fail with what `describe()` shows."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -187,7 +190,7 @@ class Site:
         counts: dict[str, int] = self.overview()["counts"]
         return counts
 
-    def wait_for_counts(self, timeout_seconds: float = 60.0, **expected: int) -> None:
+    def wait_for_counts(self, timeout_seconds: float = PATIENCE_SECONDS, **expected: int) -> None:
         """Return once the dashboard shows these counts."""
         wait_until(
             lambda: expected.items() <= self.counts().items(), lambda: (self.overview(), self.logs()), timeout_seconds
