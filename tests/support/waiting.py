@@ -8,6 +8,8 @@ from collections.abc import Callable
 # For all that only has to happen in the end. A machine that does other work as well may stand still for many seconds,
 # and who waits for long loses time only where the test fails.
 PATIENCE_SECONDS = 90.0
+# The limit of what is not to wait for somebody who takes a minute, or never comes.
+SOON_SECONDS = 30.0
 
 
 def eventually(condition: Callable[[], object], within_seconds: float = PATIENCE_SECONDS) -> None:
