@@ -208,7 +208,6 @@ def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Server
         wait_until(
             lambda: {line.host for line in read_journal(journal)} == set(NAMES) and shared.leader() != "",
             lambda: [tail(machine.log) for machine in machines.values()],
-            timeout_seconds=60,
         )
         victim = shared.leader()
         wait_until(lambda: len(shared.held_by(victim)) >= 2, lambda: tail(machines[victim].log))
