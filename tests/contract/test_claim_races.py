@@ -60,7 +60,7 @@ def run_together(target: object, address: DatabaseAddress, number: int) -> list[
         process.start()
     found = [reports.get(timeout=120) for _ in processes]
     for process in processes:
-        process.join(30)
+        process.join(60)
     return found
 
 

@@ -125,7 +125,7 @@ def run_all(address: DatabaseAddress, load: Load, without_locks: bool) -> list[o
         return [reports.get(timeout=sized(100, 500)) for _ in processes]
     finally:
         for process in processes:
-            process.join(30)
+            process.join(60)
 
 
 def out_of_order(runs: Sequence[Run]) -> list[tuple[Run, Run]]:

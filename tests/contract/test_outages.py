@@ -50,7 +50,7 @@ def at_once(address: DatabaseAddress, count: int, work: Callable[[Outages, int],
         try:
             mine = Outages(queue.table)
             mine.read()
-            barrier.wait(30)
+            barrier.wait(60)
             results.append(work(mine, number))
         finally:
             queue.close()

@@ -198,7 +198,7 @@ class Watcher:
 
     def end(self) -> None:
         self._is_over.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def _watch(self) -> None:
         while not self._is_over.wait(0.02):

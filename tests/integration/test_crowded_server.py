@@ -61,7 +61,7 @@ def site(tmp_path: Path) -> Iterator[ServedSite]:
 
 
 def connect(port: int, said: bytes) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     connection.sendall(said)
     return connection
 
@@ -89,7 +89,7 @@ def again_and_again(work: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         is_over.set()
-        thread.join(30)
+        thread.join(60)
 
 
 def update(number: int) -> bytes:

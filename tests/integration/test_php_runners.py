@@ -357,7 +357,7 @@ def site() -> Iterator[Path]:
 def asked_by_apache(site: Path, path: str, update: bytes) -> bytes:
     """What the bot answers when Apache gives it Telegram's request."""
     apache = start_apache(site.parent / "apache", site=site, handler_php="cgi")
-    connection = http.client.HTTPConnection(apache.url.rpartition("/")[2], timeout=30)
+    connection = http.client.HTTPConnection(apache.url.rpartition("/")[2], timeout=60)
     try:
         connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
         headers = {**TELEGRAM_HEADERS, "Content-Length": str(len(update)), "Accept-Encoding": "gzip, deflate"}

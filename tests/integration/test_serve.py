@@ -27,7 +27,7 @@ class AtSocket(http.client.HTTPConnection):
     """As a proxy connects."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("bot.example.org", timeout=20)
+        super().__init__("bot.example.org", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -81,7 +81,7 @@ class TestInventedPassword:
                 if "Ctrl-C ends it" in line:
                     break
             pool.terminate()
-            _, logged = pool.communicate(timeout=30)
+            _, logged = pool.communicate(timeout=60)
 
         assert f"  Dashboard  {site.dashboard_url}?token={site.token}\n" in lines
         assert site.token not in logged

@@ -98,7 +98,7 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float = 
 
 
 def post(url: str, body: bytes) -> str:
-    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as answer:
         return str(answer.read().decode())
 
 

@@ -200,7 +200,7 @@ def test_a_client_that_leaves_takes_nothing_with_it(make_web_host: MakeHost) -> 
     host = make_web_host(GATED_BOT)
     host.send(1)
     parts = urlsplit(host.url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=20)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)
     connection.request("GET", f"{parts.path}/worker.py?token={TICK_TOKEN}")
     host.wait_for_bot(1)
     connection.close()

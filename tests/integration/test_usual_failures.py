@@ -156,8 +156,8 @@ def disk_is_full(ward: Ward) -> None:
     patient = ward.patient
     patient.data.mkdir(mode=0o700)
     options = ["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs"]
-    subprocess.run(["mount", *options, str(patient.data)], check=True, timeout=20)
-    ward.undo.callback(subprocess.run, ["umount", "-l", str(patient.data)], check=True, timeout=20)
+    subprocess.run(["mount", *options, str(patient.data)], check=True, timeout=60)
+    ward.undo.callback(subprocess.run, ["umount", "-l", str(patient.data)], check=True, timeout=60)
     shutil.chown(patient.data, CUSTOMER, CUSTOMERS)
     assert patient.deliver() == 200
     patient.log_in()

@@ -172,7 +172,7 @@ def test_stop_waits_until_the_jobs_at_hand_are_done(gated: ServedSite) -> None:
     wait_until(lambda: "pool stopping" in gated.log.read_text(), lambda: tail(gated.log))
     assert stopping.poll() is None
     (gated.folder / "go").touch()
-    said, _ = stopping.communicate(timeout=30)
+    said, _ = stopping.communicate(timeout=60)
 
     assert stopping.returncode == 0
     assert said == f"the pool (pid {gated.pool.pid}) ends after the jobs at hand …\nit has ended\n"
@@ -278,7 +278,7 @@ class TestDrain:
         assert sum(job["status"] == "done" for job in jobs(filled)) == 2
 
     def test_max_seconds_ends_an_idle_worker(self, filled: ServedSite) -> None:
-        finished = filled.run("worker.py", "--max-seconds", "2")
+        finished = filled.run("worker.py", "--max-seconds", "8")
 
         assert finished.returncode == 0
         assert sum(job["status"] == "done" for job in jobs(filled)) == 5
@@ -298,7 +298,7 @@ def put(site: ServedSite, update_id: int, text: str) -> None:
         site.command("webhook_queue.py"),
         input=body,
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=True,
         env={
             **site.environment,

@@ -139,14 +139,14 @@ def test_of_many_threads_one_starts_a_drain(room: Room):
     meet = threading.Barrier(8)
 
     def start() -> None:
-        meet.wait(10)
+        meet.wait(60)
         drains.append(room.starter.start(8.0))
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     assert sum(drain is not None for drain in drains) == 1
 

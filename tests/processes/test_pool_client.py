@@ -303,7 +303,7 @@ def test_a_visitor_who_left_is_no_error(tmp_path: Path, data: Path):
         assert process.stdout is not None
         process.stdout.close()
         process.stdout = None
-        _, errors = process.communicate(BODY, timeout=30)
+        _, errors = process.communicate(BODY, timeout=60)
 
     assert (process.returncode, errors) == (0, b"")
 

@@ -156,7 +156,7 @@ def test_a_worker_that_ends_by_itself_leaves_no_guard_behind(tmp_path: Path):
         reaper = worker.find_guard()
         (tmp_path / "go").touch()
 
-        assert worker.process.wait(timeout=20) == 0
+        assert worker.process.wait(timeout=60) == 0
 
         assert worker.lifeline_ended(within_seconds=SOON_SECONDS)
         eventually(lambda: not is_guard(reaper))
@@ -408,7 +408,7 @@ def test_the_script_kills_what_is_listed_at_the_end_in_any_shell(shell: list[str
         input=told,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
 
@@ -425,7 +425,7 @@ def test_the_script_kills_a_real_group_in_any_shell(shell: list[str], groups: li
         [*shell, "-c", SCRIPT],
         input=f"+{first}\n+{second}\n+{third}\n-{second}\n",
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
         capture_output=True,
     )

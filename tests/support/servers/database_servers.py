@@ -185,7 +185,7 @@ def _server_command(build: Build, run_folder: Path, socket_path: Path, port: int
 
 def _runs(path: str, version: str) -> bool:
     try:
-        answer = subprocess.run([path, "-c", PYTHON_CHECK], capture_output=True, text=True, timeout=30)
+        answer = subprocess.run([path, "-c", PYTHON_CHECK], capture_output=True, text=True, timeout=60)
     except OSError:
         return False
     return answer.returncode == 0 and answer.stdout.strip() == version
