@@ -96,12 +96,12 @@ def test_one_update_is_tried_in_a_step_by_all_workers_together(tmp_path: Path) -
         scene.post(*range(1, 31))
         scene.wait_until_down()
         since = time.time()
-        time.sleep(31)
+        time.sleep(22)  # no probe is near: the last one begins after 14 s, the next one after 30
         outage = scene.site.overview()["bot_down"]
         probes = [at for at in scene.tried_at() if at > since + 1]
 
-        # After 2, 4, 8 and 16 s; what was in flight when it opened had ended a second later.
-        assert 3 <= len(probes) <= 4, probes
+        # After 2, 4 and 8 s; what was in flight when it opened had ended a second later.
+        assert 2 <= len(probes) <= 3, probes
         assert outage["failed_probes"] == len(probes)
         pauses = [later - earlier for earlier, later in zip(probes, probes[1:])]
         assert all(later > 1.5 * earlier for earlier, later in zip(pauses, pauses[1:])), pauses
@@ -204,7 +204,7 @@ def test_a_poisonous_update_beside_a_healthy_bot_fails_by_itself_and_stops_nobod
         for number in range(2, 42):
             scene.post(number % 5, first=number)
             time.sleep(0.1)
-        site.wait_for_counts(30, done=40, failed=1)
+        site.wait_for_counts(done=40, failed=1)
 
         assert "side is down" not in site.log.read_text()
         [failed] = [job for job in site.overview()["jobs"] if job["status"] == "failed"]
@@ -254,7 +254,7 @@ def test_switched_off_an_outage_uses_the_attempts_up(tmp_path: Path) -> None:
     with scene.site as site:
         scene.down.touch()
         scene.post(7, 8, 9)
-        site.wait_for_counts(30, failed=3)
+        site.wait_for_counts(failed=3)
 
         assert not scene.is_down()
         assert {job["attempts"] for job in site.overview()["jobs"]} == {3}
