@@ -45,11 +45,11 @@ def at_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "LONGEST_CONFLICTS_SECONDS", 1.0)
 
 
-@pytest.fixture(params=["mariadb-10.11", "mysql-9.7"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseServer]:
-    """A server of its own, to be killed."""
+@pytest.fixture(scope="module", params=["mariadb-10.11", "mysql-9.7"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A server for these tests alone, to be killed; after each of them it is as before."""
     need(available(request.param))
-    server = start_server(request.param, tmp_path)
+    server = start_server(request.param, tmp_path_factory.mktemp("server"))
     yield server
     server.stop()
 
@@ -95,22 +95,28 @@ def scene(server: DatabaseServer) -> Iterator[Scene]:
 @contextmanager
 def killed(scene: Scene) -> Iterator[None]:
     scene.server.kill()
-    yield
-    scene.server.restart()
+    try:
+        yield
+    finally:
+        scene.server.restart()
 
 
 @contextmanager
 def frozen(scene: Scene) -> Iterator[None]:
     scene.server.pause()
-    yield
-    scene.server.resume()
+    try:
+        yield
+    finally:
+        scene.server.resume()
 
 
 @contextmanager
 def read_only(scene: Scene) -> Iterator[None]:
     scene.admin("SET GLOBAL read_only = 1")
-    yield
-    scene.admin("SET GLOBAL read_only = 0")
+    try:
+        yield
+    finally:
+        scene.admin("SET GLOBAL read_only = 0")
 
 
 @contextmanager
