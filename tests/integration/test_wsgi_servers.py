@@ -166,7 +166,7 @@ def test_nothing_is_opened_before_a_request_and_then_a_connection_for_each_threa
     """gunicorn imports the application before it forks: what a parent opened would be shared by its children."""
     before = connections(servers)
     host = start()
-    assert connections(servers) == before
+    assert connections(servers) <= before  # those of tests before may end meanwhile
 
     with ThreadPoolExecutor(16) as senders:
         answers = list(senders.map(host.send, range(1, 161)))
