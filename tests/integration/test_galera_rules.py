@@ -139,9 +139,7 @@ class TestOrder:
         }
         with rig.cluster.held_back(1, rig.database):
             earlier = [rig.enqueue(0, update, "chat:1") for update in (1, 2, 3)]
-            later = rig.begun(
-                1, "INSERT", lambda: insert(lean.address, lean.account, lean.session, lean.statement, dict(row))
-            )
+            later = rig.begun(1, "INSERT", lambda: insert(lean, dict(row)))
 
         assert later.result() > max(earlier)
 
