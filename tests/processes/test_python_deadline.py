@@ -88,7 +88,7 @@ def test_a_bot_over_its_time_is_stopped_and_the_next_update_goes_well(bots: Pyth
 
     for _ in range(2):
         outcome = run(runner)
-        assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 0.3 s (BOT_LEGACY_TIMEOUT)")
+        assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 0.8 s (BOT_LEGACY_TIMEOUT)")
         assert outcome.output == "\n".join(w for w in ("cleaned up", "caught") if w in body) + "\nwent well" * (
             "caught" in body
         )
@@ -114,7 +114,7 @@ def test_a_bot_that_cannot_be_stopped_is_given_up_and_its_worker_says_so(
 
     outcome = run(runner)
 
-    assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, f"stopped after 0.3 s (BOT_LEGACY_TIMEOUT); {STUCK}")
+    assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, f"stopped after 0.8 s (BOT_LEGACY_TIMEOUT); {STUCK}")
     assert outcome.output == ("asleep" if "asleep" in body else "")
     assert runner.is_stuck
     assert f"bot did not stop file={bots.folder}/bot.py function=handle" in caplog.text
