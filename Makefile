@@ -14,7 +14,8 @@ run: $(VENV)/.run ## Try it: pool, webhook and dashboard on SQLite with the Pyth
 
 test: $(VENV)/.dev ## Everything, on real servers; installs what is missing where it may
 	$(BIN)/python tests/install.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@# Three on two processors, because a third of the time is waiting; the longest files first, see tests/conftest.py.
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-quick: $(VENV)/.dev ## Only what needs no server and no process: under 20 seconds
 	@# Four, because half of the time is waiting. Compiling the tests anew would take a third of it: that is kept.

@@ -151,7 +151,7 @@ def test_of_two_different_bots_that_start_at_once_one_is_refused(queue: Database
     refused: list[str] = []
 
     def start(mine: BotIdentity) -> None:
-        barrier.wait(30)
+        barrier.wait(60)
         try:
             confirm_bot(queue.table, mine)
         except ConfigurationError as error:
@@ -163,6 +163,6 @@ def test_of_two_different_bots_that_start_at_once_one_is_refused(queue: Database
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     assert len(refused) == 1

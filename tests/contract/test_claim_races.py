@@ -12,6 +12,8 @@ from scalable.lib.queue.dialects.address import DatabaseAddress
 from scalable.lib.queue.job import Counts
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.telegram.update import Update
+from tests.support.generators import forked
+from tests.support.waiting import PATIENCE_SECONDS
 
 CLAIMERS = 12
 JOBS = 240
@@ -27,7 +29,7 @@ def drain(address: DatabaseAddress, barrier: Barrier, reports: Queue[object]) ->
     try:
         queue = open_queue(address)
         queue.counts()
-        barrier.wait(60)
+        barrier.wait(PATIENCE_SECONDS)
         empty_in_a_row = 0
         while empty_in_a_row < 3:  # without SKIP LOCKED a claimer may lose every candidate to others, once
             jobs = queue.claim(f"claimer {multiprocessing.current_process().pid}", 45)
@@ -45,22 +47,22 @@ def deliver(address: DatabaseAddress, barrier: Barrier, reports: Queue[object]) 
     try:
         queue = open_queue(address)
         queue.counts()
-        barrier.wait(60)
+        barrier.wait(PATIENCE_SECONDS)
         reports.put([queue.enqueue(Update("{}", update_id, "message")).job_id for update_id in range(50)])
     except BaseException as error:  # noqa: BLE001 - reported to the test, which fails on it
         reports.put(repr(error))
 
 
 def run_together(target: object, address: DatabaseAddress, number: int) -> list[object]:
-    context = multiprocessing.get_context("spawn")
+    context = forked.context()
     barrier = context.Barrier(number)
     reports: Queue[object] = context.Queue()
     processes = [context.Process(target=target, args=(address, barrier, reports), daemon=True) for _ in range(number)]
     for process in processes:
         process.start()
-    found = [reports.get(timeout=120) for _ in processes]
+    found = [reports.get(timeout=200) for _ in processes]
     for process in processes:
-        process.join(30)
+        process.join(60)
     return found
 
 

@@ -111,7 +111,7 @@ def test_a_change_of_the_tables_waits_for_whoever_uses_them(
         start.join(3)  # several times as long as a statement of the queue waits
         assert start.is_alive()
         cursor.execute("UNLOCK TABLES")
-        start.join(30)
+        start.join(60)
 
     assert newer.snapshot().newest_id == 0
     newer.close()

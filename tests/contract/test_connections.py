@@ -140,7 +140,7 @@ def test_a_deadlock_is_solved_by_repeating_the_loser(queue: DatabaseQueue) -> No
             rounds[index] += 1
             session.execute("UPDATE bot_jobs SET attempts = attempts + 1 WHERE id = :id", id=mine)
             if rounds[index] == 1:
-                both_hold_one.wait(30)
+                both_hold_one.wait(60)
             session.execute("UPDATE bot_jobs SET attempts = attempts + 1 WHERE id = :id", id=other)
 
         queue.database.run(work, transaction=True)
@@ -160,15 +160,15 @@ def test_too_many_connections_say_what_to_do_and_pass(server: DatabaseServer, ad
     holding = threading.Event()
     enough = threading.Event()
     holder = threading.Thread(
-        target=few.database.run, args=(lambda session: (session.rows("SELECT 1"), holding.set(), enough.wait(30)),)
+        target=few.database.run, args=(lambda session: (session.rows("SELECT 1"), holding.set(), enough.wait(60)),)
     )
     holder.start()
-    holding.wait(30)
+    holding.wait(60)
 
     with pytest.raises(DatabaseUnavailable, match="lower BOT_WORKER_POOL_SIZE"):
         few.counts()
     enough.set()
-    holder.join(30)
+    holder.join(60)
 
     assert few.counts() == Counts()
     few.close()

@@ -55,7 +55,7 @@ def together(work: Callable[[], Any], number: int) -> list[Any]:
     results: list[Any] = []
 
     def run() -> None:
-        barrier.wait(30)
+        barrier.wait(60)
         try:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - the test fails on it

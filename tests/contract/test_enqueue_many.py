@@ -87,7 +87,7 @@ def test_the_ids_are_right_while_others_store_too(queue: DatabaseQueue) -> None:
 
     def store(first: int) -> list[tuple[int, int]]:
         stored = []
-        begin.wait(10)
+        begin.wait(60)
         for start in range(first, first + 100, 5):
             numbers = range(start, start + 5)
             stored += list(zip(numbers, queue.enqueue_many(jobs(*numbers))))

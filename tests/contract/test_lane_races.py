@@ -24,8 +24,10 @@ from scalable.lib.queue.dialects.mysql import MySqlDatabase
 from scalable.lib.queue.job import Counts
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.telegram.update import Update
+from tests.support.generators import forked
 from tests.support.generators.long_tests import sized
 from tests.support.servers.databases import Servers
+from tests.support.waiting import PATIENCE_SECONDS
 
 # One job in so many has no lane.
 WITHOUT_LANE = 10
@@ -73,7 +75,7 @@ def work(
         queue = open_queue(address, without_locks)
         queue.counts()
         name = f"claimer {multiprocessing.current_process().pid}"
-        barrier.wait(60)
+        barrier.wait(PATIENCE_SECONDS)
         while True:
             ended = no_more.is_set()
             jobs = queue.claim(name, 45, limit)
@@ -96,7 +98,7 @@ def arrive(address: DatabaseAddress, load: Load, barrier: Barrier, no_more: Even
     try:
         queue = open_queue(address, False)
         queue.counts()
-        barrier.wait(60)
+        barrier.wait(PATIENCE_SECONDS)
         for number in range(load.jobs // 2, load.jobs):
             put(queue, number, load.lanes)
         reports.put([])
@@ -113,7 +115,7 @@ def put(queue: DatabaseQueue, number: int, lanes: int) -> None:
 
 def run_all(address: DatabaseAddress, load: Load, without_locks: bool) -> list[object]:
     """What each process reported."""
-    context = multiprocessing.get_context("spawn")
+    context = forked.context()
     barrier, no_more = context.Barrier(load.claimers + 1), context.Event()
     reports: Queue[object] = context.Queue()
     claimer = (address, without_locks, load.limit, barrier, no_more, reports)
@@ -122,10 +124,10 @@ def run_all(address: DatabaseAddress, load: Load, without_locks: bool) -> list[o
     for process in processes:
         process.start()
     try:
-        return [reports.get(timeout=sized(100, 500)) for _ in processes]
+        return [reports.get(timeout=sized(200, 500)) for _ in processes]
     finally:
         for process in processes:
-            process.join(30)
+            process.join(60)
 
 
 def out_of_order(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
@@ -146,7 +148,7 @@ def test_the_check_sees_an_overlap_and_an_inversion() -> None:
     assert out_of_order([first, Run(2, "chat:2", 8.0, 9.0), Run(3, None, 8.0, 9.0)]) == []
 
 
-@pytest.mark.timeout(sized(180, 1200))
+@pytest.mark.timeout(sized(300, 1200))
 @pytest.mark.parametrize("limit", [1, 3], ids=["one by one", "in threes"])
 @pytest.mark.parametrize(
     ("name", "without_locks"),

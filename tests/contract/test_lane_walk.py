@@ -84,14 +84,14 @@ def test_nobody_waits_for_a_process_that_parks(queue: DatabaseQueue, address: Da
         def work(session: object) -> None:
             with parker.one_at_a_time(session, f"park {queue.table.name}"):  # type: ignore[arg-type]
                 is_held.set()
-                assert may_end.wait(30)
+                assert may_end.wait(60)
 
         parker.run(work)
         parker.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert is_held.wait(30)
+    assert is_held.wait(60)
 
     try:
         assert claimed(queue) == [other]

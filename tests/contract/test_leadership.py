@@ -56,7 +56,7 @@ def test_of_many_that_ask_for_the_first_time_at_one_moment_one_leads(queue: Data
 
     def ask(number: int) -> None:
         wish = candidate(queue, f"host:{number}")
-        barrier.wait(30)
+        barrier.wait(60)
         answers.append(wish.take())
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]

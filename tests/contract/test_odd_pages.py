@@ -55,6 +55,9 @@ def test_the_page_of_a_job_answers_whatever_the_update_holds(queue: DatabaseQueu
     assert client.ask(f"/job/{job_id}/payload", HTTP_COOKIE=f"scalable_session={OWNER}")[0] == 200
 
 
+PAGES = (("/jobs", ""), ("/jobs", "&format=json"), ("/", ""), ("/jobs", "&type=message&lane=x"))
+
+
 @pytest.mark.parametrize("cookie", [OWNER, READER], ids=["owner", "reader"])
 def test_the_list_answers_whatever_is_searched_for(queue: DatabaseQueue, tmp_path: Path, cookie: str) -> None:
     queue.enqueue(read_update(b'{"update_id": 1, "message": {"chat": {"id": 5}, "text": "x"}}'))
@@ -63,6 +66,6 @@ def test_the_list_answers_whatever_is_searched_for(queue: DatabaseQueue, tmp_pat
     for name in ("type", "lane", "q", "status", "before"):
         for text in SEARCHES:
             query = f"{name}={quote(text, errors='surrogatepass')}"
-            for path, more in (("/jobs", ""), ("/jobs", "&format=json"), ("/", ""), ("/jobs", "&type=message&lane=x")):
+            for path, more in PAGES if cookie == OWNER else PAGES[:1]:  # a reader's search is a part of it
                 status, _, body = client.ask(path, query + more, HTTP_COOKIE=f"scalable_session={cookie}")
                 assert status == 200, (path, query + more, body[:300])

@@ -230,16 +230,16 @@ class TestPause:
             def work(session) -> None:  # type: ignore[no-untyped-def]
                 session.execute(insert)
                 written.set()
-                go_on.wait(30)
+                go_on.wait(60)
 
             queue.database.run(work, transaction=True)
 
         pauser = threading.Thread(target=pausing)
         pauser.start()
-        written.wait(30)
+        written.wait(60)
         taken = claim(queue)  # a time-out of the lock is an error
         go_on.set()
-        pauser.join(30)
+        pauser.join(60)
 
         assert queue.find(taken.id).status == "processing"
         assert queue.claim("worker", LEASE_SECONDS) == []
@@ -251,7 +251,7 @@ def test_of_many_who_want_a_turn_one_gets_it(queue: DatabaseQueue) -> None:
     won: list[bool] = []
 
     def want(last: object) -> None:
-        barrier.wait(30)
+        barrier.wait(60)
         won.append(notes.write_if_unchanged("webhook", "{}", last))  # type: ignore[arg-type]
 
     for expected in (1, 2):
@@ -260,6 +260,6 @@ def test_of_many_who_want_a_turn_one_gets_it(queue: DatabaseQueue) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert won.count(True) == expected
         time.sleep(0.002)  # the next turn is written at another millisecond

@@ -124,7 +124,7 @@ class TestEnqueue:
         drop(queue, "bot_jobs")
 
         def store(update_id: int) -> int:
-            begin.wait(10)
+            begin.wait(60)
             return enqueue(queue, update_id)
 
         with ThreadPoolExecutor(4) as threads:

@@ -348,12 +348,12 @@ def queue(address: DatabaseAddress) -> Iterator[DatabaseQueue]:
     queue.close()
 
 
-@pytest.mark.timeout(sized(180, 3600))
+@pytest.mark.timeout(sized(300, 3600))
 def test_the_queue_does_what_its_model_says(queue: DatabaseQueue, database_name: str) -> None:
     run_machine(queue, in_turn=True, examples=sized(*EXAMPLES[database_name]))
 
 
-@pytest.mark.timeout(sized(180, 3600))
+@pytest.mark.timeout(sized(300, 3600))
 def test_also_while_more_is_blocked_than_is_parked_at_once(
     queue: DatabaseQueue, database_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

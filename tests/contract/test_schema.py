@@ -110,19 +110,19 @@ def test_a_change_that_takes_longer_than_any_other_statement_may_is_waited_for(
         def work(session: Session) -> None:
             session.execute("LOCK TABLES bot_jobs READ")
             locked.set()
-            go_on.wait(30)
+            go_on.wait(60)
             session.execute("UNLOCK TABLES")
 
         queue.database.run(work)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    locked.wait(30)
+    locked.wait(60)
     threading.Timer(3, go_on.set).start()
 
     impatient.ensure_schema()
 
-    holder.join(30)
+    holder.join(60)
     assert missing(queue.database) == []
     with pytest.raises(DatabaseUnavailable):
         impatient.database.run(lambda session: session.rows("SELECT SLEEP(3)"))

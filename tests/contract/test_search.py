@@ -17,7 +17,7 @@ LEASE_SECONDS = 45
 
 @pytest.fixture
 def search(queue: DatabaseQueue) -> Search:
-    return queue.search
+    return Search(queue.table, FakeClock())  # how far it comes does not depend on the machine
 
 
 def message(number: int, chat: int, user: int) -> str:

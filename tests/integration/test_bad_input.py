@@ -125,7 +125,7 @@ def test_a_repeated_update_is_answered_with_the_first_jobs_id(served: ServedSite
 def test_a_body_shorter_than_promised_is_refused(served: ServedSite) -> None:
     address = urlsplit(served.webhook_url)
     before = served.counts()["total"]  # jobs that are there go on meanwhile
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     connection.putrequest("POST", address.path)
     connection.putheader("Content-Length", "100")
     connection.putheader(HEADER, SECRET)
@@ -137,7 +137,7 @@ def test_a_body_shorter_than_promised_is_refused(served: ServedSite) -> None:
 
 def test_a_chunked_body_is_taken_whole_by_the_pools_own_server(served: ServedSite) -> None:
     address = urlsplit(served.webhook_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     connection.request(
         "POST", address.path, body=iter([b'{"update_id"', b": 4711}"]), headers={HEADER: SECRET}, encode_chunked=True
     )

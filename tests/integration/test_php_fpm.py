@@ -80,9 +80,7 @@ def test_a_php_fpm_that_is_gone_is_a_failed_attempt_until_it_is_back(run: Run, f
     fpm.process.stop()
     gone = run("echo 'fine';")
     fpm.process.start()
-    wait_until_ready(
-        fpm.process, lambda: run("echo 'fine';").succeeded, what="PHP-FPM", log=fpm.log, timeout_seconds=20
-    )
+    wait_until_ready(fpm.process, lambda: run("echo 'fine';").succeeded, what="PHP-FPM", log=fpm.log)
 
     assert gone.kind is Kind.FAILED
     assert gone.cause.startswith(f"BOT_FASTCGI_SOCKET={fpm.socket}: ")

@@ -244,7 +244,7 @@ def test_the_webhook_notes_the_address_it_was_called_at(tmp_path: Path, host: st
 
 def asked_by_apache(site: Path, path: str) -> bytes:
     apache = start_apache(site.parent / "apache", site=site, handler_php="cgi")
-    connection = http.client.HTTPConnection(apache.url.rpartition("/")[2], timeout=30)
+    connection = http.client.HTTPConnection(apache.url.rpartition("/")[2], timeout=60)
     try:
         connection.request("POST", path, UPDATE)
         return connection.getresponse().read()

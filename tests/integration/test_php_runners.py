@@ -24,6 +24,7 @@ from tests.support.need import need
 from tests.support.servers.apache import apache_available, start_apache
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
 from tests.support.servers.php_fpm import PhpFpm, php_fpm_available, start_php_fpm
+from tests.support.waiting import SOON_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODES = ("cgi", "resident", "resident-7.4", "fpm")  # as a program: test_php_prelude.py
@@ -252,15 +253,15 @@ def test_a_flood_is_read_to_the_end_and_only_its_end_is_kept(bot: PhpBot):
 
 def test_a_bot_over_its_time_is_ended_and_the_next_update_is_run(bot: PhpBot):
     """PHP-FPM ends nothing for us; there the message says so."""
-    runner = bot.runner(f"echo 'so far'; {FLUSH} sleep(600);", timeout_seconds=1.0)
+    runner = bot.runner(f"echo 'so far'; {FLUSH} sleep(600);", timeout_seconds=3.0)
 
     outcome = outcome_of(runner, UPDATE)
     bot.write("echo 'fine';")
 
     assert outcome.kind is Kind.TIMED_OUT
-    assert outcome.cause.startswith("stopped after 1 s (BOT_LEGACY_TIMEOUT)")
+    assert outcome.cause.startswith("stopped after 3 s (BOT_LEGACY_TIMEOUT)")
     assert outcome.output.endswith("so far")
-    assert outcome.seconds < 5
+    assert outcome.seconds < SOON_SECONDS
     assert outcome_of(runner, UPDATE).answer == b"fine"
 
 
@@ -356,7 +357,7 @@ def site() -> Iterator[Path]:
 def asked_by_apache(site: Path, path: str, update: bytes) -> bytes:
     """What the bot answers when Apache gives it Telegram's request."""
     apache = start_apache(site.parent / "apache", site=site, handler_php="cgi")
-    connection = http.client.HTTPConnection(apache.url.rpartition("/")[2], timeout=30)
+    connection = http.client.HTTPConnection(apache.url.rpartition("/")[2], timeout=60)
     try:
         connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
         headers = {**TELEGRAM_HEADERS, "Content-Length": str(len(update)), "Accept-Encoding": "gzip, deflate"}

@@ -19,6 +19,7 @@ from tests.support.servers.children import Child, tail
 from tests.support.servers.database_servers import available, start_server
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import wait_until
+from tests.support.waiting import PATIENCE_SECONDS, SOON_SECONDS
 
 PY_BOT = REPOSITORY / "examples" / "bot.py"
 OTHER_POLLER = refuses(
@@ -63,10 +64,10 @@ def jobs(site: ServedSite) -> list[int]:
 
 
 def waits(site: ServedSite, text: str, times: int = 1) -> None:
-    wait_until(lambda: said(site).count(text) >= times, lambda: said(site), 30)
+    wait_until(lambda: said(site).count(text) >= times, lambda: said(site))
 
 
-def ends(poll: Child, site: ServedSite, within_seconds: float = 30.0) -> int | None:
+def ends(poll: Child, site: ServedSite, within_seconds: float = PATIENCE_SECONDS) -> int | None:
     wait_until(lambda: not poll.is_running(), lambda: said(site), within_seconds)
     return poll.exit_code
 
@@ -114,7 +115,7 @@ def test_an_update_is_confirmed_only_after_it_was_committed(
 
     holder.execute("ROLLBACK")
     holder.close()
-    wait_until(lambda: 2 in asked(telegram), lambda: said(site), 60)
+    wait_until(lambda: 2 in asked(telegram), lambda: said(site))
     assert jobs(site) == [1]
 
 
@@ -179,7 +180,7 @@ def test_ctrl_c_ends_a_question_that_is_open_at_once_and_confirms_what_was_store
     poll.send(number)
 
     assert ends(poll, site) == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_SECONDS
     assert telegram.updates == []
     assert "Traceback" not in said(site)
     assert said(site).endswith("polling ended")
@@ -275,7 +276,7 @@ def test_a_telegram_that_cannot_be_reached_is_waited_for_and_ctrl_c_still_ends_i
         waits(site, "cannot be reached", times=2)
         with FakeBotApi(port=port) as telegram:
             telegram.bring(update(1))
-            wait_until(lambda: not telegram.updates, lambda: said(site), 30)
+            wait_until(lambda: not telegram.updates, lambda: said(site))
         waits(site, "cannot be reached", times=3)
         child.send(signal.SIGINT)
         assert ends(child, site, 10) == 0

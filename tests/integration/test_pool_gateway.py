@@ -32,12 +32,17 @@ SCRIPTS = REPOSITORY / "scalable"
 SECRET_VARIABLE = "HTTP_X_TELEGRAM_BOT_API_SECRET_TOKEN"
 
 
-@pytest.fixture(params=["sqlite", "mariadb-10.11"])
+# For what the queue has a part in: the rest is between script and pool.
+each_database = pytest.mark.parametrize("database", ["sqlite", "mariadb-10.11"], indirect=True)
+
+
+@pytest.fixture
 def database(request: pytest.FixtureRequest, servers: Servers) -> dict[str, str]:
     """Where the queue is."""
-    if request.param == "sqlite":
+    name = getattr(request, "param", "sqlite")
+    if name == "sqlite":
         return {}
-    address = servers.fresh_database(request.param)
+    address = servers.fresh_database(name)
     return {
         "BOT_DB_HOST": str(address.socket),
         "BOT_DB_NAME": address.database,
@@ -78,6 +83,7 @@ def send(site: ServedSite, update_id: int, **changed: str) -> CgiAnswer:
     return ask(site, "webhook_queue.py", "POST", json.dumps({"update_id": update_id}).encode(), **changed)
 
 
+@each_database
 def test_an_update_goes_through_the_pool_and_is_run(site: ServedSite) -> None:
     answer = send(site, 17)
 
@@ -161,6 +167,7 @@ def test_a_pool_that_ends_takes_its_socket_away(site: ServedSite) -> None:
     assert "update enqueued" in send(site, 1).log
 
 
+@each_database
 def test_a_killed_pool_is_no_obstacle_and_the_next_one_takes_over(site: ServedSite) -> None:
     site.pool.kill()
 
@@ -187,6 +194,7 @@ def test_a_pool_that_is_stopped_in_its_tracks_is_no_obstacle(site: ServedSite) -
     assert "update enqueued" in alone.log
 
 
+@each_database
 def test_an_update_that_was_stored_before_the_gateway_died_is_stored_once(
     tmp_path: Path, database: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +216,7 @@ def test_an_update_that_was_stored_before_the_gateway_died_is_stored_once(
     assert queue.counts().total == 1
 
 
+@each_database
 def test_no_update_is_lost_or_refused_while_pools_are_killed_and_started(
     tmp_path: Path, database: dict[str, str]
 ) -> None:

@@ -187,7 +187,7 @@ def test_two_workers_in_threads_of_one_process_do_not_disturb_each_other(bot: Bo
     outcomes: list[Outcome] = []
 
     def work(runner: PythonRunner, first: int) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         outcomes.extend(outcome_of(runner, message(f"/echo {number}", number)) for number in range(first, first + 20))
 
     threads = [threading.Thread(target=work, args=(runner, 100 * at)) for at, runner in enumerate(runners, 1)]

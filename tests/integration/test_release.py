@@ -181,7 +181,7 @@ def test_an_update_goes_the_whole_way_with_a_python_that_has_no_packages(
             as_owner([python, str(plugin / script), *arguments]),
             input=body,
             capture_output=True,
-            timeout=60,
+            timeout=120,
             cwd="/",
             env={**environment, **variables},
             check=False,

@@ -21,6 +21,7 @@ from scalable.lib.runners.php.resident_php import ResidentPhpCgi
 from tests.support.generators.bots import STAYS, is_let_go, outcome_of, shell_bot
 from tests.support.need import need
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
+from tests.support.waiting import PATIENCE_SECONDS, SOON_SECONDS, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 AMPLE_SECONDS = 60.0
@@ -66,7 +67,7 @@ def pid_of(runner: FastCgiRunner) -> int:
     return int(outcome.answer)
 
 
-def is_dead(pid: int, within_seconds: float = 10.0) -> bool:
+def is_dead(pid: int, within_seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether the process ends in time; its parent need not have noticed yet."""
     deadline = time.monotonic() + within_seconds
     while True:
@@ -80,7 +81,7 @@ def is_dead(pid: int, within_seconds: float = 10.0) -> bool:
         time.sleep(0.001)
 
 
-def wait_for(file: Path, within_seconds: float = 20.0) -> str:
+def wait_for(file: Path, within_seconds: float = PATIENCE_SECONDS) -> str:
     """What is in the file, as soon as it is there. Raises AssertionError after a while."""
     deadline = time.monotonic() + within_seconds
     while not file.exists() or not file.read_text():
@@ -220,13 +221,13 @@ def test_the_check_tells_when_there_is_no_php_cgi(tmp_path: Path):
 
 def test_an_overdue_bot_does_not_go_on(make: Make, tmp_path: Path):
     """Given a bot that sleeps: TERM would wake it, and it would send its message."""
-    runner = make("file_put_contents('pid', getmypid()); sleep(600); touch('sent');", 0.5)
+    runner = make("file_put_contents('pid', getmypid()); sleep(600); touch('sent');", 3.0)
 
     outcome = outcome_of(runner)
 
     assert is_dead(int((tmp_path / "pid").read_text()))
-    assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 0.5 s (BOT_LEGACY_TIMEOUT)")
-    assert outcome.seconds < 3
+    assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 3 s (BOT_LEGACY_TIMEOUT)")
+    assert outcome.seconds < SOON_SECONDS
     assert not (tmp_path / "sent").exists()
 
 
@@ -241,7 +242,7 @@ def test_an_overdue_bot_goes_with_everything_it_started(make: Make, tmp_path: Pa
         touch('holding');
         sleep(600);
     """,
-        3.0,
+        6.0,
     )
 
     outcome = outcome_of(runner)
@@ -255,15 +256,21 @@ class Enough(Exception):
     pass
 
 
+def enough_when(condition: Callable[[], bool]) -> Callable[[], None]:
+    """A tick that ends the run then."""
+
+    def tick() -> None:
+        if condition():
+            raise Enough
+
+    return tick
+
+
 def test_what_the_tick_raises_ends_the_bot_and_is_passed_on(make: Make, tmp_path: Path):
     runner = make("file_put_contents('pid', getmypid()); sleep(600);")
 
-    def tick() -> None:
-        if (tmp_path / "pid").exists():
-            raise Enough
-
     with pytest.raises(Enough):
-        outcome_of(runner, tick=tick)
+        outcome_of(runner, tick=enough_when((tmp_path / "pid").exists))
 
     assert is_dead(int((tmp_path / "pid").read_text()))
 
@@ -281,7 +288,7 @@ def test_what_a_bot_leaves_running_in_the_background_goes_on(make: Make, tmp_pat
     gate.touch()
 
     assert wait_for(tmp_path / "late") == "late\n"
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 def test_a_death_is_noticed_though_a_child_holds_the_connection(make: Make, tmp_path: Path):
@@ -294,7 +301,7 @@ def test_a_death_is_noticed_though_a_child_holds_the_connection(make: Make, tmp_
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
     assert (outcome.kind, outcome.cause) == (Kind.DIED, "php-cgi died of SIGKILL while running the bot")
-    assert outcome.seconds < 10
+    assert outcome.seconds < SOON_SECONDS
 
 
 def test_a_bot_that_died_is_not_run_again_by_itself(make: Make, tmp_path: Path):
@@ -376,11 +383,12 @@ class Watching:
 
 def test_a_guard_is_told_of_every_process_that_begins_and_ends(make: Make, tmp_path: Path):
     reaper = Watching()
-    runner = make(PID, 1.0, max_requests=2, reaper=reaper)
+    runner = make(PID, max_requests=2, reaper=reaper)
 
     pids = list(dict.fromkeys(pid_of(runner) for _ in range(3)))
-    write(tmp_path, "sleep(600);")
-    outcome_of(runner)
+    write(tmp_path, "touch('begun'); sleep(600);")
+    with pytest.raises(Enough):
+        outcome_of(runner, tick=enough_when((tmp_path / "begun").exists))
 
     assert reaper.told == [(what, pid) for pid in pids for what in ("add", "remove")]
 
@@ -411,7 +419,7 @@ def worker(make: Make, tmp_path: Path, php: str) -> Iterator[subprocess.Popen[st
     )
     yield process
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_it_ends_by_itself_when_its_worker_is_killed(worker: subprocess.Popen[str], tmp_path: Path):
@@ -430,10 +438,7 @@ def test_it_ends_after_the_update_at_hand_when_its_worker_is_killed(worker: subp
     pid = int(worker.stdout.readline())
     write(tmp_path, "touch('begun'); while (!file_exists('gate')) { usleep(10000); clearstatcache(); } touch('ended');")
     print(file=worker.stdin, flush=True)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "begun").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually((tmp_path / "begun").exists)
 
     worker.kill()
     (tmp_path / "gate").touch()

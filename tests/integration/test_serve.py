@@ -27,7 +27,7 @@ class AtSocket(http.client.HTTPConnection):
     """As a proxy connects."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("bot.example.org", timeout=20)
+        super().__init__("bot.example.org", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -81,7 +81,7 @@ class TestInventedPassword:
                 if "Ctrl-C ends it" in line:
                     break
             pool.terminate()
-            _, logged = pool.communicate(timeout=30)
+            _, logged = pool.communicate(timeout=60)
 
         assert f"  Dashboard  {site.dashboard_url}?token={site.token}\n" in lines
         assert site.token not in logged
@@ -147,7 +147,7 @@ class TestSocket:
         pool = self.pool(site, path)
         pool.start()
         try:
-            wait_until_ready(pool, path.exists, what="the socket", log=site.log, timeout_seconds=20)
+            wait_until_ready(pool, path.exists, what="the socket", log=site.log)
             wait_until(lambda: "Ctrl-C ends it" in site.log.read_text(), lambda: tail(site.log))
             stored = AtSocket(path).ask("/scalable/webhook_queue.py", UPDATE)
             stranger = AtSocket(path).ask("/scalable/dashboard.py?format=json")

@@ -31,6 +31,7 @@ from tests.support.servers.apache import (
 from tests.support.servers.children import DidNotStart, accepts_connections
 from tests.support.servers.database_builds import SERVER_NAMES, find_build
 from tests.support.servers.database_servers import DatabaseServer, available, find_python, start_server
+from tests.support.waiting import PATIENCE_SECONDS
 
 TESTS = Path(__file__).resolve().parents[1]
 ECHO_CGI = """\
@@ -89,7 +90,7 @@ def group_is_gone(group_id: int) -> bool:
     return True
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_seconds} seconds: {what}"
@@ -97,7 +98,7 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float = 
 
 
 def post(url: str, body: bytes) -> str:
-    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as answer:
         return str(answer.read().decode())
 
 

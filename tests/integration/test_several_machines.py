@@ -38,7 +38,7 @@ NAMES = ("machine-a", "machine-b", "machine-c")
 UPDATES, LANES = 400, 40
 # The promise of README: from the death of a machine until what it held runs elsewhere.
 MOVES_WITHIN_SECONDS = 120.0
-ENDS_WITHIN_SECONDS = 10.0
+ENDS_WITHIN_SECONDS = 60.0
 # By the clock that all processes share (CLOCK_MONOTONIC).
 BOT = """
 import fcntl, json, os, sys, time
@@ -208,7 +208,6 @@ def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Server
         wait_until(
             lambda: {line.host for line in read_journal(journal)} == set(NAMES) and shared.leader() != "",
             lambda: [tail(machine.log) for machine in machines.values()],
-            timeout_seconds=60,
         )
         victim = shared.leader()
         wait_until(lambda: len(shared.held_by(victim)) >= 2, lambda: tail(machines[victim].log))
@@ -233,7 +232,6 @@ def test_what_a_dead_machine_held_runs_elsewhere_within_a_minute(servers: Server
     shared.queue.close()
 
 
-@pytest.mark.timeout(120)
 def test_a_machine_that_ends_in_order_leaves_nothing_behind_and_lets_another_one_lead(
     servers: Servers, tmp_path: Path
 ) -> None:

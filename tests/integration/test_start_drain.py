@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.support.servers.children import command_of
 from tests.support.servers.databases import let_leases_run_out
 from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, Ticks
 from tests.support.servers.site import wait_until
+from tests.support.servers.told import is_told
 from tests.support.servers.web_hosts import OVERLAP_BOT, WebHost, descriptors_of, in_background, is_alive, parent_of
 
 MakeHost = Callable[..., WebHost]
@@ -59,11 +59,9 @@ def test_without_the_setting_nothing_is_started(make_web_host: MakeHost) -> None
 
 def test_the_answer_does_not_wait_for_the_bot(make_web_host: MakeHost) -> None:
     host = make_web_host(GATED_BOT, **KICK)
-    began = time.monotonic()
 
-    assert host.send(1).json() == {"ok": True, "queued_job_id": 1}
+    assert host.send(1).json() == {"ok": True, "queued_job_id": 1}  # though the bot waits until it is let go
 
-    assert time.monotonic() - began < 5
     host.wait_for_bot(1)
     assert host.counts()["processing"] == 1
     host.let_go()
@@ -124,7 +122,7 @@ def test_a_web_server_that_ends_leaves_the_drain_to_finish(make_web_host: MakeHo
     assert is_alive(bot)
     host.let_go()
 
-    wait_until(lambda: not is_alive(drain), host.drain_log, 20)
+    wait_until(lambda: not is_alive(drain), host.drain_log)
     assert host.drain_log() == ""
 
 
@@ -163,7 +161,8 @@ def test_beside_a_pool_nothing_is_started(make_wsgi_host: MakeWsgiHost) -> None:
 @pytest.fixture(params=["sqlite", "mariadb-10.11"])
 def in_flight(request: pytest.FixtureRequest, make_wsgi_host: MakeWsgiHost) -> tuple[WebHost, Ticks, int]:
     """A drain that the first of two updates has started, and its bot at work."""
-    host, ticks = make_wsgi_host(GATED_BOT, request.param, **KICK)
+    # One slot: a bot that takes half a second has others run beside it, and how long the tests take is not fixed.
+    host, ticks = make_wsgi_host(GATED_BOT, request.param, BOT_WORKER_SLOTS="1", **KICK)
     host.send(1)
     drain = parent_of(host.wait_for_bot(1))
     host.send(2)
@@ -178,7 +177,7 @@ def test_a_drain_that_is_told_to_stop_finishes_its_job_and_nobody_follows(in_fli
     host, ticks, drain = in_flight
 
     os.kill(drain, signal.SIGTERM)
-    wait_until(lambda: has_taken_signals(drain), lambda: "the signal is pending")
+    wait_until(lambda: is_told(drain), lambda: "the handler has not run")
     host.let_go()
 
     wait_until(lambda: not is_alive(drain), ticks.logs)
@@ -194,7 +193,7 @@ def test_after_a_drain_that_was_killed_the_next_update_brings_another(in_flight:
     bot = host.wait_for_bot(1)
 
     os.kill(drain, signal.SIGKILL)
-    wait_until(lambda: not is_alive(bot), lambda: bot, 10)
+    wait_until(lambda: not is_alive(bot), lambda: bot)
     host.wait_until_nothing_is_left()
     let_leases_run_out(ticks.queue)
     host.let_go()
@@ -202,11 +201,6 @@ def test_after_a_drain_that_was_killed_the_next_update_brings_another(in_flight:
 
     ticks.wait_for_states({1: "done", 2: "done", 3: "done"})
     assert ticks.attempts() == {1: 2, 2: 1, 3: 1}
-
-
-def has_taken_signals(pid: int) -> bool:
-    """Whether no signal waits for the process any more (proc(5), ShdPnd)."""
-    return "ShdPnd:\t0000000000000000" in Path(f"/proc/{pid}/status").read_text()
 
 
 def is_drain(pid: int) -> bool:

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from tests.support.servers.databases import let_leases_run_out, let_pass
 from tests.support.servers.idle_installation import COUNTING_BOT, GATED_BOT, Ticks
 from tests.support.servers.site import wait_until
+from tests.support.servers.told import is_told
 from tests.support.servers.web_hosts import TICK_TOKEN, WebHost, in_background, is_alive, parent_of
 
 MakeHost = Callable[..., WebHost]
@@ -159,7 +159,7 @@ def test_beside_a_pool_it_starts_nothing(make_wsgi_host: MakeWsgiHost) -> None:
 # --- jobs in flight ---
 
 # Long enough for a worker to start on a busy machine; the bots here take longer.
-TICK_SECONDS = 4
+TICK_SECONDS = 8
 
 
 def test_a_job_longer_than_the_tick_is_finished_after_the_answer(make_web_host: MakeHost) -> None:
@@ -171,7 +171,6 @@ def test_a_job_longer_than_the_tick_is_finished_after_the_answer(make_web_host: 
     answer = host.tick(f"?token={TICK_TOKEN}&seconds={TICK_SECONDS}")
 
     assert answer.body == b"ok 0 run, 0 done, 1 waiting, still running\n"
-    assert time.monotonic() - began < 40
     assert host.counts()["processing"] == 1
     while time.monotonic() < began + 2 * TICK_SECONDS + 1:  # the worker's time is over, too, which began later
         time.sleep(0.1)
@@ -201,7 +200,7 @@ def test_a_client_that_leaves_takes_nothing_with_it(make_web_host: MakeHost) -> 
     host = make_web_host(GATED_BOT)
     host.send(1)
     parts = urlsplit(host.url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=20)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)
     connection.request("GET", f"{parts.path}/worker.py?token={TICK_TOKEN}")
     host.wait_for_bot(1)
     connection.close()
@@ -250,7 +249,7 @@ def test_a_drain_that_is_told_to_stop_finishes_its_job_and_the_tick_says_so(
     host, ticks, drain, answer = in_flight
 
     os.kill(drain, number)
-    wait_until(lambda: not is_pending(drain), lambda: "the signal is pending")
+    wait_until(lambda: is_told(drain), lambda: "the handler has not run")
     host.let_go()
 
     assert answer() == b"ok 1 run, 1 done, 1 waiting\n"
@@ -275,7 +274,7 @@ def test_a_drain_that_is_killed_is_told_and_the_next_tick_recovers(in_flight: In
     os.kill(drain, signal.SIGKILL)
 
     assert answer() == b"error: the drain failed; the reason is in the file .ht-drain.log of the data folder\n"
-    wait_until(lambda: not is_alive(bot), lambda: bot, 10)
+    wait_until(lambda: not is_alive(bot), lambda: bot)
     let_leases_run_out(ticks.queue)
     host.let_go()
     for _ in range(2):  # the job that is given back is due a second later
@@ -284,8 +283,3 @@ def test_a_drain_that_is_killed_is_told_and_the_next_tick_recovers(in_flight: In
     host.tick()
     ticks.wait_for_states({1: "done", 2: "done"})
     assert ticks.attempts() == {1: 2, 2: 1}
-
-
-def is_pending(pid: int) -> bool:
-    """Whether it has still to take a signal (proc(5), ShdPnd)."""
-    return "ShdPnd:\t0000000000000000" not in Path(f"/proc/{pid}/status").read_text()

@@ -156,8 +156,8 @@ def disk_is_full(ward: Ward) -> None:
     patient = ward.patient
     patient.data.mkdir(mode=0o700)
     options = ["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs"]
-    subprocess.run(["mount", *options, str(patient.data)], check=True, timeout=20)
-    ward.undo.callback(subprocess.run, ["umount", "-l", str(patient.data)], check=True, timeout=20)
+    subprocess.run(["mount", *options, str(patient.data)], check=True, timeout=60)
+    ward.undo.callback(subprocess.run, ["umount", "-l", str(patient.data)], check=True, timeout=60)
     shutil.chown(patient.data, CUSTOMER, CUSTOMERS)
     assert patient.deliver() == 200
     patient.log_in()
@@ -349,7 +349,7 @@ def test_what_the_shell_sees_and_the_web_server_does_not_is_told_on_both_sides(w
 def test_the_last_run_of_cron_is_told_and_that_it_was_long_ago_is_a_warning(ward: Ward) -> None:
     patient = ward.patient
     assert line_with(patient.ask("config.py"), "ok", "workers: none is running now, and none has ever run here")
-    drained = patient.as_customer([SYSTEM_PYTHON, str(patient.plugin / "worker.py"), "--drain", "--max-seconds", "5"])
+    drained = patient.as_customer([SYSTEM_PYTHON, str(patient.plugin / "worker.py"), "--drain", "--max-seconds", "60"])
     assert drained.returncode == 0, drained
 
     at_once = patient.ask("config.py")

@@ -115,7 +115,7 @@ def test_a_worker_killed_in_mid_job_loses_nothing(make_site: MakeSite, tmp_path:
 
     os.kill(int(started.read_text()), signal.SIGKILL)
 
-    site.wait_for_counts(done=1, timeout_seconds=30)
+    site.wait_for_counts(done=1)
     (job,) = site.overview()["jobs"]
     assert job["attempts"] == 2
     assert len(started.read_text().splitlines()) == 2

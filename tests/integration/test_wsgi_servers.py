@@ -118,7 +118,7 @@ def standalone(
     child = Child([sys.executable, "-m", *commands[server], module], log=log, environment=environment)
     child.start()
     stack.callback(child.close)
-    wait_until_ready(child, lambda: accepts_connections(port), what=server, log=log, timeout_seconds=20)
+    wait_until_ready(child, lambda: accepts_connections(port), what=server, log=log)
     return Host(f"http://127.0.0.1:{port}{base_uri}", lambda: tail(log))
 
 
@@ -166,7 +166,7 @@ def test_nothing_is_opened_before_a_request_and_then_a_connection_for_each_threa
     """gunicorn imports the application before it forks: what a parent opened would be shared by its children."""
     before = connections(servers)
     host = start()
-    assert connections(servers) == before
+    assert connections(servers) <= before  # those of tests before may end meanwhile
 
     with ThreadPoolExecutor(16) as senders:
         answers = list(senders.map(host.send, range(1, 161)))
@@ -187,4 +187,4 @@ def test_a_wrong_setting_answers_503_until_it_is_right(start: Start, folder: Pat
     assert host.send(1).status == 503, host.logs()
 
     settings_file.write_text(right)
-    wait_until(lambda: host.send(1).status == 200, host.logs, 10)
+    wait_until(lambda: host.send(1).status == 200, host.logs)

@@ -19,6 +19,14 @@ sys.path.insert(0, root)
 import bottle, waitress.server, pymysql, dotenv, sqlite3, wsgiref.handlers, unittest.mock  # theirs is not ours to judge
 import apscheduler.schedulers.background, apscheduler.executors.pool, apscheduler.triggers.interval
 import argparse, multiprocessing, concurrent.futures.thread, logging.handlers
+from importlib.machinery import SourceFileLoader
+
+compiled, compiled_anew = {}, SourceFileLoader.get_code
+def get_code(loader, name):  # each file once, though it is carried out for every module that imports it
+    if loader.path not in compiled:
+        compiled[loader.path] = compiled_anew(loader, name)
+    return compiled[loader.path]
+SourceFileLoader.get_code = get_code
 
 class Untouchable(dict):
     def _read(self, *arguments):
@@ -51,7 +59,7 @@ for name in names:
 
 def run_python(code: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-B", "-c", code, *arguments], cwd=folder, env={}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-B", "-c", code, *arguments], cwd=folder, env={}, capture_output=True, text=True, timeout=240
     )
 
 

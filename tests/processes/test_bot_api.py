@@ -11,8 +11,7 @@ from scalable.lib.errors import BotApiUnanswered, BotApiUnreachable
 from scalable.lib.telegram.bot_api import BotApi
 from tests.support.fakes.bot_api import TOKEN, FakeBotApi, Turn, drops_after_answer, stalls, wait_until_closed
 from tests.support.fakes.scripted_web import Certificate, make_certificate
-
-SOON_SECONDS = 5.0
+from tests.support.waiting import SOON_SECONDS
 
 
 @pytest.fixture

@@ -134,6 +134,6 @@ def test_a_cgi_answer_ends_while_the_process_goes_on_and_is_deaf_to_term():
     assert process.stdout.read() == b"answer\n"  # to its end, as the web server reads it
     assert process.poll() is None
 
-    _, errors = process.communicate(b"go on\n", timeout=30)
+    _, errors = process.communicate(b"go on\n", timeout=60)
 
     assert (process.returncode, errors) == (-signal.SIGTERM, b"")  # what it starts is ended by TERM as ever

@@ -53,7 +53,7 @@ def ask_at_once(path: Path, identities: list[str]) -> list[str]:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    return [process.communicate(timeout=30)[0] for process in processes]
+    return [process.communicate(timeout=60)[0] for process in processes]
 
 
 def test_processes_that_start_together_agree_on_one_database(tmp_path: Path):

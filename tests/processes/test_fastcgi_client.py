@@ -24,9 +24,10 @@ from tests.support.fakes.scripted_fastcgi import (
     read_request,
     record,
 )
+from tests.support.waiting import SOON_SECONDS
 
 # Far beyond what any of these exchanges needs; one that took this long hung.
-AMPLE_SECONDS = 30.0
+AMPLE_SECONDS = 60.0
 BODY = b'{"update_id":1}'
 MIB = 1024 * 1024
 Script = Callable[[socket.socket], None]
@@ -260,7 +261,7 @@ def test_a_server_that_says_nothing_is_left_at_the_deadline():
         answered = ask(connection, seconds=0.3)
 
     assert (answered.ended, answered.text()) == (RequestEnd.TOO_LATE, "so far")
-    assert 0.3 <= time.monotonic() - begun < 3
+    assert 0.3 <= time.monotonic() - begun < SOON_SECONDS
 
 
 def test_a_server_that_takes_nothing_is_left_at_the_deadline():
@@ -290,7 +291,7 @@ def test_a_flood_does_not_keep_the_deadline_from_coming():
         answered = ask(connection, seconds=0.3)
 
     assert answered.ended is RequestEnd.TOO_LATE
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 def test_a_flood_on_both_streams_is_read_to_the_end_and_only_its_ends_are_kept():
@@ -375,7 +376,7 @@ def test_a_connection_that_a_child_holds_open_is_lost_when_its_process_is_gone()
         gate.set()
 
     assert answered.ended is RequestEnd.CONNECTION_LOST
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 def test_the_answer_is_not_shown_in_the_repr():

@@ -29,7 +29,7 @@ def test_a_php_bot_behind_a_web_server_is_run_unchanged(tmp_path: Path):
     php = Child(["php", "-d", "display_errors=0", "-S", f"127.0.0.1:{port}", "-t", str(tmp_path)], log=log)
     php.start()
     try:
-        wait_until_ready(php, lambda: accepts_connections(port), what="php -S", log=log, timeout_seconds=20)
+        wait_until_ready(php, lambda: accepts_connections(port), what="php -S", log=log)
         runner = HttpRunner(f"http://127.0.0.1:{port}/bot.php", AMPLE_SECONDS, SECRET)
         good = outcome_of(runner, '{"update_id": 1, "text": "привіт"}')
         broken = outcome_of(runner, '{"update_id": 2, "text": ""}')

@@ -26,7 +26,7 @@ def test_the_vendored_one_is_what_a_script_imports_also_when_this_python_has_a_n
         env={"PYTHONPATH": str(host)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
 
     assert (done.stdout, done.stderr) == ("1\n", "")

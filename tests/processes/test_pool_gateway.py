@@ -50,7 +50,7 @@ def test_another_user_of_the_machine_is_turned_away_by_the_kernel(echo: Echo, tm
     code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(gateway.path)!r})"
     command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--", "/usr/bin/python3", "-c", code]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     gateway.stop()
 
     assert "PermissionError" in done.stderr
@@ -67,7 +67,7 @@ def test_a_program_the_pool_starts_does_not_inherit_the_socket(gateway: Gateway)
         ],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         close_fds=False,
     )
 

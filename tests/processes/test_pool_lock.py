@@ -78,7 +78,7 @@ def test_two_locks_of_one_process_exclude_each_other_too(tmp_path: Path):
 def test_the_lock_is_free_when_its_holder_was_killed(tmp_path: Path):
     with holder(tmp_path / "lock") as (process, _):
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
         PoolLock(tmp_path / "lock").take()
 
@@ -88,7 +88,7 @@ def test_the_lock_is_free_when_its_holder_was_killed(tmp_path: Path):
 def test_a_child_of_the_holder_does_not_keep_the_lock(tmp_path: Path):
     with holder(tmp_path / "lock", "with child") as (process, child):
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         os.kill(child, 0)  # it still lives: raises when it does not
 
         PoolLock(tmp_path / "lock").take()
@@ -168,5 +168,5 @@ def test_asking_for_the_holder_keeps_no_pool_from_starting(tmp_path: Path):
 
     PoolLock(tmp_path / "lock").take()
 
-    ends.join(10)
+    ends.join(60)
     assert PoolLock(tmp_path / "lock").holder() is not None

@@ -89,7 +89,7 @@ def everything_once(site: Site) -> None:
     assert site.post(1).startswith(b"Status: 200")
     assert site.post(2).startswith(b"Status: 200"), "inserted directly, by the settings that the first one has left"
     site.run("worker_pool.py", "--cron", "--max-seconds", "1")
-    site.run("worker.py", "--drain", "--max-seconds", "5")
+    site.run("worker.py", "--drain", "--max-seconds", "60")
     site.run("config.py")
     assert b'"done": 2' in site.run("dashboard.py", "--json")
 
@@ -121,7 +121,7 @@ def test_a_function_in_the_workers_own_process_makes_files_that_a_web_server_can
     site.bot.write_text(FUNCTION_BOT % str(site.bots_file))
 
     site.post(1)
-    site.run("worker.py", "--drain", "--max-seconds", "5", BOT_LEGACY_PATH="../bot.py:handle")
+    site.run("worker.py", "--drain", "--max-seconds", "60", BOT_LEGACY_PATH="../bot.py:handle")
 
     assert stat.S_IMODE(site.bots_file.stat().st_mode) == 0o644
 
@@ -131,7 +131,7 @@ def test_a_worker_that_a_web_request_starts_hands_on_the_umask(home: Path) -> No
     site.environment["BOT_WORKER_KICK"] = "1"
 
     site.post(1)
-    site.run("worker.py", "--drain", "--max-seconds", "5")
+    site.run("worker.py", "--drain", "--max-seconds", "60")
 
     assert site.bots_file.read_text() == "022"
     assert site.open_to_others() == []

@@ -17,9 +17,10 @@ from scalable.lib.runners import process
 from scalable.lib.runners.process import ProcessEnd, run_process
 from scalable.lib.runners.run_result import End, ran_too_long
 from tests.support.generators.bots import STAYS, is_let_go, python_bot, shell_bot
+from tests.support.waiting import SOON_SECONDS
 
 # Far beyond what any of these programs needs; a run that took this long hung.
-AMPLE_SECONDS = 30.0
+AMPLE_SECONDS = 60.0
 FLOOD_BYTES = 100 * 1024 * 1024
 
 
@@ -130,30 +131,30 @@ def test_a_flood_does_not_keep_the_deadline_from_coming(tmp_path: Path):
     end = run(shell_bot(tmp_path, "exec yes"), timeout_seconds=0.3)
 
     assert end.timed_out
-    assert end.seconds < 0.3 + 3
+    assert end.seconds < SOON_SECONDS
 
 
 def test_a_program_that_waits_for_ever_is_ended_at_its_deadline_by_term(tmp_path: Path):
     end = run(shell_bot(tmp_path, "exec sleep 600"), timeout_seconds=0.2)
 
     assert (end.returncode, end.timed_out) == (-signal.SIGTERM, True)
-    assert 0.2 <= end.seconds < 0.2 + 2
+    assert 0.2 <= end.seconds < SOON_SECONDS
 
 
 def test_a_program_that_ignores_term_is_killed_soon_after(tmp_path: Path):
     bot = shell_bot(tmp_path, "trap '' TERM; echo ignoring; while :; do sleep 0.05; done")
 
-    end = run(bot, timeout_seconds=0.5)
+    end = run(bot, timeout_seconds=2.0)
 
     assert end.output == "ignoring"
     assert (end.returncode, end.timed_out) == (-signal.SIGKILL, True)
-    assert end.seconds < 0.5 + 3
+    assert end.seconds < SOON_SECONDS
 
 
 def test_a_program_may_clean_up_when_its_time_is_over(tmp_path: Path):
     bot = shell_bot(tmp_path, "trap 'echo cleaned up; exit 3' TERM; while :; do sleep 0.05; done")
 
-    end = run(bot, timeout_seconds=0.5)
+    end = run(bot, timeout_seconds=2.0)
 
     assert (end.returncode, end.timed_out) == (3, True)
     assert end.output.startswith("cleaned up")
@@ -173,7 +174,7 @@ def test_the_deadline_ends_the_children_of_the_program_too(tmp_path: Path):
         ),
     )
 
-    end = run(bot, timeout_seconds=2.0)
+    end = run(bot, timeout_seconds=5.0)
 
     assert (end.timed_out, end.output) == (True, "child holds")
     assert is_let_go(lock)
@@ -194,24 +195,24 @@ def test_a_child_that_ignores_term_goes_with_a_program_that_does_not(tmp_path: P
         ),
     )
 
-    end = run(bot, timeout_seconds=2.0)
+    end = run(bot, timeout_seconds=5.0)
 
     assert (end.returncode, end.output) == (-signal.SIGTERM, "child holds")
     assert is_let_go(lock)
 
 
 def test_a_child_that_keeps_the_pipes_does_not_keep_the_caller(tmp_path: Path):
-    end = run(shell_bot(tmp_path, "sleep 20 & echo done; exit 0"))
+    end = run(shell_bot(tmp_path, "sleep 120 & echo done; exit 0"))
 
     assert (end.returncode, end.timed_out, end.output) == (0, False, "done")
-    assert end.seconds < 10
+    assert end.seconds < SOON_SECONDS
 
 
 def test_children_that_flood_the_pipes_after_the_program_ended_do_not_keep_the_caller(tmp_path: Path):
-    end = run(shell_bot(tmp_path, "yes & yes & yes & yes >&2 & echo done; exit 0"), timeout_seconds=5.0)
+    end = run(shell_bot(tmp_path, "yes & yes & yes & yes >&2 & echo done; exit 0"))
 
     assert (end.returncode, end.timed_out) == (0, False)
-    assert end.seconds < 5
+    assert end.seconds < AMPLE_SECONDS
 
 
 def test_children_that_write_faster_than_anyone_reads_do_not_keep_the_caller(tmp_path: Path, monkeypatch):
@@ -292,7 +293,7 @@ def test_the_tick_comes_often_enough_for_a_heartbeat_and_not_all_the_time(tmp_pa
 
     run(shell_bot(tmp_path, "exec sleep 600"), timeout_seconds=1.2, tick=lambda: ticks.append(time.monotonic()))
 
-    assert 2 <= len(ticks) <= 6
+    assert 1 <= len(ticks) <= 6
 
 
 def test_the_program_runs_in_the_folder_it_is_given(tmp_path: Path):

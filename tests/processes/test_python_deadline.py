@@ -19,6 +19,7 @@ from scalable.lib.runners.python.runner import STUCK, PythonRunner
 from tests.support.generators.bots import outcome_of
 from tests.support.generators.python_bots import AMPLE_SECONDS, PythonBots
 from tests.support.places import REPOSITORY
+from tests.support.waiting import SOON_SECONDS
 
 # Bots that go on for ever end when this file appears, so that they do not disturb the tests after them. The loop is in
 # a function of its own: Python 3.11 and 3.12 raise on the jump back to its head, which they leave out of a `try`.
@@ -26,7 +27,7 @@ OVER = (
     "import asyncio, os, sys, time\nOVER = os.path.join(os.path.dirname(__file__), 'over')\n"
     "def spin():\n    while not os.path.exists(OVER): pass\n"
 )
-SECONDS = 0.3
+SECONDS = 0.8
 GRACE_SECONDS = 0.6
 
 
@@ -51,7 +52,7 @@ def bot(bots: PythonBots, body: str, head: str = "def handle(update):", timeout_
 def run(runner: PythonRunner, **rest) -> Outcome:
     started = time.monotonic()
     outcome = outcome_of(runner, '{"update_id": 1}', **rest)
-    assert time.monotonic() - started < SECONDS + bot_thread.GRACE_SECONDS + 2
+    assert time.monotonic() - started < SECONDS + bot_thread.GRACE_SECONDS + SOON_SECONDS
     return outcome
 
 
@@ -87,7 +88,7 @@ def test_a_bot_over_its_time_is_stopped_and_the_next_update_goes_well(bots: Pyth
 
     for _ in range(2):
         outcome = run(runner)
-        assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 0.3 s (BOT_LEGACY_TIMEOUT)")
+        assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, "stopped after 0.8 s (BOT_LEGACY_TIMEOUT)")
         assert outcome.output == "\n".join(w for w in ("cleaned up", "caught") if w in body) + "\nwent well" * (
             "caught" in body
         )
@@ -113,7 +114,7 @@ def test_a_bot_that_cannot_be_stopped_is_given_up_and_its_worker_says_so(
 
     outcome = run(runner)
 
-    assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, f"stopped after 0.3 s (BOT_LEGACY_TIMEOUT); {STUCK}")
+    assert (outcome.kind, outcome.cause) == (Kind.TIMED_OUT, f"stopped after 0.8 s (BOT_LEGACY_TIMEOUT); {STUCK}")
     assert outcome.output == ("asleep" if "asleep" in body else "")
     assert runner.is_stuck
     assert f"bot did not stop file={bots.folder}/bot.py function=handle" in caplog.text
@@ -130,7 +131,7 @@ def test_a_stuck_runner_runs_nothing_more_and_does_not_hang(bots: PythonBots, he
     runner.close()
 
     assert (outcome.kind, outcome.cause, outcome.output) == (Kind.FAILED, STUCK, "")
-    assert time.monotonic() - started < GRACE_SECONDS + 1
+    assert time.monotonic() - started < SOON_SECONDS
     assert runner.is_stuck
 
 
@@ -151,7 +152,7 @@ def test_a_stuck_bot_of_one_runner_leaves_the_threads_of_others_alone(bots: Pyth
 
 @pytest.mark.usefixtures("short_grace")
 def test_a_stuck_event_loop_makes_every_runner_of_it_stuck(bots: PythonBots):
-    stuck, other = (bot(bots, SWALLOWS_CANCEL, ASYNC, timeout_seconds=1.0) for _ in range(2))  # importing it is in it
+    stuck, other = (bot(bots, SWALLOWS_CANCEL, ASYNC, timeout_seconds=2.0) for _ in range(2))  # importing it is in it
     outcome_of(other)
     run(stuck)
 
@@ -164,7 +165,7 @@ def test_only_the_update_whose_time_is_over_is_stopped(bots: PythonBots):
     code = f"{OVER}async def handle(update):\n    await asyncio.sleep(update['seconds'])\n    print('went well')"
     impatient, patient = bots.runner(code, timeout_seconds=SECONDS), bots.runner(code)
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(patient, '{"seconds": 0.8}')))
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(patient, '{"seconds": 1.6}')))
     thread.start()
 
     assert outcome_of(impatient, '{"seconds": 600}').kind is Kind.TIMED_OUT
@@ -180,7 +181,7 @@ def test_an_update_that_waits_for_another_one_to_let_go_of_the_loop_is_dropped_a
     )
     impatient, blocking = bots.runner(code, timeout_seconds=SECONDS), bots.runner(code)
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(blocking, '{"seconds": 1.5}')))
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(blocking, '{"seconds": 2.5}')))
     thread.start()
     bots.wait_until((bots.folder / "begun").exists)
 
@@ -203,7 +204,7 @@ def test_the_tick_comes_often_enough_for_a_heartbeat_and_not_all_the_time(bots: 
 
     outcome_of(bot(bots, body, head, timeout_seconds=1.2), '{"update_id": 1}', lambda: ticks.append(time.monotonic()))
 
-    assert len(ticks) == 2
+    assert 1 <= len(ticks) <= 3
 
 
 @pytest.mark.parametrize("head", [SYNC, ASYNC])
@@ -309,7 +310,7 @@ def test_a_bot_that_never_ends_cleaning_up_is_left(bots: PythonBots, monkeypatch
 
     runner.close()
 
-    assert time.monotonic() - started < 0.2 + GRACE_SECONDS + 2
+    assert time.monotonic() - started < SOON_SECONDS
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
@@ -343,10 +344,10 @@ from scalable.lib.worker.process_end import end_within
 from scalable.lib.runners.python import bot_thread
 from scalable.lib.runners.python.runner import PythonRunner
 bot_thread.GRACE_SECONDS = 0.2
-runner = PythonRunner(Path(sys.argv[2]), "handle", 0.3)
+runner = PythonRunner(Path(sys.argv[2]), "handle", 2.0)
 print(runner.run('{"update_id": 1}').end.name, runner.is_stuck, flush=True)
 runner.close()
-end_within(1.0, 7)
+end_within(3.0, 7)
 """
 
 

@@ -33,7 +33,7 @@ def test_all_of_them_run_at_the_same_time_and_join_waits_for_the_last():
 
     def work(number: int) -> Callable[[], None]:
         def meet_and_end() -> None:
-            meet.wait(10)
+            meet.wait(60)
             ended.append(number)
 
         return meet_and_end
@@ -80,7 +80,7 @@ def test_where_threads_are_few_the_others_work_and_it_is_told(
     runs: list[bool] = []
     limit_threads(monkeypatch, 3)  # the scheduler's own, and two
 
-    slots = SlotThreads([lambda: runs.append(go_on.wait(10))] * 4)
+    slots = SlotThreads([lambda: runs.append(go_on.wait(60))] * 4)
     slots.start()
 
     told = [record.getMessage() for record in caplog.records if record.name == scheduler.__name__]

@@ -51,7 +51,7 @@ def run_with(python: str, script: Path, **environment: str) -> subprocess.Comple
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
 
 
@@ -93,7 +93,7 @@ def test_this_python_starts_the_scripts_from_any_folder_without_a_word(tmp_path:
         env={},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -114,7 +114,7 @@ def test_nothing_that_lies_beside_the_scripts_can_shadow_a_module(tmp_path: Path
         env={},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -317,7 +317,7 @@ class TestAttempts:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
 
         assert len(looked_at) == OF_ONE.burst
 

@@ -55,7 +55,7 @@ def test_ten_threads_that_take_turns_at_two_connections_all_get_one():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     assert len(most) == 200
     assert max(most) <= 2
@@ -73,7 +73,7 @@ def test_who_needs_one_more_waits_until_one_is_given_back():
     sessions.give_back(line)
 
     eventually(lambda: got == [line])
-    waiting.join(10)
+    waiting.join(60)
 
 
 @pytest.mark.parametrize("ending", ["thrown away", "not connected"])

@@ -43,7 +43,7 @@ def sent(request: bytes) -> Request:
         try:
             return read_request(there)
         finally:
-            sender.join(10)
+            sender.join(60)
 
 
 def read_all(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], str]:

@@ -32,7 +32,7 @@ from tests.support.fakes.scripted_fastcgi import (
 from tests.support.generators.bots import outcome_of
 from tests.support.servers.children import free_port
 
-AMPLE_SECONDS = 30.0
+AMPLE_SECONDS = 60.0
 
 
 @pytest.fixture

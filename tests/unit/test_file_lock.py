@@ -39,7 +39,7 @@ def test_a_lock_that_becomes_free_between_two_tries_is_taken(tmp_path: Path):
     timer.start()
 
     assert take_file_lock(tmp_path / "lock", tries=500) is not None
-    timer.join(10)
+    timer.join(60)
 
 
 def test_a_lock_that_is_not_taken_leaves_no_descriptor_open(tmp_path: Path):

@@ -39,7 +39,7 @@ class AskingServer:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _serve(self) -> None:
         while True:
@@ -166,7 +166,7 @@ def test_what_is_no_database_server_is_told_in_one_line(path: str, greeting: byt
         answers.start()
         with pytest.raises(DatabaseUnavailable) as caught:
             MySqlDatabase(MySqlAddress("localhost", 3306, path, "bot", "bot", PASSWORD)).run(lambda _: None)
-        answers.join(10)
+        answers.join(60)
 
     assert "\n" not in str(caught.value)
 

@@ -22,9 +22,9 @@ from scalable.lib.ingest.fast_cgi.pool_client import GREETING, MAX_BODY_BYTES, n
 from scalable.lib.ingest.pool_gateway import THREADS, Gateway, open_gateway
 from scalable.lib.ingest.wsgi import Wsgi
 from tests.support.generators.fuzz_counts import fuzzed
-from tests.support.waiting import eventually
+from tests.support.waiting import SOON_SECONDS, eventually
 
-AMPLE_SECONDS = 20.0
+AMPLE_SECONDS = 60.0
 
 
 class Echo:
@@ -289,7 +289,7 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path, echo: Echo, monkeypatch: 
     started = time.monotonic()
     gateway.stop()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON_SECONDS
     echo.gate.set()
     connection.close()
 

@@ -32,6 +32,7 @@ from tests.support.fakes.bot_api import (
 )
 from tests.support.fakes.clock import FakeClock
 from tests.support.servers.children import free_port
+from tests.support.waiting import SOON_SECONDS
 
 UPDATE = json.dumps({"message": {"chat": {"id": 5}}})
 ANSWER = b'{"method":"sendMessage","chat_id":5,"text":"private words"}'
@@ -285,7 +286,7 @@ def test_a_call_near_the_deadline_gets_only_the_time_that_is_left(server: FakeBo
     result = ReplySender(BotApi(TOKEN, server.url)).send(ANSWER, update=UPDATE)
 
     assert result.fate is Fate.PERHAPS_SENT
-    assert 0.3 < time.monotonic() - began < 5
+    assert 0.3 < time.monotonic() - began < SOON_SECONDS
 
 
 def test_the_tick_comes_twice_a_second_while_it_waits(bench: Bench, server: FakeBotApi):
@@ -301,7 +302,7 @@ def test_the_tick_comes_while_telegram_thinks(bench: Bench, server: FakeBotApi):
     server.will("sendMessage", stalls(1.3))
 
     assert bench.send().fate is Fate.SENT
-    assert len(bench.ticks) == 2
+    assert 1 <= len(bench.ticks) <= 3
 
 
 @pytest.mark.parametrize("error", [LeaseLost("taken away"), StoppedAtOnce("asked to stop")])
@@ -316,7 +317,7 @@ def test_what_the_tick_raises_ends_it_at_once(bench: Bench, server: FakeBotApi, 
     with pytest.raises(type(error)):
         bench.sender.send(ANSWER, tick, update=UPDATE)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_SECONDS
     assert len(server.calls) == 1
 
 

@@ -47,5 +47,5 @@ def test_a_slot_that_cannot_release_what_it_keeps_serves_on(
     slot.end()
 
     assert (report.is_last, [end.job.id for end in report.ended]) == (True, [17])
-    assert slot.join(20)
+    assert slot.join(60)
     assert [record.levelno for record in caplog.records][:1] == [logging.ERROR]

@@ -75,7 +75,7 @@ def test_threads_that_ask_at_the_same_time_lose_no_request(monkeypatch: pytest.M
 
     assert stop.at_once
     go_on.set()
-    asking.join(10)
+    asking.join(60)
     assert stop.at_once
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from scalable.lib.telegram.bot_api import BotApi
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 TOKEN = "123456:TEST-token_of_nobody"
 # The bot that the commands in examples/updates are meant for.
@@ -144,7 +144,7 @@ class FakeBotApi:
             self._changed.wait_for(lambda: self.updates or self.closing.is_set(), seconds)
             return self.updates[:limit]
 
-    def wait_for_calls(self, count: int, within_seconds: float = 20.0) -> list[Call]:
+    def wait_for_calls(self, count: int, within_seconds: float = PATIENCE_SECONDS) -> list[Call]:
         """The calls, once there are `count` of them."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.calls) >= count, within_seconds), self.calls
@@ -267,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
 def wait_until_closed(api: BotApi) -> None:
     """Until the server's closing of the one connection that `api` keeps has arrived."""
     [(connection, _)] = api._client._idle
-    eventually(lambda: not connection.is_quiet(), 5)
+    eventually(lambda: not connection.is_quiet())
 
 
 def decode(body: bytes, content_type: str) -> dict[str, Any]:

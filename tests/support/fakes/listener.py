@@ -30,7 +30,7 @@ class Listener:
         if self._thread.is_alive():
             with socket.create_connection(("127.0.0.1", int(self.place.rpartition(":")[2])), timeout=5) as last:
                 last.sendall(b"last")
-            self._thread.join(10)
+            self._thread.join(60)
             assert not self._thread.is_alive()
             self._socket.close()
         return self._seen[:-1]

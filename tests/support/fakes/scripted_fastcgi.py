@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.waiting import PATIENCE_SECONDS
+
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR = 1, 2, 3, 4, 5, 6, 7
 COMPLETE, CANT_MULTIPLEX, OVERLOADED, UNKNOWN_ROLE = 0, 1, 2, 3
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support.need import need
+from tests.support.waiting import PATIENCE_SECONDS
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -101,7 +102,7 @@ class ScriptedServer:
                 waited_for.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts or reads
         self._listener.close()
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE_SECONDS)
             assert not thread.is_alive(), "a script did not end"
         if error is None and self._failures:
             raise self._failures[0]

@@ -11,6 +11,7 @@ from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.sqlite import SqliteDatabase
 from scalable.lib.queue.lease_terms import LeaseTerms
 from scalable.lib.queue.retry_policy import RetryPolicy
+from tests.support.waiting import PATIENCE_SECONDS
 
 LOOK_SECONDS = 0.02
 LOOK = "SELECT lease_expires_at FROM bot_jobs WHERE id = :id AND status = 'processing' AND reserved_by = :worker"
@@ -45,7 +46,7 @@ class LeaseWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=PATIENCE_SECONDS)
         self._queue.close()
 
     def _watch(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from scalable.lib.runners.judgement import judge
 from scalable.lib.runners.outcome import Outcome
 from scalable.lib.runners.runner import Runner
+from tests.support.waiting import PATIENCE_SECONDS
 
 # Takes the lock on the file named by its argument, says so, then stays for longer than any test.
 STAYS = """
@@ -44,7 +45,7 @@ def shell_bot(folder: Path, code: str, name: str = "bot") -> Path:
     return bot
 
 
-def is_let_go(lock: Path, within_seconds: float = 10.0) -> bool:
+def is_let_go(lock: Path, within_seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether no process holds the lock on `lock` any more: the kernel takes it back when its holder is dead."""
     deadline = time.monotonic() + within_seconds
     with lock.open("a") as stream:
@@ -58,7 +59,7 @@ def is_let_go(lock: Path, within_seconds: float = 10.0) -> bool:
                 time.sleep(0.01)
 
 
-def is_held(lock: Path, within_seconds: float = 20.0) -> bool:
+def is_held(lock: Path, within_seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether a process holds the lock on `lock`, or takes it in time: a bot that does is up."""
     deadline = time.monotonic() + within_seconds
     while not lock.exists() or is_let_go(lock, 0):

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from tests.support.generators.bots import STAYS, python_bot
 from tests.support.places import REPOSITORY
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # Runs the bots of its arguments at the same time, one thread each, and ends when they have. A session leader that opens
 # a terminal is in its foreground (tty_ioctl(4)).
@@ -89,7 +89,7 @@ class GuardedWorker:
     def kill(self) -> None:
         """KILL, so that it cannot do anything about its bots any more."""
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE_SECONDS)
 
     def kill_bots(self) -> None:
         """KILL to the groups of its bots, whose parent it may be no more."""

@@ -27,7 +27,6 @@ CUSTOMER, CUSTOMERS = "nobody", "nogroup"
 SUEXEC, SUEXEC_ROOT = Path("/usr/lib/apache2/suexec"), Path("/var/www")
 SUEXEC_LOG = Path("/var/log/apache2/suexec.log")
 SHORT_PATH = "/usr/local/bin:/usr/bin:/bin"
-START_TIMEOUT_SECONDS = 20.0
 # What the C library says when Passenger 6.0 frees something twice while it starts: one start in several hundred.
 PASSENGER_CRASHED = "double free or corruption"
 MOST_STARTS = 3
@@ -197,7 +196,7 @@ def _run(folder: Path, environment: dict[str, str], port: int, socket_folder: Pa
         for starts_left in range(MOST_STARTS - 1, -1, -1):
             child.start()
             try:
-                wait_until_ready(child, is_ready, what="Apache", log=log, timeout_seconds=START_TIMEOUT_SECONDS)
+                wait_until_ready(child, is_ready, what="Apache", log=log)
                 return apache
             except DidNotStart as error:
                 if PASSENGER_CRASHED not in str(error) or not starts_left:

@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE_SECONDS
+
 POLL_SECONDS = 0.02
-FREEZE_TIMEOUT_SECONDS = 20.0
+FREEZE_TIMEOUT_SECONDS = PATIENCE_SECONDS
 PORTS = (10_000, 32_000)
 # Not the chance of the tests, which each process of pytest may begin at the same number.
 _CHANCE = random.SystemRandom()
@@ -97,7 +99,7 @@ class Child:
     def freeze(self) -> None:
         """Stop the program in its tracks (SIGSTOP); returns once none of its threads can answer one more question.
 
-        Raises DidNotStop when one still runs after 20 seconds, FileNotFoundError when the program has ended.
+        Raises DidNotStop when one still runs after PATIENCE_SECONDS, FileNotFoundError when the program has ended.
         """
         self.send(signal.SIGSTOP)
         deadline = time.monotonic() + FREEZE_TIMEOUT_SECONDS
@@ -112,7 +114,7 @@ class Child:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=PATIENCE_SECONDS)
         self._has_group = False
 
     def stop(self, timeout_seconds: float = 20.0) -> None:
@@ -149,7 +151,7 @@ def _thread_states(pid: int) -> list[str]:
 
 
 def wait_until_ready(
-    child: Child, is_ready: Callable[[], bool], *, what: str, log: Path, timeout_seconds: float
+    child: Child, is_ready: Callable[[], bool], *, what: str, log: Path, timeout_seconds: float = PATIENCE_SECONDS
 ) -> None:
     """Return once `is_ready()` is true. Raises DidNotStart when the child ends or the time is over."""
     deadline = time.monotonic() + timeout_seconds

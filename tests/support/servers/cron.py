@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.support.judges.documents import blocks
 from tests.support.places import REPOSITORY
 from tests.support.servers.apache import WEB_USER
+from tests.support.waiting import PATIENCE_SECONDS
 
 # The ways to start workers, as the documents tell them.
 LINES = [
@@ -70,4 +71,4 @@ class Cron:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE_SECONDS)

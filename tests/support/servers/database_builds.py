@@ -126,7 +126,7 @@ def _private_build(name: str) -> Build:
 
 
 def _build(name: str, command: tuple[str, ...], prefix: Path) -> Build:
-    answer = subprocess.run([*command, "--no-defaults", "--version"], capture_output=True, text=True, timeout=30)
+    answer = subprocess.run([*command, "--no-defaults", "--version"], capture_output=True, text=True, timeout=60)
     version = re.search(r"Ver (\d\S*)", answer.stdout)
     if version is None:
         raise NotAvailable(f"{name}: {command[-1]} --version failed: {(answer.stdout + answer.stderr).strip()!r}")

@@ -20,6 +20,7 @@ import pymysql
 import pymysql.connections
 
 from tests.support.places import private_root
+from tests.support.waiting import PATIENCE_SECONDS
 
 from .children import Child, free_port, wait_until_ready
 from .database_builds import (
@@ -33,7 +34,6 @@ from .database_builds import (
     find_build,
 )
 
-START_TIMEOUT_SECONDS = 60.0
 PYTHON_CHECK = "import ctypes, sqlite3, ssl, subprocess, sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -90,7 +90,7 @@ class DatabaseServer:
         """Let a paused server go on (SIGCONT)."""
         self.process.send(signal.SIGCONT)
 
-    def restart(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
+    def restart(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Start again on the same data, socket and port, after a stop in order if it runs.
 
         Returns once it answers queries. Raises DidNotStart with the end of its log.
@@ -129,7 +129,7 @@ def start_server(
     folder: Path,
     *,
     extra_args: Sequence[str] = (),
-    timeout_seconds: float = START_TIMEOUT_SECONDS,
+    timeout_seconds: float = PATIENCE_SECONDS,
 ) -> DatabaseServer:
     """A fresh server of this name (see database_builds.SERVER_NAMES) that answers queries; the caller stops it.
 
@@ -185,7 +185,7 @@ def _server_command(build: Build, run_folder: Path, socket_path: Path, port: int
 
 def _runs(path: str, version: str) -> bool:
     try:
-        answer = subprocess.run([path, "-c", PYTHON_CHECK], capture_output=True, text=True, timeout=30)
+        answer = subprocess.run([path, "-c", PYTHON_CHECK], capture_output=True, text=True, timeout=60)
     except OSError:
         return False
     return answer.returncode == 0 and answer.stdout.strip() == version

@@ -35,7 +35,6 @@ from tests.support.servers.site import wait_until
 
 NODES = 3
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
-START_TIMEOUT_SECONDS = 60.0
 # A statement waits until its node has all that was committed anywhere before (manual: "wsrep_sync_wait").
 EVERYTHING = 7
 NEW_CLUSTER = "--wsrep-new-cluster"
@@ -120,7 +119,6 @@ class GaleraNode:
             self._is_member,
             what=self.server.name,
             log=self.server.log,
-            timeout_seconds=START_TIMEOUT_SECONDS,
         )
 
     def position(self) -> str:
@@ -138,7 +136,6 @@ class GaleraNode:
                 lambda: _position_in(log) is not None,
                 what=f"recovery of {self._name}",
                 log=log,
-                timeout_seconds=START_TIMEOUT_SECONDS,
             )
         finally:
             server.kill()

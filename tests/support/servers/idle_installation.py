@@ -15,16 +15,17 @@ from tests.support.places import REPOSITORY
 from tests.support.servers.children import Child
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import wait_until
+from tests.support.waiting import PATIENCE_SECONDS
 
 NO_DATABASE = {"BOT_DB_HOST": "127.0.0.1:1", "BOT_DB_NAME": "a", "BOT_DB_USER": "b", "BOT_DB_PASS": ""}
-# Says that it started, then works until the test lets it go on, or for a minute.
+# Says that it started, then works until the test lets it go on, or for longer than any test waits.
 GATED_BOT = """
 import json, os, pathlib, sys, time
 update = json.load(sys.stdin)
 started = pathlib.Path(f"started-{update['update_id']}")
 with started.open("a") as file:
     file.write(f"{os.getpid()}\\n")
-for _ in range(1200):
+for _ in range(6000):
     if pathlib.Path("go").exists():
         sys.exit(0)
     time.sleep(0.05)
@@ -50,7 +51,7 @@ class Started:
         """Empty while all goes well."""
         return self._log.read_text() if self._log.exists() else ""
 
-    def end(self, within_seconds: float = 20.0) -> int | None:
+    def end(self, within_seconds: float = PATIENCE_SECONDS) -> int | None:
         """Wait for its end; the exit code."""
         wait_until(lambda: not self.child.is_running(), lambda: f"it still runs\n{self.out}", within_seconds)
         return self.child.exit_code
@@ -119,19 +120,17 @@ class Ticks:
         """How often each update was begun."""
         return {job.update_id or 0: job.attempts for job in self.queue.newest(10_000)}
 
-    def wait_for_states(self, expected: Mapping[int, str], within_seconds: float = 20.0) -> None:
+    def wait_for_states(self, expected: Mapping[int, str], within_seconds: float = PATIENCE_SECONDS) -> None:
         """Return once the queue is in these states."""
         wait_until(lambda: self.states() == expected, lambda: (self.states(), self.logs()), within_seconds)
 
     def wait_for_file(self, name: str) -> None:
         """Return once the bot has made that file."""
-        wait_until(
-            lambda: (self.folder / name).exists() and (self.folder / name).read_text(), self.logs, timeout_seconds=20
-        )
+        wait_until(lambda: (self.folder / name).exists() and (self.folder / name).read_text(), self.logs)
 
     def wait_for_ear(self) -> None:
         """Return once a pool listens for notifications."""
-        wait_until(self.data_folder.notification_socket.exists, self.logs, timeout_seconds=20)
+        wait_until(self.data_folder.notification_socket.exists, self.logs)
 
     def runs(self) -> list[int]:
         """The updates the counting bot was run with, in that order."""

@@ -15,7 +15,6 @@ from .children import Child, accepts_connections, free_port, wait_until_ready
 
 NAME = "nginx-1.26"
 PROGRAM = "usr/sbin/nginx"
-START_TIMEOUT_SECONDS = 20.0
 
 # Its worker is root where the tests are: what it does not show, it is not for a mode of the file.
 CONFIGURATION = """\
@@ -78,7 +77,6 @@ def start_nginx(folder: Path, *, root: Path, block: str) -> Nginx:
             lambda: accepts_connections(port),
             what="nginx",
             log=log,
-            timeout_seconds=START_TIMEOUT_SECONDS,
         )
     except BaseException:
         nginx.stop()

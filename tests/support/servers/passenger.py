@@ -76,4 +76,4 @@ class Passenger:
 
     def wait_for_end(self) -> None:
         """Return once its own processes have tidied up after Apache's end."""
-        wait_until(lambda: not list(self._registry.iterdir()), lambda: list(self._registry.iterdir()), 30)
+        wait_until(lambda: not list(self._registry.iterdir()), lambda: list(self._registry.iterdir()))

@@ -23,7 +23,6 @@ EXTENSIONS = {
     NAME_WITH_PDO: ("mysqlnd", "pdo", "pdo_mysql", "pdo_sqlite"),
 }
 PROGRAM = "usr/sbin/php-fpm8.4"
-START_TIMEOUT_SECONDS = 20.0
 
 CONFIGURATION = """\
 [global]
@@ -89,9 +88,7 @@ def start_php_fpm(folder: Path, *, children: int = 2, pool: str = "", mysql: boo
     try:
         fpm.process.start()
         # Its name is there a moment before anything listens at it.
-        wait_until_ready(
-            fpm.process, lambda: answers(path), what="PHP-FPM", log=log, timeout_seconds=START_TIMEOUT_SECONDS
-        )
+        wait_until_ready(fpm.process, lambda: answers(path), what="PHP-FPM", log=log)
     except BaseException:
         fpm.stop()
         raise

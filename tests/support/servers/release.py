@@ -17,11 +17,12 @@ from tests.support.servers.apache import WEB_USER
 from tests.support.servers.database_servers import find_python
 
 WHEELS = REPOSITORY / ".cache" / "wheels"
+# What was compiled is copied: the owner may not write there, so each of his processes would compile the library anew.
 _NOT_COPIED = shutil.ignore_patterns(
+    "*.opt-?.pyc",
     "site-packages",
     "test",
     "tests",
-    "__pycache__",
     "config-*",
     "idlelib",
     "tkinter",

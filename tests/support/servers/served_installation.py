@@ -15,6 +15,7 @@ from tests.support.generators.visitor import Visitor
 from tests.support.places import REPOSITORY
 from tests.support.servers.children import Child, accepts_connections, free_port, tail, wait_until_ready
 from tests.support.servers.site import Answer, request, wait_until
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class ServedSite:
@@ -87,9 +88,7 @@ class ServedSite:
 
     def __enter__(self) -> ServedSite:
         self.pool.start()
-        wait_until_ready(
-            self.pool, lambda: accepts_connections(self.port), what="the pool", log=self.log, timeout_seconds=20
-        )
+        wait_until_ready(self.pool, lambda: accepts_connections(self.port), what="the pool", log=self.log)
         return self
 
     def __exit__(
@@ -113,7 +112,7 @@ class ServedSite:
         counts: dict[str, int] = self.overview()["counts"]
         return counts
 
-    def wait_for_counts(self, timeout_seconds: float = 30.0, **expected: int) -> None:
+    def wait_for_counts(self, timeout_seconds: float = PATIENCE_SECONDS, **expected: int) -> None:
         """Return once the dashboard shows these counts."""
         wait_until(
             lambda: expected.items() <= self.counts().items(),

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from tests.support.places import REPOSITORY
 from tests.support.servers.children import Child, accepts_connections, free_port, tail, wait_until_ready
 from tests.support.servers.site import Answer, request, wait_until
+from tests.support.waiting import PATIENCE_SECONDS
 
 TICK_TOKEN = "tick-tock"
 # What both kinds of host are set up with.
@@ -66,7 +67,7 @@ class WebHost:
         jobs: list[dict[str, Any]] = request(f"{self.url}/dashboard.py?token=let-me-in&format=json").json()["jobs"]
         return jobs
 
-    def wait_for_counts(self, timeout_seconds: float = 30.0, **expected: int) -> None:
+    def wait_for_counts(self, timeout_seconds: float = PATIENCE_SECONDS, **expected: int) -> None:
         """Return once the dashboard shows these counts."""
         wait_until(
             lambda: expected.items() <= self.counts().items(), lambda: (self.jobs(), self.logs()), timeout_seconds
@@ -75,7 +76,7 @@ class WebHost:
     def wait_for_bot(self, update_id: int) -> int:
         """Return once the gated bot runs that update; its process id."""
         path = self.folder / f"started-{update_id}"
-        wait_until(lambda: path.exists() and path.read_text(), self.logs, 20)
+        wait_until(lambda: path.exists() and path.read_text(), self.logs)
         return int(path.read_text().split()[-1])
 
     def let_go(self) -> None:
@@ -99,7 +100,7 @@ class WebHost:
 
     def wait_until_nothing_is_left(self) -> None:
         """Return once no drain of this host runs any more, and the web server has no child that nobody waits for."""
-        wait_until(lambda: not self.drains() and not zombies(self.server.pid), lambda: (self.drains(), self.logs()), 30)
+        wait_until(lambda: not self.drains() and not zombies(self.server.pid), lambda: (self.drains(), self.logs()))
 
 
 def in_background(work: Callable[[], Result]) -> Future[Result]:
@@ -120,7 +121,7 @@ def serve_wsgi(environment: dict[str, str], folder: Path) -> tuple[Child, str, P
     ]
     child = Child(command, log=log, environment={**environment, "PYTHONPATH": str(REPOSITORY)})
     child.start()
-    wait_until_ready(child, lambda: accepts_connections(port), what="waitress", log=log, timeout_seconds=20)
+    wait_until_ready(child, lambda: accepts_connections(port), what="waitress", log=log)
     return child, f"http://127.0.0.1:{port}", log
 
 

@@ -137,7 +137,8 @@
     }
     isAsking = false;
     tellTimes(document);
-    timer = setTimeout(refresh, pause);
+    if (document.hidden) show("hidden"); // since it asked
+    else timer = setTimeout(refresh, pause);
   }
 
   function watchTab() {
