@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DAMAGED = "damaged"
 MALFORMED = ("malformed", "not a database")
+# A link that somebody put there is not written through.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class SqliteFile:
@@ -95,7 +97,7 @@ class SqliteFile:
         """Whole or not at all; a note that cannot be written is missed by nobody but the next process."""
         unfinished = f"{self._note}.{os.getpid()}"
         try:
-            with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as note:
+            with open(os.open(unfinished, _FLAGS, 0o600), "w", encoding="ascii") as note:
                 note.write(text)
             os.replace(unfinished, self._note)
         except OSError:
