@@ -7,7 +7,10 @@ socket of the pool.
 from __future__ import annotations
 
 import os
+import select
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from scalable.lib.ingest.fast_cgi.cached_settings import (
     fingerprint,
     store_cached_settings,
 )
+from scalable.lib.ingest.fast_cgi.protocol import GREETING, SOCKET_NAME
 from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
 from tests.support.other_user import as_another_user, public_folder
 from tests.support.servers.cgi import CgiAnswer, cgi_variables, run_cgi
@@ -157,3 +161,40 @@ def test_a_link_in_the_way_of_what_is_written_down_is_not_written_through(folder
 
     assert precious.read_text() == "kept"
     assert find_cached_settings(str(data), "seen") is not None
+
+
+# The pool's socket
+
+
+def test_a_socket_where_another_user_answers_gets_nothing_of_the_request(folder: Path) -> None:
+    data = open_after_init(folder)
+    read_end, write_end = os.pipe()
+
+    def listen() -> str:
+        """Greets as the pool does, and says what it was told."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(data / os.fsdecode(SOCKET_NAME)))
+            os.chmod(data / os.fsdecode(SOCKET_NAME), 0o777)
+            listener.listen(5)
+            os.write(write_end, b"x")
+            listener.settimeout(20)
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(20)
+                connection.sendall(GREETING)
+                try:
+                    return repr(connection.recv(65536))
+                except ConnectionResetError:
+                    return repr(b"")
+
+    heard: list[str] = []
+    other = threading.Thread(target=lambda: heard.append(as_another_user(listen)))
+    other.start()
+    assert select.select([read_end], [], [], 20)[0], heard
+    answer = post(folder, SECRET)
+    other.join(30)
+
+    assert heard == ["b''"]
+    assert answer.status == 503, "the file of a stranger is in the data folder"
+    os.close(read_end)
+    os.close(write_end)
