@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import resource
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional

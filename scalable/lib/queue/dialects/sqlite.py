@@ -116,6 +116,7 @@ class SqliteDatabase(Database):
             raise
 
     def _connect(self) -> Session:
+        self._file.make()
         return _SqliteSession(self._path)
 
     def _meaning(self, error: Exception) -> Meaning:

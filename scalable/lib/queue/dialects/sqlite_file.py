@@ -38,6 +38,16 @@ class SqliteFile:
         inode, size = _numbers(noted)
         return inode == found.st_ino and size <= found.st_size
 
+    def make(self) -> None:
+        """Make the file, for this user alone whatever the umask; nothing when there is one. Never raises.
+
+        SQLite would make it as the umask says, and gives its `-wal` and `-shm` the mode of the file itself.
+        """
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError:  # it is there; or it cannot be made, which SQLite says in its own words
+            return
+
     def check(self) -> None:
         """Make sure of it before it is used. Raises sqlite3.DatabaseError with the remedy when it is damaged."""
         state = self._state()
