@@ -181,7 +181,7 @@ def test_the_answer_is_kept_and_a_failure_is_not(tmp_path: Path):
         mysql_socket,
         lambda php: ini_values(php.path, ()),
         lambda php: can_read(php, "/", Path(__file__), ()),
-        lambda php: find_php("php-cgi", CGI),
+        lambda _: find_php("php-cgi", CGI),
         lambda php: php_cgi_like(Php("/no/php", php.version, CLI)),
     ],
     ids=["version", "extensions", "names", "socket", "settings", "may read", "by name", "like another"],

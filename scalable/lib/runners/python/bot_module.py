@@ -1,8 +1,8 @@
 """A bot inside this process: imported once, from its own folder, and shared by the runners that call it.
 
-While a runner uses it, the bot's folder is the process's working directory, as in every other way to run it, the umask is
-one that lets others read the bot's files, and what the bot prints is kept with its runs. All that is undone when the last
-runner leaves. What was imported stays, as ever in Python.
+While a runner uses it, the bot's folder is the process's working directory, as in every other way to run it, the umask
+lets others read the bot's files, and what the bot prints is kept with its runs. All that is undone when the last runner
+leaves. What was imported stays, as ever in Python.
 """
 
 from __future__ import annotations
