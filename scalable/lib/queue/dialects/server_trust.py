@@ -31,7 +31,7 @@ def check_server_user(address: MySqlAddress, user: Optional[int], path: str) -> 
     """
     if user is None or _is_known(user, address, path):
         return
-    name = _name_of(user)
+    name = name_of(user)
     raise DatabaseUnavailable(
         f"{address}: user {name} answers there, not mysql, root or the user of this installation, so nothing was sent; "
         f"if that is your database's server or a proxy to it, set BOT_DB_SERVER_USER={name}, else tell your host"
@@ -57,7 +57,7 @@ def sockets_of_strangers(address: MySqlAddress) -> dict[str, str]:
     strangers = {
         path: [maker for maker in _makers(path) if not _is_known(maker, address, path)] for path in SOCKET_PLACES
     }
-    return {path: _name_of(makers[0]) for path, makers in strangers.items() if makers}
+    return {path: name_of(makers[0]) for path, makers in strangers.items() if makers}
 
 
 def _is_known(user: Optional[int], address: MySqlAddress, path: str) -> bool:
@@ -115,9 +115,9 @@ def _folders(path: str) -> Iterator[os.stat_result]:
 def _makers(path: str) -> list[int]:
     """Who made the file there, and who the one that it is a link to; empty when there is none."""
     found = []
-    for look in (os.lstat, os.stat):
+    for state_of in (os.lstat, os.stat):
         try:
-            found.append(look(path).st_uid)
+            found.append(state_of(path).st_uid)
         except OSError:  # nothing there, or a link that leads nowhere
             break
     return found
@@ -130,7 +130,8 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-def _name_of(user: int) -> str:
+def name_of(user: int) -> str:
+    """His name; the number where there is none."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

@@ -49,10 +49,16 @@ class SqliteFile:
             return
 
     def check(self) -> None:
-        """Make sure of it before it is used. Raises sqlite3.DatabaseError with the remedy when it is damaged."""
+        """Make sure of it before it is used.
+
+        Raises sqlite3.DatabaseError with the remedy when it is damaged, or a file of another user.
+        """
         state = self._state()
         if state is None or state == self._checked:
             return
+        for path in (self._path, self._note):
+            if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+                raise _not_ours(path)
         if not self.is_as_seen():
             problem = self._problem()
             if problem:
@@ -124,6 +130,19 @@ def _quoted(path: str) -> str:
     from urllib.parse import quote
 
     return quote(os.fsencode(path))
+
+
+def _not_ours(path: str) -> Exception:
+    """Somebody ran a command as root, or as the user of the web server, and left its file."""
+    import sqlite3
+
+    from scalable.lib.queue.dialects.server_trust import name_of
+
+    owner, us = name_of(os.stat(path).st_uid), name_of(os.geteuid())
+    return sqlite3.OperationalError(
+        f"{os.path.basename(path)} belongs to user {owner}, and user {us} may not read and write it: "
+        f"chown {us} {path}; web server, cron and shell have to run as one user"
+    )
 
 
 def _damaged(path: str, problem: str) -> Exception:
