@@ -51,7 +51,7 @@ function is_guess_allowed_and_right($given, $token)
 {
     // Whoever can open a file can hold its lock; the data folder is private, and this file is not.
     $private = __DIR__ . '/.htdata';
-    $lock = is_writable($private) ? @fopen("$private/.ht-doctor.lock", 'c') : false;
+    $lock = is_writable($private) && is_ours_alone($private) ? @fopen("$private/.ht-doctor.lock", 'c') : false;
     $lock = $lock === false ? @fopen(__FILE__, 'r') : $lock;
     if ($lock === false || !flock($lock, LOCK_EX | LOCK_NB)) {
         header('Retry-After: 2');
@@ -306,9 +306,7 @@ function check_data_folder()
         return;
     }
     judge_privacy($folder, $seen);
-    $trial = "$folder/.ht-trial." . getmypid();
-    $written = @file_put_contents($trial, str_repeat("\0", 262144));
-    @unlink($trial);
+    $written = write_trial("$folder/.ht-trial." . getmypid() . '.' . mt_rand());
     $free = (int) (@disk_free_space($folder) / 1048576);
     if ($written !== 262144) {
         found('error', 'disk',
@@ -319,6 +317,25 @@ function check_data_folder()
     }
 }
 
+/* How many bytes could be written to a new file. Mode x: a link that somebody left there is not written through. */
+function write_trial($path)
+{
+    $file = @fopen($path, 'x');
+    if ($file === false) {
+        return 0;
+    }
+    $written = @fwrite($file, str_repeat("\0", 262144));
+    fclose($file);
+    unlink($path);
+    return $written;
+}
+
+/* Whether nobody else can put a file, or a link to one of ours, into the folder. */
+function is_ours_alone($folder)
+{
+    return !(mode($folder) & 022) && in_array(fileowner($folder), array(0, own_id()), true);
+}
+
 /* By the rule of lib/setup/private_folder.py: made private when it is ours alone, else refused where others may write. */
 function judge_privacy($folder, $seen)
 {
@@ -326,7 +343,8 @@ function judge_privacy($folder, $seen)
     $is_for_us_alone = !preg_grep('/^\.ht/', $entries, PREG_GREP_INVERT);
     $mode = mode($folder);
     foreach (preg_grep('/^\.ht/', $entries) as $name) {
-        $owner = ($mode & 077) ? @fileowner("$folder/$name") : fileowner($folder);
+        $state = @lstat("$folder/$name");
+        $owner = $state === false ? false : $state['uid'];
         if (!in_array($owner, array(false, 0, own_id(), fileowner($folder)), true)) {
             found('error', 'data folder', "$seen: $name in it belongs to " . user_name($owner),
                 'look at it, and delete it');

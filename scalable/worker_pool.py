@@ -52,6 +52,7 @@ def main(arguments):
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)
     installation.tell_what_is_left_behind()
+    installation.tell_who_reads_the_settings()
     if options.cron:
         from scalable.lib.pool.cron import run_cron
         from scalable.lib.runners.bot_environment import take_out_ours

@@ -11,6 +11,7 @@ import sys
 
 # What Popen takes for "leave it as it is": a server that imports an entry script keeps its own umask.
 UNCHANGED = -1
+OURS = 0o077
 OTHERS_MAY_NOT_WRITE = 0o022
 
 
@@ -26,3 +27,9 @@ def share_umask_with_bot() -> None:
     umask = inherited_umask()
     if umask != UNCHANGED:
         os.umask(umask | OTHERS_MAY_NOT_WRITE)
+
+
+def take_umask_back() -> None:
+    """The bot is left: what is made from now on is for this user alone again, as the start block had it."""
+    if inherited_umask() != UNCHANGED:
+        os.umask(OURS)

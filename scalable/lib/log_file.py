@@ -24,6 +24,8 @@ OLDER_FILES = 3
 OLDER = ".older"
 _IS_OLDER = re.compile(r"\.older(\.\d+)?$")
 FOR_OTHERS = 0o077
+# Somebody may have put a pipe in the file's place: without O_NONBLOCK, opening it waits for who reads it.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _STANDARD_STREAMS, _STANDARD_ERROR = (1, 2), "/proc/self/fd/2"
 
 
@@ -99,12 +101,12 @@ class _LogFile:
     def _go_on(self) -> None:
         """Standard error, and standard output where it is the same file, from now on go to the one of the name."""
         before = os.fstat(2)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        new = os.open(self._path, flags, stat.S_IMODE(before.st_mode))
+        new = os.open(self._path, _FLAGS, stat.S_IMODE(before.st_mode))
         try:
             found = os.fstat(new)
             if not stat.S_ISREG(found.st_mode) or found.st_uid != before.st_uid:
                 raise PermissionError("another user has made a file of this name")
+            os.set_blocking(new, True)  # what is started from here gets it, too
             for stream in _STANDARD_STREAMS:
                 if os.path.samestat(os.fstat(stream), before):
                     os.dup2(new, stream)

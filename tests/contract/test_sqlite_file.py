@@ -33,7 +33,7 @@ from scalable.lib.queue.dialects import sqlite
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.retry_policy import RetryPolicy
 from scalable.lib.telegram.update import Update
-sqlite.SESSION = ("PRAGMA synchronous = OFF",)
+sqlite.SQLITE_SESSION = ("PRAGMA synchronous = OFF",)
 queue = DatabaseQueue(open_database(SqliteAddress(Path(sys.argv[1]))), "bot_jobs", RetryPolicy())
 for number in range({OLD}, {OLD + NEW}):
     queue.enqueue(Update({PAYLOAD!r}, number, "message", f"chat:{{number % 7}}"))

@@ -67,7 +67,46 @@ def test_it_judges_the_data_folder_as_config_py_does(folder: Path, holds: list[s
     [of_config] = re.findall(r"^(\w+) +config.py, data folder: (.*)", said, re.MULTILINE)
     assert of_doctor[0] == of_config[0], said
     needed = "ok" if mode == 0o700 or holds == [".ht-secret"] else "error" if mode & 0o022 else "warning"
-    assert of_doctor[0] == (needed if mode == 0o700 or holds != [".ht-planted"] else "error")
+    assert of_doctor[0] == ("error" if holds == [".ht-planted"] else needed)
+
+
+def test_it_writes_through_no_link_that_another_user_has_planted(folder: Path) -> None:
+    """He knows the number that its process will have, or tries them all."""
+    data, precious = folder / "scalable" / ".htdata", folder / "bot.php"
+    data.mkdir()
+    data.chmod(0o777)
+    kept = precious.read_bytes()
+    # As PHP is the process that this one becomes, its number is known before it is started.
+    script = 'ln -s "$1" "$2/.ht-trial.$$" && chown -h nobody "$2/.ht-trial.$$" && exec "$3" "$4"'
+    said = run(folder, ["sh", "-c", script, "sh", str(precious), str(data), PHP])
+
+    assert precious.read_bytes() == kept
+    assert "belongs to nobody" in said
+    assert "data folder" in said
+
+
+def test_the_lock_of_its_page_makes_no_file_where_a_planted_link_leads(folder: Path) -> None:
+    data, elsewhere = folder / "scalable" / ".htdata", folder / "elsewhere"
+    data.mkdir()
+    data.chmod(0o777)
+    (data / ".ht-doctor.lock").symlink_to(elsewhere)
+    code = '$_SERVER["REQUEST_METHOD"] = "POST"; $_POST["token"] = "wrong"; include $argv[1];'  # as its page is asked
+
+    said = run_code(folder, code)
+
+    assert "not the password" in said
+    assert not elsewhere.exists()
+
+
+def run_code(folder: Path, code: str) -> str:
+    done = subprocess.run(
+        [PHP, "-r", code, str(folder / "scalable" / "doctor.php")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
 
 
 def test_it_uses_nothing_that_php_5_4_does_not_know() -> None:

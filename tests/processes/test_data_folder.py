@@ -90,6 +90,29 @@ def test_files_that_another_user_has_put_into_an_open_folder_are_refused(name: s
             theirs.prepare()
 
 
+def test_a_file_that_is_put_there_while_the_folder_is_being_closed_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """Between our look at what is in it and the change of its mode; and by every process that comes later."""
+    with public_folder() as place:
+        folder = DataFolder(place / "data")
+        folder.path.mkdir()
+        folder.path.chmod(0o777)
+        listdir, planted = os.listdir, []
+
+        def list_and_let_plant(path: Path) -> list[str]:
+            names = listdir(path)
+            planted.append(as_another_user(lambda: (folder.path / ".ht-queue.sqlite3").write_text("theirs")))
+            return names
+
+        monkeypatch.setattr("scalable.lib.setup.private_folder.os.listdir", list_and_let_plant)
+        with pytest.raises(ConfigurationError, match=r"\.ht-queue\.sqlite3 in it belongs to user nobody"):
+            folder.prepare()
+        monkeypatch.undo()
+
+        assert planted[0] == "6"
+        with pytest.raises(ConfigurationError, match=r"\.ht-queue\.sqlite3 in it belongs to user nobody"):
+            folder.prepare()
+
+
 def test_a_folder_of_another_user_is_refused_however_open_it_is():
     """He can put another one in its place. The one who runs us is `nobody` here."""
     with public_folder() as place:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.php.find_php import CGI, CLI, Php, ask_php, find_php
+from scalable.lib.runners.php.find_php import (
+    CGI,
+    CLI,
+    Php,
+    ask_php,
+    extensions_of,
+    find_php,
+    forget_php,
+    mysql_socket,
+    names_in,
+    php_cgi_like,
+)
+from scalable.lib.runners.php.php_ini import can_read, forget_settings, ini_values
 from tests.support.generators.bots import shell_bot
+from tests.support.need import need
 
 VERSION = "8.1.2"
 
@@ -151,3 +167,47 @@ def test_the_answer_is_kept_and_a_failure_is_not(tmp_path: Path):
     (tmp_path / "php").unlink()
 
     assert find_php(named) == found
+
+
+# A folder where somebody else may have left a php.ini, such as /tmp: php-cgi loads what that names
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda php: ask_php(php.path),
+        extensions_of,
+        lambda php: names_in(php, frozenset({"date"})),
+        mysql_socket,
+        lambda php: ini_values(php.path, ()),
+        lambda php: can_read(php, "/", Path(__file__), ()),
+        lambda _: find_php("php-cgi", CGI),
+        lambda php: php_cgi_like(Php("/no/php", php.version, CLI)),
+    ],
+    ids=["version", "extensions", "names", "socket", "settings", "may read", "by name", "like another"],
+)
+def test_a_php_ini_in_the_working_directory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Php], object]
+):
+    need(None if shutil.which("php-cgi") else "php-cgi is not installed")
+    php = ask_php(str(shutil.which("php-cgi")))
+    assert php is not None
+    marker = tmp_path / "planted"
+    (tmp_path / "php.ini").write_text(f"log_errors=1\nerror_log={marker}\nextension={tmp_path}/planted.so\n")
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([php.path, "-v"], capture_output=True, check=True)
+    assert "planted.so" in marker.read_text(), "this PHP reads no php.ini of the working directory"
+    marker.unlink()
+    forget_php()
+    forget_settings()
+
+    ask(php)
+
+    assert not marker.exists()
+
+
+def test_a_php_that_is_named_from_the_working_directory_is_found_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    php = fake_php(tmp_path / "bin", "php", CLI)
+    monkeypatch.chdir(tmp_path)
+
+    assert find_php("bin/php").path == php

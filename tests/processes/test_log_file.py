@@ -181,3 +181,29 @@ def test_the_line_of_cron_puts_a_full_log_aside(tmp_path: Path, script: tuple[st
     assert b"an old line" not in log.read_bytes()
     assert 0 < log.stat().st_size < 100_000
     assert ("BOT_WORKER_POOL_SIZE='none'" in log.read_text()) is (pool_size == "none")
+
+
+@pytest.mark.parametrize("has_reader", [False, True])
+def test_a_pipe_that_somebody_put_in_the_place_of_the_log_holds_nobody_up(tmp_path: Path, has_reader: bool) -> None:
+    """Opening one waits for its other end; TERM would not be heard, and the bot would stand still."""
+    log = tmp_path / "scalable.log"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK) if has_reader else -1
+    with log.open("ab") as output:
+        replaced = f"import os; os.rename({str(tmp_path / 'pipe')!r}, {str(log)!r})\n"
+        code = WRITER.replace("for number in", f"{replaced}for number in")
+        command = [sys.executable, "-c", code, "a", "3", "1000000"]
+        writer = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
+        kept = os.open(f"/proc/self/fd/{output.fileno()}", os.O_RDONLY)
+
+    try:
+        wait_for(writer)
+    finally:
+        writer.kill()
+
+    with os.fdopen(kept) as before:
+        said = before.read()
+    assert [f"line a/{number}" in said for number in range(3)] == [True] * 3
+    assert "log is not kept short" in said
+    if has_reader:
+        os.close(reader)

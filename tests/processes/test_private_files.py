@@ -126,6 +126,23 @@ def test_a_function_in_the_workers_own_process_makes_files_that_a_web_server_can
     assert stat.S_IMODE(site.bots_file.stat().st_mode) == 0o644
 
 
+@pytest.mark.parametrize(
+    "first",
+    [("worker.py", "--drain"), ("worker_pool.py", "--cron", "--max-seconds", "1"), ("config.py",)],
+    ids=" ".join,
+)
+def test_the_queue_is_private_where_a_function_was_imported_before_it_was_made(home: Path, first: list[str]) -> None:
+    """The bot's umask counts while the bot is looked at, and then for the worker."""
+    site = Site(home, 0o000)
+    site.bot.write_text(FUNCTION_BOT % str(site.bots_file))
+
+    site.run(*first, BOT_LEGACY_PATH="../bot.py:handle")
+    site.run("worker.py", "--drain", BOT_LEGACY_PATH="../bot.py:handle")
+
+    assert (site.scalable / ".htdata" / ".ht-queue.sqlite3").exists()
+    assert [path for path in site.open_to_others() if "/.htdata" in path] == []
+
+
 def test_a_worker_that_a_web_request_starts_hands_on_the_umask(home: Path) -> None:
     site = Site(home, 0o022)
     site.environment["BOT_WORKER_KICK"] = "1"
@@ -205,3 +222,22 @@ def test_a_log_that_was_open_to_others_is_made_private_before_a_line_is_written(
 
     assert stat.S_IMODE(site.log.stat().st_mode) == 0o600
     assert len(site.log.read_text().splitlines()) > 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(0o600, ""), (0o644, "others may read it"), (0o640, "others may read it"), (0o666, "others may write")],
+)
+def test_a_pool_says_that_others_may_read_the_settings(home: Path, mode: int, said: str) -> None:
+    """Its token and its passwords are in that file; who does not run the check never hears of it."""
+    site = Site(home, 0o022)
+    settings = site.scalable / ".htenv"
+    settings.write_text("BOT_MONITOR_LIMIT=7\n")
+    settings.chmod(mode)
+
+    site.run("worker_pool.py", "--cron", "--max-seconds", "1")
+
+    log = site.log.read_text()
+    assert ("settings file is open to others" in log) == (mode != 0o600), log
+    assert said in log
+    assert (f"chmod 600 {settings}" in log) == (mode != 0o600)

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pwd
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -112,6 +113,39 @@ def test_localhost_passes_over_what_a_stranger_left_in_tmp(
     with stranger(str(shared / "s")) as him:
         assert one(dataclasses.replace(real, socket="")) == [(1,)]
         assert him.heard() == b""
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "/etc", "/nowhere", "a socket of root", "a file of root"])
+def test_localhost_passes_over_a_link_of_a_stranger_and_what_is_no_socket(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """A link of his to a file of root would keep the queue from a server that it reaches by 127.0.0.1."""
+    place, real = str(shared / "s"), str(shared / "real")
+    monkeypatch.setattr(server_trust, "SOCKET_PLACES", (place,))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(real)
+        if target == "a file of root":
+            Path(place).touch()
+        else:
+            os.symlink(real if target == "a socket of root" else target, place)
+            os.lchown(place, _number(), -1)
+        address = dataclasses.replace(at(("localhost", 3306)), socket="")
+
+        assert server_trust.socket_of(address) is None
+        assert server_trust.is_of_a_server(real, address)
+        named = {} if target == "a file of root" else {place: STRANGER}
+        assert server_trust.sockets_of_strangers(address) == named
+
+
+def test_localhost_follows_a_link_of_root_to_the_servers_socket(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As packages make one, for programs that look in /tmp."""
+    place, real = str(shared / "s"), str(shared / "real")
+    monkeypatch.setattr(server_trust, "SOCKET_PLACES", (place,))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(real)
+        os.symlink(real, place)
+
+        assert server_trust.socket_of(dataclasses.replace(at(("localhost", 3306)), socket="")) == place
 
 
 def test_localhost_without_a_server_tells_neither_socket_nor_port_of_a_stranger(

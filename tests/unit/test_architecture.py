@@ -168,6 +168,7 @@ TESTED_ELSEWHERE = {
     "scalable/lib/errors.py": ("tests/unit/*.py", "raised by everything"),
     "scalable/lib/installation.py": ("tests/integration/test_ways_to_start.py", "wiring"),
     "scalable/lib/start.py": ("tests/processes/test_start_block.py", "runs with the start block"),
+    "scalable/lib/inherited_umask.py": ("tests/processes/test_private_files.py", "seen in the modes of what is made"),
     "scalable/lib/sockets.py": ("tests/unit/test_pool_*.py", "seen in the sockets of the pool"),
 }
 # Words that had another meaning in this project's first version, or were metaphors; see docs/glossary.md.

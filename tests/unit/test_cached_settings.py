@@ -34,7 +34,11 @@ def folder(tmp_path: Path) -> Path:
 
 def note() -> CachedSettings:
     return CachedSettings(
-        SECRET, "chat", "INFO", "/poke.sock", PreparedInsert("/db.sock", ["u", PASSWORD, "d"], ["SET x"], "ö")
+        SECRET,
+        "chat",
+        "INFO",
+        "/poke.sock",
+        PreparedInsert("/db.sock", ["u", PASSWORD, "d"], ["SET x"], "INSERT INTO ö"),
     )
 
 

@@ -30,7 +30,8 @@ def take_file_lock(path: Path, name: str = "the lock", tries: int = 1) -> Option
                 time.sleep(PAUSE_SECONDS)
         except OSError as error:
             os.close(descriptor)
-            why = f"{path}: this file system has no locks ({error.strerror}); name a local folder as BOT_DATA_DIR"
+            remedy = "name a local folder, in your home, as BOT_DATA_DIR"
+            why = f"{path}: this file system has no locks ({error.strerror}); {remedy}"
             raise ConfigurationError(why) from error
     os.close(descriptor)
     return None

@@ -63,7 +63,7 @@ class PoolLock:
     def holder(self) -> Optional[Holder]:
         """What holds it now; None when it is free. Takes it shared for a moment, to be sure."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -20,6 +20,7 @@ from scalable.lib.setup.files import user_name
 from scalable.lib.setup.finding import Finding, Verdict, conclusion, error, ok, warning
 from scalable.lib.setup.machine_check import check_data_folder, check_limits
 from scalable.lib.setup.packages import check_packages, find_packages, missing_package
+from scalable.lib.setup.place_check import check_places
 from scalable.lib.setup.public_check import Public, check_public, folder_url
 from scalable.lib.setup.release_check import check_files
 from scalable.lib.setup.script_check import check_scripts
@@ -141,6 +142,7 @@ def run_checks(config: Config, context: CheckContext) -> CheckReport:
 def find_all(config: Config, context: CheckContext = CheckContext(), dry_run: bool = False) -> list[Finding]:
     """Every finding about the installation `config` describes; `dry_run`: the tables are read, not changed."""
     findings = _check_files_of(config.scalable_folder, context)
+    findings += check_places(config.bot.file, config.scalable_folder, [config.settings_file, config.data_dir])
     findings += [warning("settings", line) for line in config.warnings]
     findings.append(check_settings_file(config.settings_file))
     findings += check_environment(config.readings, config.scalable_folder, context.side)

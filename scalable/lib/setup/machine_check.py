@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -55,9 +56,9 @@ def check_disk(folder: Path) -> Finding:
 
 
 def _try_to_write(folder: Path) -> None:
-    path = folder / f".ht-trial.{os.getpid()}"
+    path = folder / f".ht-trial.{os.getpid()}.{secrets.token_hex(4)}"
     try:
-        with path.open("wb") as stream:
+        with path.open("xb") as stream:  # a link that somebody left there is not written through
             stream.write(b"\0" * TRIAL_BYTES)
             stream.flush()
             os.fsync(stream.fileno())

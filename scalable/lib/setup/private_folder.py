@@ -19,7 +19,7 @@ OTHERS_MAY_WRITE = 0o022
 
 
 def make_private(folder: Path) -> None:
-    """Let nobody else read or replace what we keep in `folder`. Safe to repeat; one look when it is private already.
+    """Let nobody else read or replace what we keep in `folder`. Safe to repeat.
 
     A folder that holds other things as well, such as a home, stays readable, or a web server could not pass it; our
     files in it do not. Raises ConfigurationError where others may write, or have written: they could have put
@@ -29,22 +29,24 @@ def make_private(folder: Path) -> None:
     trusted = {0, os.geteuid(), *([found.st_uid] if we_are_root else [])}
     if found.st_uid not in trusted:
         raise _refusal(folder, f"it belongs to user {user_name(found.st_uid)}, who can replace what is in it")
-    if not found.st_mode & FOR_OTHERS:
-        return
-    names = os.listdir(folder)
-    ours = {folder / name: state for name in names if name.startswith(OURS) and (state := _state(folder / name))}
+    if all(name.startswith(OURS) for name in os.listdir(folder)):
+        _close(folder, found)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    ours = _files_of_ours(folder)  # looked for when the folder is closed: until then somebody could add one
     for path, state in ours.items():
         if state.st_uid not in trusted:
             why = f"{path.name} in it belongs to user {user_name(state.st_uid)}; look at it, and delete it"
             raise ConfigurationError(f"BOT_DATA_DIR={str(folder)!r}: {why}")
-    if all(name.startswith(OURS) for name in names):
-        _close(folder, found)
-    mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & OTHERS_MAY_WRITE:
         raise _refusal(folder, f"mode {mode:o}: others may write here")
-    for path, state in ours.items():
+    for path, state in ours.items() if found.st_mode & FOR_OTHERS else ():
         if stat.S_ISREG(state.st_mode) or stat.S_ISSOCK(state.st_mode):
             _close(path, state)
+
+
+def _files_of_ours(folder: Path) -> dict[Path, os.stat_result]:
+    paths = [folder / name for name in os.listdir(folder) if name.startswith(OURS)]
+    return {path: state for path in paths if (state := _state(path))}
 
 
 def _state(path: Path) -> os.stat_result | None:

@@ -24,6 +24,8 @@ from scalable.lib.queue.job import KnownRuns, Lease
 log = logging.getLogger(__name__)
 # Two for each run; more than a worker has at hand, however many slots it has.
 MOST_LINES = 2048
+# A link that somebody put there is not written through.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 KEEP_SECONDS = 30 * 86_400.0
 _NAME = ".ht-runs-"
 _HEADER = struct.Struct("64s")
@@ -44,7 +46,7 @@ class RunLog:
         self._numbers = itertools.count()  # next() is one step for all threads
         self._file: Optional[int] = None
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._file = os.open(path, _FLAGS, 0o600)
             os.write(self._file, _HEADER.pack(boot_id).ljust(_SIZE, b"\0"))  # all of it: later the disk may be full
         except OSError as error:
             self._give_up(error)

@@ -2,6 +2,9 @@
 
 Reading the settings and checking every value takes 100 ms of imports. So a process that did that, and stored an update
 with the result, writes the result down; it is right as long as the settings file and the program are those it read.
+
+What is in the file decides whose updates are taken and where they are stored, so it is read only where nobody else can
+have written it: a file of this user alone, in a folder that nobody else may write.
 """
 
 from __future__ import annotations
@@ -17,6 +20,12 @@ if TYPE_CHECKING:
 
 NAME = ".ht-lean"
 MAX_BYTES = 65536
+# As in stat.h; the module `stat` would have to be loaded.
+OTHERS_MAY_WRITE = 0o022
+FILE_TYPE, REGULAR_FILE, FOLDER = 0o170000, 0o100000, 0o040000
+WRITE_FLAGS = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+# A link is not followed, and a pipe in the file's place does not keep the request waiting.
+READ_FLAGS = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK
 # The settings, what takes part in what is written down, and what a direct insert imports. A test compares the list.
 DEPENDS_ON = (
     ".htenv",
@@ -110,7 +119,11 @@ def store_cached_settings(data_folder: str, seen: str, cached: CachedSettings) -
         ]
     ).encode()
     temporary = f"{data_folder}/{NAME}.{posix.getpid()}"
-    file = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
+    try:  # noqa: SIM105 - contextlib would have to be loaded
+        posix.unlink(temporary)  # of a process of this number that was killed
+    except FileNotFoundError:
+        pass
+    file = posix.open(temporary, WRITE_FLAGS, 0o600)
     try:
         posix.write(file, content)
     finally:
@@ -119,12 +132,18 @@ def store_cached_settings(data_folder: str, seen: str, cached: CachedSettings) -
 
 
 def find_cached_settings(data_folder: str, seen: str) -> CachedSettings | None:
-    """What was written for the fingerprint `seen`; None when nothing was, or for another one."""
+    """What was written for the fingerprint `seen`; None when nothing was, for another one, or maybe by another user."""
     try:
-        file = posix.open(f"{data_folder}/{NAME}", posix.O_RDONLY | posix.O_CLOEXEC)
+        is_ours = _is_closed_to_others(posix.stat(data_folder), FOLDER)
+        file = posix.open(f"{data_folder}/{NAME}", READ_FLAGS) if is_ours else -1
     except OSError:
         return None
+    if file < 0:
+        return None
     try:
+        state = posix.fstat(file)
+        if not _is_closed_to_others(state, REGULAR_FILE) or state.st_uid != posix.geteuid():
+            return None
         found, *settings, enqueue = json.loads(posix.read(file, MAX_BYTES))
     except (OSError, ValueError, TypeError):
         return None
@@ -133,4 +152,13 @@ def find_cached_settings(data_folder: str, seen: str) -> CachedSettings | None:
     if not seen or found != seen:
         return None
     secret, order, log_level, notification_socket = settings
-    return CachedSettings(secret, order, log_level, notification_socket, PreparedInsert(*enqueue))
+    prepared = PreparedInsert(*enqueue)
+    if not prepared.only_inserts():
+        return None
+    return CachedSettings(secret, order, log_level, notification_socket, prepared)
+
+
+def _is_closed_to_others(state: posix.stat_result, kind: int) -> bool:
+    """Whether only this user, and root, can have written the file or folder."""
+    is_of_kind = state.st_mode & FILE_TYPE == kind
+    return is_of_kind and not state.st_mode & OTHERS_MAY_WRITE and state.st_uid in (0, posix.geteuid())

@@ -23,6 +23,8 @@ from scalable.lib.sockets import short_address
 # then needs for itself, still under the 60 s after which Telegram gives up.
 GREETING_SECONDS = 1.0
 ANSWER_SECONDS = 20.0
+ROOT = 0
+ON_LINUX: bool = sys.platform == "linux"
 
 
 def forward_to_pool(script: str, environment: "dict[bytes, bytes]") -> None:
@@ -103,6 +105,8 @@ def _response(path: bytes, request: bytes) -> "bytes | None":
         connection.settimeout(GREETING_SECONDS)
         with short_address(path) as address:
             connection.connect(address)
+        if _user_of(connection, path) not in (posix.geteuid(), ROOT):
+            return None
         if connection.recv(len(GREETING)) != GREETING:
             return None
         connection.settimeout(ANSWER_SECONDS)
@@ -112,6 +116,17 @@ def _response(path: bytes, request: bytes) -> "bytes | None":
         return None
     finally:
         connection.close()
+
+
+def _user_of(connection: _socket.socket, path: bytes) -> int:
+    """Who listens there: where others may write in the data folder, one of them could, and get cookies and secrets.
+
+    As peer_user.py, which is not imported here: it would be one module more for each request.
+    """
+    if ON_LINUX:
+        credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)  # unix(7)
+        return int.from_bytes(credentials[4:8], sys.byteorder)
+    return posix.stat(path).st_uid
 
 
 def write_all(file: int, content: bytes) -> None:

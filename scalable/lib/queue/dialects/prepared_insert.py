@@ -11,6 +11,9 @@ from __future__ import annotations
 from scalable.lib.errors import FastPathUnavailable
 from scalable.lib.queue.new_row import new_row
 
+# FULL: a power cut must not take back an update that Telegram was told we have.
+SQLITE_SESSION = ("PRAGMA synchronous = FULL",)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from scalable.lib.telegram.update import Update
@@ -40,6 +43,14 @@ class PreparedInsert:
         self.session = session
         self.statement = statement
         self.server_user = server_user
+
+    def only_inserts(self) -> bool:
+        """Whether its statements are of the kinds that we prepare. Others are never run, whoever wrote them."""
+        if not self.statement.lstrip().startswith("INSERT INTO "):
+            return False
+        if self.account:
+            return all(statement.startswith("SET ") for statement in self.session)
+        return tuple(self.session) == SQLITE_SESSION
 
     def store(self, update: Update) -> int:
         """The id of the new job. Raises FastPathUnavailable.

@@ -31,7 +31,7 @@ def check_server_user(address: MySqlAddress, user: Optional[int], path: str) -> 
     """
     if user is None or _is_known(user, address, path):
         return
-    name = _name_of(user)
+    name = name_of(user)
     raise DatabaseUnavailable(
         f"{address}: user {name} answers there, not mysql, root or the user of this installation, so nothing was sent; "
         f"if that is your database's server or a proxy to it, set BOT_DB_SERVER_USER={name}, else tell your host"
@@ -47,18 +47,17 @@ def socket_of(address: MySqlAddress) -> Optional[str]:
 
 
 def is_of_a_server(path: str, address: MySqlAddress) -> bool:
-    """Whether there is a file that a server made, or this user."""
-    return _is_known(_owner(path), address, path)
+    """Whether there is a socket that a server made, or this user; by no link of somebody else's."""
+    makers = _makers(path)
+    return bool(makers) and _is_socket(path) and all(_is_known(maker, address, path) for maker in makers)
 
 
 def sockets_of_strangers(address: MySqlAddress) -> dict[str, str]:
-    """Those that `socket_of` passes over, each with the name of its owner."""
-    owners = {path: _owner(path) for path in SOCKET_PLACES}
-    return {
-        path: _name_of(owner)
-        for path, owner in owners.items()
-        if owner is not None and not _is_known(owner, address, path)
+    """Those that `socket_of` passes over because of who made them, each with his name."""
+    strangers = {
+        path: [maker for maker in _makers(path) if not _is_known(maker, address, path)] for path in SOCKET_PLACES
     }
+    return {path: name_of(makers[0]) for path, makers in strangers.items() if makers}
 
 
 def _is_known(user: Optional[int], address: MySqlAddress, path: str) -> bool:
@@ -113,14 +112,26 @@ def _folders(path: str) -> Iterator[os.stat_result]:
         folder, parts = "/" if target.startswith("/") else folder, target.split("/") + parts
 
 
-def _owner(path: str) -> Optional[int]:
+def _makers(path: str) -> list[int]:
+    """Who made the file there, and who the one that it is a link to; empty when there is none."""
+    found = []
+    for state_of in (os.lstat, os.stat):
+        try:
+            found.append(state_of(path).st_uid)
+        except OSError:  # nothing there, or a link that leads nowhere
+            break
+    return found
+
+
+def _is_socket(path: str) -> bool:
     try:
-        return os.stat(path).st_uid
+        return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:
-        return None
+        return False
 
 
-def _name_of(user: int) -> str:
+def name_of(user: int) -> str:
+    """His name; the number where there is none."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

@@ -11,15 +11,13 @@ from typing import Any
 
 from scalable.lib.queue.dialects.address import SqliteAddress
 from scalable.lib.queue.dialects.database import Database, Meaning, Result, Session, with_ids
-from scalable.lib.queue.dialects.prepared_insert import PreparedInsert
+from scalable.lib.queue.dialects.prepared_insert import SQLITE_SESSION, PreparedInsert
 from scalable.lib.queue.dialects.sqlite_file import SqliteFile
 from scalable.lib.queue.dialects.tables import SQLITE_TABLES
 from scalable.lib.queue.history import MAX_HISTORY_CHARACTERS
 from scalable.lib.queue.job import ServerDescription
 
 BUSY_SECONDS = 15.0
-# FULL: a power cut must not take back an update that Telegram was told we have.
-SESSION = ("PRAGMA synchronous = FULL",)
 _NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 # What history.py reads, up to its last part.
 _ENDED = f"COALESCE(history, '') || COALESCE(reserved_at, {_NOW}) || '|' || {_NOW} || '|' || attempts || '|'"
@@ -79,7 +77,7 @@ class SqliteDatabase(Database):
 
     def prepared_insert(self, statement: str) -> PreparedInsert:
         """The file is in WAL mode already, and stays so."""
-        return PreparedInsert(str(self._path), [], [*SESSION], statement)
+        return PreparedInsert(str(self._path), [], [*SQLITE_SESSION], statement)
 
     def describe(self) -> ServerDescription:
         """The version of the SQLite library Python was built with."""
@@ -118,6 +116,7 @@ class SqliteDatabase(Database):
             raise
 
     def _connect(self) -> Session:
+        self._file.make()
         return _SqliteSession(self._path)
 
     def _meaning(self, error: Exception) -> Meaning:
@@ -140,7 +139,7 @@ class _SqliteSession(Session):
         self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             self._switch_to_wal()
-            for statement in SESSION:
+            for statement in SQLITE_SESSION:
                 self._connection.execute(statement)
         except sqlite3.Error:
             self._connection.close()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DAMAGED = "damaged"
 MALFORMED = ("malformed", "not a database")
+# A link that somebody put there is not written through.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class SqliteFile:
@@ -36,11 +38,27 @@ class SqliteFile:
         inode, size = _numbers(noted)
         return inode == found.st_ino and size <= found.st_size
 
+    def make(self) -> None:
+        """Make the file, for this user alone whatever the umask; nothing when there is one. Never raises.
+
+        SQLite would make it as the umask says, and gives its `-wal` and `-shm` the mode of the file itself.
+        """
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError:  # it is there; or it cannot be made, which SQLite says in its own words
+            return
+
     def check(self) -> None:
-        """Make sure of it before it is used. Raises sqlite3.DatabaseError with the remedy when it is damaged."""
+        """Make sure of it before it is used.
+
+        Raises sqlite3.DatabaseError with the remedy when it is damaged, or a file of another user.
+        """
         state = self._state()
         if state is None or state == self._checked:
             return
+        for path in (self._path, self._note):
+            if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+                raise _not_ours(path)
         if not self.is_as_seen():
             problem = self._problem()
             if problem:
@@ -95,7 +113,7 @@ class SqliteFile:
         """Whole or not at all; a note that cannot be written is missed by nobody but the next process."""
         unfinished = f"{self._note}.{os.getpid()}"
         try:
-            with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as note:
+            with open(os.open(unfinished, _FLAGS, 0o600), "w", encoding="ascii") as note:
                 note.write(text)
             os.replace(unfinished, self._note)
         except OSError:
@@ -112,6 +130,19 @@ def _quoted(path: str) -> str:
     from urllib.parse import quote
 
     return quote(os.fsencode(path))
+
+
+def _not_ours(path: str) -> Exception:
+    """Somebody ran a command as root, or as the user of the web server, and left its file."""
+    import sqlite3
+
+    from scalable.lib.queue.dialects.server_trust import name_of
+
+    owner, us = name_of(os.stat(path).st_uid), name_of(os.geteuid())
+    return sqlite3.OperationalError(
+        f"{os.path.basename(path)} belongs to user {owner}, and user {us} may not read and write it: "
+        f"chown {us} {path}; web server, cron and shell have to run as one user"
+    )
 
 
 def _damaged(path: str, problem: str) -> Exception:

@@ -38,6 +38,8 @@ PATTERNS = (
 )
 # Without the variables of a CGI request this process may be serving: php-cgi would take the call for a request.
 ENVIRONMENT = {"PATH": USUAL_PATH}
+# php-cgi loads what ./php.ini names: in a folder such as /tmp another user could have written that.
+NOBODYS_FOLDER = "/"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def forget_php() -> None:
 
 
 def _named(named: str, interface: str) -> Php:
-    path = shutil.which(named) or named
+    path = _whole(shutil.which(named) or named)
     found = ask_php(path)
     if found is not None and found.interface == interface:
         return found
@@ -135,10 +137,15 @@ def _candidates(interface: str) -> Iterable[str]:
     for name in NAMES[interface]:
         in_path = shutil.which(name)
         if in_path:
-            yield in_path
+            yield _whole(in_path)
         yield from (path for path in (f"{place}/{name}" for place in PLACES) if os.path.isfile(path))
         for pattern in PATTERNS:
             yield from sorted((str(path) for path in Path("/").glob(pattern.format(name=name))), reverse=True)
+
+
+def _whole(path: str) -> str:
+    """A path that holds in every folder; a name stays one."""
+    return os.path.abspath(path) if os.sep in path else path
 
 
 def ask_php(path: str) -> Optional[Php]:
@@ -158,7 +165,13 @@ def _printed(command: list[str]) -> str:
     """Empty when the program cannot be started, or does not end."""
     try:
         answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False, env=ENVIRONMENT
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=NOBODYS_FOLDER,
+            timeout=10,
+            check=False,
+            env=ENVIRONMENT,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

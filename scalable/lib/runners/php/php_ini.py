@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from scalable.lib.host_limits import within_limits
-from scalable.lib.runners.php.find_php import CLI, Php
+from scalable.lib.runners.php.find_php import CLI, NOBODYS_FOLDER, Php
 
 SECONDS = 10
 NAMES = ("auto_prepend_file", "disable_functions", "open_basedir", "user_ini.filename")
@@ -90,6 +90,7 @@ def _printed(command: list[str], environment: tuple[tuple[str, str], ...]) -> st
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
+                cwd=NOBODYS_FOLDER,
                 timeout=SECONDS,
                 check=False,
                 env=dict(environment),

@@ -133,7 +133,8 @@ class ResidentPhpCgi(FastCgiServer):
             listener, link = _private_connection(self._folder)
         except OSError as error:
             raise BotMissing(
-                f"BOT_DATA_DIR: no socket can be made in {self._folder} ({error}); name a local folder, of a short path"
+                f"BOT_DATA_DIR: no socket can be made in {self._folder} ({error}); name a local folder of a "
+                "short path, in your home: in /tmp another user could make it first"
             ) from error
         with listener:
             try:

@@ -1,8 +1,8 @@
 """A bot inside this process: imported once, from its own folder, and shared by the runners that call it.
 
-While a runner uses it, the bot's folder is the process's working directory, as in every other way to run it, and what
-the bot prints is kept with its runs. Both are undone when the last runner leaves. What was imported stays, as ever in
-Python.
+While a runner uses it, the bot's folder is the process's working directory, as in every other way to run it, the umask
+lets others read the bot's files, and what the bot prints is kept with its runs. All that is undone when the last runner
+leaves. What was imported stays, as ever in Python.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any, Optional, cast
 
 from scalable.lib.errors import BotMissing
+from scalable.lib.inherited_umask import share_umask_with_bot, take_umask_back
 from scalable.lib.runners.bot_file import check_bot_file
 from scalable.lib.runners.python.bot_loop import BotLoop
 from scalable.lib.runners.python.bot_thread import StoppedByWorker
@@ -78,6 +79,7 @@ class BotModule:
             if self._users == 0:
                 self._loop = BotLoop()
                 self._change_to_its_folder()
+                share_umask_with_bot()
                 self._streams.install()
             self._users += 1
 
@@ -92,6 +94,7 @@ class BotModule:
             self.loop.close()
             self._loop = None
             self._streams.remove()
+            take_umask_back()
             if self._folder_before is not None:
                 with contextlib.suppress(OSError):  # it was removed meanwhile
                     os.chdir(self._folder_before)

@@ -15,7 +15,6 @@ from typing import Any, Optional
 from scalable.lib.captured_output import HEAD_BYTES
 from scalable.lib.deadline import Deadline, DeadlinePassed, TickRaised
 from scalable.lib.errors import BotMissing
-from scalable.lib.inherited_umask import share_umask_with_bot
 from scalable.lib.logs import event
 from scalable.lib.runners.python.bot_module import bot_module_of, find_function, is_async
 from scalable.lib.runners.python.bot_thread import BotThread, Call, CallEnd
@@ -140,7 +139,6 @@ class PythonRunner(Runner):
     def _load(self, deadline: Deadline, printed: PrintedOutput) -> Callable[[Any], object]:
         """The bot's function. Raises BotMissing, and what `deadline` raises."""
         if not self._is_in_use:
-            share_umask_with_bot()
             self._bot.enter()
             self._is_in_use = True
         if self._function is None:
