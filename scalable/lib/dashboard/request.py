@@ -177,14 +177,14 @@ class DashboardRequest:
             headers["Content-Disposition"] = f'attachment; filename="{filename}"'
         return packed(HTTPResponse(body.encode("utf-8", "replace"), status, headers))
 
-    def refuse(self, status: int, key: str, **values: object) -> HTTPResponse:
-        """A refusal, in the form that was asked for; `key` is one of the texts."""
+    def refuse(self, status: int, key: str, given: str = "", **values: object) -> HTTPResponse:
+        """A refusal, in the form that was asked for; `key` is one of the texts, `given` is put into the login's form."""
         page = self.page()
         why = page.t(key, **values)
         if self.format:
             return _json(status, {"ok": False, "error": why})
         asks = self.settings.has_password and not self.visitor.is_owner
-        return self.html(status, "refusal.tpl", page, code=status, why=why, asks=asks)
+        return self.html(status, "refusal.tpl", page, code=status, why=why, asks=asks, given=given)
 
     def ask_for_password(self) -> HTTPResponse:
         """The refusal of what strangers may not see or do."""
