@@ -27,6 +27,7 @@ from waitress.wasyncore import dispatcher
 from scalable.lib.errors import FastPathUnavailable, ScalableError
 from scalable.lib.ingest.pipeline import Receiver
 from scalable.lib.ingest.plain_request import read_plain_request
+from scalable.lib.ingest.request_parser import RequestParser
 from scalable.lib.ingest.responses import stored
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
@@ -201,6 +202,7 @@ class Channel(HTTPChannel):
 
     requests_lock: threading.Lock
     server: Any
+    parser_class = RequestParser
 
     def __init__(self, batch_receiver: BatchReceiver, *arguments: Any, **options: Any) -> None:
         self._batch_receiver = batch_receiver
