@@ -16,6 +16,7 @@ from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.language import Language, choose_language
 from scalable.lib.dashboard.masking import mask_job
 from scalable.lib.dashboard.pages import Page, render, script_path
+from scalable.lib.ingest.request_body import MAX_FORM_BYTES
 from scalable.lib.ingest.responses import CONTENT_TYPE, JsonResponse
 from scalable.lib.queue.job import JobSummary
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:  # they load HTTP and TLS, and all the checks
 
 METHODS = ("GET", "HEAD", "POST")
 FORMATS = ("json", "prometheus", "health")
-MAX_FORM_BYTES = 10_000
 SESSION_COOKIE, DEVICE_COOKIE, LANGUAGE_COOKIE = "scalable_session", "scalable_device", "scalable_language"
 YEAR_SECONDS = 31_536_000
 MIN_COMPRESSED_BYTES = 1_400
