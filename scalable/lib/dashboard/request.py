@@ -105,6 +105,9 @@ class DashboardRequest:
             raise refused
         if bottle.request.content_length > MAX_FORM_BYTES:
             raise self.refuse(413, "too_large")
+        if "multipart" in self.environ.get("CONTENT_TYPE", "").lower():  # no form of ours is
+            raise self.refuse(400, "bad_form")
+        self.environ["CONTENT_TYPE"] = "application/x-www-form-urlencoded"  # bottle fails on odd ones
         if self.format and self.format not in FORMATS:
             raise self.refuse(400, "bad_format")
 
