@@ -211,7 +211,7 @@ def test_empty_lines_do_not_put_the_end_off(pool: Pool, before: bytes, said: byt
 
 @pytest.mark.parametrize("said", [b"\r\n", b"\r\n\r\n", b"\r\n" * 7])
 def test_empty_lines_before_a_request_are_passed_over(pool: Pool, said: bytes) -> None:
-    with connect(pool.server.port, said + WHOLE_AND_KEPT + said + WHOLE_AND_KEPT) as connection:
+    with connect(pool.server.port, said + WHOLE_AND_KEPT + said + WHOLE_AND_KEPT):
         eventually(lambda: pool.asked == 2)
 
 

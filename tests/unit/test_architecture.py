@@ -52,7 +52,11 @@ PLACES = {
     "pymysql": ("scalable/lib/queue/dialects/mysql",),
     "sqlite3": ("scalable/lib/queue/dialects/",),
     "bottle": ("scalable/lib/dashboard/", "scalable/lib/pool/tick_app.py"),
-    "waitress": ("scalable/lib/ingest/batch_receiver.py", "scalable/lib/pool/web_server.py"),
+    "waitress": (
+        "scalable/lib/ingest/batch_receiver.py",
+        "scalable/lib/ingest/request_parser.py",
+        "scalable/lib/pool/web_server.py",
+    ),
     "dotenv": ("scalable/lib/setup/settings_file.py",),
     "http": ("scalable/lib/http_client/",),
     "urllib.request": (),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -29,8 +28,8 @@ NAMED = [str(next(iter(headers.values()))) for headers in ELSEWHERE]
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[Client]:
-    yield Client(tmp_path)
+def client(tmp_path: Path) -> Client:
+    return Client(tmp_path)
 
 
 def by_form(client: Client, password: str, **headers: str) -> Any:
@@ -122,3 +121,23 @@ def test_the_readers_password_in_an_address_does_not_replace_the_owners_session(
     assert (status, cookies((status, headers, body))) == (303, [])
     as_reader = client.ask("/", "token=owner", HTTP_COOKIE=f"scalable_session={READER}")
     assert any(value.startswith("scalable_session=owner.") for value in cookies(as_reader))
+
+
+@pytest.mark.parametrize(("token", "read_token", "status"), [("", "", 200), ("", "reader", 403), ("owner", "", 403)])
+def test_strangers_see_counts_only_where_there_is_no_password_at_all(
+    tmp_path: Path, token: str, read_token: str, status: int
+) -> None:
+    client = Client(tmp_path, token=token, read_token=read_token)
+
+    seen = [client.ask("", query) for query in ("", "part=live", "format=json")]
+
+    assert [(each[0], b"pending" in each[2].lower()) for each in seen] == [(status, status == 200)] * 3
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=NAMED)
+def test_a_link_of_another_site_says_nothing_in_our_name(client: Client, elsewhere: dict[str, str]) -> None:
+    session = {"HTTP_COOKIE": f"scalable_session={OWNER}"}
+    said = b"Job 5 was deleted."
+
+    assert said not in client.ask("", "did=delete&n=5", **session, **elsewhere)[2]
+    assert said in client.ask("", "did=delete&n=5", **session, HTTP_SEC_FETCH_SITE="same-origin")[2]

@@ -93,7 +93,7 @@ class _Dashboard:
             if not request.format:
                 return login.by_address(given)
             login.for_this_request(given)
-        if request.visitor.is_stranger and (request.path or self._settings.token):
+        if request.visitor.is_stranger and (request.path or self._settings.has_password):
             return request.ask_for_password()
         return request.refuse(404, "not_found") if view is None else view(request, queue)
 

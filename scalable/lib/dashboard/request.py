@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import bottle
 from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import STRANGER, Keys, Visitor
+from scalable.lib.dashboard.access import STRANGER, Keys, Visitor, asked_from_elsewhere
 from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.language import Language, choose_language
 from scalable.lib.dashboard.masking import mask_job
@@ -158,6 +158,8 @@ class DashboardRequest:
     def _notice(self) -> str:
         """What the action did that led here: the text `did_…` that `?did=…&n=…` names; `late`: how many came too late
         for their order."""
+        if asked_from_elsewhere(self.environ):  # a link of somebody else's says nothing in our name
+            return ""
         key, number, late = f"did_{self.query.did}", _read_number(self.query.n), _read_number(self.query.late)
         if not self.language.has(key) or number is None:
             return ""
@@ -181,7 +183,7 @@ class DashboardRequest:
         return packed(HTTPResponse(body.encode("utf-8", "replace"), status, headers))
 
     def refuse(self, status: int, key: str, given: str = "", **values: object) -> HTTPResponse:
-        """A refusal, in the form that was asked for; `key` is one of the texts, `given` is put into the login's form."""
+        """A refusal, in the form that was asked for; `key` is one of the texts, `given` fills the login's form."""
         page = self.page()
         why = page.t(key, **values)
         if self.format:

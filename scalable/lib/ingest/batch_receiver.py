@@ -204,6 +204,7 @@ class Channel(HTTPChannel):
 
     requests_lock: threading.Lock
     server: Any
+    parser_class: Any
 
     def __init__(self, batch_receiver: BatchReceiver, *arguments: Any, **options: Any) -> None:
         self._batch_receiver = batch_receiver

@@ -26,7 +26,7 @@ class BodyLimits:
     secret: str = field(repr=False)
 
     def most_bytes(self, path: str, secret_token: str) -> int:
-        """The most bytes that somebody will read: other addresses take forms, and refuse a longer body by its length."""
+        """The most bytes that somebody will read: other addresses take forms; a longer body is refused."""
         if path != self.webhook and not path.startswith(self.webhook + "/"):  # as ingest/wsgi.py mounts it
             return MAX_FORM_BYTES
         return MAX_UPDATE_BYTES if is_telegram(secret_token, self.secret) else 0
@@ -34,6 +34,8 @@ class BodyLimits:
 
 class RequestParser(HTTPRequestParser):
     """One request of a waitress server."""
+
+    path: str
 
     def __init__(self, limits: BodyLimits, adjustments: Any) -> None:
         super().__init__(adjustments)

@@ -1,4 +1,4 @@
-"""Of a body that is refused the pool's own server keeps nothing, neither in memory nor in a file, and answers as ever."""
+"""Of a body that is refused the pool's own server keeps nothing, in memory or in a file, and answers as ever."""
 
 from __future__ import annotations
 
