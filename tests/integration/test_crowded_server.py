@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,8 +160,14 @@ class Pool:
         self.queue.ensure_schema()
         receiver = BatchReceiver(PATH, lambda: self.queue, SECRET, "telegram", lambda: None)
         limits = ConnectionLimits(most=50, request_seconds=1.0)
-        self.server = WebServer(lambda *_: [], listen, receiver, limits)
+        self.asked = 0
+        self.server = WebServer(self._answer, listen, receiver, limits)
         self.server.start()
+
+    def _answer(self, _: Any, start_response: Any) -> list[bytes]:
+        self.asked += 1
+        start_response("404 Not Found", [("Content-Length", "0")])
+        return []
 
 
 @pytest.fixture
@@ -184,6 +191,28 @@ def is_closed(connection: socket.socket) -> bool:
 def test_a_request_that_is_not_whole_in_time_is_given_up(pool: Pool, said: bytes) -> None:
     with connect(pool.server.port, said) as connection:
         eventually(lambda: is_closed(connection))
+
+
+@pytest.mark.parametrize("said", [b"\r\n", b"\r\n\r\n", b"\n", b"\r\n \r\n", b"\r\n" * 5 + b"P"])
+@pytest.mark.parametrize("before", [b"", WHOLE_AND_KEPT])
+def test_empty_lines_do_not_put_the_end_off(pool: Pool, before: bytes, said: bytes) -> None:
+    with connect(pool.server.port, before) as connection:
+        if before:
+            assert connection.recv(4096)
+
+        def goes_on() -> bool:
+            with suppress(OSError):
+                connection.settimeout(1)
+                connection.send(said)
+            return is_closed(connection)
+
+        eventually(goes_on)
+
+
+@pytest.mark.parametrize("said", [b"\r\n", b"\r\n\r\n", b"\r\n" * 7])
+def test_empty_lines_before_a_request_are_passed_over(pool: Pool, said: bytes) -> None:
+    with connect(pool.server.port, said + WHOLE_AND_KEPT + said + WHOLE_AND_KEPT):
+        eventually(lambda: pool.asked == 2)
 
 
 def test_a_connection_that_telegram_keeps_stays_though_it_is_used_seldom(pool: Pool) -> None:

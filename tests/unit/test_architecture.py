@@ -55,6 +55,7 @@ PLACES = {
     "waitress": (
         "scalable/lib/ingest/batch_receiver.py",
         "scalable/lib/ingest/update_gateway.py",
+        "scalable/lib/ingest/request_parser.py",
         "scalable/lib/pool/web_server.py",
     ),
     "dotenv": ("scalable/lib/setup/settings_file.py",),

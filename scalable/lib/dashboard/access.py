@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional
+from urllib.parse import urlsplit
 
 COOKIE_SECONDS = 30 * 86_400
 _COOKIE = re.compile(r"(owner|reader)\.([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})", re.ASCII)
@@ -168,8 +169,25 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 
 def asked_from_elsewhere(environ: dict[str, Any]) -> bool:
-    """Whether the browser says that another site made it send this (Fetch Metadata; old browsers say nothing)."""
-    return environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("same-origin", "none")
+    """Whether another site made the browser send this.
+
+    Browsers say so over https (Fetch Metadata). Where they do not, the host of Origin or Referer is compared with the
+    names that this was asked by; our own pages send neither, or `null`, and so may others.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    from_page = environ.get("HTTP_ORIGIN") or environ.get("HTTP_REFERER") or "null"
+    asked_by = f"{environ.get('HTTP_HOST', '')},{environ.get('HTTP_X_FORWARDED_HOST', '')}"
+    return from_page != "null" and _host(from_page) not in {_host(f"//{name.strip()}") for name in asked_by.split(",")}
+
+
+def _host(address: str) -> str:
+    """The name in it, without the port, which proxies change; one that cannot be read is like no other."""
+    try:
+        return urlsplit(address).hostname or address
+    except ValueError:
+        return address
 
 
 def address_of(environ: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from scalable.lib.dashboard import views
 from scalable.lib.dashboard.access import Keys, asked_from_elsewhere
 from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.language import NAMES
-from scalable.lib.dashboard.login import Login, log_out, switch_language
+from scalable.lib.dashboard.login import Login, log_out, login_from_elsewhere, switch_language
 from scalable.lib.dashboard.login_attempts import LoginAttempts
 from scalable.lib.dashboard.overview import health_json
 from scalable.lib.dashboard.request import YEAR_SECONDS, DashboardRequest, DashboardSettings, packed
@@ -87,16 +87,20 @@ class _Dashboard:
         if language in NAMES:
             return request.refuse(404, "not_found") if view is None else switch_language(request, language)
         if given and self._settings.has_password:
+            if asked_from_elsewhere(request.environ):
+                return login_from_elsewhere(request, given)
             login = self._login(request, keys)
             if not request.format:
                 return login.by_address(given)
             login.for_this_request(given)
-        if request.visitor.is_stranger and (request.path or self._settings.token):
+        if request.visitor.is_stranger and (request.path or self._settings.has_password):
             return request.ask_for_password()
         return request.refuse(404, "not_found") if view is None else view(request, queue)
 
     def _act(self, request: DashboardRequest, keys: Keys, queue: DatabaseQueue) -> HTTPResponse:
         if request.form.action == "login" and self._settings.has_password:
+            if asked_from_elsewhere(request.environ):
+                return login_from_elsewhere(request, str(request.form.token))
             return self._login(request, keys).by_form(str(request.form.token))
         if request.form.action == "login" or request.visitor.is_stranger:
             return request.ask_for_password()

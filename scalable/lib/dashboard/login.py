@@ -34,9 +34,10 @@ class Login:
 
     def by_address(self, given: str) -> HTTPResponse:
         """`?token=…` of a page: once, then a cookie and the same address without it."""
-        role = self._role_of(given)
-        query = [(name, value) for name, value in self._request.query.allitems() if name != "token"]
-        return self._enter(role, f"/{self._request.path}" + (f"?{urlencode(query)}" if query else ""))
+        role, place = self._role_of(given), _place_without_token(self._request)
+        # A link of somebody else's could take the owner's buttons away: the owner logs out first, or uses the form.
+        is_less = self._request.visitor.is_owner and role is not Role.OWNER
+        return self._request.redirect(place) if is_less else self._enter(role, place)
 
     def by_form(self, given: str) -> HTTPResponse:
         """The form of the page that asks for it."""
@@ -68,6 +69,22 @@ class Login:
         answer = self._request.redirect(place)
         self._request.keep(answer, SESSION_COOKIE, self._keys.cookie(role), COOKIE_SECONDS)
         return self._request.keep(answer, DEVICE_COOKIE, self._keys.device_cookie(role, self._device), YEAR_SECONDS)
+
+
+def login_from_elsewhere(request: DashboardRequest, given: str) -> HTTPResponse:
+    """The answer to a password that another site made the browser send. It is neither looked at nor counted.
+
+    Otherwise any site could use up the tries of the owner's browser, or log it in as somebody else. Who is logged in
+    goes on; who is not may press the button of a form with it.
+    """
+    if request.method != "POST" and not request.format and not request.visitor.is_stranger:
+        return request.redirect(_place_without_token(request))
+    return request.refuse(403, "from_elsewhere", given=given)
+
+
+def _place_without_token(request: DashboardRequest) -> str:
+    query = [(name, value) for name, value in request.query.allitems() if name != "token"]
+    return f"/{request.path}" + (f"?{urlencode(query)}" if query else "")
 
 
 def log_out(request: DashboardRequest, keys: Keys, ended: EndedSessions) -> HTTPResponse:

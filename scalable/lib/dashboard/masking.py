@@ -15,6 +15,7 @@ from scalable.lib.queue.history import HistoryEntry
 from scalable.lib.queue.job import STATUSES, JobSummary
 from scalable.lib.queue.views.browse import JobDetail
 from scalable.lib.queue.worker_registry import RegisteredWorker
+from scalable.lib.telegram.field_names import FIELD_NAMES
 from scalable.lib.telegram.lanes import KNOWN_TYPES
 
 _Shown = TypeVar("_Shown", JobSummary, HistoryEntry, JobDetail, RegisteredWorker)
@@ -37,7 +38,6 @@ _NUMBERS = frozenset(
 )
 # So long is an id of which the last two digits are shown: of a short one they would be all of it.
 _TAIL_OF_DIGITS = 4
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _LANE = re.compile(rf"([a-z_]{{1,24}}):.*?(?:(-?)([0-9]{{{_TAIL_OF_DIGITS},}}))?", re.ASCII | re.DOTALL)
 _MASKED_LANE = re.compile(rf"[a-z_]{{1,24}}:-?{HIDDEN}[0-9]{{0,2}}")
 
@@ -57,7 +57,7 @@ _OF_A_WORKER = frozenset(
 def mask_update(value: Any, name: str = "") -> Any:
     """The update with every text, name and number replaced that is not known to be harmless; its form is kept."""
     if isinstance(value, dict):
-        return {key if _NAME.fullmatch(key) else HIDDEN: mask_update(inner, key) for key, inner in value.items()}
+        return {key if key in FIELD_NAMES else HIDDEN: mask_update(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [mask_update(inner, name) for inner in value]
     if isinstance(value, str):

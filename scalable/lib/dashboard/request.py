@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Optional
 import bottle
 from bottle import HTTPResponse
 
-from scalable.lib.dashboard.access import STRANGER, Keys, Visitor
+from scalable.lib.dashboard.access import STRANGER, Keys, Visitor, asked_from_elsewhere
 from scalable.lib.dashboard.ended_sessions import EndedSessions
 from scalable.lib.dashboard.language import Language, choose_language
 from scalable.lib.dashboard.masking import mask_job
 from scalable.lib.dashboard.pages import Page, render, script_path
+from scalable.lib.ingest.request_body import MAX_FORM_BYTES
 from scalable.lib.ingest.responses import CONTENT_TYPE, JsonResponse
 from scalable.lib.queue.job import JobSummary
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:  # they load HTTP and TLS, and all the checks
 
 METHODS = ("GET", "HEAD", "POST")
 FORMATS = ("json", "prometheus", "health")
-MAX_FORM_BYTES = 10_000
 SESSION_COOKIE, DEVICE_COOKIE, LANGUAGE_COOKIE = "scalable_session", "scalable_device", "scalable_language"
 YEAR_SECONDS = 31_536_000
 MIN_COMPRESSED_BYTES = 1_400
@@ -105,6 +105,9 @@ class DashboardRequest:
             raise refused
         if bottle.request.content_length > MAX_FORM_BYTES:
             raise self.refuse(413, "too_large")
+        if "multipart" in self.environ.get("CONTENT_TYPE", "").lower():  # no form of ours is
+            raise self.refuse(400, "bad_form")
+        self.environ["CONTENT_TYPE"] = "application/x-www-form-urlencoded"  # bottle fails on odd ones
         if self.format and self.format not in FORMATS:
             raise self.refuse(400, "bad_format")
 
@@ -155,6 +158,8 @@ class DashboardRequest:
     def _notice(self) -> str:
         """What the action did that led here: the text `did_…` that `?did=…&n=…` names; `late`: how many came too late
         for their order."""
+        if asked_from_elsewhere(self.environ):  # a link of somebody else's says nothing in our name
+            return ""
         key, number, late = f"did_{self.query.did}", _read_number(self.query.n), _read_number(self.query.late)
         if not self.language.has(key) or number is None:
             return ""
@@ -177,14 +182,14 @@ class DashboardRequest:
             headers["Content-Disposition"] = f'attachment; filename="{filename}"'
         return packed(HTTPResponse(body.encode("utf-8", "replace"), status, headers))
 
-    def refuse(self, status: int, key: str, **values: object) -> HTTPResponse:
-        """A refusal, in the form that was asked for; `key` is one of the texts."""
+    def refuse(self, status: int, key: str, given: str = "", **values: object) -> HTTPResponse:
+        """A refusal, in the form that was asked for; `key` is one of the texts, `given` fills the login's form."""
         page = self.page()
         why = page.t(key, **values)
         if self.format:
             return _json(status, {"ok": False, "error": why})
         asks = self.settings.has_password and not self.visitor.is_owner
-        return self.html(status, "refusal.tpl", page, code=status, why=why, asks=asks)
+        return self.html(status, "refusal.tpl", page, code=status, why=why, asks=asks, given=given)
 
     def ask_for_password(self) -> HTTPResponse:
         """The refusal of what strangers may not see or do."""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Optional, Protocol
 
@@ -27,6 +28,7 @@ from waitress.wasyncore import dispatcher
 from scalable.lib.errors import FastPathUnavailable, ScalableError
 from scalable.lib.ingest.pipeline import Receiver
 from scalable.lib.ingest.plain_request import read_plain_request
+from scalable.lib.ingest.request_parser import BodyLimits, RequestParser
 from scalable.lib.ingest.responses import JsonResponse, stored
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
@@ -62,6 +64,7 @@ class BatchReceiver:
         on_enqueued: Callable[[], None],
     ) -> None:
         self._path = path.encode()
+        self.body_limits = BodyLimits(path, secret)
         self._open_queue = open_queue
         self._receiver = Receiver(secret, order, on_enqueued, log)
         self._waiting: SimpleQueue[_Taken] = SimpleQueue()
@@ -215,9 +218,11 @@ class Channel(HTTPChannel):
 
     requests_lock: threading.Lock
     server: Any
+    parser_class: Any
 
     def __init__(self, batch_receiver: BatchReceiver, *arguments: Any, **options: Any) -> None:
         self._batch_receiver = batch_receiver
+        self.parser_class = partial(RequestParser, batch_receiver.body_limits)
         self._is_taken = False  # an update of this connection waits for its response
         self._unread = b""  # what is to be read once that is over
         super().__init__(*arguments, **options)

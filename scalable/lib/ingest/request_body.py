@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from typing import Any, Optional, Union
 
 MAX_UPDATE_BYTES = 1024 * 1024
+# Of the dashboard; nobody else takes a body.
+MAX_FORM_BYTES = 10_000
 # Python reads no number of more than 4300 digits; so many are more than any limit already.
 MAX_LENGTH_DIGITS = 18
 TOO_MANY_BYTES = 10**MAX_LENGTH_DIGITS
