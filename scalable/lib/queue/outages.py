@@ -117,7 +117,7 @@ class Outage:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed. `lane`, `sender`, `cause` are fingerprints; `at`: seconds since 1970 by the database's clock."""
+    """A run that failed. `lane`, `cause` and `sender` are fingerprints; `at`: seconds since 1970, as the database has it."""
 
     job_id: int
     attempt: int
@@ -131,7 +131,7 @@ class Failure:
 class Evidence:
     """The last failures of all workers; those from `first` on have no success after them, as far as is known.
 
-    `suspects`: in how many outages a job was among the evidence. `wrong`: of how many outages that were none a lane or a
+    `suspects`: in how many outages a job was among the evidence. `wrong`: of how many outages that were none a lane or
     sender was evidence, and of the last one when.
     """
 
