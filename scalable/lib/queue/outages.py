@@ -117,7 +117,7 @@ class Outage:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed. `lane`, `cause` and `sender` are fingerprints; `at`: seconds since 1970, as the database has it."""
+    """A run that failed. `lane`, `cause`, `sender`: fingerprints; `at`: seconds since 1970 by the database's clock."""
 
     job_id: int
     attempt: int
