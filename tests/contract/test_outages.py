@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from scalable.lib.queue.database_queue import DatabaseQueue, open_database
 from scalable.lib.queue.dialects.address import DatabaseAddress
 from scalable.lib.queue.history import read_history
 from scalable.lib.queue.job import ClaimedJob
+from scalable.lib.queue.origins import origin_of
 from scalable.lib.queue.outages import Evidence, Failure, Outage, Outages
 from scalable.lib.queue.views.health import check_health
 from scalable.lib.queue.views.verdict_seen import for_strangers
@@ -93,6 +95,53 @@ def test_a_probe_is_the_most_pressing_job_that_was_not_probed(queue: DatabaseQue
     assert probed == [urgent, first, third], "the second one of chat 1 has to wait for the first"
 
 
+def test_a_probe_of_somebody_whose_updates_never_failed_goes_before_all_others(
+    queue: DatabaseQueue, outages: Outages
+) -> None:
+    """Given, before it in the queue, what failed in two chats, more of their sender, and more of these chats."""
+    for number in range(2):
+        queue.enqueue(message(number, chat=-number, sender=777))
+    runs = queue.claim("w", LEASE_SECONDS, 2)
+    for job in runs:
+        queue.release(job.lease, "exit code 1")
+    for number in range(2, 30):
+        queue.enqueue(message(number, chat=-number, sender=777))
+        queue.enqueue(message(100 + number, chat=-(number % 2), sender=number))
+    innocent = queue.enqueue(message(99, chat=5, sender=5)).job_id
+    queue.enqueue(message(98, chat=6, sender=6))
+    assert outages.open("exit code 1", 0.0, [mark for job in runs for mark in mark_of(job)])
+    outage = outages.read().outage
+    assert outage is not None
+
+    [claimed] = outages.claim_innocent("w", LEASE_SECONDS, outage)
+    queue.release(claimed.lease)
+    [again] = outages.claim_innocent("w", LEASE_SECONDS, outage)
+    queue.release(again.lease, "exit code 1")
+    [other] = outages.claim_innocent("w", LEASE_SECONDS, outage)
+
+    assert (claimed.id, again.id) == (innocent, innocent), "given back not run, it is as it was"
+    assert other.update_id == 98
+    assert outages.claim_innocent("w", LEASE_SECONDS, outage) == []
+
+
+def message(number: int, chat: int, sender: int) -> Update:
+    payload = {"update_id": number, "message": {"from": {"id": sender}, "chat": {"id": chat}, "text": "x"}}
+    return Update(json.dumps(payload), number, "message", f"chat:{chat}")
+
+
+def mark_of(job: ClaimedJob) -> tuple[str, ...]:
+    return origin_of(job.id, job.lane, job.payload).marks
+
+
+def test_what_an_operator_tries_again_is_nobody_who_never_failed(queue: DatabaseQueue, outages: Outages) -> None:
+    job_id = queue.enqueue(message(1, 1, 1)).job_id
+    (job,) = queue.claim("w", LEASE_SECONDS)
+    queue.fail(job.lease, "exit code 1")
+    queue.requeue(job_id)
+
+    assert outages.claim_innocent("w", LEASE_SECONDS, opened(outages)) == []
+
+
 def test_a_paused_queue_is_not_probed(queue: DatabaseQueue, outages: Outages) -> None:
     queue.enqueue(Update("{}"))
     opened(outages)
@@ -140,19 +189,7 @@ def test_a_prober_that_dies_is_followed_by_another(queue: DatabaseQueue, outages
     after = outages.take_probe(dead, "next", TURN_SECONDS)
 
     assert (before, after and after.prober) == (None, "next")
-    assert not outages.hold(dead, TURN_SECONDS), "it has lost its turn"
     assert not outages.end_turn(dead, 0.0), "the turn of another is not its to end"
-
-
-def test_a_prober_that_lives_keeps_its_turn(queue: DatabaseQueue, outages: Outages) -> None:
-    taken = outages.take_probe(opened(outages), "w", TURN_SECONDS)
-    assert taken is not None
-    let_pass(queue, TURN_SECONDS - 5)
-
-    assert outages.hold(taken, TURN_SECONDS)
-    let_pass(queue, 10)
-
-    assert outages.take_probe(taken, "next", TURN_SECONDS) is None
 
 
 def test_a_probe_that_failed_is_counted_and_the_next_one_waits(queue: DatabaseQueue, outages: Outages) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fakes.outage_scene import BOT, SHORT, OutageScene
+from tests.support.fakes.outage_scene import BOT, SHORT, OutageScene, message
 from tests.support.need import need
 from tests.support.servers.children import free_port, tail
 from tests.support.servers.served_installation import ServedSite
 from tests.support.servers.site import request, wait_until
+from tests.support.waiting import PATIENCE_SECONDS, SOON_SECONDS
 
 # Three times as long as attempts last; the probe that ends it comes after 14 s.
 OUTAGE_SECONDS = 10.0
@@ -210,6 +211,29 @@ def test_a_poisonous_update_beside_a_healthy_bot_fails_by_itself_and_stops_nobod
         assert "side is down" not in site.log.read_text()
         [failed] = [job for job in site.overview()["jobs"] if job["status"] == "failed"]
         assert (failed["update_id"], failed["attempts"]) == (1, 3)
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with another"])
+def test_one_sender_of_poison_in_eight_chats_makes_nobody_wait_for_more_than_some_seconds(
+    tmp_path: Path, others: int
+) -> None:
+    """Alone it is no outage. With another sender it looks like one, until the first update of somebody else."""
+    scene = OutageScene(tmp_path, BOT_LEGACY_MODE="cli", BOT_JOB_MAX_ATTEMPTS="6")
+    with scene.site as site:
+        scene.post(*range(1, 21))
+        site.wait_for_counts(PATIENCE_SECONDS, done=20)
+        for number in range(8):
+            sender = 888 if others and number % 2 else 777
+            assert site.send(message(100 + number, -5000 - number, "poison", sender)).status == 200
+        time.sleep(6)
+        began = time.monotonic()
+        assert site.send(message(200, 321, sender=321)).status == 200
+        wait_until(lambda: [200, 321] in scene.ran(), lambda: tail(site.log, 60))
+
+        assert time.monotonic() - began < SOON_SECONDS  # it was minutes
+        assert others or "side is down" not in site.log.read_text()
+        if not others:
+            site.wait_for_counts(PATIENCE_SECONDS, failed=8)
 
 
 def test_a_pool_that_ends_and_starts_while_it_is_open_waits_on_and_goes_on(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ BESIDE_THE_WAY = {
     "scalable/lib/ingest/fast_cgi/protocol.py": "another way in: how CGI and the pool frame what they say",
     "scalable/lib/ingest/after*.py": "work after the response, where no pool runs",
     "scalable/lib/queue/claim_request.py": "what a claim asks for, a value",
+    "scalable/lib/queue/origins.py": "the bot's side is down: whom an update is from",
     "scalable/lib/queue/dialects/address.py": "how an address is spelled",
     "scalable/lib/queue/dialects/prepared_insert.py": "another way in: CGI without most imports",
     "scalable/lib/queue/dialects/sqlite_file.py": "whether somebody put another file in the place of ours",

@@ -24,6 +24,11 @@ class Ran:
     lane: str
     cause: str | None = None
     attempt: int = 1
+    sender: str = ""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return self.lane, self.sender or self.lane
 
 
 class History:
@@ -33,6 +38,7 @@ class History:
         self.window = RunWindow()
         self.evidence = Evidence()
         self.openings: list[int] = []
+        self.blamed: list[str] = []
         self.now = 0.0
         self._max_attempts = max_attempts
         self._succeeded_at = -1.0
@@ -47,18 +53,24 @@ class History:
             self._succeeded_at = self.now
             return False
         self.window.failed()
-        if not self.window.is_worth_telling or breaker.is_suspect(self.evidence, ran.job):
+        if not self.window.is_worth_telling or breaker.is_suspect(self.evidence, ran.job, ran.marks, self.now):
             return False
-        failure = Failure(ran.job, ran.attempt, ran.lane, ran.cause, self.now)
+        failure = Failure(ran.job, ran.attempt, ran.lane, ran.cause, self.now, ran.sender)
         self.evidence = breaker.with_failure(self.evidence, failure)
         if not breaker.is_outage(self.evidence, self.window.needed, ran.attempt >= self._max_attempts):
             return False
         if self._succeeded_at > self.evidence.counted[0].at:
             self.evidence = breaker.restarted(self.evidence)
             return False
+        self.blamed = breaker.blamed(self.evidence)
         self.evidence = breaker.after_opening(self.evidence)
         self.openings.append(self._count)
         return True
+
+    def close_wrongly(self) -> None:
+        """The first probe of somebody else succeeded."""
+        self.evidence = breaker.after_wrong_opening(self.evidence, self.blamed, self.now)
+        self.blamed = []
 
     def runs(self, history: Iterable[Ran]) -> History:
         """All of them."""
@@ -246,3 +258,66 @@ def test_causes_that_differ_in_numbers_and_names_are_alike(one: Outcome, other: 
 )
 def test_causes_of_another_kind_are_not(one: Outcome, other: Outcome):
     assert breaker.fingerprint(one) != breaker.fingerprint(other)
+
+
+def poison(chats: int, sender: str = "777", attempt: int = 1) -> list[Ran]:
+    """One update for each of so many chats, all of one sender."""
+    return [Ran(5000 + chat, f"chat:-{chat}", "boom", attempt, sender) for chat in range(chats)]
+
+
+@pytest.mark.parametrize("chats", [1, 2, 8, 20])
+@pytest.mark.parametrize("before", [0, 50])
+def test_one_sender_in_many_chats_never_opens_it(chats: int, before: int):
+    """However often each is tried, and again."""
+    history = History().runs(healthy(before))
+    for attempt in (1, 2, 3, 4, 5, 6, 1, 2, 3, 6):
+        history.runs(poison(chats, attempt=attempt))
+
+    assert history.openings == []
+
+
+def test_one_sender_and_an_outage_are_told_apart_by_the_second_sender():
+    history = History().runs(healthy(50)).runs(poison(8))
+
+    assert history.run(Ran(1, "chat:1", "boom", 1, "1"))
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.sampled_from(["777", "", "888"])), max_size=80))
+def test_whenever_it_opens_two_senders_failed(runs: list[tuple[int, str]]):
+    history, seen = History(), set[str]()
+    for number, (chat, sender) in enumerate(runs):
+        opened = history.run(Ran(number, f"chat:{chat}", "boom", 1, sender))
+        seen.add(sender or f"chat:{chat}")
+        assert not opened or len(seen) >= 2
+        seen = set() if opened else seen
+
+
+def two_senders_fail_together(history: History, first_job: int) -> None:
+    """Until they open it, which the first probe, of somebody else, ends; or some forty updates."""
+    for number in range(40):
+        if history.run(Ran(first_job + number, f"chat:{number}", "boom", 1, f"{number % 2}")):
+            history.close_wrongly()
+            break
+    history.runs(healthy(1))
+
+
+def test_two_senders_who_fail_together_open_it_three_times_and_not_again_with_new_updates():
+    """Whoever fails beside them is evidence still."""
+    history = History().runs(healthy(50))
+    for turn in range(20):
+        two_senders_fail_together(history, 10_000 * turn)
+
+    assert len(history.openings) == breaker.MOST_OUTAGES
+    history.runs(Ran(900_000 + number, f"chat:{9000 + number}", "boom", 1, f"other {number}") for number in range(60))
+    assert len(history.openings) == breaker.MOST_OUTAGES + 1, "an outage is seen by the others"
+
+
+def test_an_hour_later_they_are_evidence_again():
+    history = History().runs(healthy(50))
+    for turn in range(breaker.MOST_OUTAGES):
+        two_senders_fail_together(history, 1000 * turn)
+    history.now += breaker.OLDEST_SECONDS + 60
+
+    two_senders_fail_together(history, 9000)
+
+    assert len(history.openings) == breaker.MOST_OUTAGES + 1

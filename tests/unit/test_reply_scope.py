@@ -34,6 +34,10 @@ PRESS = {
 }
 PRESS_INLINE = {"update_id": 3, "callback_query": {"id": "78", "from": {"id": PERSON}, "inline_message_id": "AbC"}}
 TWICE = f'{{"chat_id":{GROUP},"chat_id":{ELSEWHERE}}}'
+INLINE = {"update_id": 5, "inline_query": {"id": "9", "from": {"id": PERSON}}}
+GUEST = {"update_id": 6, "guest_message": {"guest_query_id": "g"}}
+PRICE = {"currency": "XTR", "amount": 5}
+INVOICE = {"title": "t", "description": "d", "payload": "premium:7", "currency": "XTR", "prices": [{"amount": 1}]}
 BUSINESS = {
     "update_id": 4,
     "business_message": {
@@ -81,6 +85,15 @@ def refused(update: object, method: str, **parameters: object) -> str | None:
             {"inline_query_id": "9", "results": "[]"},
         ),
         ({"shipping_query": {"id": "9"}}, "answerShippingQuery", {"shipping_query_id": "9", "ok": True}),
+        (
+            {"shipping_query": {"id": "9"}},
+            "answerShippingQuery",
+            {
+                "shipping_query_id": "9",
+                "shipping_options": [{"id": "a", "title": "Post", "prices": [{"label": "Post", "amount": 500}]}],
+            },
+        ),
+        (MESSAGE, "sendMessage", {"chat_id": GROUP, "text": '{"price": 5}', "suggested_post_parameters": {}}),
         ({"pre_checkout_query": {"id": "9"}}, "answerPreCheckoutQuery", {"pre_checkout_query_id": "9", "ok": True}),
         ({"guest_message": {"guest_query_id": "g"}}, "answerGuestQuery", {"guest_query_id": "g", "result": {}}),
         ({"chat_join_request": {"user_chat_id": 8}}, "sendMessage", {"chat_id": 8, "text": "rules"}),
@@ -117,6 +130,17 @@ def test_an_answer_to_the_update_is_performed(update: object, method: str, param
         (MESSAGE, "sendMessage", {"chat_id": GROUP, "text": "x", "business_connection_id": "b1"}),
         (MESSAGE, "sendMessage", {"chat_id": GROUP, "text": "x", "allow_paid_broadcast": True}),
         (MESSAGE, "sendMessage", {"chat_id": GROUP, "text": "x", "allow_paid_broadcast": "1"}),
+        (INLINE, "answerInlineQuery", {"inline_query_id": "9", "results": [{"input_message_content": INVOICE}]}),
+        (INLINE, "answerInlineQuery", {"inline_query_id": "9", "results": json.dumps([{"x": [INVOICE]}])}),
+        (GUEST, "answerGuestQuery", {"guest_query_id": "g", "result": {"input_message_content": INVOICE}}),
+        (MESSAGE, "sendMessage", {"chat_id": GROUP, "suggested_post_parameters": {"price": PRICE}}),
+        (MESSAGE, "sendMessage", {"chat_id": GROUP, "suggested_post_parameters": json.dumps({"price": PRICE})}),
+        (MESSAGE, "sendMessage", {"chat_id": GROUP, "suggested_post_parameters": {"price": {}}}),
+        (MESSAGE, "sendPhoto", {"chat_id": GROUP, "photo": "a", "star_count": 5}),
+        (MESSAGE, "sendMessage", {"chat_id": GROUP, "reply_markup": {"inline_keyboard": [[{"pay": True}]]}}),
+        (MESSAGE, "sendMediaGroup", {"chat_id": GROUP, "media": [{"type": "photo", "PRICES": []}]}),
+        (MESSAGE, "sendPoll", {"chat_id": GROUP, "provider_token": "", "max_tip_amount": 1}),
+        ({"shipping_query": {"id": "9"}}, "answerShippingQuery", {"shipping_query_id": "9", "currency": "XTR"}),
         (MESSAGE, "sendDocument", {"chat_id": GROUP, "document": "file:///etc/passwd"}),
         (MESSAGE, "sendDocument", {"chat_id": GROUP, "document": " FILE:/etc/passwd"}),
         (MESSAGE, "sendMediaGroup", {"chat_id": GROUP, "media": [{"media": "file:///etc/passwd"}]}),

@@ -20,6 +20,7 @@ from scalable.lib.queue.dialects.database import Session
 from scalable.lib.queue.held_jobs import hold_followers
 from scalable.lib.queue.job import ClaimedJob, ClaimedLane, Lease
 from scalable.lib.queue.lane_walk import LaneWalk
+from scalable.lib.queue.origins import Origin, origin_of
 from scalable.lib.queue.parking import Candidate, park_blocked
 from scalable.lib.queue.table import QueueTable
 
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 MAX_LOST_CLAIMS = 5
 # How many jobs of a lane are reckoned with where others wait behind the first one.
 JOBS_OF_A_LANE = 4
+# Among so many jobs that have never failed one is looked for that is of nobody whose updates failed.
+MOST_INNOCENTS = 100
+# How the history of a job begins its line about a run that failed, or about what an operator did.
+_FAULTS = {"retried": '["retried"', "outage": '["outage"', "requeued": '["requeued"'}
 # id, payload, attempts, update_id, update_type, lane, waited, has_followers
 _Row = tuple[Any, ...]
 
@@ -97,15 +102,22 @@ class _Claim:
 
     def take(self, session: Session) -> None:
         """The work on the database; begun anew after a conflict."""
-        skipped = self._request.probe_without
-        if skipped is not None:
-            probes = self._table.sql(sql.PROBE_CANDIDATES)
-            rows = session.rows(probes, limit=self._most_candidates, ids=[0, *skipped])  # no job has the id 0
+        if self._request.probe_without is not None:
+            rows = self._probes(session, [0, *self._request.probe_without])  # no job has the id 0
         else:
             candidates = sql.URGENT_CANDIDATES if self._request.urgent_only else sql.CANDIDATES
             rows = session.rows(self._table.sql(candidates), limit=self._most_candidates)
         self.candidates = [Candidate(row[0], row[5], row[-1]) for row in rows]
         self.take_of([row[:-1] for row in rows if row[-1] is None], session)
+
+    def _probes(self, session: Session, skipped: list[int]) -> list[_Row]:
+        not_from = self._request.not_from
+        if not_from is None:
+            return session.rows(self._table.sql(sql.PROBE_CANDIDATES), limit=self._most_candidates, ids=skipped)
+        statement = self._table.sql(sql.PROBE_CANDIDATES_THAT_NEVER_FAILED)
+        rows = session.rows(statement, limit=MOST_INNOCENTS, ids=skipped, **_FAULTS)
+        # The blocked ones are parked, so that they hide nobody.
+        return [row for row in rows if row[-1] is not None or not_from.isdisjoint(_origin(row).marks)]
 
     def take_of(self, free: list[_Row], session: Session) -> None:
         """Take as many of these as are wanted, and hold those behind them."""
@@ -173,3 +185,7 @@ class _Claim:
             self.taken[job_id] = ClaimedJob(
                 job_id, payload, attempts + 1, update_id, update_type, lane, lease, max(0, waited) / 1_000_000
             )
+
+
+def _origin(row: _Row) -> Origin:
+    return origin_of(row[0], row[5], row[1])

@@ -14,7 +14,8 @@ class ClaimRequest:
     """Who wants jobs of how many lanes, and under a lease of how long.
 
     `jobs`: how many of these lanes in all; None: one of each. `urgent_only`: none without a deadline. `probe_without`:
-    a probe, claimed although the bot's side is down, and none of these jobs.
+    a probe, claimed although the bot's side is down, and none of these jobs. `not_from`: and only one that has never
+    failed, of none of these origins.
     """
 
     worker: str
@@ -23,6 +24,7 @@ class ClaimRequest:
     jobs: Optional[int] = None
     urgent_only: bool = False
     probe_without: Optional[Sequence[int]] = None
+    not_from: Optional[frozenset[str]] = None
 
     def without(self, claimed: list[ClaimedLane]) -> ClaimRequest:
         """What is missing when these were claimed."""

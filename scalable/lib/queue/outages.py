@@ -1,7 +1,7 @@
 """What all workers of a queue share about an outage of the bot's side: the breaker, and the failures that led to it.
 
 Two rows beside the notes. While the row `breaker` exists, no claim finds a job (see statements.py), but the probe of
-one worker at a time: `held_until`, by the database's clock, is when the next one may begin, or when a prober that is
+one worker at a time: `held_until`, by the database's clock, is when the next turn may begin, or when a prober that is
 not heard of any more is taken for dead. Every change of that row names the value it starts from. What is evidence of an
 outage, and when it is over, worker/breaker.py decides.
 """
@@ -9,7 +9,6 @@ outage, and when it is over, worker/breaker.py decides.
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -25,7 +24,7 @@ from scalable.lib.queue.table import QueueTable
 
 FAILURES = "failures"
 # As many fit into the text of a note.
-MOST_FAILURES, MOST_SUSPECTS, MOST_PROBED = 30, 40, 60
+MOST_FAILURES, MOST_SUSPECTS, MOST_PROBED, MOST_BLAMED, MOST_WRONG = 30, 40, 60, 100, 30
 MOST_CAUSE_CHARACTERS = 300
 
 # Both rows, and what time it is. By primary key.
@@ -58,14 +57,6 @@ WHERE name = 'breaker'
 CHANGE = """
 UPDATE {jobs}_meta
 SET value = {stamped:text}, held_until = {in:seconds}
-WHERE name = 'breaker'
-  AND value = :stored
-"""
-
-# The prober is alive. By primary key, as above.
-HOLD = """
-UPDATE {jobs}_meta
-SET held_until = {in:seconds}
 WHERE name = 'breaker'
   AND value = :stored
 """
@@ -108,6 +99,8 @@ class Outage:
     """The bot's side is down. `since`: UTC. `step` counts the probes that failed, `probed` are the last jobs of them.
 
     `prober` is the worker whose turn it is; `seconds_to_probe`: until the next turn, 0 or less when it has come.
+    `blamed`: the lanes and senders of what failed; `innocent_step` counts the probes of others that failed, and for
+    `seconds_to_retry` only those are probed.
     """
 
     since: datetime
@@ -116,30 +109,36 @@ class Outage:
     prober: str = ""
     probed: tuple[int, ...] = ()
     seconds_to_probe: float = 0.0
+    blamed: tuple[str, ...] = ()
+    innocent_step: int = 0
+    seconds_to_retry: float = 0.0
     stored: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed. `lane` and `cause` are fingerprints; `at`: seconds since 1970 by the database's clock."""
+    """A run that failed. `lane`, `cause`, `sender`: fingerprints; `at`: seconds since 1970 by the database's clock."""
 
     job_id: int
     attempt: int
     lane: str
     cause: str
     at: float
+    sender: str = ""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The last failures of all workers; those from `first` on have no success after them, as far as is known.
 
-    `suspects`: in how many outages a job was among the evidence.
+    `suspects`: in how many outages a job was among the evidence. `wrong`: of how many outages that were none a lane or
+    sender was evidence, and of the last one when.
     """
 
     failures: tuple[Failure, ...] = ()
     first: int = 0
     suspects: dict[int, int] = field(default_factory=dict)
+    wrong: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     @property
     def counted(self) -> tuple[Failure, ...]:
@@ -157,22 +156,20 @@ class Shared:
     note: Optional[Note] = None
 
 
-def short_hash(text: str) -> str:
-    """A fingerprint of a lane or a cause."""
-    return f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}"
-
-
 def outage_of(note: Note, held_until: Optional[datetime] = None) -> Outage:
     """The outage that the note tells of; one that cannot be read is one as well, since it was written."""
     try:
         told = json.loads(note.text)
         since = datetime.fromtimestamp(float(told["since"]), timezone.utc) if told["since"] else note.at
         values = (str(told["cause"]), int(told["step"]), str(told["prober"]), tuple(map(int, told["probed"])))
+        blamed, innocent_step = tuple(map(str, told.get("blamed", ()))), int(told.get("innocent_step", 0))
+        retry_after = min(float(told.get("retry_after", 0.0)), LONGEST_HOLD_SECONDS)
     except (ValueError, TypeError, KeyError, OverflowError):
-        since, values = note.at, ("unknown", 0, "", ())
+        since, values, blamed, innocent_step, retry_after = note.at, ("unknown", 0, "", ()), (), 0, 0.0
     now = note.at.timestamp() + note.age_seconds
     seconds = 0.0 if held_until is None else held_until.timestamp() - now
-    return Outage(since, *values, min(seconds, LONGEST_HOLD_SECONDS), note.stored)
+    seconds = min(seconds, LONGEST_HOLD_SECONDS)
+    return Outage(since, *values, seconds, blamed, innocent_step, seconds + retry_after, note.stored)
 
 
 class Outages:
@@ -195,27 +192,28 @@ class Outages:
             note = note_of(*rows[FAILURES][:2])
         return Shared(outage, _evidence(note), now, note)
 
-    def open(self, cause: str, seconds: float) -> bool:
+    def open(self, cause: str, seconds: float, blamed: Iterable[str] = ()) -> bool:
         """Stop claims; the first probe may begin in so many seconds. False when another worker has just done it."""
-        text = _outage_text(Outage(datetime.fromtimestamp(0, timezone.utc), cause))
+        outage = Outage(datetime.fromtimestamp(0, timezone.utc), cause, blamed=tuple(blamed), seconds_to_retry=seconds)
+        text = _outage_text(outage, seconds)
         return self._table.add(OPEN, text=text, seconds=seconds)
 
     def take_probe(self, outage: Outage, worker: str, seconds: float) -> Optional[Outage]:
         """The outage with `worker` as the prober for so many seconds; None when it is not its turn, or it is over."""
-        text = _outage_text(replace(outage, prober=worker))
+        text = _outage_text(replace(outage, prober=worker), seconds)
         values = {"text": text, "stored": outage.stored, "seconds": seconds, "far": LONGEST_HOLD_SECONDS}
         if not self._table.change(TAKE_PROBE, **values):
             return None
         taken = self.read().outage
         return taken if taken is not None and taken.prober == worker else None
 
-    def hold(self, outage: Outage, seconds: float) -> bool:
-        """The prober is alive; False when it has lost its turn. Safe to repeat."""
-        return bool(self._table.change(HOLD, stored=outage.stored, seconds=seconds))
-
     def end_turn(self, outage: Outage, seconds: float) -> bool:
         """Its turn is over, `outage` is how it stands now, and the next one begins in so many seconds."""
-        text = _outage_text(replace(outage, prober=""))
+        return self.change(replace(outage, prober=""), seconds)
+
+    def change(self, outage: Outage, seconds: float) -> bool:
+        """`outage` is how it stands now; the next turn begins in so many seconds. False: it was changed meanwhile."""
+        text = _outage_text(outage, seconds)
         return bool(self._table.change(CHANGE, text=text, stored=outage.stored, seconds=seconds))
 
     def close(self) -> bool:
@@ -225,6 +223,12 @@ class Outages:
     def claim_probe(self, worker: str, lease_seconds: float, skipped: Sequence[int]) -> list[ClaimedJob]:
         """One due job that is none of the `skipped`, the most pressing first, although claims are stopped."""
         request = ClaimRequest(worker, lease_seconds, 1, probe_without=tuple(skipped))
+        return [lane.jobs[0] for lane in claim_lanes(self._table, self._walk, request)]
+
+    def claim_innocent(self, worker: str, lease_seconds: float, outage: Outage) -> list[ClaimedJob]:
+        """One due job that has never failed, of nobody who is blamed, the most pressing first."""
+        blamed = frozenset(outage.blamed)
+        request = ClaimRequest(worker, lease_seconds, 1, probe_without=outage.probed, not_from=blamed)
         return [lane.jobs[0] for lane in claim_lanes(self._table, self._walk, request)]
 
     def store(self, evidence: Evidence, last: Shared) -> bool:
@@ -253,13 +257,16 @@ class Outages:
         return bool(self._table.rows(SUCCEEDED, seconds=max(0.0, seconds)))
 
 
-def _outage_text(outage: Outage) -> str:
+def _outage_text(outage: Outage, seconds_to_probe: float) -> str:
     told = {
         "since": outage.since.timestamp(),
         "step": outage.step,
         "prober": outage.prober,
         "probed": list(outage.probed[-MOST_PROBED:]),
         "cause": outage.cause[:MOST_CAUSE_CHARACTERS],
+        "blamed": list(dict.fromkeys(outage.blamed))[-MOST_BLAMED:],
+        "innocent_step": outage.innocent_step,
+        "retry_after": round(outage.seconds_to_retry - seconds_to_probe, 3),
     }
     return json.dumps(told)
 
@@ -270,15 +277,18 @@ def _evidence(note: Optional[Note]) -> Evidence:
         told: Any = json.loads(note.text) if note is not None else {}
         failures = tuple(Failure(*run) for run in told.get("failures", ()))
         suspects = {int(job_id): int(times) for job_id, times in told.get("suspects", {}).items()}
-        return Evidence(failures, int(told.get("first", 0)), suspects)
+        wrong = {str(mark): (int(times), float(at)) for mark, (times, at) in told.get("wrong", {}).items()}
+        return Evidence(failures, int(told.get("first", 0)), suspects, wrong)
     except (ValueError, TypeError, AttributeError):
         return Evidence()
 
 
 def _evidence_text(evidence: Evidence) -> str:
     cut = max(0, len(evidence.failures) - MOST_FAILURES)
-    runs = [(run.job_id, run.attempt, run.lane, run.cause, round(run.at, 3)) for run in evidence.failures[cut:]]
+    failures = evidence.failures[cut:]
+    runs = [(run.job_id, run.attempt, run.lane, run.cause, round(run.at, 3), run.sender) for run in failures]
     suspects = dict(list(evidence.suspects.items())[-MOST_SUSPECTS:])
-    told = {"first": max(0, evidence.first - cut), "failures": runs, "suspects": suspects}
+    wrong = dict(list(evidence.wrong.items())[-MOST_WRONG:])
+    told = {"first": max(0, evidence.first - cut), "failures": runs, "suspects": suspects, "wrong": wrong}
     text = json.dumps(told, separators=(",", ":"))
     return text if len(text) <= MAX_CHARACTERS else json.dumps({"failures": [], "suspects": {}})

@@ -32,6 +32,10 @@ STATEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "claim": (sql.CANDIDATES, {"limit": 4}),
     "claim urgent ones": (sql.URGENT_CANDIDATES, {"limit": 4}),
     "claim a probe": (sql.PROBE_CANDIDATES, {"limit": 4, "ids": [0, 1, 2]}),
+    "claim a probe that never failed": (
+        sql.PROBE_CANDIDATES_THAT_NEVER_FAILED,
+        {"limit": 100, "ids": [0, 1, 2], "retried": "x", "outage": "x", "requeued": "x"},
+    ),
     "the breaker": (outages.READ, {}),
     "successes lately": (outages.SUCCEEDED, {"seconds": 60}),
     "renew": (lease_batch.LEASES, {"ids": [1, 2, 3], "limit": 3}),

@@ -105,6 +105,15 @@ URGENT_CANDIDATES = CANDIDATES.replace("(0, 1, 2)", "(0, 1)")
 # For a probe while the bot's side is down: not one of these, which were probed already.
 PROBE_CANDIDATES = CANDIDATES.replace(CLAIMS_STOPPED, f"{PAUSED}\n  AND id NOT IN ({{ids}})")
 
+# Of these, those that never failed; what was given back not run did not. What a bot said is escaped in a history.
+PROBE_CANDIDATES_THAT_NEVER_FAILED = PROBE_CANDIDATES.replace(
+    "\nORDER BY",
+    """
+  AND attempts = 0
+  AND (history IS NULL OR NOT ({contains:history:retried} OR {contains:history:outage} OR {contains:history:requeued}))
+ORDER BY""",
+)
+
 # Due jobs with their lane: those that CANDIDATES would read in vain are to be parked.
 DUE = f"""
 SELECT id, lane

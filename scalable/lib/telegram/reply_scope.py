@@ -48,7 +48,14 @@ _TEXTS = frozenset(
     {"text", "caption", "title", "description", "question", "explanation", "address", "url", "callback_data"}
     | {"first_name", "last_name", "phone_number", "vcard", "performer", "message_text", "query"}
 )
-_PAID = "allow_paid_broadcast"
+# A word in the name of what has to do with money, wherever it is: an invoice in the place of a message, a price, Stars.
+_MONEY_WORDS = """
+    invoice payload provider price prices currency amount tip tips pay paid payment payments star stars gift gifts
+    subscription refund
+"""
+_MONEY = frozenset(_MONEY_WORDS.split())
+# Who is asked for the ways of delivery has to name what each costs.
+_COSTS_OF_DELIVERY = {"answershippingquery": frozenset({"prices", "amount"})}
 # Of the content of an update: its chat, and who did it.
 _CHATS = ("chat.id", "message.chat.id", "from.id", "user.id", "user_chat_id", "voter_chat.id")
 _MESSAGES = ("message_id", "message.message_id")
@@ -93,6 +100,9 @@ def why_refused(call: MethodCall, payload: str) -> Optional[str]:
         return f"{call.method} with a parameter that cannot be read, or is given twice"
     except RecursionError:
         return f"{call.method} that is too deep to be read"
+    costs = _COSTS_OF_DELIVERY.get(call.method.lower(), frozenset())
+    if any(_is_money(name) and name not in costs and value is not False for name, value in leaves):
+        return f"{call.method} with an invoice, a price or Stars"
     fault = _fault(given, leaves, ways, _own_ids(payload))
     return None if fault is None else f"{call.method} {fault}"
 
@@ -106,11 +116,13 @@ def _fault(
         if not _is_own(name, value, own, changes=ways is _ON_MESSAGE):
             what = "chat" if name.endswith("chat_id") else name.replace("_id", "").replace("_", " ")
             return f"to another {what} than the update's"
-        if name == _PAID and value is not False:
-            return "as a paid broadcast"
         if isinstance(value, str) and name not in _TEXTS and value.lstrip().lower().startswith("file:"):
             return "with a file of the Bot API server"
     return None
+
+
+def _is_money(name: str) -> bool:
+    return not _MONEY.isdisjoint(name.lower().split("_"))
 
 
 def _is_own(name: str, value: Any, own: _Own, changes: bool) -> bool:
@@ -127,19 +139,19 @@ def _is_own(name: str, value: Any, own: _Own, changes: bool) -> bool:
 
 
 def _leaves(value: Any, name: str, is_top: bool = True) -> Iterator[tuple[str, Any]]:
-    """Every value that is none of several, with the name it has, and every named one that should be an id.
+    """Every value that is none of several, with the name it has, and every named one that should be an id or price.
 
     A parameter may also be given as text that holds its JSON.
     """
     if isinstance(value, str) and name not in _TEXTS and is_top and value.lstrip()[:1] in ("{", "["):
         value = _parsed(value)
     if isinstance(value, dict):
-        if name.endswith("_id"):
+        if name.endswith("_id") or _is_money(name):
             yield name, value
         for inner_name, inner in value.items():
             yield from _leaves(inner, inner_name, is_top=name == "" and is_top)
     elif isinstance(value, list):
-        if name.endswith("_id"):
+        if name.endswith("_id") or _is_money(name):
             yield name, value
         for inner in value:
             yield from _leaves(inner, name, is_top=False)

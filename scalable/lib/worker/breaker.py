@@ -1,9 +1,9 @@
 """Decides when failed runs mean that the bot's side is down, and how long to wait before it is tried again.
 
 Pure: values in, values out. An outage is told from bad luck by how often the bot failed before: so many failures alike
-in a row, of two lanes at least and without any success between them, must be all but impossible by chance. A job that
-always fails is one lane, so it is never an outage by itself; two of them that fail alike hold up the others no more
-than MOST_OUTAGES times.
+in a row, of two lanes and two senders at least and without any success between them, must be all but impossible by
+chance. A job that always fails is one lane, and a person in many chats one sender, so neither is ever an outage by
+itself; two of them that fail alike hold up the others no more than MOST_OUTAGES times, each until the first probe.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 
 from scalable.lib.queue.outages import MOST_FAILURES, Evidence, Failure
@@ -89,9 +90,16 @@ def restarted(evidence: Evidence) -> Evidence:
     return replace(evidence, first=max(0, len(evidence.failures) - 1))
 
 
-def is_suspect(evidence: Evidence, job_id: int) -> bool:
-    """Whether this job failed in several outages, and again after each: what it does is no evidence any more."""
-    return evidence.suspects.get(job_id, 0) >= MOST_OUTAGES
+def is_suspect(evidence: Evidence, job_id: int, marks: Iterable[str] = (), now: float = 0.0) -> bool:
+    """Whether what this job does is no evidence any more.
+
+    It failed in several outages, and again after each; or its lane or sender, its `marks`, was evidence of several that
+    were none, the last of them not long ago.
+    """
+    if evidence.suspects.get(job_id, 0) >= MOST_OUTAGES:
+        return True
+    known = (evidence.wrong.get(mark, (0, 0.0)) for mark in marks)
+    return any(times >= MOST_OUTAGES and now - at <= OLDEST_SECONDS for times, at in known)
 
 
 def alike(evidence: Evidence) -> list[Failure]:
@@ -107,7 +115,9 @@ def is_outage(evidence: Evidence, needed: int, is_last_attempt: bool = False) ->
     others succeeded, and where only such ones are left they fail one after the other.
     """
     same = alike(evidence)
-    if len({run.lane for run in same}) < 2 or 2 * len(same) <= len(evidence.counted):
+    if min(len({run.lane for run in same}), len({run.sender or run.lane for run in same})) < 2:
+        return False
+    if 2 * len(same) <= len(evidence.counted):
         return False
     if all(run.attempt > 1 for run in same):
         return False
@@ -119,7 +129,21 @@ def after_opening(evidence: Evidence) -> Evidence:
     suspects = dict(evidence.suspects)
     for job_id in dict.fromkeys(run.job_id for run in alike(evidence)):
         suspects[job_id] = suspects.pop(job_id, 0) + 1  # at the end: the first ones are forgotten first
-    return Evidence((), 0, suspects)
+    return Evidence((), 0, suspects, evidence.wrong)
+
+
+def blamed(evidence: Evidence) -> list[str]:
+    """The lanes and senders of what opened it: others are probed first."""
+    return list(dict.fromkeys(mark for run in alike(evidence) for mark in (run.lane, run.sender) if mark))
+
+
+def after_wrong_opening(evidence: Evidence, marks: Iterable[str], now: float) -> Evidence:
+    """There was no outage: the first probe of somebody else succeeded. Those who were evidence of it are noted."""
+    wrong = dict(evidence.wrong)
+    for mark in marks:
+        times, at = wrong.pop(mark, (0, 0.0))
+        wrong[mark] = (times + 1 if now - at <= OLDEST_SECONDS else 1, now)
+    return replace(evidence, wrong=wrong)
 
 
 def opens_at_once(outcome: Outcome) -> bool:

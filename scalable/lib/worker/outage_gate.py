@@ -19,7 +19,8 @@ from scalable.lib.errors import DatabaseUnavailable, SchemaMissing
 from scalable.lib.logs import event
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob
-from scalable.lib.queue.outages import Evidence, Failure, Outage, Outages, Shared, short_hash
+from scalable.lib.queue.origins import Origin, origin_of, short_hash
+from scalable.lib.queue.outages import Evidence, Failure, Outage, Outages, Shared
 from scalable.lib.redaction import one_line
 from scalable.lib.runners.outcome import Outcome
 from scalable.lib.worker import breaker
@@ -27,10 +28,14 @@ from scalable.lib.worker import breaker
 log = logging.getLogger(__name__)
 # A worker without work asks no more often than this whether claims are stopped.
 READ_SECONDS = 2.0
-# After so long without a sign of life a prober is taken for dead.
-PROBE_SECONDS, KEEP_SECONDS = 60.0, 15.0
+# A probe that takes longer keeps its turn no more: others need not wait for an update on which the bot hangs.
+SLOW_SECONDS = 5.0
+# A prober that has not ended its turn by then is taken for dead.
+TURN_SECONDS = 15.0
+# So long a job that failed before is waited for, before another one of those is probed.
+RETRIED_SECONDS = 60.0
 # The next turn when there was nothing to probe.
-NOTHING_DUE_SECONDS = 5.0
+NOTHING_DUE_SECONDS = 4.0
 # Before another try at a turn that somebody else has taken.
 LOST_SECONDS = 0.5
 # The workers ask within so long after the turn has come.
@@ -56,8 +61,9 @@ class OutageGate:
         self._chance = chance
         self._window = breaker.RunWindow()
         self._outage: Optional[Outage] = None
-        self._probe: Optional[int] = None  # the job
-        self._probe_at = self._read_at = self._keep_at = 0.0
+        self._probe: Optional[ClaimedJob] = None  # whose end this worker's turn waits for
+        self._others: set[int] = set()  # probes that no turn waits for
+        self._probe_at = self._retry_at = self._read_at = self._slow_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -77,38 +83,64 @@ class OutageGate:
         if self._policy.has_breaker:
             self._see(self._outages.read())
         else:
-            self._read_at = self._clock() + PROBE_SECONDS
+            self._read_at = self._clock() + RETRIED_SECONDS
             if self._outages.close():  # it was on when the breaker opened, and would be waited for in vain
                 log.warning(event("claims go on", cause="BOT_BREAKER=0"))
 
     def claim_probe(self, lease_seconds: float) -> list[ClaimedJob]:
-        """The job to probe with, when it is this worker's turn: an urgent one first, none of those probed already."""
+        """The job to probe with, when it is this worker's turn: an urgent one first, none of those probed already.
+
+        One that has never failed, of nobody whose updates did, goes before all others: where only these updates fail
+        the outage is none, and that shows it. The others are tried more and more rarely, and no turn waits for them.
+        """
         if self._outage is None or self._probe is not None or self._clock() < self._probe_at:
             return []
-        taken = self._outages.take_probe(self._outage, self._worker, PROBE_SECONDS)
+        seconds_to_retry = self._retry_at - self._clock()
+        outage = replace(self._outage, seconds_to_retry=seconds_to_retry)
+        taken = self._outages.take_probe(outage, self._worker, TURN_SECONDS)
         if taken is None:
             self._see(self._outages.read())
             self._probe_at = max(self._probe_at, self._clock() + LOST_SECONDS)
+            return []
+        jobs = self._outages.claim_innocent(self._worker, lease_seconds, taken)
+        if not jobs:
+            return self._claim_again(taken, lease_seconds)
+        self._outage, self._probe, now = taken, jobs[0], self._clock()
+        self._slow_at, self._probe_at = now + SLOW_SECONDS, now + taken.seconds_to_probe
+        return jobs
+
+    def _claim_again(self, taken: Outage, lease_seconds: float) -> list[ClaimedJob]:
+        """One of those that failed, or of whom others did, when it is time for that. The turn ends."""
+        if taken.seconds_to_retry > 0:
+            self._end_turn(taken, min(taken.seconds_to_retry, NOTHING_DUE_SECONDS))
             return []
         jobs = self._outages.claim_probe(self._worker, lease_seconds, taken.probed)
         if not jobs and taken.probed:
             taken = replace(taken, probed=())
             jobs = self._outages.claim_probe(self._worker, lease_seconds, ())
-        now = self._clock()
-        self._outage, self._keep_at, self._probe_at = taken, now + KEEP_SECONDS, now + taken.seconds_to_probe
         if jobs:
-            self._probe = jobs[0].id
-        else:
-            self._end_turn(taken, NOTHING_DUE_SECONDS)
+            self._others.add(jobs[0].id)
+            taken = replace(taken, seconds_to_retry=RETRIED_SECONDS)
+        self._end_turn(taken, NOTHING_DUE_SECONDS)
         return jobs
 
     def keep(self) -> None:
-        """While it probes: tell the others that it is alive, when that is due. Never raises."""
-        if self._probe is None or self._outage is None or self._clock() < self._keep_at:
+        """While it probes: let others probe when the bot takes long. Never raises."""
+        job = self._probe
+        if job is None or self._clock() < self._slow_at:
             return
-        self._keep_at = self._clock() + KEEP_SECONDS
+        self._slow_at = self._clock() + SLOW_SECONDS
+
+        def is_slow(outage: Outage) -> tuple[Outage, float]:
+            step, marks = outage.innocent_step + 1, _origin(job).marks
+            blamed = (*outage.blamed, *marks)
+            slow = replace(outage, innocent_step=step, blamed=blamed, seconds_to_retry=RETRIED_SECONDS)
+            return self._without_turn(slow, breaker.step_seconds(step))
+
         try:
-            self._outages.hold(self._outage, PROBE_SECONDS)
+            self._change(is_slow)
+            self._probe = None
+            self._others.add(job.id)
         except DatabaseUnavailable as error:
             log.warning(event("probe not kept", worker=self._worker, cause=error))
 
@@ -116,29 +148,35 @@ class OutageGate:
         """Until this worker may have something to do for it, although nobody wakes it; infinite while it is closed."""
         if self._outage is None:
             return math.inf
-        seconds = (self._probe_at if self._probe is None else self._keep_at) - self._clock()
+        seconds = (self._probe_at if self._probe is None else self._slow_at) - self._clock()
         return seconds if seconds > 0 else LOST_SECONDS  # the turn has come, and this worker could not take it
 
     def not_run(self, job_id: int) -> None:
         """That job was not run to its end. Never raises."""
-        if job_id != self._probe:
+        if not self._is_probe(job_id):
             return
-        self._probe = None
+        is_innocent = self._is_innocent(job_id)
+        self._forget(job_id)
+
+        def left(outage: Outage) -> tuple[Outage, float]:
+            outage, seconds = self._without_turn(replace(outage, seconds_to_retry=0.0), 0.0, is_innocent)
+            return outage, seconds if outage.prober else 0.0
+
         try:
-            if self._outage is not None and self._outage.prober == self._worker:
-                self._end_turn(self._outage, 0.0)
+            self._change(left)
         except DatabaseUnavailable as error:
             log.warning(event("probe left to others", worker=self._worker, cause=error))
 
     def ended(self, job: ClaimedJob, outcome: Outcome) -> bool:
         """Record how a run ended; whether it failed because the bot's side is down, and is to cost no attempt."""
-        is_probe, self._probe = job.id == self._probe, None if job.id == self._probe else self._probe
+        is_probe, is_innocent = self._is_probe(job.id), self._is_innocent(job.id)
+        self._forget(job.id)
         if not self._policy.has_breaker:
             return False
         try:
             if outcome.succeeded or not outcome.may_be_retried:
-                return self._answered(job, outcome, is_probe)
-            return self._failed(job, outcome, is_probe)
+                return self._answered(job, outcome, is_probe, is_innocent)
+            return self._failed(job, outcome, is_probe, is_innocent)
         except (DatabaseUnavailable, SchemaMissing) as error:
             log.warning(event("breaker not asked", id=job.id, cause=error))
             return self._outage is not None or breaker.opens_at_once(outcome)
@@ -149,28 +187,28 @@ class OutageGate:
             since = f"{self._outage.since:%Y-%m-%d %H:%M} UTC"
             log.warning(event("updates wait, the bot's side is down", since=since, cause=self._outage.cause))
 
-    def _answered(self, job: ClaimedJob, outcome: Outcome, is_probe: bool) -> bool:
+    def _answered(self, job: ClaimedJob, outcome: Outcome, is_probe: bool, is_innocent: bool) -> bool:
         """The bot did its work, or refused this very update, which says nothing about others."""
         if outcome.succeeded:
             self._window.succeeded()
         if not is_probe or self._outage is None:
             return False
         if outcome.succeeded:
-            self._close(self._outage)
-        elif self._outage.prober == self._worker:
-            probed = (*self._outage.probed, job.id)
-            self._end_turn(replace(self._outage, probed=probed), breaker.SHORTEST_STEP_SECONDS)
+            self._close(self._outage, is_innocent)
+            return False
+
+        def refused(outage: Outage) -> tuple[Outage, float]:
+            seconds = breaker.SHORTEST_STEP_SECONDS
+            probed = replace(outage, probed=(*outage.probed, job.id), seconds_to_retry=seconds)
+            return self._without_turn(probed, seconds, is_innocent)
+
+        self._change(refused)
         return False
 
-    def _failed(self, job: ClaimedJob, outcome: Outcome, is_probe: bool) -> bool:
-        outage = self._outage
-        if is_probe and outage is not None and outage.prober == self._worker:
-            step, probed = outage.step + 1, (*outage.probed, job.id)
-            cause, seconds = one_line(outcome.cause), breaker.step_seconds(step)
-            self._end_turn(replace(outage, step=step, probed=probed, cause=cause), seconds)
-            log.warning(event("probe failed", id=job.id, next_in_seconds=seconds, cause=cause))
-            return True
-        if outage is not None:
+    def _failed(self, job: ClaimedJob, outcome: Outcome, is_probe: bool, is_innocent: bool) -> bool:
+        if is_probe:
+            self._probe_failed(job, one_line(outcome.cause), is_innocent)
+        if self._outage is not None:
             return True
         self._window.failed()
         at_once = breaker.opens_at_once(outcome)
@@ -179,17 +217,35 @@ class OutageGate:
         for _ in range(STORE_TRIES):
             shared = self._outages.read()
             self._see(shared)
-            if self._outage is not None or (breaker.is_suspect(shared.evidence, job.id) and not at_once):
+            if self._outage is not None or (self._is_suspect(job, shared) and not at_once):
                 return self._outage is not None
             is_open = self._opened(job, outcome, shared, at_once)
             if is_open is not None:
                 return is_open
         return False  # the failures of others count, and not this one
 
+    def _probe_failed(self, job: ClaimedJob, cause: str, is_innocent: bool) -> None:
+        def counted(outage: Outage) -> tuple[Outage, float]:
+            step, innocent_step = outage.step + 1, outage.innocent_step + is_innocent
+            failed = replace(
+                outage,
+                step=step,
+                innocent_step=innocent_step,
+                probed=(*outage.probed, job.id),
+                blamed=(*outage.blamed, *_origin(job).marks),
+                cause=cause,
+                seconds_to_retry=breaker.step_seconds(step),
+            )
+            return self._without_turn(failed, breaker.step_seconds(innocent_step), is_innocent)
+
+        self._change(counted)
+        if self._outage is not None:
+            log.warning(event("probe failed", id=job.id, next_in_seconds=self._outage.seconds_to_retry, cause=cause))
+
     def _opened(self, job: ClaimedJob, outcome: Outcome, shared: Shared, at_once: bool) -> Optional[bool]:
         """Add the failure to what all workers know; whether that opens it; None: another worker was faster."""
-        cause, lane = breaker.fingerprint(outcome), job.lane or f"job:{job.id}"
-        failure = Failure(job.id, job.attempt, short_hash(lane), short_hash(cause), shared.now)
+        origin, cause = _origin(job), short_hash(breaker.fingerprint(outcome))
+        failure = Failure(job.id, job.attempt, origin.lane, cause, shared.now, origin.sender)
         evidence = breaker.with_failure(shared.evidence, failure)
         is_outage = at_once or breaker.is_outage(evidence, self._window.needed, self._policy.used_up(job.attempt))
         if is_outage and not at_once and self._outages.succeeded_within(shared.now - evidence.counted[0].at):
@@ -202,17 +258,48 @@ class OutageGate:
     def _open(self, outcome: Outcome, evidence: Evidence, shared: Shared) -> None:
         cause = one_line(outcome.cause)
         runs = breaker.alike(evidence)
-        if self._outages.open(cause, breaker.step_seconds(0)):
+        if self._outages.open(cause, breaker.step_seconds(0), breaker.blamed(evidence)):
             log.error(event("bot's side is down, updates wait", failures=len(runs), cause=cause))
         self._see(self._outages.read())
         before = (run for run in evidence.failures[:-1] if run.cause == runs[-1].cause)
         self._outages.refund(before, running=runs[-1])
         self._outages.store(breaker.after_opening(evidence), shared)
 
-    def _close(self, outage: Outage) -> None:
+    def _close(self, outage: Outage, by_innocent: bool) -> None:
         self._outage = None
         if self._outages.close():
+            if by_innocent and outage.innocent_step == 0:  # the very first one: only some updates failed
+                shared = self._outages.read()
+                self._outages.store(breaker.after_wrong_opening(shared.evidence, outage.blamed, shared.now), shared)
             log.warning(event("bot's side is back, updates go on", since=f"{outage.since:%Y-%m-%d %H:%M:%S} UTC"))
+
+    def _is_suspect(self, job: ClaimedJob, shared: Shared) -> bool:
+        return breaker.is_suspect(shared.evidence, job.id, _origin(job).marks, shared.now)
+
+    def _is_probe(self, job_id: int) -> bool:
+        return job_id in self._others or self._is_innocent(job_id)
+
+    def _is_innocent(self, job_id: int) -> bool:
+        return self._probe is not None and self._probe.id == job_id
+
+    def _forget(self, job_id: int) -> None:
+        self._others.discard(job_id)
+        if self._is_innocent(job_id):
+            self._probe = None
+
+    def _without_turn(self, outage: Outage, seconds: float, is_turn: bool = True) -> tuple[Outage, float]:
+        """With this worker's turn ended, the next one in so many seconds; a turn that is not its own goes on."""
+        if is_turn and outage.prober == self._worker:
+            return replace(outage, prober=""), seconds
+        return outage, outage.seconds_to_probe
+
+    def _change(self, changed: Callable[[Outage], tuple[Outage, float]]) -> None:
+        """Change what all workers know, on top of what others changed meanwhile."""
+        for _ in range(STORE_TRIES):
+            outage = self._outages.read().outage
+            if outage is None or self._outages.change(*changed(outage)):
+                break
+        self._see(self._outages.read())
 
     def _end_turn(self, outage: Outage, seconds: float) -> None:
         self._outages.end_turn(outage, seconds)
@@ -225,7 +312,12 @@ class OutageGate:
             # Not all of them at the same moment; the later ones see that it is taken.
             spread = SPREAD_SECONDS * self._chance() if shared.outage.seconds_to_probe > 0 else 0.0
             self._probe_at = now + shared.outage.seconds_to_probe + spread
+            self._retry_at = now + shared.outage.seconds_to_retry
         if shared.outage is not None and not was_open:
             log.warning(event("claims stopped", worker=self._worker, cause=shared.outage.cause))
         elif shared.outage is None and was_open:
             log.info(event("claims go on", worker=self._worker))
+
+
+def _origin(job: ClaimedJob) -> Origin:
+    return origin_of(job.id, job.lane, job.payload)

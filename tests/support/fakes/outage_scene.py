@@ -20,9 +20,10 @@ file_put_contents(__DIR__ . '/ran', $update['update_id'] . ' ' . $update['messag
 """
 
 
-def message(number: int, chat: int, text: str = "hello") -> dict[str, Any]:
+def message(number: int, chat: int, text: str = "hello", sender: int | None = None) -> dict[str, Any]:
     """An update from Telegram."""
-    return {"update_id": number, "message": {"chat": {"id": chat, "type": "private"}, "text": text}}
+    content = {"chat": {"id": chat, "type": "private"}, "text": text, **({"from": {"id": sender}} if sender else {})}
+    return {"update_id": number, "message": content}
 
 
 class OutageScene:

@@ -13,6 +13,7 @@ from typing import Optional
 from scalable.lib.errors import BotMissing, ConfigurationError
 from scalable.lib.runners.php.fastcgi_client import Answer, FastCgiConnection
 from scalable.lib.runners.php.fastcgi_server import FastCgiServer, Loss
+from scalable.lib.runners.php.fpm_trust import stranger_at
 from scalable.lib.runners.php.prelude import Prelude
 from scalable.lib.runners.php.prelude_of_fpm import PreludeOfFpm
 from scalable.lib.sockets import short_address
@@ -60,9 +61,18 @@ class HostServer(FastCgiServer):
     def _connect(self, deadline: float) -> FastCgiConnection:
         seconds = max(0.001, min(CONNECT_SECONDS, deadline - time.monotonic()))
         try:
-            return FastCgiConnection(_open(self._address, seconds))
+            link = _open(self._address, seconds)
+            stranger = stranger_at(link, self._address if isinstance(self._address, str) else "")
         except OSError as error:
             raise BotMissing(f"{self.name}: {_reason(error)}") from error
+        if stranger is not None:
+            link.close()
+            raise BotMissing(
+                f"{self.name}: user {stranger} listens there, neither you nor root nor a user of the system, so "
+                "nothing was sent; is PHP-FPM down? If that is your PHP-FPM, let it listen on a socket in a folder "
+                "that only its user can write"
+            )
+        return FastCgiConnection(link)
 
     def release(self, connection: FastCgiConnection, is_reusable: bool) -> None:  # noqa: ARG002 - never kept
         """See FastCgiServer.release."""
