@@ -141,7 +141,9 @@ def too_many_connections(ward: Ward) -> None:
 
 
 def cgi_is_off(ward: Ward) -> None:
-    """The owner did what .htaccess says of a host that forbids Options; the host has not switched CGI on."""
+    """The owner did what .htaccess says of a host that forbids Options; neither CGI nor PHP is switched on there."""
+    for door in ("webhook_queue.php", "dashboard.php", "worker.php"):
+        (ward.patient.plugin / door).unlink()
     path = ward.patient.plugin / ".htaccess"
     path.write_text(path.read_text().replace("        Options +ExecCGI", "        #Options +ExecCGI"))
     ward.patient.restart_apache(f'<Directory "{ward.patient.plugin}">\n    Options -ExecCGI\n</Directory>\n')

@@ -11,7 +11,7 @@ from tests.support.generators.wsgi_client import OWNER, Client
 PART = b'--x\r\nContent-Disposition: form-data; name="action"\r\n%s\r\nlogin\r\n--x--\r\n'
 
 
-@pytest.mark.parametrize("cookie", ["", f"scalable_session={OWNER}"])
+@pytest.mark.parametrize("cookie", ["", f"scalable_session={OWNER}"], ids=["a stranger", "the owner"])
 @pytest.mark.parametrize(
     "kind", ["multipart/form-data; boundary=x", "Multipart/Mixed;boundary=x", "multipart/form-data"]
 )
