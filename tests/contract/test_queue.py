@@ -9,7 +9,7 @@ from typing import Any, Callable
 import pytest
 
 from scalable.lib.errors import ConfigurationError, DuplicateKey, JobNotFound, LeaseLost, WrongState
-from scalable.lib.queue import maintenance
+from scalable.lib.queue import reaping
 from scalable.lib.queue.database_queue import DatabaseQueue
 from scalable.lib.queue.job import ClaimedJob, Counts, Lease, Reaped
 from scalable.lib.queue.rows import MAX_ERROR_CHARACTERS, time_of
@@ -371,13 +371,13 @@ class TestReap:
         enqueue(queue, 1)
         lease = claim(queue).lease
         let_pass(queue, LEASE_SECONDS + 1)
-        end_run = maintenance.end_run
+        end_run = reaping.end_run
 
         def extended_first(*arguments: Any, **values: Any) -> bool:
             queue.renew(lease, LEASE_SECONDS)
             return end_run(*arguments, **values)
 
-        monkeypatch.setattr(maintenance, "end_run", extended_first)
+        monkeypatch.setattr(reaping, "end_run", extended_first)
 
         assert queue.reap() == Reaped()
         queue.complete(lease)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -49,8 +51,11 @@ def visitor(site: ServedSite, request: pytest.FixtureRequest) -> Visitor:
     return from_address(site, request.node.nodeid)
 
 
+NUMBERS: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+
+
 def from_address(site: ServedSite, name: str) -> Visitor:
-    number = abs(hash(name)) % 2**16
+    number = NUMBERS[name]
     return Visitor(site.dashboard_url, X_Forwarded_For=f"198.51.{number // 256}.{number % 256}")
 
 

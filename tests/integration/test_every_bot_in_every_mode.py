@@ -207,11 +207,11 @@ uncaught exception     | python  | pending | RuntimeError: no such chat (bot.py:
 syntax error           | python  | pending | BOT_LEGACY_PATH:
 kills itself           | cli py  | pending | killed by SIGKILL
 crashes                | fastcgi | pending | php-cgi died of SIGSEGV while running the bot
-ignores TERM           | cli sh  | pending | stopped after 1 s (BOT_LEGACY_TIMEOUT)
-runs past its deadline | fastcgi | pending | stopped after 1 s (BOT_LEGACY_TIMEOUT)
-runs past its deadline | fpm     | pending | stopped after 1 s (BOT_LEGACY_TIMEOUT); the host's PHP may still be running
-runs past its deadline | http    | pending | stopped after 1 s (BOT_LEGACY_TIMEOUT); the web server may still be running
-runs past its deadline | python  | pending | stopped after 1 s (BOT_LEGACY_TIMEOUT)
+ignores TERM           | cli sh  | pending | stopped after 2 s (BOT_LEGACY_TIMEOUT)
+runs past its deadline | fastcgi | pending | stopped after 2 s (BOT_LEGACY_TIMEOUT)
+runs past its deadline | fpm     | pending | stopped after 2 s (BOT_LEGACY_TIMEOUT); the host's PHP may still be running
+runs past its deadline | http    | pending | stopped after 2 s (BOT_LEGACY_TIMEOUT); the web server may still be running
+runs past its deadline | python  | pending | stopped after 2 s (BOT_LEGACY_TIMEOUT)
 refuses for good       | http    | failed  | HTTP status 400: the bot refuses this update
 refuses for good       | cli py  | failed  | exit code 65: the bot refuses this update
 """

@@ -238,7 +238,7 @@ class TestHostileSurroundings:
             "--clear-groups",
             "--",
             "prlimit",
-            "--nproc=22",
+            "--nproc=27",
             "--",
             SYSTEM_PYTHON,
             str(plugin / "worker_pool.py"),

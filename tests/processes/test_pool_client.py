@@ -343,7 +343,6 @@ def test_a_request_that_is_handed_over_pays_for_no_module_but_these(tmp_path: Pa
             "lib.ingest.fast_cgi.pool_client",
             "lib.ingest.fast_cgi.protocol",
             "lib.ingest.request_body",
-            "lib.web_refusal",
         )
     }
     assert needed <= {*ours, "_socket"}

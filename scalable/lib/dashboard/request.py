@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
+from urllib.parse import quote
 
 import bottle
 from bottle import HTTPResponse
@@ -196,8 +197,9 @@ class DashboardRequest:
         return self.refuse(403, "ask_token" if self.settings.has_password else "set_token")
 
     def redirect(self, place: str) -> HTTPResponse:
-        """Go on with GET at `place`, a page below the script."""
-        return HTTPResponse(status=303, headers={"Location": f"{self.base}{place}", **SECURITY_HEADERS})
+        """Go on with GET at `place`, a page below the script, as the visitor may have written it."""
+        location = quote(f"{self.base}{place}", safe="/?#&=%+:;,@!$'()*~")
+        return HTTPResponse(status=303, headers={"Location": location, **SECURITY_HEADERS})
 
     def keep(self, response: HTTPResponse, name: str, value: str, seconds: int) -> HTTPResponse:
         """The response with a cookie that scripts and other sites do not get; an empty value ends it."""

@@ -194,7 +194,9 @@ class _PhpCgi:
 
     def stop(self) -> Optional[int]:
         """End it between two requests. First the signal: PHP only checks for it when the connection has ended."""
-        self._process.terminate()
+        if not self.has_ended():
+            # Not by terminate(), which reaps one that ended just now: its id has to stay its own until `_wait`.
+            os.kill(self._process.pid, signal.SIGTERM)
         return self.wait_or_kill()
 
     def kill(self) -> Optional[int]:
