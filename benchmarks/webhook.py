@@ -17,6 +17,7 @@ from benchmarks.web_load import latencies, rate
 from scalable.lib.queue.database_queue import open_database
 from tests.support.servers.apache import MODULES_FOLDER, WEB_USER, apache_available
 from tests.support.servers.children import Child, accepts_connections, free_port, wait_until_ready
+from tests.support.servers.door_hosts import THROUGH_FPM
 from tests.support.servers.passenger import Passenger, passenger_available
 from tests.support.servers.php_fpm import php_fpm_available, start_php_fpm
 from tests.support.servers.site import SYSTEM_PYTHON, Site, wait_until
@@ -35,11 +36,7 @@ def application(environ, start_response):
     return [b'{"ok": true}\\n']
 """
 APACHE = """
-LoadModule proxy_module {modules}/mod_proxy.so
-LoadModule proxy_fcgi_module {modules}/mod_proxy_fcgi.so
-<FilesMatch "^(fpm|webhook_queue)[.]php$">
-    SetHandler "proxy:unix:{socket}|fcgi://localhost"
-</FilesMatch>
+{through_fpm}
 {passenger}
 # So that neither application's processes end to make place for the other's.
 PassengerMaxPoolSize 8
@@ -163,9 +160,9 @@ def _site(server: Server) -> Iterator[tuple[Site, int]]:
             "BOT_WORKER_POOL_SIZE": "1",
             "BOT_LOG_LEVEL": "WARNING",
         }
+        files = "^(fpm|webhook_queue)[.]php$"
         extra = APACHE.format(
-            modules=MODULES_FOLDER,
-            socket=fpm.socket,
+            through_fpm=THROUGH_FPM.format(modules=MODULES_FOLDER, files=files, socket=fpm.socket),
             passenger=passenger.configuration,
             empty=_empty_app(home),
             python=SYSTEM_PYTHON,

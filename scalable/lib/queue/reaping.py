@@ -61,41 +61,33 @@ WHERE status = 'processing'
 LIMIT :limit
 """
 
-# Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
-# {ran_out} is RAN_OUT, or nothing when the owner is dead.
-REVOKE_TO_PENDING = """
-UPDATE {jobs}
-SET history = {history:entry}, status = 'pending', available_at = {in:seconds}, updated_at = {now},
-    error_message = :error, lease_token = NULL, lease_expires_at = NULL
-WHERE id = :id
+# Only a lease that is still what it was read as. {ran_out} is RAN_OUT, or nothing when the owner is dead.
+_HELD = """WHERE id = :id
   AND status = 'processing'
   AND lease_token = :token
   {ran_out}
   {alone}
 """
 
-REVOKE_TO_FAILED = """
-UPDATE {jobs}
-SET history = {history:entry}, status = 'failed', processed_at = {now}, updated_at = {now}, error_message = :error,
-    lease_token = NULL, lease_expires_at = NULL
-WHERE id = :id
-  AND status = 'processing'
-  AND lease_token = :token
-  {ran_out}
-  {alone}
-"""
+# Takes a lease away, so that its late owner can change nothing. By primary key; two reapers: the second finds no row.
+REVOKE_TO_PENDING = f"""
+UPDATE {{jobs}}
+SET history = {{history:entry}}, status = 'pending', available_at = {{in:seconds}}, updated_at = {{now}},
+    error_message = :error, lease_token = NULL, lease_expires_at = NULL
+{_HELD}"""
+
+REVOKE_TO_FAILED = f"""
+UPDATE {{jobs}}
+SET history = {{history:entry}}, status = 'failed', processed_at = {{now}}, updated_at = {{now}},
+    error_message = :error, lease_token = NULL, lease_expires_at = NULL
+{_HELD}"""
 
 # The same for one that its worker had not begun: it has had no attempt, and keeps its place in the queue.
-REVOKE_NOT_BEGUN = """
-UPDATE {jobs}
-SET history = {history:entry}, status = 'pending', attempts = attempts - 1, updated_at = {now}, lease_token = NULL,
+REVOKE_NOT_BEGUN = f"""
+UPDATE {{jobs}}
+SET history = {{history:entry}}, status = 'pending', attempts = attempts - 1, updated_at = {{now}}, lease_token = NULL,
     lease_expires_at = NULL
-WHERE id = :id
-  AND status = 'processing'
-  AND lease_token = :token
-  {ran_out}
-  {alone}
-"""
+{_HELD}"""
 
 # Not one that was renewed after it was read.
 RAN_OUT = "AND lease_expires_at < {now}"

@@ -22,10 +22,11 @@ from tests.support.servers.site import Answer, Site, request, wait_until
 EXAMPLE = REPOSITORY / "examples" / "hosting" / "nginx-php.conf"
 KINDS = ("apache-cgi", "apache-fpm", "nginx-fpm")
 SECRET, OWNER, TICK = "secret-of-the-webhook", "secret-of-the-owner", "secret-of-the-tick"
+# Of Apache: the scripts whose names match `{files}` go to PHP-FPM.
 THROUGH_FPM = """
 LoadModule proxy_module {modules}/mod_proxy.so
 LoadModule proxy_fcgi_module {modules}/mod_proxy_fcgi.so
-<FilesMatch "[.]php$">
+<FilesMatch "{files}">
     SetHandler "proxy:unix:{socket}|fcgi://localhost"
 </FilesMatch>
 """
@@ -89,7 +90,9 @@ def door_host(kind: str, folder: Path, bot: Path, pool: str = "", **settings: st
             yield DoorHost(f"{site.apache.url}/scalable", site)
             return
         socket = stack.enter_context(_fpm(folder, pool))
-        apache = THROUGH_FPM.format(modules=MODULES_FOLDER, socket=socket) if kind == "apache-fpm" else ""
+        apache = (
+            THROUGH_FPM.format(modules=MODULES_FOLDER, files="[.]php$", socket=socket) if kind == "apache-fpm" else ""
+        )
         site = Site(folder, bot, settings, extra_config=apache)
         stack.callback(site.stop)
         url = site.apache.url if kind == "apache-fpm" else stack.enter_context(_nginx(folder, site, socket))
