@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -190,7 +191,11 @@ def _run(folder: Path, environment: dict[str, str], port: int, socket_folder: Pa
     apache = Apache(f"http://127.0.0.1:{port}", log, folder / "access.log", child, socket_folder)
 
     def is_ready() -> bool:
-        return accepts_connections(port) and (not with_cgid or scripts_can_be_run(socket_folder))
+        return (
+            accepts_connections(port)
+            and (not with_cgid or scripts_can_be_run(socket_folder))
+            and catches(child.pid, signal.SIGTERM)
+        )
 
     try:
         for starts_left in range(MOST_STARTS - 1, -1, -1):
@@ -216,6 +221,20 @@ def scripts_can_be_run(socket_folder: Path) -> bool:
     wanted = pwd.getpwnam(WEB_USER).pw_uid if os.geteuid() == 0 else os.geteuid()
     sockets = list(socket_folder.glob("cgid*"))
     return bool(sockets) and all(socket.stat().st_uid == wanted for socket in sockets)
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for this signal by now (proc(5), SigCgt of its status).
+
+    Apache listens, and has started mod_cgid's process, before it takes SIGTERM: one that comes in between ends the
+    parent alone and leaves mod_cgid's process behind for good.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return False
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) & 1 << number - 1)
 
 
 def _load_modules(names: tuple[str, ...]) -> str:
