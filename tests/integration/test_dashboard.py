@@ -345,6 +345,31 @@ def test_a_job_in_the_wrong_state_is_left_alone_and_its_state_is_named(tmp_path:
 
 # Pages
 
+FAILS_AT_TIMES = """
+import json, sys
+sys.exit(json.load(sys.stdin)["message"]["text"] == "bad")
+"""
+
+
+def test_one_failure_among_many_leaves_it_working_and_is_not_called_nothing(tmp_path: Path) -> None:
+    bot = tmp_path / "fails_at_times.py"
+    bot.write_text(FAILS_AT_TIMES)
+    with ServedSite(tmp_path, bot, BOT_JOB_MAX_ATTEMPTS="1") as site:
+        for number, text in enumerate(["good", "good", "bad", "good", "good"]):
+            site.send({"update_id": number + 1, "message": {"chat": {"id": number}, "text": text}})
+        site.wait_for_counts(done=4, failed=1)
+        visitor = site.owner()
+
+        page = visitor.get("").body.decode()
+        assert "<h1>Working</h1>" in page
+        assert "Nothing needs you" not in page
+        assert "1 job has failed and waits for you." in page
+        assert 'status=failed">Look, then retry or delete</a>' in page
+
+        failed_id = next(job["id"] for job in site.overview()["jobs"] if job["status"] == "failed")
+        visitor.press(f"delete:{failed_id}", sure="yes")
+        assert "Nothing needs you." in visitor.get("").body.decode()
+
 
 def test_the_page_of_a_job_tells_everything_about_it(site: ServedSite, visitor: Visitor) -> None:
     job_id = failed_job(site)

@@ -11,6 +11,13 @@
 </li>
 % end
 </ul>
+% elif overview.counts['failed'].number:
+%   failed = t('some_failed', n=overview.counts['failed'].number)
+<p>{{failed}}\\
+% if not page.visitor.is_stranger:
+ <a href="{{page.link('/jobs', status='failed')}}">{{t('see_failed')}}</a>\\
+% end
+</p>
 % else:
 <p class="calm">{{t('nothing_to_do')}}</p>
 % end
