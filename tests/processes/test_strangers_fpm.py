@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib import peer_user
 from scalable.lib.errors import BotMissing
-from scalable.lib.runners.php import fpm_trust
 from scalable.lib.runners.php.fpm import HostServer
 from tests.support.fakes.stranger import STRANGER, open_to_all, stranger
 
@@ -66,6 +66,18 @@ def test_a_port_on_which_a_stranger_listens_gets_nothing(listens: str, asked: st
         assert him.heard() == b""
 
 
+@pytest.mark.parametrize(("listens", "asked"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("::", "127.0.0.1")])
+@pytest.mark.parametrize("trick", ["listens no more", "hangs up at once"])
+def test_a_port_on_which_he_listened_until_he_was_connected_to_gets_nothing(
+    listens: str, asked: str, trick: str
+) -> None:
+    with stranger((listens, 0), trick=trick) as him:
+        with pytest.raises(BotMissing, match=f"user {STRANGER} listens there.*nothing was sent"):
+            HostServer(f"{asked}:{him.port}").check()
+
+        assert him.heard() == b""
+
+
 def test_a_socket_in_a_folder_that_only_its_user_can_write_is_his() -> None:
     """Such as that of a container, whose PHP-FPM runs as the user 1000 or another one."""
     folder = Path(tempfile.mkdtemp(prefix="fpm-", dir="/run"))
@@ -88,7 +100,6 @@ def test_our_own_server_and_one_of_the_system_are_connected_to(host: str) -> Non
 
 
 def test_where_the_machine_does_not_say_who_listens_it_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No /proc, or a port that the kernel passes on to a container."""
-    monkeypatch.setattr(fpm_trust, "TABLES", ("/no/such/table",))
+    monkeypatch.setattr(peer_user, "TABLES", ("/no/such/table",))
     with stranger(("127.0.0.1", 0)) as him:
         HostServer(f"127.0.0.1:{him.port}").check()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib import peer_user
 from scalable.lib.errors import DatabaseUnavailable, FastPathUnavailable
 from scalable.lib.queue.dialects import server_trust
 from scalable.lib.queue.dialects.address import MySqlAddress
@@ -87,6 +88,32 @@ def test_a_socket_of_another_user_is_told_nothing(shared: Path, question: Questi
 def test_a_port_of_another_user_is_told_nothing(question: Question) -> None:
     with stranger(("127.0.0.1", 0), question) as him:
         check_that_he_hears_nothing(at(("127.0.0.1", him.port)))
+
+        assert him.heard() == b""
+
+
+@pytest.mark.parametrize("trick", ["hangs up his half", "listens no more"])
+@pytest.mark.parametrize(("listens", "asked"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")])
+def test_a_port_of_another_user_is_told_nothing_whatever_state_his_end_is_in(
+    listens: str, asked: str, trick: str
+) -> None:
+    with stranger((listens, 0), trick=trick) as him:
+        with pytest.raises(DatabaseUnavailable, match=f"user {STRANGER} answers there"):
+            one(at((asked, him.port)))
+
+        assert him.heard() == b""
+
+
+def test_a_server_that_nobody_of_this_machine_can_be_told_to_be_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As while tables of many connections change, or where the kernel leads a port of this machine to another one."""
+    monkeypatch.setattr(peer_user, "_in_table", lambda _: b"no such address")
+    with stranger(("127.0.0.1", 0)) as him:
+        with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:\d+: .*nothing was sent.*BOT_DB_HOST"):
+            one(at(("127.0.0.1", him.port)))
+        with pytest.raises(FastPathUnavailable):
+            Connection(["127.0.0.1", him.port], ["bot", PASSWORD, "bot"], 0)
 
         assert him.heard() == b""
 

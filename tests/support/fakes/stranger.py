@@ -25,7 +25,7 @@ Question = tuple[str, str, bytes]
 PROGRAM = r"""
 import json, os, select, socket, sys, threading
 os.umask(0)
-place, greets, switches, question, forward = json.loads(sys.argv[1])
+place, greets, switches, question, forward, trick = json.loads(sys.argv[1])
 SALT = b"12345678901234567890"
 CAPABILITIES = 0x1 | 0x8 | 0x200 | 0x800 | 0x2000 | 0x8000 | 0x80000  # 0x800: TLS
 family = socket.AF_UNIX if isinstance(place, str) else socket.AF_INET6 if ":" in place[0] else socket.AF_INET
@@ -43,6 +43,8 @@ def ask(client):
     low, high = (CAPABILITIES & 0xFFFF).to_bytes(2, "little"), (CAPABILITIES >> 16).to_bytes(2, "little")
     greeting = b"\x0a5.5.5-10.11.0-MariaDB\0" + bytes(4) + SALT[:8] + b"\0" + low + b"\x2d\x02\0" + high
     client.sendall(packet(0, greeting + bytes([21]) + bytes(10) + SALT[8:] + b"\0" + greets.encode() + b"\0"))
+    if trick == "hangs up his half":
+        client.shutdown(socket.SHUT_WR)
     answer = client.recv(65536)
     if not answer:
         return
@@ -76,7 +78,12 @@ def serve(client):
 
 def accept():
     while True:
-        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+        client = listener.accept()[0]
+        if trick == "listens no more":
+            listener.close()
+        if trick == "hangs up at once":
+            client.shutdown(socket.SHUT_WR)
+        threading.Thread(target=serve, args=(client,), daemon=True).start()
 
 threading.Thread(target=accept, daemon=True).start()
 print("" if isinstance(place, str) else listener.getsockname()[1], flush=True)
@@ -112,11 +119,16 @@ def stranger(
     place: Place,
     question: Question = ("mysql_native_password", "mysql_native_password", SALT + b"\0"),
     pass_on_to: Sequence[str | int] = (),
+    trick: str = "",
 ) -> Iterator[Stranger]:
-    """A stranger at the path, or at host and port; with `pass_on_to`, host and port, he passes all on to there."""
+    """A stranger at the path, or at host and port; with `pass_on_to`, host and port, he passes all on to there.
+
+    `trick`, so that the kernel's tables do not show him as one at the other end of a connection that stands: "hangs
+    up his half" after the greeting, or "hangs up at once", and hears what comes all the same; "listens no more".
+    """
     need(None if os.geteuid() == 0 else "another user: needs root")
     greets, switches, asked = question
-    arguments = json.dumps([place, greets, switches, asked.hex(), list(pass_on_to)])
+    arguments = json.dumps([place, greets, switches, asked.hex(), list(pass_on_to), trick])
     with subprocess.Popen(
         [PYTHON, "-c", PROGRAM, arguments],
         stdin=subprocess.PIPE,

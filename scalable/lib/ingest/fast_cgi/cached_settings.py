@@ -53,7 +53,7 @@ DEPENDS_ON = (
     "lib/queue/dialects/mysql.py",
     "lib/queue/dialects/mysql_login.py",
     "lib/queue/dialects/mysql_session.py",
-    "lib/queue/dialects/peer_user.py",
+    "lib/peer_user.py",
     "lib/queue/dialects/prepared_insert.py",
     "lib/queue/dialects/server_trust.py",
     "lib/queue/dialects/sqlite.py",

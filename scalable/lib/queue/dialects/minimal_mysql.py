@@ -10,7 +10,7 @@ from __future__ import annotations
 import _socket
 
 from scalable.lib.errors import FastPathUnavailable
-from scalable.lib.queue.dialects.peer_user import user_at_other_end
+from scalable.lib.peer_user import user_at_other_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pymysql import _auth
 from pymysql.constants import CLIENT, CR
 
 from scalable.lib.errors import DatabaseUnavailable
+from scalable.lib.peer_user import user_at_other_end
 from scalable.lib.queue.dialects.address import MySqlAddress
 from scalable.lib.queue.dialects.mysql_errors import advice
-from scalable.lib.queue.dialects.peer_user import user_at_other_end
 from scalable.lib.queue.dialects.server_trust import check_server_user, socket_of
 
 # Together well under the 60 s after which Telegram stops waiting for the webhook.
@@ -80,7 +80,13 @@ class ServerConnection(pymysql.connections.Connection):
 
     def _check_server(self, path: str) -> None:
         connection: Any = self
-        self.server_user = user_at_other_end(connection._sock, path)
+        try:
+            self.server_user = user_at_other_end(connection._sock, path)
+        except OSError as error:
+            raise DatabaseUnavailable(
+                f"{self._address}: {error}, so nothing was sent; if the kernel leads this address to another machine "
+                "or a container, give that one's own address in BOT_DB_HOST"
+            ) from error
         check_server_user(self._address, self.server_user, path)
         connection._secure = self.server_user is not None  # of what stays within the machine others hear nothing
 

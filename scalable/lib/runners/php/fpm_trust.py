@@ -12,17 +12,17 @@ import os
 import pwd
 import socket
 import stat
-import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
+from scalable.lib import peer_user
+from scalable.lib.peer_user import user_at_other_end
+
 # A web server's user, or another one of the system: UID_MIN of login.defs(5). A customer is none.
 FIRST_PERSON = 1000
-TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 LISTENS = "0A"
-ON_LINUX: bool = sys.platform == "linux"
 
 
 def stranger_at(link: socket.socket, path: str = "") -> Optional[str]:
@@ -31,21 +31,17 @@ def stranger_at(link: socket.socket, path: str = "") -> Optional[str]:
     `path` is that of a Unix socket. Raises OSError when the other end is gone.
 
     None: root, this user, a system user, and the one in whose folder a socket is, where nobody else can make one; also
-    another machine, and whoever cannot be told.
+    another machine, and whoever cannot be told, because there are no tables.
     """
-    users = [_peer(link, path)] if path else list(_listeners(link.getpeername()))
-    unknown = [user for user in users if not _is_known(user, path)]
+    users: list[Optional[int]] = [] if path else [*_listeners(link.getpeername())]
+    # Who listened until he had accepted has the other end.
+    known = users or [user_at_other_end(link, path)]
+    unknown = [user for user in known if user is not None and not _is_known(user, path)]
     return _name_of(unknown[0]) if unknown else None
 
 
 def _is_known(user: int, path: str) -> bool:
     return user < FIRST_PERSON or user == os.geteuid() or (path != "" and _is_only_writer(user, Path(path)))
-
-
-def _peer(link: socket.socket, path: str) -> int:
-    if ON_LINUX:
-        return int(struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])
-    return os.stat(path).st_uid  # whoever made the file
 
 
 def _is_only_writer(user: int, path: Path) -> bool:
@@ -62,7 +58,7 @@ def _listeners(there: tuple[str, int]) -> Iterator[int]:
     """The users who listen at this address of the machine, or at all of them with its port."""
     address = ipaddress.ip_address(there[0].partition("%")[0])
     address = getattr(address, "ipv4_mapped", None) or address
-    for table in TABLES:
+    for table in peer_user.TABLES:
         for line in _lines(table):
             fields = line.split()
             host, _, port = fields[1].partition(":")

@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 ON_LINUX: bool = sys.platform == "linux"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 # A table is read in parts, and a line may be missed while others end.
-LOOKS = 3
-ESTABLISHED = b"01"
+LOOKS = 5
 
 
 def user_at_other_end(connection: socket, path: str = "") -> int | None:
-    """The number of the user; None when it is not on this machine, or the machine does not say.
+    """The number of the user; None when it is not on this machine, or the machine has no such tables.
 
     `path` is that of a Unix socket. Over TCP ask only after something was received: a connection that nobody has
-    accepted yet belongs to root. Raises OSError when the other end is gone.
+    accepted yet belongs to root. Raises OSError when the other end is gone, or is of this machine and not found.
     """
     if connection.family != _socket.AF_UNIX:
         return _user_by_address(connection.getsockname(), connection.getpeername())
@@ -40,13 +39,18 @@ def _user_by_address(here: tuple[str, int], there: tuple[str, int]) -> int | Non
         return None
     forms = [(host, our_host)] if ":" in host else [(host, our_host), (f"::ffff:{host}", f"::ffff:{our_host}")]
     wanted = [b" %b:%04X %b:%04X " % (_in_table(a), port, _in_table(b), our_port) for a, b in forms]
+    has_tables = False
     for table in TABLES * LOOKS:
         content = _content(table)
+        has_tables = has_tables or content != b""
         for line in wanted:
             _, _, found = content.partition(line)
-            fields = found.split(None, 7)  # state, queues, timers, retransmits, user, time-out, inode
-            if fields and fields[0] == ESTABLISHED and fields[6] != b"0":
+            # State, queues, timers, retransmits, user, time-out, inode. Any state: who has said his last hears on.
+            fields = found.split(None, 7)
+            if len(fields) > 6 and fields[6] != b"0":  # no inode: nobody has it open
                 return int(fields[4])
+    if has_tables:
+        raise OSError(f"no user of this machine can be told to answer at {host}:{port}")
     return None
 
 
