@@ -1,6 +1,7 @@
 """Which user of this machine answers at the other end of a connection. Imports next to nothing.
 
-Sources: unix(7), SO_PEERCRED; proc(5), /proc/net/tcp. It tells who is there, not whether that one may be trusted.
+Sources: unix(7), SO_PEERCRED; sock_diag(7), which answers for one connection however many there are; proc(5),
+/proc/net/tcp, where that is not allowed. It tells who is there, not whether that one may be trusted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ ON_LINUX: bool = sys.platform == "linux"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 # A table is read in parts, and a line may be missed while others end.
 LOOKS = 5
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST = 4, 20, 1
+IPPROTO_TCP, ALL_STATES, NO_COOKIE = 6, b"\xff" * 4, b"\xff" * 8
+# In an answer: behind the head (16 bytes), four bytes, the connection (48) and three numbers.
+USER_PLACE, INODE_PLACE, ANSWER_BYTES = 80, 84, 88
 
 
 def user_at_other_end(connection: socket, path: str = "") -> int | None:
@@ -37,6 +42,9 @@ def _user_by_address(here: tuple[str, int], there: tuple[str, int]) -> int | Non
     (our_host, our_port), (host, port) = _plain(here), _plain(there)
     if our_host != host and not host.startswith("127."):
         return None
+    user = _user_by_netlink(here, there)
+    if user is not None:
+        return user
     forms = [(host, our_host)] if ":" in host else [(host, our_host), (f"::ffff:{host}", f"::ffff:{our_host}")]
     wanted = [b" %b:%04X %b:%04X " % (_in_table(a), port, _in_table(b), our_port) for a, b in forms]
     has_tables = False
@@ -52,6 +60,34 @@ def _user_by_address(here: tuple[str, int], there: tuple[str, int]) -> int | Non
     if has_tables:
         raise OSError(f"no user of this machine can be told to answer at {host}:{port}")
     return None
+
+
+def _user_by_netlink(here: tuple[str, int], there: tuple[str, int]) -> int | None:
+    """Of the other end's socket; None when it is not found, or the machine does not answer."""
+    if not ON_LINUX:
+        return None
+    (our_host, our_port), (host, port) = _plain(here), _plain(there)
+    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+    ends = port.to_bytes(2, "big") + our_port.to_bytes(2, "big")
+    for address in (host, our_host):
+        ends += _socket.inet_pton(family, address).ljust(16, b"\0")
+    asked = bytes([family, IPPROTO_TCP, 0, 0]) + ALL_STATES + ends + bytes(4) + NO_COOKIE
+    head = (16 + len(asked), 4), (SOCK_DIAG_BY_FAMILY, 2), (NLM_F_REQUEST, 2), (0, 4), (0, 4)
+    try:
+        link = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+        try:
+            link.settimeout(1.0)
+            link.sendto(b"".join([number.to_bytes(size, sys.byteorder) for number, size in head]) + asked, (0, 0))
+            answer, (sender, _) = link.recvfrom(4096)
+        finally:
+            link.close()
+    except OSError:
+        return None
+    kind = int.from_bytes(answer[4:6], sys.byteorder)
+    if sender != 0 or kind != SOCK_DIAG_BY_FAMILY or len(answer) < ANSWER_BYTES:
+        return None
+    is_open = answer[INODE_PLACE:ANSWER_BYTES] != bytes(4)
+    return int.from_bytes(answer[USER_PLACE:INODE_PLACE], sys.byteorder) if is_open else None
 
 
 def _plain(address: tuple[str, int]) -> tuple[str, int]:

@@ -100,6 +100,7 @@ def test_our_own_server_and_one_of_the_system_are_connected_to(host: str) -> Non
 
 
 def test_where_the_machine_does_not_say_who_listens_it_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_user, "_user_by_netlink", lambda *_: None)
     monkeypatch.setattr(peer_user, "TABLES", ("/no/such/table",))
     with stranger(("127.0.0.1", 0)) as him:
         HostServer(f"127.0.0.1:{him.port}").check()

@@ -92,11 +92,14 @@ def test_a_port_of_another_user_is_told_nothing(question: Question) -> None:
         assert him.heard() == b""
 
 
+@pytest.mark.parametrize("has_netlink", [True, False])
 @pytest.mark.parametrize("trick", ["hangs up his half", "listens no more"])
 @pytest.mark.parametrize(("listens", "asked"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")])
 def test_a_port_of_another_user_is_told_nothing_whatever_state_his_end_is_in(
-    listens: str, asked: str, trick: str
+    listens: str, asked: str, trick: str, has_netlink: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not has_netlink:
+        monkeypatch.setattr(peer_user, "_user_by_netlink", lambda *_: None)
     with stranger((listens, 0), trick=trick) as him:
         with pytest.raises(DatabaseUnavailable, match=f"user {STRANGER} answers there"):
             one(at((asked, him.port)))
@@ -108,6 +111,7 @@ def test_a_server_that_nobody_of_this_machine_can_be_told_to_be_is_told_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As while tables of many connections change, or where the kernel leads a port of this machine to another one."""
+    monkeypatch.setattr(peer_user, "_user_by_netlink", lambda *_: None)
     monkeypatch.setattr(peer_user, "_in_table", lambda _: b"no such address")
     with stranger(("127.0.0.1", 0)) as him:
         with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:\d+: .*nothing was sent.*BOT_DB_HOST"):

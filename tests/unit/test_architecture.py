@@ -136,7 +136,6 @@ TESTED_ELSEWHERE = {
     "scalable/lib/runners/php/constant_text.py": ("tests/unit/test_bot_source.py", "one subject in several files"),
     "scalable/lib/runners/php/source_signs.py": ("tests/unit/test_bot_source.py", "one subject in several files"),
     "scalable/lib/peer_user.py": ("tests/processes/test_strangers_server.py", "seen with a real other user"),
-    "scalable/lib/runners/php/stream_readers.py": ("tests/unit/test_bot_state.py", "one subject in two files"),
     "scalable/lib/setup/script_repair.py": ("tests/integration/test_first_line.py", "seen by running the scripts"),
     "scalable/lib/setup/settings*.py": ("tests/unit/test_settings.py", "one subject in several files"),
     "scalable/lib/setup/files.py": ("tests/unit/test_data_folder.py", "seen in the folder they are written to"),
