@@ -190,6 +190,68 @@ def test_the_check_finds_code_that_others_may_write_or_have_written(home: Path) 
     assert "others may write here" not in site.run("config.py").decode()
 
 
+def plant(path: Path) -> None:
+    """The same content as a file of another user, as he makes it in a folder that is open to all."""
+    content, mode = path.read_bytes(), path.stat().st_mode
+    path.unlink()
+    assert as_another_user(lambda: path.write_bytes(content)) == str(len(content))
+    path.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["__init__.py", "worker_pool.py", "passenger_wsgi.py", "doctor.php", ".htaccess", "lib/door/bare_row.php"],
+)
+def test_the_check_names_every_file_that_another_user_could_have_made(home: Path, name: str) -> None:
+    site = Site(home, 0o022)
+    (site.scalable / name).parent.chmod(0o777)
+    plant(site.scalable / name)
+    (site.scalable / name).parent.chmod(0o755)
+
+    said = site.run("config.py").decode()
+
+    assert f"error    scripts: {site.scalable / name}: belongs to nobody, who can change this code" in said
+    assert "Everything needed is in place." not in site.run("config.py", "init").decode()
+
+
+@pytest.mark.parametrize("name", ["lib/errors.py", "lib/telegram", "lib/queue/dialects"])
+def test_the_check_names_a_link_that_leads_to_what_is_anothers(home: Path, name: str) -> None:
+    site = Site(home, 0o022)
+    with public_folder() as his:
+        moved = his / Path(name).name
+        shutil.move(site.scalable / name, moved)
+        (site.scalable / name).symlink_to(moved)
+        shutil.chown(his, "nobody")
+
+        said = site.run("config.py").decode()
+
+    assert f"error    scripts: {site.scalable / name}: belongs to nobody, who can change this code" in said
+
+
+def test_init_does_not_make_the_script_of_another_user_ours(home: Path) -> None:
+    site = Site(home, 0o022)
+    script = site.scalable / "worker.py"
+    script.write_bytes(script.read_bytes().replace(b"\n", b"\r\n"))
+    site.scalable.chmod(0o777)
+    plant(script)
+    site.scalable.chmod(0o755)
+
+    said = site.run("config.py", "init").decode()
+
+    assert "worker.py: cannot be changed (it belongs to nobody)" in said
+    assert script.owner() == "nobody"
+
+
+def test_settings_that_another_user_made_are_an_error(home: Path) -> None:
+    site = Site(home, 0o022)
+    site.scalable.chmod(0o777)
+    assert as_another_user(lambda: (site.scalable / ".htenv").write_text("BOT_LOG_LEVEL=INFO\n")) == "19"
+    site.scalable.chmod(0o755)
+
+    assert "error    settings file: " in (said := site.run("config.py").decode())
+    assert "belongs to nobody, who chooses by it what is run as you" in said
+
+
 def can(work: Callable[[], object]) -> bool:
     try:
         work()

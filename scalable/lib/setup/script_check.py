@@ -23,6 +23,8 @@ from scalable.lib.setup.packages import INSTALL, PACKAGES
 WEB_SCRIPTS = ("webhook_queue.py", "dashboard.py", "worker.py")
 OTHERS_MAY_WRITE = 0o022
 START_BYTES = 4096
+# Names of the data folder and the like; of files with such a name these two are read by us or the web server.
+KEPT, READ = ".ht", (".htaccess", ".htenv")
 UPLOAD = "upload it in binary mode and without a BOM"
 REMOVE_BOM, REMOVE_CR = r"sed -i '1s/^\xef\xbb\xbf//'", r"sed -i 's/\r$//'"
 # Debian, Red Hat, cPanel.
@@ -64,26 +66,39 @@ def _below(folder: Path) -> list[Finding]:
     """Code below that others may write or have written, such as what Python compiled under an open umask."""
     problems, trusted = [], {0, os.geteuid(), folder.stat().st_uid}
     found = {path: path.lstat() for path in _code_below(folder)}
-    open_ones = [path for path, state in found.items() if state.st_mode & OTHERS_MAY_WRITE]
+    told_elsewhere = {folder / name for name in (*WEB_SCRIPTS, ".htenv")}
+    open_ones = [
+        path
+        for path, state in found.items()
+        if state.st_mode & OTHERS_MAY_WRITE and not stat.S_ISLNK(state.st_mode) and path not in told_elsewhere
+    ]
     if open_ones:
         seen = f"{open_ones[0]}{_and_more(open_ones)}: others may write here, and so run code of theirs"
         problems.append(error("scripts", seen, f"chmod -R go-w {_quoted(folder)}"))
-    foreign = [path for path, state in found.items() if state.st_uid not in trusted]
+    strangers = {path: user for path in found for user in _owners_of(path) if user not in trusted}
+    foreign = list(strangers)
     if foreign:
-        seen = (
-            f"{foreign[0]}{_and_more(foreign)}: belongs to {_user(found[foreign[0]].st_uid)}, who can change this code"
-        )
+        seen = f"{foreign[0]}{_and_more(foreign)}: belongs to {_user(strangers[foreign[0]])}, who can change this code"
         problems.append(error("scripts", seen, f"look at it; then delete {_quoted(folder)} and upload it again"))
     return problems
 
 
 def _code_below(folder: Path) -> Iterator[Path]:
-    """What Python may import from folders of ours: our own `__pycache__`, and all of `lib` and `vendor`."""
-    for top in (folder / name for name in ("__pycache__", "lib", "vendor")):
-        if top.is_dir():
-            yield top
-        for root, folders, files in os.walk(top):
-            yield from (Path(root, name) for name in sorted([*folders, *files]) if not Path(root, name).is_symlink())
+    """All that a web server, PHP or Python may run or read of the folder. Not what is kept in it."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(KEPT) and path.name not in READ:
+            continue
+        yield path
+        for root, folders, files in os.walk(path):  # no link is followed
+            yield from (Path(root, name) for name in sorted([*folders, *files]))
+
+
+def _owners_of(path: Path) -> Iterator[int]:
+    """Who made it; of a link also those who may put something else where it leads, by owning it or a folder above."""
+    yield path.lstat().st_uid
+    if path.is_symlink() and path.exists():
+        target = path.resolve()
+        yield from (place.stat().st_uid for place in (target, *target.parents))
 
 
 def _and_more(paths: Sequence[Path]) -> str:

@@ -5,6 +5,7 @@ What is right already is not touched, and the owner's own choice of an interpret
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from scalable.lib.pool.find_python import WEB_PATH
-from scalable.lib.setup.files import mode_of, write_file
+from scalable.lib.setup.files import mode_of, user_name, write_file
 from scalable.lib.setup.finding import Finding, error, ok
 from scalable.lib.setup.script_check import OTHERS_MAY_WRITE
 
@@ -69,6 +70,9 @@ def _attempt(name: str, change: Callable[[], str]) -> list[Finding]:
 
 
 def _repair(path: Path, python: str, web_path: str) -> str:
+    owner = path.lstat().st_uid
+    if owner not in (0, os.geteuid()):  # it would become ours, with whatever is in it
+        raise PermissionError(errno.EPERM, f"it belongs to {user_name(owner)}")
     content = path.read_bytes()
     text = content.removeprefix(BOM_UTF8).replace(b"\r\n", b"\n")
     current, _, rest = text.partition(b"\n")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from scalable.lib.setup.files import mode_of, read_start, write_file
+from scalable.lib.setup.files import mode_of, read_start, user_name, write_file
 from scalable.lib.setup.finding import Finding, error, ok, warning
 from scalable.lib.setup.settings import Reading
 
@@ -27,7 +28,10 @@ def check_settings_file(path: Path) -> Finding:
     """Whether it is private."""
     if not path.exists():
         return ok("settings file", f"none at {path}: environment and defaults only")
-    mode = mode_of(path)
+    mode, owner = mode_of(path), path.stat().st_uid
+    if owner not in (0, os.geteuid(), path.parent.stat().st_uid):
+        seen = f"{path}: belongs to {user_name(owner)}, who chooses by it what is run as you"
+        return error("settings file", seen, f"look through it; then: cp {path} {path}.own && mv {path}.own {path}")
     if mode & 0o022:
         seen = f"{path}, mode {mode:o}: others may write it, and so choose what is run as you"
         return error("settings file", seen, f"look through it, and: chmod 600 {path}")
