@@ -106,7 +106,7 @@ def _in_table(host: str) -> bytes:
 def _content(table: str) -> bytes:
     try:
         file = posix.open(table, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:  # no /proc, or a machine without IPv6
+    except FileNotFoundError:  # no /proc, or a machine without IPv6; without a descriptor nothing is known
         return b""
     parts = []
     while part := posix.read(file, 65536):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.other_user import as_another_user, public_folder
+from tests.support.other_user import as_another_user, program_of_another_user, public_folder
 from tests.support.places import REPOSITORY
 
 UPDATE = (
@@ -240,6 +240,26 @@ def test_init_does_not_make_the_script_of_another_user_ours(home: Path) -> None:
 
     assert "worker.py: cannot be changed (it belongs to nobody)" in said
     assert script.owner() == "nobody"
+
+
+def test_init_takes_code_that_others_could_write_from_who_has_opened_it(home: Path) -> None:
+    site = Site(home, 0o022)
+    code = site.scalable / "lib" / "errors.py"
+    code.chmod(0o666)
+    hold = f"""
+import sys
+file = open({str(code)!r}, "a")
+print("open", flush=True)
+sys.stdin.readline()
+file.write("raise SystemExit('his code')")
+"""
+    before = code.read_bytes()
+    with program_of_another_user(hold) as him:
+        assert him.readline() == "open\n"
+        assert b"written anew" in site.run("config.py", "init")
+
+    assert code.read_bytes() == before
+    assert stat.S_IMODE(code.stat().st_mode) == 0o644
 
 
 def test_settings_that_another_user_made_are_an_error(home: Path) -> None:

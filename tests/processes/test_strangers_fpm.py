@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import tempfile
@@ -13,8 +14,20 @@ import pytest
 
 from scalable.lib import peer_user
 from scalable.lib.errors import BotMissing
+from scalable.lib.runners.php import fpm_trust
 from scalable.lib.runners.php.fpm import HostServer
 from tests.support.fakes.stranger import STRANGER, open_to_all, stranger
+from tests.support.other_user import program_of_another_user
+
+V6_ONLY = """
+import socket, sys
+listener = socket.socket(socket.AF_INET6)
+listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+listener.bind(("::", {port}))
+listener.listen()
+print("listens", flush=True)
+sys.stdin.readline()
+"""
 
 
 @pytest.fixture
@@ -90,6 +103,27 @@ def test_a_socket_in_a_folder_that_only_its_user_can_write_is_his() -> None:
             refuses(str(folder / "s"))
     finally:
         shutil.rmtree(folder)
+
+
+def test_one_who_listens_for_ipv6_alone_at_the_port_is_not_in_the_way() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with program_of_another_user(V6_ONLY.format(port=port)) as him:
+            assert him.readline() == "listens\n"
+            HostServer(f"127.0.0.1:{port}").check()
+
+
+def test_without_a_free_descriptor_nobody_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_none(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with stranger(("127.0.0.1", 0)) as him, socket.create_connection(("127.0.0.1", him.port)) as link:
+        monkeypatch.setattr(peer_user, "_user_by_netlink", lambda *_: None)
+        monkeypatch.setattr("posix.open", has_none)
+        monkeypatch.setattr(Path, "read_text", has_none)
+        for look in (fpm_trust.stranger_at, peer_user.user_at_other_end):
+            with pytest.raises(OSError, match="Too many open files"):
+                look(link)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

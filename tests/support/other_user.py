@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tests.support.need import need
+from tests.support.waiting import PATIENCE_SECONDS
 
 NAME = "nobody"
+SYSTEM_PYTHON = "/usr/bin/python3"  # that of the tests may be in a folder which is closed to others
 
 
 def as_another_user(work: Callable[[], object]) -> str:
@@ -41,6 +45,30 @@ def as_another_user(work: Callable[[], object]) -> str:
         said = answer.read().decode()
     os.waitpid(child, 0)
     return said
+
+
+@contextmanager
+def program_of_another_user(code: str) -> Iterator[IO[str]]:
+    """What a Python program of theirs prints; a line comes to its input when the test has seen enough. Needs root."""
+    need(None if os.geteuid() == 0 else "only root can act as another user")
+    with subprocess.Popen(
+        [SYSTEM_PYTHON, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        user=NAME,
+        group=pwd.getpwnam(NAME).pw_gid,
+        extra_groups=[],
+        cwd="/",
+        env={},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            process.stdin.close()
+            process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager

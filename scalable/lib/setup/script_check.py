@@ -86,11 +86,17 @@ def _below(folder: Path) -> list[Finding]:
 def _code_below(folder: Path) -> Iterator[Path]:
     """All that a web server, PHP or Python may run or read of the folder. Not what is kept in it."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(KEPT) and path.name not in READ:
+        if is_kept(path.relative_to(folder)):
             continue
         yield path
         for root, folders, files in os.walk(path):  # no link is followed
             yield from (Path(root, name) for name in sorted([*folders, *files]))
+
+
+def is_kept(path: Path) -> bool:
+    """Whether it is of what an installation keeps, and no code; `path` from scalable/ on."""
+    first = path.parts[0] if path.parts else ""
+    return first.startswith(KEPT) and first not in READ
 
 
 def _owners_of(path: Path) -> Iterator[int]:

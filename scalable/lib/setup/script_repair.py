@@ -17,7 +17,7 @@ from pathlib import Path
 from scalable.lib.pool.find_python import WEB_PATH
 from scalable.lib.setup.files import mode_of, user_name, write_file
 from scalable.lib.setup.finding import Finding, error, ok
-from scalable.lib.setup.script_check import OTHERS_MAY_WRITE
+from scalable.lib.setup.script_check import OTHERS_MAY_WRITE, is_kept
 
 SCRIPTS = ("webhook_queue.py", "dashboard.py", "passenger_wsgi.py", "worker.py", "worker_pool.py", "config.py")
 # As released.
@@ -40,7 +40,8 @@ def repair_scripts(folder: Path, python: str = sys.executable, web_path: str = W
     for name in SCRIPTS:
         findings += _attempt(name, partial(_repair, folder / name, python, web_path))
     for path, mode in _wanted_modes(folder):
-        findings += _attempt(os.path.relpath(path, folder.parent), partial(_set_mode, path, mode))
+        is_code = not is_kept(path.relative_to(folder))
+        findings += _attempt(os.path.relpath(path, folder.parent), partial(_set_mode, path, mode, is_code))
     return findings
 
 
@@ -102,9 +103,13 @@ def _wanted_modes(folder: Path) -> Iterator[tuple[Path, int]]:
             yield path, mode
 
 
-def _set_mode(path: Path, wanted: int) -> str:
+def _set_mode(path: Path, wanted: int, is_code: bool) -> str:
+    """A file of code that others could write is made anew: who opened it before can write it as long as it is there."""
     seen = mode_of(path)
     if seen == wanted:
         return ""
+    if is_code and path.is_file() and seen & OTHERS_MAY_WRITE:
+        write_file(path, path.read_bytes(), wanted)
+        return f"mode {wanted:o} instead of {seen:o}, and written anew"
     path.chmod(wanted)
     return f"mode {wanted:o} instead of {seen:o}"

@@ -13,7 +13,6 @@ import pwd
 import socket
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -54,25 +53,26 @@ def _is_only_writer(user: int, path: Path) -> bool:
     return not others_write and {folder.st_uid for folder in folders} <= {0, os.geteuid(), user}
 
 
-def _listeners(there: tuple[str, int]) -> Iterator[int]:
-    """The users who listen at this address of the machine, or at all of them with its port."""
+def _listeners(there: tuple[str, int]) -> list[int]:
+    """The users who listen where the kernel leads a connection to this address: at the address itself, else at all of
+    IPv4, else at all of IPv6. A socket of IPv6 alone looks like the last in the table, and takes none of IPv4."""
     address = ipaddress.ip_address(there[0].partition("%")[0])
     address = getattr(address, "ipv4_mapped", None) or address
+    found: dict[ipaddress.IPv4Address | ipaddress.IPv6Address, list[int]] = {}
     for table in peer_user.TABLES:
         for line in _lines(table):
             fields = line.split()
             host, _, port = fields[1].partition(":")
-            if fields[3] != LISTENS or int(port, 16) != there[1]:
-                continue
-            listens = _address(host)
-            if listens == address or listens.is_unspecified:
-                yield int(fields[7])
+            if fields[3] == LISTENS and int(port, 16) == there[1]:
+                found.setdefault(_address(host), []).append(int(fields[7]))
+    everywhere = [ipaddress.IPv4Address(0)] if address.version == 4 else []
+    return next((found[place] for place in (address, *everywhere, ipaddress.IPv6Address(0)) if place in found), [])
 
 
 def _lines(table: str) -> list[str]:
     try:
         return Path(table).read_text("ascii").splitlines()[1:]
-    except OSError:  # no /proc, or a machine without IPv6
+    except FileNotFoundError:  # no /proc, or a machine without IPv6
         return []
 
 
