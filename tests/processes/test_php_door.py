@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +14,6 @@ import pytest
 
 from scalable.lib.errors import ConfigurationError
 from scalable.lib.setup.settings_file import read_settings_file
-from tests.support.fakes.stranger import stranger
 from tests.support.need import need
 from tests.support.places import REPOSITORY
 from tests.support.servers.old_php import old_php_cgi, old_php_cgi_available
@@ -265,7 +262,7 @@ def test_what_is_for_a_shell_does_nothing_for_a_web_server(plugin: Path, name: s
     assert b"for a shell" in content
 
 
-@pytest.mark.parametrize("name", ["door", "start_python", "bare_row"])
+@pytest.mark.parametrize("name", ["door", "start_python", "bare_row", "server_place"])
 def test_a_part_that_a_web_server_runs_by_itself_does_nothing(plugin: Path, name: str) -> None:
     _, content, _ = ask(plugin, b"", SCRIPT_FILENAME=str(plugin / "lib" / "door" / f"{name}.php"))
 
@@ -273,24 +270,6 @@ def test_a_part_that_a_web_server_runs_by_itself_does_nothing(plugin: Path, name
 
 
 ALONE = ("-d", "disable_functions=proc_open")
-
-
-@pytest.mark.parametrize("place", ["socket", "127.0.0.1", "127.0.0.2", "localhost:", "[::1]"])
-def test_the_login_of_the_database_is_told_to_no_other_user_of_the_machine(plugin: Path, place: str) -> None:
-    shared = Path(tempfile.mkdtemp(prefix="door-"))
-    shared.chmod(0o777)
-    listens = ("::" if place in ("[::1]", "localhost:") else "0.0.0.0", 0)
-    with stranger(str(shared / "s") if place == "socket" else listens) as him:
-        host = str(shared / "s") if place == "socket" else f"{place.rstrip(':')}:{him.port}"
-        (plugin / ".htenv").write_text(f"BOT_DB_HOST={host}\nBOT_DB_NAME=n\nBOT_DB_USER=u\nBOT_DB_PASS=p4ss\n")
-
-        head, _, beside = ask(plugin, b'{"update_id": 1}', *ALONE)
-
-        assert b"Status: 503" in head
-        assert "so nothing was sent" in beside
-        assert "p4ss" not in beside
-        assert him.heard() == b""
-    shutil.rmtree(shared)
 
 
 @pytest.mark.parametrize(

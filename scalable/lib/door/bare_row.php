@@ -7,6 +7,7 @@
  */
 
 const SCALABLE_DATABASE_SECONDS = 5;
+const SCALABLE_MAX_PLACES = 3;
 const SCALABLE_BARE_LANE = 'bare';
 const SCALABLE_COME_AGAIN = 'the queue cannot take updates just now; Telegram will try again';
 
@@ -75,90 +76,27 @@ function scalable_open_database($settings, $data_folder)
     if (!in_array('mysql', $drivers, true)) {
         return null;
     }
-    $database = new PDO(scalable_address($settings), $settings['BOT_DB_USER'], $settings['BOT_DB_PASS'], $options);
+    require_once __DIR__ . '/server_place.php';
+    $options[1001] = false;  // MYSQL_ATTR_LOCAL_INFILE: before PHP 7.2 a server may ask for any file
+    $database = scalable_open_mysql($settings, $options);
     $database->exec("SET time_zone = '+00:00'");
     return $database;
 }
 
-/* What BOT_DB_HOST means (lib/queue/dialects/address.py), once it is known who answers there. */
-function scalable_address($settings)
+/* At the first of its addresses that takes connections. */
+function scalable_open_mysql($settings, $options)
 {
-    $host = $settings['BOT_DB_HOST'];
-    $users = scalable_server_users($settings['BOT_DB_SERVER_USER']);
-    if (strpos($host . $settings['BOT_DB_NAME'], ';') !== false) {
-        throw new Exception('BOT_DB_HOST, BOT_DB_NAME: expected no semicolon');
-    }
-    if ($host === 'localhost') {
-        $places = array((string) ini_get('pdo_mysql.default_socket'), '/var/lib/mysql/mysql.sock',
-            '/run/mysqld/mysqld.sock', '/var/run/mysqld/mysqld.sock', '/tmp/mysql.sock');
-        foreach ($places as $path) {
-            if ($path !== '' && scalable_is_servers_socket($path, $users)) {
-                $host = $path;
-                break;
+    $places = array_slice(scalable_server_places($settings), 0, SCALABLE_MAX_PLACES);
+    foreach ($places as $number => $place) {
+        try {
+            return new PDO("mysql:$place;dbname={$settings['BOT_DB_NAME']};charset=utf8mb4", $settings['BOT_DB_USER'],
+                $settings['BOT_DB_PASS'], $options);
+        } catch (PDOException $error) {
+            if ($error->getCode() !== 2002 || $number === count($places) - 1) {  // CR_CONNECTION_ERROR
+                throw $error;
             }
         }
     }
-    if ($host[0] === '/' && scalable_is_servers_socket($host, $users)) {
-        $place = "unix_socket=$host";
-    } elseif (preg_match('/\A(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?\z/', $host, $found)
-        && $host !== 'localhost') {
-        $name = $found[1] !== '' ? $found[1] : $found[2];
-        $port = isset($found[3]) ? (int) $found[3] : 3306;
-        if (!scalable_is_servers_port($name, $port, $users)) {
-            throw new Exception("no server of a known user is seen at port $port, so nothing was sent there");
-        }
-        $place = "host=$name;port=$port";
-    } else {
-        throw new Exception('BOT_DB_HOST: no socket of a server is seen there, so nothing was sent');
-    }
-    return "mysql:$place;dbname={$settings['BOT_DB_NAME']};charset=utf8mb4";
-}
-
-/* Whose programs may be shown the login: fewer than Python knows (lib/queue/dialects/server_trust.py). */
-function scalable_server_users($named)
-{
-    $users = scalable_own_users();
-    foreach (array('mysql', $named) as $name) {
-        $known = $name === '' ? null : scalable_allowed('posix_getpwnam', $name);
-        $users[] = $known ? $known['uid'] : ($name !== '' && strspn($name, '0123456789') === strlen($name)
-            ? (int) $name : null);
-    }
-    return array_filter($users, 'is_int');
-}
-
-/* By its owner; and whoever owns the folder, when nobody else can write there or on the way to it. */
-function scalable_is_servers_socket($path, $users)
-{
-    $owner = @fileowner($path);
-    if ($owner === false || in_array($owner, $users, true)) {
-        return $owner !== false;
-    }
-    $folder = realpath(dirname($path));
-    $mine = array_merge(scalable_own_users(), array($owner));
-    for ($is_top = $folder === false || @fileowner($folder) !== $owner; !$is_top; $folder = dirname($folder)) {
-        if (!in_array(@fileowner($folder), $mine, true) || (@fileperms($folder) & 022)) {
-            return false;
-        }
-        if ($folder === '/') {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Another machine passes. On this one every program that listens at the port is of these users (proc(5), net/tcp). */
-function scalable_is_servers_port($name, $port, $users)
-{
-    $address = $name === '::1' ? $name : gethostbyname($name);
-    $own = isset($_SERVER['SERVER_ADDR']) ? $_SERVER['SERVER_ADDR'] : '';
-    if (strncmp($address, '127.', 4) !== 0 && $address !== '::1' && $address !== $own) {
-        return true;
-    }
-    $tables = @file_get_contents('/proc/net/tcp') . @file_get_contents('/proc/net/tcp6');
-    // local address, remote address, state: listens, queues, timer, retransmits, user
-    $line = sprintf('/:%04X [0-9A-F]+:[0-9A-F]+ 0A \S+ \S+ \S+ +(\d+) /', $port);
-    preg_match_all($line, $tables, $found);
-    return $found[1] && !array_diff(array_map('intval', $found[1]), $users);
 }
 
 /* The id of the job, which is committed then. One that is there already stays as it is. */
