@@ -18,6 +18,8 @@ ON_LINUX: bool = sys.platform == "linux"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 # A table is read in parts, and a line may be missed while others end.
 LOOKS = 5
+# Of nobody (RFC 5737): where it can be bound, ip_nonlocal_bind is on, and binding tells nothing.
+ELSEWHERE = "192.0.2.1"
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST = 4, 20, 1
 IPPROTO_TCP, ALL_STATES, NO_COOKIE = 6, b"\xff" * 4, b"\xff" * 8
 # In an answer: behind the head (16 bytes), four bytes, the connection (48) and three numbers.
@@ -40,11 +42,11 @@ def user_at_other_end(connection: socket, path: str = "") -> int | None:
 
 def _user_by_address(here: tuple[str, int], there: tuple[str, int]) -> int | None:
     (our_host, our_port), (host, port) = _plain(here), _plain(there)
-    if our_host != host and not host.startswith("127."):
-        return None
     user = _user_by_netlink(here, there)
     if user is not None:
         return user
+    if our_host != host and not is_of_this_machine(host):
+        return None
     forms = [(host, our_host)] if ":" in host else [(host, our_host), (f"::ffff:{host}", f"::ffff:{our_host}")]
     wanted = [b" %b:%04X %b:%04X " % (_in_table(a), port, _in_table(b), our_port) for a, b in forms]
     has_tables = False
@@ -88,6 +90,23 @@ def _user_by_netlink(here: tuple[str, int], there: tuple[str, int]) -> int | Non
         return None
     is_open = answer[INODE_PLACE:ANSWER_BYTES] != bytes(4)
     return int.from_bytes(answer[USER_PLACE:INODE_PLACE], sys.byteorder) if is_open else None
+
+
+def is_of_this_machine(host: str) -> bool:
+    """Whether a socket can have this address; a machine may have several, and reach one from another."""
+    return host.startswith("127.") or host == "::1" or (_can_be_bound(host) and not _can_be_bound(ELSEWHERE))
+
+
+def _can_be_bound(host: str) -> bool:
+    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+    probe = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        probe.bind((host, 0))
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
 
 
 def _plain(address: tuple[str, int]) -> tuple[str, int]:

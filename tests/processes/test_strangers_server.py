@@ -122,6 +122,33 @@ def test_a_server_that_nobody_of_this_machine_can_be_told_to_be_is_told_nothing(
         assert him.heard() == b""
 
 
+@pytest.mark.parametrize("has_netlink", [True, False])
+@pytest.mark.parametrize("trick", ["", "hangs up his half"])
+def test_an_address_of_this_machine_that_is_reached_from_another_one_of_it_is_no_other_machine(
+    has_netlink: bool, trick: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the second address of a subnet is: the kernel takes the first one for our end."""
+    own = own_address()
+    if not has_netlink:
+        monkeypatch.setattr(peer_user, "_user_by_netlink", lambda *_: None)
+    with (
+        stranger((own, 0), trick=trick) as him,
+        socket.create_connection((own, him.port), source_address=("127.0.0.1", 0)) as link,
+    ):
+        link.recv(1)
+        assert peer_user.user_at_other_end(link) == _number()
+
+
+def own_address() -> str:
+    """That of this machine on its network; nothing is sent. On loopback where there is no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
 @pytest.mark.parametrize(
     ("listens", "asked"),
     [("127.0.0.2", "127.0.0.2"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "::1"), ("::", "localhost")],

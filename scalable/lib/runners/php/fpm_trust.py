@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 from scalable.lib import peer_user
-from scalable.lib.peer_user import user_at_other_end
+from scalable.lib.peer_user import is_of_this_machine, user_at_other_end
 
 # A web server's user, or another one of the system: UID_MIN of login.defs(5). A customer is none.
 FIRST_PERSON = 1000
@@ -32,6 +32,8 @@ def stranger_at(link: socket.socket, path: str = "") -> Optional[str]:
     None: root, this user, a system user, and the one in whose folder a socket is, where nobody else can make one; also
     another machine, and whoever cannot be told, because there are no tables.
     """
+    if not path and not is_of_this_machine(str(_plain(link.getpeername()[0]))):
+        return None
     users: list[Optional[int]] = [] if path else [*_listeners(link.getpeername())]
     # Who listened until he had accepted has the other end.
     known = users or [user_at_other_end(link, path)]
@@ -56,8 +58,7 @@ def _is_only_writer(user: int, path: Path) -> bool:
 def _listeners(there: tuple[str, int]) -> list[int]:
     """The users who listen where the kernel leads a connection to this address: at the address itself, else at all of
     IPv4, else at all of IPv6. A socket of IPv6 alone looks like the last in the table, and takes none of IPv4."""
-    address = ipaddress.ip_address(there[0].partition("%")[0])
-    address = getattr(address, "ipv4_mapped", None) or address
+    address = _plain(there[0])
     found: dict[ipaddress.IPv4Address | ipaddress.IPv6Address, list[int]] = {}
     for table in peer_user.TABLES:
         for line in _lines(table):
@@ -67,6 +68,11 @@ def _listeners(there: tuple[str, int]) -> list[int]:
                 found.setdefault(_address(host), []).append(int(fields[7]))
     everywhere = [ipaddress.IPv4Address(0)] if address.version == 4 else []
     return next((found[place] for place in (address, *everywhere, ipaddress.IPv6Address(0)) if place in found), [])
+
+
+def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _lines(table: str) -> list[str]:
