@@ -62,6 +62,7 @@ def main(arguments):
     take_out_ours(os.environ, installation.config.bot.variables)  # a bot that is a function runs in this process
     level, before_line = installation.config.log_level, bounded_log(*installation.config.log_bounds)
     configure_logging(quieter(level) if options.drain else level, before_line=before_line)
+    before_line()  # what is started from here gets the private file, whether there is a line or not
     reaper = ProcessReaper(options.lifeline)
     runner = installation.create_runner(reaper)
     parts = installation.pool_parts()

@@ -51,6 +51,7 @@ def main(arguments):
     queue = installation.queue()
     if options.status or options.health or options.stop:
         return control_pool(options, folder.pool_lock, folder.finishing_lock, queue, config.bot.timeout_seconds)
+    before_line()  # what is started from here gets the private file, whether there is a line or not
     installation.tell_what_is_left_behind()
     installation.tell_who_reads_the_settings()
     if options.cron:

@@ -272,13 +272,16 @@ class Installation(Storage):
             log.warning(event("updates left behind", count=forgotten.updates, cause=forgotten.text))
 
     def tell_who_reads_the_settings(self) -> None:
-        """A line of the log, when others may read or write the settings file: the token and passwords are in it."""
+        """A line of the log, when others may read or write the settings file, or could open the data before."""
         from scalable.lib.setup.finding import Verdict
+        from scalable.lib.setup.machine_check import check_what_was_open
         from scalable.lib.setup.settings_check import check_settings_file
 
         found = check_settings_file(self.config.settings_file)
         if found.verdict is not Verdict.OK:
             log.warning(event("settings file is open to others", seen=found.seen, remedy=found.remedy))
+        for found in check_what_was_open(self.data_folder):
+            log.warning(event("data was open to others", seen=found.seen, remedy=found.remedy))
 
     def invented_token(self) -> Optional[InventedToken]:
         """The dashboard's password where BOT_MONITOR_TOKEN is empty, for who starts the pool's own server; else None.

@@ -97,6 +97,50 @@ class TestInventedPassword:
             assert site.token in site.log.read_text()
             assert site.log.stat().st_mode & 0o777 == 0o600
 
+    @pytest.mark.parametrize("mode", [0o640, 0o644, 0o666])
+    def test_who_opened_the_file_before_reads_nothing_of_it(self, tmp_path: Path, mode: int) -> None:
+        site = ServedSite(tmp_path, PY_BOT)
+        site.log.touch()
+        site.log.chmod(mode)
+        with site.log.open() as neighbour, site:
+            wait_until(lambda: "Ctrl-C ends it" in site.log.read_text(), lambda: tail(site.log))
+            heard, token, printed = neighbour.read(), site.token, site.log.read_text()
+
+        assert heard == ""
+        assert token in printed
+
+    @pytest.mark.parametrize("mode", [0o600, 0o622, 0o644, 0o666])
+    def test_into_a_pipe_with_a_name_only_where_nobody_else_can_open_it(self, tmp_path: Path, mode: int) -> None:
+        printed, token = self._printed_into_a_pipe(ServedSite(tmp_path, PY_BOT), tmp_path / "pipe", mode)
+
+        assert (token in printed) is (mode == 0o600)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a pipe to somebody else")
+    def test_into_a_pipe_of_another_user_only_its_place_is_printed(self, tmp_path: Path) -> None:
+        site = ServedSite(tmp_path, PY_BOT)
+        printed, token = self._printed_into_a_pipe(site, tmp_path / "pipe", 0o600, "nobody")
+
+        assert token not in printed
+        assert str(site.invented_token) in printed
+
+    def _printed_into_a_pipe(self, site: ServedSite, pipe: Path, mode: int, owner: str = "") -> tuple[str, str]:
+        os.mkfifo(pipe)
+        pipe.chmod(mode)
+        if owner:
+            shutil.chown(pipe, owner)
+        reader = open(os.open(pipe, os.O_RDWR), encoding="utf-8")  # noqa: SIM115 - closed below
+        with reader, open(pipe, "w") as output:
+            command, quiet = site.pool_command(), subprocess.DEVNULL
+            with subprocess.Popen(command, stdout=output, stderr=quiet, env=site.environment) as pool:
+                printed = ""
+                for line in reader:
+                    printed += line
+                    if "Ctrl-C ends it" in line:
+                        break
+                pool.terminate()
+                pool.wait(60)
+        return printed, site.token
+
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
     def test_into_a_file_of_another_user_only_its_place_is_printed(self, tmp_path: Path, mode: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scalable.lib.log_file import OLDER
+from scalable.lib.log_file import LOCK, OLDER
 from tests.support.places import REPOSITORY
 from tests.support.servers.served_installation import ServedSite
 
@@ -95,8 +96,9 @@ def test_no_line_is_lost_or_broken_between_processes(tmp_path: Path) -> None:
 def test_a_process_that_was_started_with_the_older_file_goes_on_in_the_new_one(tmp_path: Path) -> None:
     """F13: by a pool that had nothing to say since."""
     log = tmp_path / "scalable.log"
-    log.write_text("of now\n")
-    older(log).write_text("of then\n")
+    for file, text in ((log, "of now\n"), (older(log), "of then\n")):
+        file.touch(mode=0o600)
+        file.write_text(text)
 
     wait_for(write(older(log), "a", 1, 200_000))
 
@@ -187,6 +189,7 @@ def test_the_line_of_cron_puts_a_full_log_aside(tmp_path: Path, script: tuple[st
 def test_a_pipe_that_somebody_put_in_the_place_of_the_log_holds_nobody_up(tmp_path: Path, has_reader: bool) -> None:
     """Opening one waits for its other end; TERM would not be heard, and the bot would stand still."""
     log = tmp_path / "scalable.log"
+    log.touch(mode=0o600)
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK) if has_reader else -1
     with log.open("ab") as output:
@@ -207,3 +210,98 @@ def test_a_pipe_that_somebody_put_in_the_place_of_the_log_holds_nobody_up(tmp_pa
     assert "log is not kept short" in said
     if has_reader:
         os.close(reader)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o666, 0o622])
+def test_who_opened_the_log_before_it_was_private_reads_and_writes_none_of_it(tmp_path: Path, mode: int) -> None:
+    log = tmp_path / "scalable.log"
+    log.write_text("of the shell\n")
+    log.chmod(mode)
+
+    with log.open("a+") as neighbour:
+        wait_for(write(log, "a", 3, 200_000))
+        neighbour.write("forged\n")
+        neighbour.flush()
+        neighbour.seek(0)
+        heard = neighbour.read()
+
+    assert heard == "of the shell\nforged\n"
+    assert lines_of(log) == ["a/0", "a/1", "a/2"]
+    assert log.read_text().endswith("printed by a\n")
+    assert "forged" not in log.read_text()
+    assert older(log).read_text() == heard
+    assert {file.stat().st_mode & 0o777 for file in (log, older(log))} == {0o600}
+
+
+def test_one_private_since_it_was_made_stays_where_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "scalable.log"
+    log.touch(mode=0o600)
+
+    wait_for(*(write(log, name, 3, 200_000) for name in "ab"))
+
+    assert os.listdir(tmp_path) == [log.name]
+
+
+def test_processes_that_begin_at_once_write_none_into_the_open_one_and_lose_none(tmp_path: Path) -> None:
+    log = tmp_path / "scalable.log"
+    log.touch()
+    log.chmod(0o644)
+    with log.open() as neighbour:
+        wait_for(*(write(log, name, 50, 1_000_000) for name in "abcdef"))
+        heard = neighbour.read()
+
+    assert heard == ""
+    assert sorted(lines_of(log)) == sorted(f"{name}/{number}" for name in "abcdef" for number in range(50))
+
+
+def test_a_lock_on_the_log_does_not_keep_it_from_being_put_aside(tmp_path: Path) -> None:
+    log = tmp_path / "scalable.log"
+    log.touch(mode=0o600)
+    with log.open() as neighbour:
+        fcntl.flock(neighbour, fcntl.LOCK_SH)
+        wait_for(write(log, "a", 1000, 50_000))
+
+    assert log.stat().st_size < 51_000
+    assert older(log).stat().st_size < 51_000
+
+
+def test_the_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
+    log = tmp_path / "scalable.log"
+    log.with_name(log.name + LOCK).touch(mode=0o600)
+
+    wait_for(write(log, "a", 1000, 50_000))
+
+    assert log.stat().st_size < 51_000
+    assert not log.with_name(log.name + LOCK).exists()
+
+
+@pytest.mark.parametrize("what", ["open", "link", "folder"])
+def test_something_in_the_place_of_the_lock_leaves_the_log_private_and_is_told_once(tmp_path: Path, what: str) -> None:
+    log, lock = tmp_path / "scalable.log", tmp_path / f"scalable.log{LOCK}"
+    if what == "open":
+        lock.touch()
+        lock.chmod(0o644)
+    elif what == "link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    else:
+        lock.mkdir()
+
+    wait_for(write(log, "a", 3, 50_000))
+
+    assert lines_of(log) == ["a/0", "a/1", "a/2"]
+    assert log.read_text().count("log is not kept short") == 1
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_the_shell_writes_after_us_into_the_open_one_is_kept_where_no_older_file_is_wanted(tmp_path: Path) -> None:
+    site = ServedSite(tmp_path, PY_BOT, BOT_LOG_FILES="0", BOT_LOG_LEVEL="DEBUG")
+    log = tmp_path / "cron.log"
+    log.write_text("before\n")
+    log.chmod(0o644)
+    line = " ".join(str(part) for part in (sys.executable, REPOSITORY / "scalable" / "worker.py", "--drain"))
+
+    subprocess.run(["sh", "-c", f"({line}; echo after) >> {log} 2>&1"], env=site.environment, check=True, timeout=60)
+
+    assert older(log).read_text() == "before\nafter\n"
+    assert log.stat().st_size > 0

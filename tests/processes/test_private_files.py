@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -292,7 +294,37 @@ def test_a_folder_that_was_made_open_is_made_private(home: Path, mode: int) -> N
     site.run("dashboard.py", "--json")
 
     assert stat.S_IMODE(data.stat().st_mode) & 0o777 == 0o700
-    assert site.open_to_others() == []
+    # The log is put aside by the first command that writes into it; this one has nothing to say.
+    assert [each for each in site.open_to_others() if not each.startswith(str(site.log))] == []
+
+
+def test_a_database_that_others_could_open_is_told_until_the_remedy_was_done_and_loses_nothing(home: Path) -> None:
+    site = Site(home, 0o022)
+    site.post(1)
+    data = site.scalable / ".htdata"
+    (data / ".ht-queue.sqlite3").chmod(0o644)
+    data.chmod(0o755)
+
+    with (data / ".ht-queue.sqlite3").open("rb") as neighbour:
+        site.post(2)
+        logged = _log_of_a_pool(site)
+        [remedy] = re.findall(r"cp -p \S+ \S+ && mv \S+ [a-z0-9.-]+", logged)
+        subprocess.run(["sh", "-c", remedy], cwd=data, check=True)
+        site.post(3)
+        heard = neighbour.read()
+    after = _log_of_a_pool(site)
+
+    assert "data was open to others" in logged
+    assert "data was open to others" not in after
+    assert b'"update_id": 3' not in heard
+    with closing(sqlite3.connect(data / ".ht-queue.sqlite3")) as database:
+        assert [number for (number,) in database.execute("SELECT update_id FROM bot_jobs ORDER BY id")] == [1, 2, 3]
+
+
+def _log_of_a_pool(site: Site) -> str:
+    site.log.unlink()
+    site.run("worker_pool.py", "--cron", "--max-seconds", "1")
+    return site.log.read_text()
 
 
 def test_a_log_that_was_open_to_others_is_made_private_before_a_line_is_written(home: Path) -> None:

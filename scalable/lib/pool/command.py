@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from scalable.lib.log_file import is_for_us_alone
 from scalable.lib.logs import event
 from scalable.lib.pool.parts import PoolParts
 from scalable.lib.pool.services import PoolServices
@@ -166,13 +167,17 @@ def _invite(server: WebServer, invented: Optional[InventedToken]) -> None:
 
 
 def _is_read_by_who_started_this() -> bool:
-    """Whether standard output is a terminal, a pipe or a private file: other logs are read by others, too.
-
-    A file of this user that was open to others is private by now: see log_file.py.
-    """
+    """Whether standard output is a terminal, a pipe without a name or a file that nobody else can have open."""
     try:
-        status = os.fstat(sys.stdout.fileno())
+        output = sys.stdout.fileno()
+        return _is_nameless_pipe(output) or is_for_us_alone(output) or sys.stdout.isatty()
     except (OSError, ValueError):  # closed
         return False
-    is_ours = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-    return (is_ours and stat.S_ISREG(status.st_mode)) or stat.S_ISFIFO(status.st_mode) or sys.stdout.isatty()
+
+
+def _is_nameless_pipe(descriptor: int) -> bool:
+    """A pipe with a name can be opened by whoever its mode lets, and who made it chose that."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISFIFO(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+        return False
+    return not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)

@@ -35,6 +35,7 @@ class DataFolder:
         self.address_note = path / ADDRESS_NOTE
         self.monitor_token_file = path / ".ht-monitor-token"
         self._secret_file = path / ".ht-secret"
+        self.secret_files = (self._secret_file.name, self.monitor_token_file.name)
 
     def prepare(self) -> None:
         """Make the folder, private to this user, or check the one that is there. Raises ConfigurationError."""

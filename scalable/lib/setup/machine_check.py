@@ -15,6 +15,7 @@ from scalable.lib.host_room import MEGABYTE, HostLimit, host_limits, runs_left
 from scalable.lib.setup.data_folder import DataFolder
 from scalable.lib.setup.files import mode_of
 from scalable.lib.setup.finding import Finding, error, ok, warning
+from scalable.lib.setup.private_folder import opened_before
 
 LITTLE_SPACE_BYTES = 50 * 1024 * 1024
 TRIAL_BYTES = 256 * 1024
@@ -37,7 +38,21 @@ def check_data_folder(folder: DataFolder) -> list[Finding]:
         private = warning("data folder", readable, f"chmod 700 {folder.path}, or BOT_DATA_DIR={folder.path}/.htdata")
     else:
         private = ok("data folder", f"{seen}, writable and private")
-    return [private, check_disk(folder.path), *_file_system(folder.path)]
+    return [private, *check_what_was_open(folder), check_disk(folder.path), *_file_system(folder.path)]
+
+
+def check_what_was_open(folder: DataFolder) -> list[Finding]:
+    """A warning where others could open files before they were made private: who has done so reads on."""
+    names = opened_before(folder.path)
+    if not names:
+        return []
+    database, secrets_of_ours = folder.embedded_database.name, [name for name in names if name in folder.secret_files]
+    steps = [f"in {folder.path}, while pool and webhook are stopped and nothing of them runs:"]
+    steps += [f"cp -p {name} {name}.new && mv {name}.new {name}" for name in names if name == database]
+    steps += [f"delete {' and '.join(secrets_of_ours)}, new ones are made"] if secrets_of_ours else []
+    remedy = f"{steps[0]} {'; '.join(steps[1:])}"
+    seen = f"{', '.join(names)} could be opened by other users before it was made private; who did reads on"
+    return [warning("data folder", seen, remedy)]
 
 
 def check_disk(folder: Path) -> Finding:

@@ -17,6 +17,16 @@ _WITH_CERTIFICATE = " with a certificate"
 WEBHOOK_PAUSE_SECONDS = 55.0
 # In the address of every webhook of this project, the door in PHP among them.
 _WEBHOOK_SCRIPTS = ("/webhook_queue.py", "/webhook_queue.php")
+# A number outside of its bounds is none: who answers at BOT_API_URL need not be Telegram. The last second of the year
+# 9999 is the last that a date can be; a Bot API server of one's own allows 100,000 connections.
+_TIME, _COUNT, _CONNECTIONS = (0, 253_402_300_799), (0, 2**31 - 1), (1, 100_000)
+_BOUNDS = {
+    "pending": _COUNT,
+    "max_connections": _CONNECTIONS,
+    "last_error_at": _TIME,
+    "seen_at": _TIME,
+    "url_since": _TIME,
+}
 # What Telegram had on its way to the address before arrives within this time.
 ON_ITS_WAY_SECONDS = 120.0
 
@@ -133,6 +143,8 @@ def read_webhook(notes: dict[str, Note]) -> Optional[WebhookInfo]:
     try:
         value: Any = json.loads(note.text)
         value["allowed_updates"] = tuple(value.get("allowed_updates", ()))
+        value.update({name: _number(value[name], bounds) for name, bounds in _BOUNDS.items() if name in value})
+        value["pending"] = value.get("pending") or 0
         url, _, rest = (before.text if before else "").partition(_WITH_CERTIFICATE)
         had_certificate = before is not None and before.text != url + rest
         return WebhookInfo(**value, before=url, before_had_certificate=had_certificate)
@@ -144,19 +156,22 @@ def from_telegram(info: Any, now: int) -> WebhookInfo:
     """What `getWebhookInfo` answered (Bot API, object WebhookInfo) at that time; what is missing stays empty."""
     told = info if isinstance(info, dict) else {}
 
-    def number(name: str) -> Optional[int]:
-        return told[name] if isinstance(told.get(name), int) else None
-
     return WebhookInfo(
         str(told.get("url", ""))[:MAX_TEXT_CHARACTERS],
-        number("pending_update_count") or 0,
-        number("last_error_date"),
+        _number(told.get("pending_update_count"), _COUNT) or 0,
+        _number(told.get("last_error_date"), _TIME) or None,
         str(told.get("last_error_message", ""))[:MAX_TEXT_CHARACTERS],
-        number("max_connections"),
+        _number(told.get("max_connections"), _CONNECTIONS),
         now,
         allowed_updates=_names(told.get("allowed_updates")),
         has_certificate=told.get("has_custom_certificate") is True,
     )
+
+
+def _number(value: Any, bounds: tuple[int, int]) -> Optional[int]:
+    """None for what is no whole number within the bounds."""
+    least, most = bounds
+    return value if type(value) is int and least <= value <= most else None
 
 
 def _names(listed: Any) -> tuple[str, ...]:
