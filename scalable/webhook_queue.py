@@ -56,9 +56,11 @@ def main(arguments):
     """Set, show or delete the webhook, or fetch updates without one; see --help."""
     from scalable.lib.dashboard.webhook_command import parse_webhook_options, run_webhook_command
     from scalable.lib.installation import open_installation
+    from scalable.lib.log_file import bounded_log
 
     options, installation = parse_webhook_options(arguments), open_installation(os.environ)
-    configure_logging(installation.config.log_level)
+    config = installation.config
+    configure_logging(config.log_level, before_line=bounded_log(*config.log_bounds))  # `poll` runs for weeks
     return run_webhook_command(options, installation.queue(), installation.webhook_admin(), installation.poller)
 
 

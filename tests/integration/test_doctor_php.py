@@ -64,8 +64,10 @@ def test_it_judges_the_data_folder_as_config_py_does(folder: Path, holds: list[s
     said = run(folder, [PHP])
 
     [of_doctor] = re.findall(r"^(\w+) +data folder: (.*)", said, re.MULTILINE)
-    [of_config] = re.findall(r"^(\w+) +config.py, data folder: (.*)", said, re.MULTILINE)
+    of_config, *more = re.findall(r"^(\w+) +config.py, data folder: (.*)", said, re.MULTILINE)
     assert of_doctor[0] == of_config[0], said
+    could_be_read = holds == [".ht-secret"] and mode & 0o011 != 0  # what was open has been closed; that it was is told
+    assert [verdict for verdict, _ in more] == ["warning"] * could_be_read
     needed = "ok" if mode == 0o700 or holds == [".ht-secret"] else "error" if mode & 0o022 else "warning"
     assert of_doctor[0] == ("error" if holds == [".ht-planted"] else needed)
 

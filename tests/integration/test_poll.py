@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +52,7 @@ def poll(site: ServedSite) -> Iterator[Child]:
     yield child
     child.close()
     assert TOKEN.partition(":")[2] not in said(site)
+    assert stat.S_IMODE((site.folder / "poll.log").stat().st_mode) == 0o600
 
 
 def said(site: ServedSite) -> str:
