@@ -50,6 +50,13 @@ class TestTheRuns:
                 run(2, 4.0, 4.5),
                 lane_of_two="chat:2",
             ),
+            story(
+                run(2, 1.0, 2.0, "away"),
+                run(1, 2.0, 3.0, KILLED, bot=7),
+                run(1, 3.1, 3.5),
+                run(2, 4.0, 4.5),
+                lane_of_two="chat:2",
+            ),
             story(run(1, 1.0, 2.0), run(1, 44.5, 45.0), run(2, 45.0, 46.0)),
             story(run(1, 1.0, 2.0), run(2, 1.5, 2.5), lane_of_two="chat:2"),
             story(run(2, 1.0, 2.0), states={1: "expired", 2: "done"}, may_expire=frozenset({1})),
@@ -71,6 +78,7 @@ class TestTheRuns:
             "again after its delay",
             "again at once after an outage of the bot's side",
             "again at once: it failed by itself while the bot's side was down",
+            "again at once: its bot was killed while the bot's side was down",
             "again after its lease",
             "two lanes at once",
             "too late",
@@ -126,6 +134,10 @@ class TestTheRuns:
                 story(run(1, 2.0, 2.6, KILLED, worker=11), run(1, 3.0, 3.2), run(2, 5.0, 6.0)),
                 "run again before its lease",
             ),
+            (
+                story(run(1, 2.0, 3.0, KILLED, bot=7), run(1, 3.1, 3.5), run(2, 4.0, 4.5)),
+                "run again before its lease",
+            ),
             (story(run(1, 2.7, 2.8, worker=11), run(1, 4.0, 4.2), run(2, 5.0, 6.0)), "run again before its lease"),
         ],
         ids=[
@@ -150,6 +162,7 @@ class TestTheRuns:
             "a rerun without its delay",
             "a rerun without its delay long after an outage",
             "a rerun before the delay after a death",
+            "a rerun without its delay after the death of its bot",
             "a rerun after a death before the run",
         ],
     )

@@ -169,7 +169,8 @@ def _wrong_reruns(story: Story, by_update: Mapping[int, list[Run]]) -> Iterator[
     for runs in by_update.values():
         for before, again in zip(runs, runs[1:]):
             is_in_outage = any(run.start <= before.end <= run.end + PROBED_SECONDS for run in away)
-            has_no_delay = before.result == AWAY or (before.result == FAILED and is_in_outage)
+            has_failed = before.result == FAILED or before.bot in killed_bots
+            has_no_delay = before.result == AWAY or (has_failed and is_in_outage)
             lease_ended = before.end if has_no_delay else _lease_end(story, before, died, killed_bots)
             if lease_ended is None:
                 yield f"run again although it {before.result} and its worker lived on: {before} {again}"
