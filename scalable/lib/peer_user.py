@@ -41,8 +41,9 @@ def user_at_other_end(connection: socket, path: str = "") -> int | None:
 
 
 def _user_by_address(here: tuple[str, int], there: tuple[str, int]) -> int | None:
-    (our_host, our_port), (host, port) = _plain(here), _plain(there)
-    user = _user_by_netlink(here, there)
+    ours, theirs = _plain(here), _plain(there)
+    (our_host, our_port), (host, port) = ours, theirs
+    user = _user_by_netlink(ours, theirs)
     if user is not None:
         return user
     if our_host != host and not is_of_this_machine(host):
@@ -64,11 +65,11 @@ def _user_by_address(here: tuple[str, int], there: tuple[str, int]) -> int | Non
     return None
 
 
-def _user_by_netlink(here: tuple[str, int], there: tuple[str, int]) -> int | None:
+def _user_by_netlink(ours: tuple[str, int], theirs: tuple[str, int]) -> int | None:
     """Of the other end's socket; None when it is not found, or the machine does not answer."""
     if not ON_LINUX:
         return None
-    (our_host, our_port), (host, port) = _plain(here), _plain(there)
+    (our_host, our_port), (host, port) = ours, theirs
     family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
     ends = port.to_bytes(2, "big") + our_port.to_bytes(2, "big")
     for address in (host, our_host):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from scalable.lib.queue.dialects.address import MySqlAddress
 from tests.processes.test_php_door import ALONE, FOLDER, PHP, PHP_CGI, ask, php
 from tests.support.fakes.stranger import STRANGER, open_to_all, stranger
 from tests.support.need import need
@@ -156,13 +157,18 @@ def test_an_address_that_nobody_can_take_here_is_of_another_machine() -> None:
     assert told == [True] * len(elsewhere) + [False] * len(here)
 
 
+def fresh_tables(servers: Servers, plugin: Path) -> tuple[MySqlAddress, object]:
+    """A database with our tables, which the plugin is set to; and how making them went."""
+    real = servers.fresh_database("mariadb-10.11")
+    tell(plugin, f"127.0.0.1:{real.port}", real.database, real.user, real.password)
+    return real, subprocess.run([sys.executable, str(plugin / "config.py")], capture_output=True, check=False)
+
+
 @pytest.mark.parametrize("his", ["127.0.0.2", "::1"])
 def test_a_server_is_found_whoever_listens_at_another_address_with_its_port(
     servers: Servers, plugin: Path, his: str
 ) -> None:
-    real = servers.fresh_database("mariadb-10.11")
-    tell(plugin, f"127.0.0.1:{real.port}", real.database, real.user, real.password)
-    made = subprocess.run([sys.executable, str(plugin / "config.py")], capture_output=True, check=False)
+    real, made = fresh_tables(servers, plugin)
     with stranger((his, real.port)) as him:
         _, content, beside = ask(plugin, b'{"update_id": 1}', *ALONE)
 
@@ -173,9 +179,7 @@ def test_a_server_is_found_whoever_listens_at_another_address_with_its_port(
 def test_a_name_is_tried_address_by_address_without_those_of_strangers(
     servers: Servers, plugin: Path, tmp_path: Path
 ) -> None:
-    real = servers.fresh_database("mariadb-10.11")
-    tell(plugin, f"127.0.0.1:{real.port}", real.database, real.user, real.password)
-    made = subprocess.run([sys.executable, str(plugin / "config.py")], capture_output=True, check=False)
+    real, made = fresh_tables(servers, plugin)
     tell(plugin, f"db.example:{real.port}", real.database, real.user, real.password)
     with stranger(("::1", real.port), CLEAR) as him:
         program = with_hosts(tmp_path, "::1 db.example\n127.0.0.1 db.example")

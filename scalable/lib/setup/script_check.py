@@ -75,7 +75,7 @@ def _below(folder: Path) -> list[Finding]:
     if open_ones:
         seen = f"{open_ones[0]}{_and_more(open_ones)}: others may write here, and so run code of theirs"
         problems.append(error("scripts", seen, f"chmod -R go-w {_quoted(folder)}"))
-    strangers = {path: user for path in found for user in _owners_of(path) if user not in trusted}
+    strangers = {path: user for path, state in found.items() for user in _owners_of(path, state) if user not in trusted}
     foreign = list(strangers)
     if foreign:
         seen = f"{foreign[0]}{_and_more(foreign)}: belongs to {_user(strangers[foreign[0]])}, who can change this code"
@@ -99,10 +99,10 @@ def is_kept(path: Path) -> bool:
     return first.startswith(KEPT) and first not in READ
 
 
-def _owners_of(path: Path) -> Iterator[int]:
+def _owners_of(path: Path, state: os.stat_result) -> Iterator[int]:
     """Who made it; of a link also those who may put something else where it leads, by owning it or a folder above."""
-    yield path.lstat().st_uid
-    if path.is_symlink() and path.exists():
+    yield state.st_uid
+    if stat.S_ISLNK(state.st_mode) and path.exists():
         target = path.resolve()
         yield from (place.stat().st_uid for place in (target, *target.parents))
 
